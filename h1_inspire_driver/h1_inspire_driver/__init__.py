@@ -1,0 +1,1 @@
+"""The Inspire hands over Modbus TCP."""

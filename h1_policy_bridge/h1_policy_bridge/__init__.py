@@ -1,0 +1,1 @@
+"""The policy: openpi's wire protocol, observations, action chunks."""

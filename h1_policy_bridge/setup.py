@@ -1,0 +1,25 @@
+from setuptools import find_packages, setup
+
+package_name = "h1_policy_bridge"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    package_data={package_name: ["py.typed"]},
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="H1-2 training session developers",
+    maintainer_email="maintainers@example.com",
+    description="The policy: openpi's wire protocol, observations, action chunks.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "policy_bridge = h1_policy_bridge.policy_bridge_node:main",
+        ],
+    },
+)

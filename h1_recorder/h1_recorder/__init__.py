@@ -1,0 +1,1 @@
+"""Journal, episode file, and the tools for them."""

@@ -1,0 +1,26 @@
+from setuptools import find_packages, setup
+
+package_name = "h1_session_manager"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+    ],
+    package_data={package_name: ["py.typed"]},
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="H1-2 training session developers",
+    maintainer_email="maintainers@example.com",
+    description="The session: state machine, poller, uploader, keyboard.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "session_manager = h1_session_manager.session_manager_node:main",
+            "keyboard = h1_session_manager.keyboard_node:main",
+        ],
+    },
+)

@@ -1,0 +1,1 @@
+"""Stand-ins for robot, hands, cameras, policy server and operator, behind the real wires."""

@@ -1,0 +1,38 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+package_name = "h1_training_bringup"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
+        ("share/" + package_name, ["package.xml"]),
+        ("share/" + package_name + "/config", glob("config/*")),
+        ("share/" + package_name + "/launch", glob("launch/*")),
+        ("share/" + package_name + "/urdf", glob("urdf/*")),
+    ],
+    package_data={package_name: ["py.typed"]},
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="H1-2 training session developers",
+    maintainer_email="maintainers@example.com",
+    description="Starts the session: launch and configuration, the robot's own drivers, the simulation.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "arm_driver = h1_training_bringup.arm_driver_node:main",
+            "arm_guard = h1_training_bringup.arm_guard_node:main",
+            "head_camera = h1_training_bringup.head_camera_node:main",
+            "session = h1_training_bringup.runner:main",
+            "sim_robot = h1_training_bringup.sim.robot_node:main",
+            "sim_cameras = h1_training_bringup.sim.cameras_node:main",
+            "sim_hands = h1_training_bringup.sim.hands:main",
+            "sim_policy_server = h1_training_bringup.sim.policy_server:main",
+            "sim_operator = h1_training_bringup.sim.operator_node:main",
+        ],
+    },
+)

@@ -1,0 +1,99 @@
+"""Parameters as frozen dataclasses, without ROS: each field has a default, a meaning, a unit and a range.
+
+`declare.py` turns such a class into ROS parameters with descriptors; a core takes the finished value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter that cannot be used; the message names it."""
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that is a parameter.
+
+    Args:
+        default: its value when nobody sets it; its type is the field's.
+        description: what it does, one line.
+        unit: of the value, e.g. `"rad/s"`; empty if it has none.
+        low: least value allowed; for sequences, of every element.
+        high: greatest value allowed, likewise.
+        choices: the only strings allowed; empty allows any.
+    """
+    metadata = {"description": description, "unit": unit, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+T = typing.TypeVar("T")
+
+
+def from_values(cls: type[T], values: Mapping[str, Any], *, owner: str = "") -> T:
+    """An instance of the dataclass `cls` from plain values, each checked against its field.
+
+    Args:
+        cls: a dataclass whose fields were made by `parameter`.
+        values: by field name; a missing one takes its default.
+        owner: whose parameters these are, for the message.
+
+    Raises:
+        ParameterError: an unknown name, a wrong type, a value out of range, or a refusal by `__post_init__`.
+    """
+    prefix = f"{owner}: " if owner else ""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(values) - set(fields)):
+        raise ParameterError(f"{prefix}unknown parameter '{unknown[0]}'; known are {', '.join(sorted(fields))}")
+    checked = {}
+    for name, value in values.items():
+        try:
+            checked[name] = _converted(value, hints[name])
+            _check_range(checked[name], fields[name].metadata)
+        except ValueError as error:
+            raise ParameterError(f"{prefix}parameter '{name}' {error}") from None
+    try:
+        return cls(**checked)
+    except ValueError as error:
+        raise ParameterError(f"{prefix}{error}") from None
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """`value` as the type that `hint` names: bool, int, float, str, or a tuple of one of them."""
+    if typing.get_origin(hint) is tuple:
+        element = typing.get_args(hint)[0]
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+            raise ValueError(f"is {value!r}; expected a list of {element.__name__}")
+        return tuple(_converted(item, element) for item in value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ValueError(f"is {value!r} ({type(value).__name__}); expected {hint.__name__}")
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"is {item}; expected a finite number")
+        low, high = metadata.get("low"), metadata.get("high")
+        unit = f" {metadata['unit']}" if metadata.get("unit") else ""
+        if low is not None and item < low:
+            raise ValueError(f"is {item}{unit}; the least allowed is {low}{unit}")
+        if high is not None and item > high:
+            raise ValueError(f"is {item}{unit}; the greatest allowed is {high}{unit}")
+        if metadata.get("choices") and item not in metadata["choices"]:
+            raise ValueError(f"is '{item}'; expected one of {', '.join(metadata['choices'])}")

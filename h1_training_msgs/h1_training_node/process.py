@@ -1,0 +1,55 @@
+"""A process of the session ends with the session: signals become a flag, and no node outlives its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from types import FrameType
+
+PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
+_PR_SET_PDEATHSIG = 1
+_LATE_S = 11.0
+
+
+class StopSignal:
+    """Turns signals into a flag, so that a last command or save can still go out.
+
+    Args:
+        late: this process ends last (simulated peers, keyboard): it bears the SIGINT that a terminal sends to the
+            whole group, ends on SIGTERM, and 11 s after its terminal or its parent is gone.
+    """
+
+    def __init__(self, *, late: bool = False) -> None:
+        self._late = late
+        self._received: signal.Signals | None = None
+        self._not_before = 0.0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """The signal that this process should end for, or None. Later ones change nothing."""
+        return self._received if time.monotonic() >= self._not_before else None
+
+    def end_with_parent(self) -> bool:
+        """Ask the kernel for a signal when the parent dies; False if it is dead already.
+
+        Whoever starts the graph names itself in `H1_SESSION_PARENT_PID`: a parent that died before the kernel
+        was asked is noticed by having another one now.
+        """
+        number = signal.SIGHUP if self._late else signal.SIGTERM
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        expected = os.environ.get(PARENT_VARIABLE)
+        return expected is None or int(expected) == os.getppid()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._late and number == signal.SIGINT:
+            return
+        if self._late and number == signal.SIGTERM:
+            self._not_before = 0.0
+        elif self._late and self._received is None:
+            self._not_before = time.monotonic() + _LATE_S
+        if self._received is None:
+            self._received = signal.Signals(number)

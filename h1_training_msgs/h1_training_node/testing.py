@@ -1,0 +1,72 @@
+"""For the tests of all packages: a pytest plugin that gives the run a ROS domain of its own, and a graph to spin.
+
+Named in `pyproject.toml` (`-p h1_training_node.testing`). Tests wait on conditions with a deadline, never on a sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from h1_training_node.domain import DomainClaim
+
+_claim = DomainClaim()
+os.environ["ROS_DOMAIN_ID"] = str(_claim.domain_id)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+N = TypeVar("N")
+
+
+class Graph:
+    """Nodes of one process under one EventsExecutor, spun until a condition holds."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from rclpy.experimental.events_executor import EventsExecutor
+        from rclpy.signals import SignalHandlerOptions
+
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._rclpy = rclpy
+        self._executor = EventsExecutor()
+        self._nodes: list = []
+
+    def add(self, node: N) -> N:
+        """Spin `node` with the others, and destroy it at the end of the test."""
+        self._executor.add_node(node)
+        self._nodes.append(node)
+        return node
+
+    def spin_until(self, condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+        """Spin until `condition()` is true; fail with `what` if it is not within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {timeout_s} s: {what}")
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def close(self) -> None:
+        for node in self._nodes:
+            self._executor.remove_node(node)
+            node.destroy_node()
+        self._rclpy.try_shutdown()
+
+
+@pytest.fixture
+def graph() -> Iterator[Graph]:
+    """A graph of this test alone; torn down with it."""
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+    """Wait, without spinning anything, until `condition()` is true; fail with `what` if it is not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s} s: {what}")
+        time.sleep(0.005)

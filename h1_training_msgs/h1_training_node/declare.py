@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from h1_training_node.parameter import from_values
+from h1_training_node.parameter import ParameterError, from_values
 
 T = TypeVar("T")
+
+_ROS_OWN = {"use_sim_time", "start_type_description_service"}
 
 
 def declared(node: Node, cls: type[T]) -> T:
@@ -21,6 +24,7 @@ def declared(node: Node, cls: type[T]) -> T:
     Raises:
         ParameterError: a value of the wrong type, out of its range, or refused by `__post_init__`.
     """
+    _refuse_unknown(node, {field.name for field in dataclasses.fields(cls)})  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         default = list(field.default) if isinstance(field.default, tuple) else field.default
@@ -28,6 +32,17 @@ def declared(node: Node, cls: type[T]) -> T:
         if value is not None:
             values[field.name] = value
     return from_values(cls, values, owner=node.get_fully_qualified_name())
+
+
+def _refuse_unknown(node: Node, known: set[str]) -> None:
+    """rclpy drops a value for a parameter that nobody declares; a misspelt one must not pass in silence."""
+    given = {
+        name for name in node._parameter_overrides if name not in _ROS_OWN and not name.startswith("qos_overrides.")
+    }
+    if unknown := sorted(given - known):
+        nearest = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(sorted(known))}"
+        raise ParameterError(f"{node.get_fully_qualified_name()}: unknown parameter '{unknown[0]}'{hint}")
 
 
 def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:

@@ -17,7 +17,7 @@ FIRST_DOMAIN, LAST_DOMAIN = 40, 101
 """Below 40 people choose by hand; above 101 the ports reach into Linux's ephemeral range."""
 
 
-class DomainsExhausted(RuntimeError):
+class DomainsExhaustedError(RuntimeError):
     """Every domain id of the range is in use on this machine."""
 
 
@@ -25,7 +25,7 @@ class DomainClaim:
     """A domain id that no other claim on this machine has, until `release` or the end of this process.
 
     Raises:
-        DomainsExhausted: none is left.
+        DomainsExhaustedError: none is left.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class DomainClaim:
             self.domain_id = domain_id
             self._handle: IO[str] = handle
             return
-        raise DomainsExhausted(f"ROS domains {FIRST_DOMAIN} to {LAST_DOMAIN} are all in use; end a session first")
+        raise DomainsExhaustedError(f"ROS domains {FIRST_DOMAIN} to {LAST_DOMAIN} are all in use; end a session first")
 
     def release(self) -> None:
         """Let others have it."""

@@ -1,0 +1,48 @@
+# make session   two epochs of the training loop against the simulation (OPERATOR=keyboard: you press the keys)
+# make test      all tests                    make lint    ruff and mypy
+# make bench     what it costs, measured      make setup   only set up
+#
+# Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  EPOCHS=N  EPISODES=N
+
+SAVE_DIR ?= data/episodes
+RSYNC_TARGET ?= data/uploaded
+CONFIG ?=
+OPERATOR ?= scripted
+EPOCHS ?=
+EPISODES ?=
+PYTEST_ARGS ?=
+
+IN_WORKSPACE := docker/in_workspace.sh
+PACKAGES := h1_training_msgs h1_inspire_driver h1_policy_bridge h1_recorder h1_session_manager h1_training_bringup
+SOURCED := $(if $(and $(filter jazzy,$(ROS_DISTRO)),$(shell command -v ros2)),yes)
+
+RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --save-dir "$(SAVE_DIR)" --rsync-target "$(RSYNC_TARGET)" \
+  --log-dir log/sessions $(if $(CONFIG),--config "$(CONFIG)") $(if $(EPOCHS),--epochs "$(EPOCHS)") \
+  $(if $(EPISODES),--episodes "$(EPISODES)")
+LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
+  $(if $(CONFIG),"config:=$(CONFIG)")
+
+.PHONY: session test lint bench setup
+.DEFAULT_GOAL := session
+
+setup:
+	@python3 docker/bootstrap.py
+
+session: setup
+ifeq ($(SOURCED),yes)
+	@$(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS)
+else
+	@exec $(IN_WORKSPACE) install/h1_training_bringup/lib/h1_training_bringup/session $(RUNNER_OPTIONS)
+endif
+
+test: setup
+	@$(IN_WORKSPACE) python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	@$(IN_WORKSPACE) ruff check .
+	@$(IN_WORKSPACE) ruff format --check .
+	@$(IN_WORKSPACE) mypy $(foreach package,$(filter-out h1_training_msgs,$(PACKAGES)),$(package)/$(package)) \
+	  h1_training_msgs/h1_training_node docker/bootstrap.py
+
+bench: setup
+	@$(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES)

@@ -1,0 +1,58 @@
+"""Follows the nodes' log files and picks out what the operator must see: warnings and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+_LINE = re.compile(r"^\[(WARN|ERROR|FATAL)\] (?:\[[\d.]+\] )?(?:\[[^\]]+\]:? ?)?(.*)$")
+_REPEAT_S = 10.0
+
+
+class LogTail:
+    """New warnings of some growing files.
+
+    Args:
+        files: log file by node name; a file may not exist yet.
+        monotonic_s: the clock, s. The same line of the same node is shown once in 10 s.
+    """
+
+    def __init__(self, files: Mapping[str, Path], monotonic_s: Callable[[], float]) -> None:
+        self._files = dict(files)
+        self._offsets = dict.fromkeys(files, 0)
+        self._shown: dict[tuple[str, str], float] = {}
+        self._monotonic_s = monotonic_s
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """Node name and text of every warning written since the last call."""
+        for name, path in self._files.items():
+            for line in self._new_lines(name, path):
+                match = _LINE.match(line)
+                if match and self._is_due(name, match[2]):
+                    yield name, match[2]
+
+    def end_of(self, name: str, count: int = 5) -> list[str]:
+        """The last `count` lines of a node's log, for when it died."""
+        try:
+            return self._files[name].read_text(errors="replace").splitlines()[-count:]
+        except OSError:
+            return []
+
+    def _new_lines(self, name: str, path: Path) -> list[str]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offsets[name])
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offsets[name] += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
+    def _is_due(self, name: str, text: str) -> bool:
+        now = self._monotonic_s()
+        if now - self._shown.get((name, text), -_REPEAT_S) < _REPEAT_S:
+            return False
+        self._shown[(name, text)] = now
+        return True

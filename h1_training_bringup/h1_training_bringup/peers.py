@@ -1,0 +1,48 @@
+"""Where the session reaches robot, hands, head camera and policy server; in the simulation, free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass
+
+from h1_training_bringup.configuration import Configuration
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Hosts and ports of the peers that are reached over sockets of their own."""
+
+    policy_host: str
+    policy_port: int
+    head_camera_host: str
+    head_camera_port: int
+    left_hand_host: str
+    left_hand_port: int
+    right_hand_host: str
+    right_hand_port: int
+
+
+def configured_peers(configuration: Configuration) -> Peers:
+    """The real peers, as the configuration names them."""
+    return Peers(
+        policy_host=configuration["policy_server.host"],
+        policy_port=configuration["policy_server.port"],
+        head_camera_host=configuration["robot.head_camera_server_ip"],
+        head_camera_port=configuration["robot.head_camera_server_port"],
+        left_hand_host=configuration["robot.left_hand_ip"],
+        left_hand_port=configuration["robot.left_hand_port"],
+        right_hand_host=configuration["robot.right_hand_ip"],
+        right_hand_port=configuration["robot.right_hand_port"],
+    )
+
+
+def simulated_peers() -> Peers:
+    """Peers on this machine, each on a port that is free now."""
+    with contextlib.ExitStack() as stack:
+        # All are held at once, so that no two get the same.
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(4)]
+        ports = [int(held.getsockname()[1]) for held in sockets]
+    return Peers(LOOPBACK, ports[0], LOOPBACK, ports[1], LOOPBACK, ports[2], LOOPBACK, ports[3])

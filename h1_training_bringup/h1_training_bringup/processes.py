@@ -1,0 +1,155 @@
+"""Starts the processes of a graph and ends them all, whatever happens to one of them.
+
+One process group, so that the terminal's Ctrl+C reaches everyone and `/dev/tty` opens in the keyboard node. Each
+process writes to a log file of its own and not through this one: a dead parent must not break anybody's output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+from h1_training_bringup.graph import Process
+
+STOP_TIMEOUT_S = 14.8
+"""From the first signal to the last kill of the session's own processes; with the peers' 2 s, within 17 s at worst."""
+PEERS_STOP_TIMEOUT_S = 2.0
+MAX_RESPAWNS = 3
+
+
+class StartError(RuntimeError):
+    """A process cannot be started; the message says what to do."""
+
+
+def executable_path(process: Process) -> Path:
+    """Where a process' executable was installed.
+
+    Raises:
+        StartError: the package, or the executable in it, is not there.
+    """
+    try:
+        path = Path(get_package_prefix(process.package)) / "lib" / process.package / process.executable
+    except PackageNotFoundError:
+        raise StartError(
+            f"{process.name}: package '{process.package}' is not installed here; build the workspace, or source it"
+        ) from None
+    if not path.exists():
+        raise StartError(f"{process.name}: {path} is missing; build the workspace again")
+    return path
+
+
+class ProcessGroup:
+    """The running processes of one session.
+
+    Args:
+        processes: what to run.
+        log_dir: folder for logs and parameter files; it exists.
+        environment: what every process inherits.
+    """
+
+    def __init__(self, processes: Sequence[Process], log_dir: Path, environment: Mapping[str, str]) -> None:
+        self._commands = {process.name: self._command(process, log_dir) for process in processes}
+        self._descriptions = {process.name: process for process in processes}
+        self._log_dir = log_dir
+        self._environment = dict(environment)
+        self._respawns = dict.fromkeys(self._descriptions, 0)
+        self._running: dict[str, psutil.Popen] = {}
+
+    def start(self) -> None:
+        """Start them all; none waits for another."""
+        for name in self._descriptions:
+            self._spawn(name)
+
+    def log_path(self, name: str) -> Path:
+        """The log file of the process `name`."""
+        return self._log_dir / f"{name}.log"
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all processes, running or not."""
+        return tuple(self._descriptions)
+
+    def ended(self) -> list[tuple[Process, int]]:
+        """Processes that ended since the last call, with their exit status (negative: the signal that killed it)."""
+        result = []
+        for name, popen in list(self._running.items()):
+            if popen.poll() is not None:
+                del self._running[name]
+                result.append((self._descriptions[name], int(popen.returncode)))
+        return result
+
+    def respawn(self, process: Process) -> bool:
+        """Start `process` again, unless it must not be or has been too often; whether it was."""
+        if not process.respawn or self._respawns[process.name] >= MAX_RESPAWNS:
+            return False
+        self._respawns[process.name] += 1
+        self._spawn(process.name)
+        return True
+
+    def stop(self) -> list[str]:
+        """End every process: the session's own first, simulated peers and keyboard when those are gone.
+
+        Returns:
+            Names of those that did not end in time and were killed.
+        """
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        late = {name for name, process in self._descriptions.items() if process.ends_last}
+        killed = self._stop_some(set(self._running) - late, signal.SIGINT, deadline)
+        peers = set(self._running) & late
+        return killed + self._stop_some(peers, signal.SIGTERM, time.monotonic() + PEERS_STOP_TIMEOUT_S)
+
+    def _stop_some(self, names: set[str], number: signal.Signals, deadline: float) -> list[str]:
+        some = {name: self._running.pop(name) for name in sorted(names)}
+        for popen in some.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                popen.send_signal(number)
+        _, alive = psutil.wait_procs(list(some.values()), timeout=max(0.0, deadline - time.monotonic()))
+        killed = [name for name, popen in some.items() if popen in alive]
+        for name in killed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                some[name].kill()
+            some[name].wait()
+        return killed
+
+    def _spawn(self, name: str) -> None:
+        process = self._descriptions[name]
+        with self.log_path(name).open("ab") as log:
+            self._running[name] = psutil.Popen(
+                self._commands[name],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stdout.fileno() if process.on_terminal else log,
+                stderr=log,
+                env=self._environment,
+            )
+
+    @staticmethod
+    def _command(process: Process, log_dir: Path) -> list[str]:
+        command = [str(executable_path(process)), *process.arguments]
+        if process.arguments:
+            return command
+        parameters = log_dir / f"{process.name}.params.yaml"
+        parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(process.parameters)}}))
+        command += ["--ros-args", "-r", f"__node:={process.name}", "--params-file", str(parameters)]
+        for name, replacement in process.remappings:
+            command += ["-r", f"{name}:={replacement}"]
+        return command
+
+
+def inherited_environment(log_dir: Path) -> dict[str, str]:
+    """What every process of a session inherits, beside the session's own variables."""
+    return os.environ | {
+        "ROS_LOG_DIR": str(log_dir / "ros"),
+        "PYTHONUNBUFFERED": "1",
+        # Matrices of 14 joints: threads of a linear algebra library would only be in the way.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

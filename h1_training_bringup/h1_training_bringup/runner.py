@@ -1,0 +1,164 @@
+"""Runs a session where there is no `ros2 launch`: the same graph, the same ending.
+
+Exit status: 0 the session ended by itself, 130 it was interrupted, 1 a process that it cannot live without was lost,
+2 it could not be started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+from h1_training_node.clock import SessionClock
+from h1_training_node.domain import DomainClaim
+from h1_training_node.process import PARENT_VARIABLE
+
+from h1_training_bringup import graph
+from h1_training_bringup.closing_table import closing_table
+from h1_training_bringup.configuration import ConfigurationError
+from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.processes import ProcessGroup, StartError, inherited_environment
+from h1_training_bringup.session_setup import SessionRequest, prepared
+
+EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+_PERIOD_S = 0.05
+
+
+def main() -> int:
+    """Start a session as the command line says, and see it to its end; returns the exit status."""
+    options = _parser().parse_args()
+    try:
+        configuration, session = prepared(_request(options))
+        processes = graph.processes(configuration, session)
+        log_dir = _new_log_dir(options.log_dir)
+        environment = inherited_environment(log_dir) | session_variables()
+        if session.simulated:
+            claim = DomainClaim()
+            environment |= simulation_variables(claim.domain_id)
+            print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
+        group = ProcessGroup(processes, log_dir, environment)
+    except (ConfigurationError, StartError, OSError) as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    print(f"Logs: {log_dir}", flush=True)
+    status = Runner(group).run()
+    print(closing_table(session.save_dir, configuration["rsync.target"]), flush=True)
+    print(f"Logs: {log_dir}", flush=True)
+    return status
+
+
+def session_variables() -> dict[str, str]:
+    """Clock and parent, handed down to every process."""
+    variables = {PARENT_VARIABLE: str(os.getpid())}
+    SessionClock.from_environment().export(variables)
+    return variables
+
+
+def simulation_variables(domain_id: int) -> dict[str, str]:
+    """What keeps a simulation away from every robot: a domain of its own, and discovery on this machine only."""
+    return {"ROS_DOMAIN_ID": str(domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class Runner:
+    """Watches over a session's processes until it ends, and ends it.
+
+    Args:
+        group: the processes, not started yet.
+    """
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self._group = group
+        self._tail = LogTail({name: group.log_path(name) for name in group.names()}, time.monotonic)
+        self._signal: signal.Signals | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def run(self) -> int:
+        """Start everything, wait for the session's end, end everything; returns the exit status."""
+        self._group.start()
+        status: int | None = None
+        while status is None:
+            time.sleep(_PERIOD_S)
+            self._show_warnings()
+            status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
+        if status == EXIT_INTERRUPTED:
+            print("\nEnding: arms to damping, then released; data being saved (up to 15 s) ...", flush=True)
+        killed = self._group.stop()
+        self._show_warnings()
+        if killed:
+            print(f"Killed, because they did not end in time: {', '.join(killed)}", file=sys.stderr)
+        return status
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = self._signal or signal.Signals(number)
+
+    def _status_of_ended(self) -> int | None:
+        """The session's exit status if a process that just ended has ended it, else None."""
+        for process, code in self._group.ended():
+            if process.name == "session_manager" and code in (EXIT_CLEAN, EXIT_INTERRUPTED):
+                return code
+            if process.executable == "sim_operator" and code == 0:
+                continue
+            if process.essential:
+                self._report(f"{process.name} was lost ({_described(code)}); ending the session", process.name)
+                return EXIT_LOST
+            if self._group.respawn(process):
+                self._report(f"{process.name} ended ({_described(code)}); started again", process.name)
+            elif process.respawn or code != 0:
+                self._report(f"{process.name} ended ({_described(code)}); going on without it", process.name)
+        return None
+
+    def _report(self, line: str, name: str) -> None:
+        print(f"! {line}", flush=True)
+        for text in self._tail.end_of(name):
+            print(f"    {text}", flush=True)
+
+    def _show_warnings(self) -> None:
+        for name, text in self._tail.warnings():
+            print(f"! {name}: {text}", flush=True)
+
+
+def _described(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+
+def _request(options: argparse.Namespace) -> SessionRequest:
+    given = {
+        "save_dir": options.save_dir,
+        "rsync.target": options.rsync_target,
+        "simulation.epochs": options.epochs,
+        "simulation.episodes": options.episodes,
+    }
+    changes = {path: value for path, value in given.items() if value is not None}
+    return SessionRequest(options.sim, options.operator, options.config, changes)
+
+
+def _new_log_dir(parent: Path) -> Path:
+    path = parent.expanduser().absolute() / datetime.now().strftime("session_%Y%m%d_%H%M%S_%f")
+    path.mkdir(parents=True)
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="session", description="Run a training session.")
+    parser.add_argument("--sim", action="store_true", help="against the simulation; it can never move a robot")
+    parser.add_argument("--config", type=Path, help="configuration file (default: the package's training_config.yaml)")
+    parser.add_argument(
+        "--operator", choices=graph.OPERATORS, help="who presses the keys (default: keyboard; scripted with --sim)"
+    )
+    parser.add_argument("--save-dir", help="folder of the episodes (save_dir)")
+    parser.add_argument("--rsync-target", help="where to upload (rsync.target); with --sim a local folder")
+    parser.add_argument("--epochs", type=int, help="epochs that the scripted operator runs")
+    parser.add_argument("--episodes", type=int, help="episodes that it runs in each")
+    parser.add_argument("--log-dir", type=Path, default=Path("~/.ros/log"), help="parent folder of the logs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

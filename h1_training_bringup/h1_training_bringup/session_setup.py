@@ -1,0 +1,65 @@
+"""From what a person asked for to a checked configuration and a session: shared by the runner and the launch file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+
+from h1_training_bringup.configuration import Configuration, ConfigurationError, load
+from h1_training_bringup.graph import OPERATORS, Session, is_remote
+from h1_training_bringup.peers import configured_peers, simulated_peers
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What the command line, or the launch arguments, ask for.
+
+    Attributes:
+        simulated: against the simulation.
+        operator: one of `graph.OPERATORS`, or None for the usual one.
+        config: a configuration file, or None for the package's own.
+        changes: single keys, over what the files say.
+    """
+
+    simulated: bool
+    operator: str | None = None
+    config: Path | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
+    """The configuration and the session that were asked for.
+
+    Raises:
+        ConfigurationError: they cannot be used; the message names what stands in the way.
+    """
+    operator = request.operator or ("scripted" if request.simulated else "keyboard")
+    if operator not in OPERATORS:
+        raise ConfigurationError(f"operator is '{operator}'; expected one of {', '.join(OPERATORS)}")
+    if operator == "scripted" and not request.simulated:
+        raise ConfigurationError(
+            "a scripted operator exists only in the simulation; a robot needs a person at the keys"
+        )
+    configuration = load(*_files(request)).replaced(request.changes, source="command line")
+    target = configuration["rsync.target"]
+    if target and not is_remote(target):
+        absolute = str(Path(target).expanduser().absolute())
+        configuration = configuration.replaced({"rsync.target": absolute}, source="command line")
+    session = Session(
+        simulated=request.simulated,
+        operator=operator,
+        peers=simulated_peers() if request.simulated else configured_peers(configuration),
+        save_dir=Path(configuration["save_dir"]).expanduser().absolute(),
+    )
+    return configuration, session
+
+
+def _files(request: SessionRequest) -> list[Path]:
+    own = Path(get_package_share_directory("h1_training_bringup")) / "config"
+    if request.simulated:
+        return [own / "sim.yaml", *([request.config] if request.config else [])]
+    return [request.config or own / "training_config.yaml"]

@@ -106,12 +106,12 @@ class Runner:
             if process.executable == "sim_operator" and code == 0:
                 continue
             if process.essential:
-                self._report(f"{process.name} was lost ({_described(code)}); ending the session", process.name)
+                self._report(f"{process.name} was lost ({described(code)}); ending the session", process.name)
                 return EXIT_LOST
             if self._group.respawn(process):
-                self._report(f"{process.name} ended ({_described(code)}); started again", process.name)
+                self._report(f"{process.name} ended ({described(code)}); started again", process.name)
             elif process.respawn or code != 0:
-                self._report(f"{process.name} ended ({_described(code)}); going on without it", process.name)
+                self._report(f"{process.name} ended ({described(code)}); going on without it", process.name)
         return None
 
     def _report(self, line: str, name: str) -> None:
@@ -124,7 +124,8 @@ class Runner:
             print(f"! {name}: {text}", flush=True)
 
 
-def _described(code: int) -> str:
+def described(code: int) -> str:
+    """An exit status in words; negative ones name the signal."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 

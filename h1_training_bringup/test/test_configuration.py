@@ -1,0 +1,103 @@
+"""The configuration is checked as a whole; whatever is wrong is named with its file."""
+
+from pathlib import Path
+
+import pytest
+from ament_index_python.packages import get_package_share_directory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h1_training_bringup.configuration import ConfigurationError, defaults, load
+from h1_training_bringup.keys import BY_SPELLING, KEYS
+
+CONFIG_DIR = Path(get_package_share_directory("h1_training_bringup")) / "config"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["training_config.yaml", "sim.yaml"])
+def test_the_files_that_come_with_the_package_are_valid(name: str) -> None:
+    load(CONFIG_DIR / name)
+
+
+def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")).values == defaults().values
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("policy_server: {hots: a}", "unknown key 'policy_server.hots'; did you mean 'policy_server.host'?"),
+        ("nonsense: 1", "unknown key 'nonsense'"),
+        ("policy_server: {port: high}", "'policy_server.port' is 'high' (str); expected a whole number"),
+        ("policy_server: {port: 70000}", "'policy_server.port' is 70000; allowed is 0 to 65535"),
+        ("policy_server: {port: true}", "'policy_server.port' is True (bool)"),
+        ("recording: {fps: .nan}", "'recording.fps' is nan; expected a finite number"),
+        ("robot: {include_hands: 1}", "'robot.include_hands' is 1 (int); expected true or false"),
+        ("policy: {preset: droid}", "'policy.preset' is 'droid'; expected one of h1, aloha"),
+        ("policy_server: 7", "unknown key 'policy_server'"),
+        ("save_dir: a\nrecording: {save_dir: b}", "'recording.save_dir' and 'save_dir' are the same key; keep one"),
+        ("nodes: {arm_drivr: {a: 1}}", "unknown key 'nodes.arm_drivr'; did you mean 'arm_driver'?"),
+        ("nodes: {arm_driver: 1}", "'nodes.arm_driver' is 1; expected parameters with values"),
+        ("- a\n- b", "expected sections with keys, found list"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigurationError) as error:
+        load(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no\.yaml: cannot be read"):
+        load(tmp_path / "no.yaml")
+
+
+def test_binary_rubbish_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigurationError, match=r"config\.yaml: is not YAML"):
+        load(path)
+
+
+@pytest.mark.parametrize("spelling", sorted(set(BY_SPELLING) - {key.path for key in KEYS}))
+def test_an_older_spelling_sets_the_same_key(tmp_path: Path, spelling: str) -> None:
+    key = BY_SPELLING[spelling]
+    *sections, name = spelling.split(".")
+    value = {bool: "false", str: "elsewhere"}[type(key.default)]
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    configuration = load(written(tmp_path, f"{text}{'  ' * len(sections)}{name}: {value}\n"))
+    assert configuration[key.path] == {"false": False, "elsewhere": "elsewhere"}[value]
+    assert configuration.given == {key.path}
+
+
+def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
+    over = written(tmp_path, "session: {motion_countdown_s: 1.5}\nnodes: {recorder: {x: 1}}")
+    configuration = load(CONFIG_DIR / "sim.yaml", over)
+    assert configuration["session.motion_countdown_s"] == 1.5
+    assert configuration["session.ask_before_taking"] is False
+    assert configuration.node_parameters == {"recorder": {"x": 1}}
+
+
+def test_the_fingerprint_tells_configurations_apart() -> None:
+    other = defaults().replaced({"task.name": "other"}, source="test")
+    assert defaults().sha256() == defaults().sha256() != other.sha256()
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_either_a_configuration_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "config.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        load(path)
+    except ConfigurationError as error:
+        assert str(path) in str(error)

@@ -1,0 +1,109 @@
+"""The graph as data: who runs under which condition, and that a simulation can never reach a robot."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from h1_training_bringup import graph
+from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.graph import Process, Session
+from h1_training_bringup.peers import configured_peers, simulated_peers
+from h1_training_bringup.processes import executable_path
+
+SAVE_DIR = Path("/data/episodes")
+
+
+def configured(**changes: Any) -> Configuration:
+    return defaults().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
+
+
+def simulated(configuration: Configuration, operator: str = "scripted") -> tuple[Process, ...]:
+    return graph.processes(configuration, Session(True, operator, simulated_peers(), SAVE_DIR))
+
+
+def on_robot(configuration: Configuration) -> tuple[Process, ...]:
+    return graph.processes(configuration, Session(False, "keyboard", configured_peers(configuration), SAVE_DIR))
+
+
+def names(processes: tuple[Process, ...]) -> set[str]:
+    return {process.name for process in processes}
+
+
+CORE = {"arm_driver", "arm_guard", "head_camera", "policy_bridge", "recorder", "session_manager"}
+
+
+def test_on_the_robot_run_the_drivers_the_wrists_and_the_keyboard() -> None:
+    assert names(on_robot(configured())) == CORE | {"left_wrist_camera", "right_wrist_camera", "keyboard"}
+
+
+def test_in_the_simulation_run_the_same_drivers_against_peers() -> None:
+    peers = {"sim_robot", "sim_cameras", "sim_policy_server", "sim_operator"}
+    assert names(simulated(configured())) == CORE | peers
+
+
+def test_hands_bring_their_driver_and_in_the_simulation_their_peer() -> None:
+    with_hands = configured(robot__include_hands=True)
+    assert names(simulated(with_hands)) - names(simulated(configured())) == {"inspire_driver", "sim_hands"}
+    assert names(on_robot(with_hands)) - names(on_robot(configured())) == {"inspire_driver"}
+
+
+def test_nothing_in_a_simulation_speaks_to_the_robots_own_names_or_to_another_machine() -> None:
+    for process in simulated(configured(robot__include_hands=True)):
+        if process.name in ("arm_driver", "arm_guard"):
+            assert dict(process.remappings) == {"/lowstate": "sim/lowstate", "/arm_sdk": "sim/arm_sdk"}
+        hosts = {value for name, value in process.parameters.items() if name.endswith("host")}
+        assert hosts <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("target", ["user@host:/data", "host:data", "rsync://host/data", "[::1]:/data"])
+def test_a_simulation_refuses_to_upload_to_another_machine(target: str) -> None:
+    with pytest.raises(ConfigurationError, match="uploads only to a local folder"):
+        simulated(configured(rsync__target=target))
+
+
+def test_a_local_path_with_a_colon_is_local() -> None:
+    assert not graph.is_remote("/data/a:b")
+
+
+@pytest.mark.parametrize(("hands", "wanted", "dim"), [(False, 0, 14), (True, 0, 26), (True, 14, 14), (True, 26, 26)])
+def test_the_action_dimension_follows_the_hands_unless_it_is_set(hands: bool, wanted: int, dim: int) -> None:
+    assert graph.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted)) == dim
+
+
+@pytest.mark.parametrize(("hands", "wanted"), [(False, 26), (True, 15)])
+def test_a_dimension_that_does_not_fit_is_refused(hands: bool, wanted: int) -> None:
+    with pytest.raises(ConfigurationError, match="action_dim"):
+        graph.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted))
+
+
+def test_every_executable_of_this_workspace_is_installed_and_its_module_can_be_imported() -> None:
+    for process in simulated(configured(robot__include_hands=True)) + simulated(configured(), "keyboard"):
+        assert executable_path(process).exists()
+
+
+def test_no_two_processes_share_a_name() -> None:
+    processes = simulated(configured(robot__include_hands=True))
+    assert len(names(processes)) == len(processes)
+
+
+def test_the_next_epoch_follows_the_newest_folder(tmp_path: Path) -> None:
+    assert graph.next_epoch(tmp_path / "none") == 0
+    for name in ("training_session_epoch2", "training_session_epoch10", "training_session_epochX", "other"):
+        (tmp_path / name).mkdir()
+    assert graph.next_epoch(tmp_path) == 11
+
+
+PARAMETER_CLASSES = {
+    "arm_driver": "h1_training_bringup.arms.config:ArmDriverConfig",
+}
+
+
+def test_a_node_is_given_only_parameters_that_it_declares() -> None:
+    """Misspelt ones would end the node at its start; this says so without starting it."""
+    for process in simulated(configured(robot__include_hands=True)):
+        if process.name in PARAMETER_CLASSES:
+            module, _, name = PARAMETER_CLASSES[process.name].partition(":")
+            declared = getattr(importlib.import_module(module), name).__dataclass_fields__
+            assert set(process.parameters) <= set(declared), process.name

@@ -1,0 +1,172 @@
+"""The runner against real processes that behave well, badly, or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from h1_training_bringup import processes
+from h1_training_bringup.graph import Process
+from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.processes import ProcessGroup, StartError, executable_path
+from h1_training_node.testing import wait_until
+
+WELL = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
+SLEEPS = WELL + "while True: time.sleep(0.05)\n"
+BEARS_SIGINT = SLEEPS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
+
+
+class Programs:
+    """Puts small programs where the installed executables would be."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = tmp_path / "bin"
+        self._folder.mkdir()
+        monkeypatch.setattr(processes, "executable_path", lambda process: self._folder / process.executable)
+
+    def process(self, name: str, code: str, **options: object) -> Process:
+        path = self._folder / name
+        path.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}")
+        path.chmod(0o755)
+        return Process("any", name, name, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    return Programs(tmp_path, monkeypatch)
+
+
+def started(tmp_path: Path, *listed: Process) -> ProcessGroup:
+    group = ProcessGroup(listed, tmp_path, os.environ)
+    group.start()
+    for process in listed:
+        path = group.log_path(process.name)
+        wait_until(lambda path=path: path.exists() and "up" in path.read_text(), f"{process.name} is up")
+    return group
+
+
+def children_of(path: Path) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if str(path) in " ".join(child.cmdline())]
+
+
+def test_peers_end_after_the_sessions_own(tmp_path: Path, programs: Programs) -> None:
+    order = tmp_path / "order"
+    note = f"import atexit\natexit.register(lambda: open({str(order)!r}, 'a').write(NAME))\n"
+    own = programs.process("own", "NAME = 'own '\n" + note + SLEEPS)
+    on_sigterm = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    peer_code = (
+        "NAME = 'peer '\n" + note + WELL.replace("print(", on_sigterm + "print(") + "while True: time.sleep(0.05)\n"
+    )
+    peer = programs.process("peer", peer_code, ends_last=True)
+    assert started(tmp_path, peer, own).stop() == []
+    assert order.read_text() == "own peer "
+
+
+def test_one_that_will_not_end_is_killed_and_named(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.5)
+    group = started(tmp_path, programs.process("stubborn", BEARS_SIGINT), programs.process("kind", SLEEPS))
+    assert group.stop() == ["stubborn"]
+    assert children_of(tmp_path) == []
+
+
+def test_an_end_is_reported_once_with_its_status(tmp_path: Path, programs: Programs) -> None:
+    group = started(tmp_path, programs.process("short", "print('up', flush=True)\nraise SystemExit(3)\n"))
+    seen: list[tuple[Process, int]] = []
+    wait_until(lambda: seen.extend(group.ended()) or seen, "the end is seen")
+    assert [(process.name, code) for process, code in seen] == [("short", 3)]
+    assert group.ended() == []
+
+
+def test_a_process_is_started_again_only_where_that_is_wanted_and_not_for_ever(
+    tmp_path: Path, programs: Programs
+) -> None:
+    dies = "print('up', flush=True)\nraise SystemExit(1)\n"
+    group = started(tmp_path, programs.process("camera", dies, respawn=True), programs.process("driver", dies))
+    attempts = {"camera": 0, "driver": 0}
+    over: set[str] = set()
+
+    def settle() -> bool:
+        for process, _ in group.ended():
+            if group.respawn(process):
+                attempts[process.name] += 1
+            else:
+                over.add(process.name)
+        return over == {"camera", "driver"}
+
+    wait_until(settle, "both are given up")
+    assert attempts == {"camera": processes.MAX_RESPAWNS, "driver": 0}
+
+
+def test_parameters_arrive_in_a_file_and_remappings_on_the_command_line(tmp_path: Path, programs: Programs) -> None:
+    code = "import sys\nprint('up', *sys.argv[1:], flush=True)\n"
+    process = programs.process("echo", code, parameters={"rate": 50.0}, remappings=(("/lowstate", "sim/lowstate"),))
+    group = started(tmp_path, process)
+    output = group.log_path("echo").read_text()
+    assert "-r /lowstate:=sim/lowstate" in output
+    assert "rate: 50.0" in (tmp_path / "echo.params.yaml").read_text()
+    group.stop()
+
+
+def test_a_package_that_is_not_installed_is_named() -> None:
+    with pytest.raises(StartError, match="package 'no_such_package' is not installed here"):
+        executable_path(Process("no_such_package", "x", "x"))
+
+
+def test_warnings_of_a_log_are_shown_once_and_information_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "node.log"
+    now = [0.0]
+    tail = LogTail({"node": path}, lambda: now[0])
+    assert list(tail.warnings()) == []
+    path.write_text(
+        "[INFO] [12.5] [node]: fine\n[WARN] [12.6] [node]: late\n"
+        "[WARN] [12.7] [node]: late\n[ERROR] [12.8] [node]: half a li"
+    )
+    assert list(tail.warnings()) == [("node", "late")]
+    with path.open("a") as log:
+        log.write("ne\n")
+    assert list(tail.warnings()) == [("node", "half a line")]
+    now[0] = 60.0
+    with path.open("a") as log:
+        log.write("[WARN] [72.6] [node]: late\n")
+    assert list(tail.warnings()) == [("node", "late")]
+
+
+def run_session(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "h1_training_bringup.runner", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_misspelt_key_ends_the_start_with_one_clear_line(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("policy_server: {prot: 1}\n")
+    result = run_session("--sim", "--config", str(config), "--log-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"Cannot start: {config}: unknown key 'policy_server.prot'; did you mean 'policy_server.port'?"
+    ]
+
+
+def test_a_robot_is_never_given_to_a_script(tmp_path: Path) -> None:
+    result = run_session("--operator", "scripted", "--log-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "a robot needs a person at the keys" in result.stderr
+
+
+def test_a_remote_target_is_refused_in_the_simulation(tmp_path: Path) -> None:
+    result = run_session("--sim", "--rsync-target", "me@host:/data", "--log-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "uploads only to a local folder" in result.stderr
+
+
+def test_signal_names_are_what_the_operator_reads() -> None:
+    from h1_training_bringup.runner import described
+
+    assert described(-signal.SIGKILL) == "killed by SIGKILL"
+    assert described(1) == "exit status 1"

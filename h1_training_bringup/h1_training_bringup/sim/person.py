@@ -1,0 +1,156 @@
+"""A virtual person who guides the simulated arms: a soft spring at each wrist, bounded in force, never a position.
+
+In DAMPING, and only while the robot's command lets the arms be moved, the person leads the hand that is nearer to the
+object along a demonstration towards it, and the other one along a small curve; then holds both gently and says that
+the demonstration is done. Each demonstration is another one, and the same again for the same seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, scene_object
+
+Hands = NDArray[np.float64]
+"""Shape (2, 3): left, right; x, y, z in the pelvis frame."""
+
+_STIFFNESS_N_M, _DAMPING_NS_M = 250.0, 20.0
+_GRIP_S = 0.6
+"""In this time the greatest force grows from 0 to its bound."""
+_SETTLE_S = 0.4
+_HOLDING_SHARE = 0.5
+"""Of the greatest force, once the demonstration is done."""
+_LONGEST_WAY_M = 0.18
+_ABOVE_OBJECT_M = 0.07
+_OTHER_HAND_M = 0.04
+_BOW_M = 0.03
+_SESSION_SILENT_NS = 1_000_000_000
+"""A person lets go when the session says nothing any more."""
+_NOTHING = np.zeros((2, 3))
+_NOTHING.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """What the person sees on the session's screen.
+
+    Attributes:
+        state: e.g. `"DAMPING"`.
+        epoch, episode: which the scene depends on.
+        episode_id: the recorder's name of the episode.
+        seen_ns: when it was last shown.
+    """
+
+    state: str
+    epoch: int
+    episode: int
+    episode_id: str
+    seen_ns: int
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A path of both hands: from `start` to `goal` in `duration_s`, with a bow in the middle.
+
+    Attributes:
+        start, goal, bow: (2, 3), m.
+    """
+
+    start: Hands
+    goal: Hands
+    bow: Hands
+    duration_s: float
+
+    def at(self, elapsed_s: float) -> Hands:
+        """Where the hands should be, (2, 3), m; minimum jerk along the way."""
+        share = min(elapsed_s / self.duration_s, 1.0)
+        way = share**3 * (10 - 15 * share + 6 * share**2)
+        hands: Hands = self.start + way * (self.goal - self.start) + np.sin(np.pi * way) * self.bow
+        return hands
+
+
+def plan(start: Hands, epoch: int, episode: int, seed: int, attempt: int) -> Demonstration:
+    """The `attempt`-th demonstration (from 0) of an episode, from where the hands are now."""
+    random = np.random.default_rng([5, seed, epoch + 1, episode, attempt])
+    thing = scene_object(epoch, episode, seed)
+    goal = start + random.uniform(-_OTHER_HAND_M, _OTHER_HAND_M, (2, 3))
+    above_object = np.array(thing.position_m) + np.array([0.0, 0.0, _ABOVE_OBJECT_M])
+    towards = above_object - GRASP_IN_WRIST_M - start[thing.side]
+    towards += random.uniform(-0.015, 0.015, 3)
+    goal[thing.side] = start[thing.side] + towards * min(1.0, _LONGEST_WAY_M / float(np.linalg.norm(towards)))
+    return Demonstration(
+        start=start.copy(),
+        goal=goal,
+        bow=random.uniform(-_BOW_M, _BOW_M, (2, 3)),
+        duration_s=float(random.uniform(2.8, 3.8)),
+    )
+
+
+class Person:
+    """Guides the hands; asked for forces at every step of the robot.
+
+    Args:
+        seed: of the demonstrations; the scene's too.
+        greatest_force_n: at each wrist.
+
+    Attributes:
+        done_with: id of the episode whose present demonstration is done; None while none is.
+    """
+
+    def __init__(self, seed: int, greatest_force_n: float) -> None:
+        self._seed = seed
+        self._greatest_force_n = greatest_force_n
+        self._demonstration: Demonstration | None = None
+        self._began_ns = 0
+        self._last_ns = 0
+        self._last_hands: Hands = np.zeros((2, 3))
+        self._attempts: dict[tuple[int, int], int] = {}
+        self.done_with: str | None = None
+
+    def forces(self, now_ns: int, hands: Hands, session: SessionView | None, is_compliant: bool) -> Hands:
+        """What the person does at the wrists now, (2, 3), N, pelvis frame.
+
+        Args:
+            now_ns: any clock, the same as that of `session.seen_ns`.
+            hands: (2, 3), m, where the wrists are.
+            session: what the session shows; None if nothing yet.
+            is_compliant: the robot's command lets the arms be moved.
+        """
+        if not is_compliant or session is None or not _may_guide(session, now_ns):
+            self._demonstration, self.done_with = None, None
+            return _NOTHING
+        if self._demonstration is None:
+            self._take_hold(now_ns, hands, session)
+        assert self._demonstration is not None
+        elapsed_s = (now_ns - self._began_ns) / 1e9
+        if elapsed_s > self._demonstration.duration_s + _SETTLE_S:
+            self.done_with = session.episode_id
+        pulled = self._spring(self._demonstration.at(elapsed_s), hands, now_ns)
+        return self._bounded(pulled, elapsed_s)
+
+    def _take_hold(self, now_ns: int, hands: Hands, session: SessionView) -> None:
+        key = (session.epoch, session.episode)
+        attempt = self._attempts.get(key, 0)
+        self._attempts[key] = attempt + 1
+        self._demonstration = plan(hands, *key, self._seed, attempt)
+        self._began_ns = self._last_ns = now_ns
+        self._last_hands = hands.copy()
+
+    def _spring(self, wanted: Hands, hands: Hands, now_ns: int) -> Hands:
+        elapsed_s = (now_ns - self._last_ns) / 1e9
+        speed = (hands - self._last_hands) / elapsed_s if elapsed_s > 0 else np.zeros((2, 3))
+        self._last_ns, self._last_hands = now_ns, hands.copy()
+        return _STIFFNESS_N_M * (wanted - hands) - _DAMPING_NS_M * speed
+
+    def _bounded(self, forces: Hands, elapsed_s: float) -> Hands:
+        bound = self._greatest_force_n * min(elapsed_s / _GRIP_S, 1.0 if self.done_with is None else _HOLDING_SHARE)
+        sizes = np.linalg.norm(forces, axis=1, keepdims=True)
+        bounded: Hands = forces * np.minimum(1.0, bound / np.maximum(sizes, 1e-9))
+        return bounded
+
+
+def _may_guide(session: SessionView, now_ns: int) -> bool:
+    return session.state == "DAMPING" and now_ns - session.seen_ns < _SESSION_SILENT_NS

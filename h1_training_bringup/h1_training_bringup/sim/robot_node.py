@@ -1,0 +1,100 @@
+"""The simulated robot behind the robot's own wire, with the person who guides its arms. See `robot.py`, `person.py`.
+
+Topics are fixed: `sim/lowstate` (500 Hz) and `sim/lf/lowstate` (50 Hz) out, `sim/arm_sdk` in; never the robot's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+
+from std_msgs.msg import String
+from unitree_hg.msg import LowCmd, LowState
+
+from h1_training_bringup.sim.person import Person, SessionView
+from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
+from h1_training_bringup.sim.robot_faults import FaultError
+from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
+from h1_training_msgs.msg import SessionState
+from h1_training_node import qos
+from h1_training_node.node_main import run_node
+from h1_training_node.session_node import SessionNode
+
+_STATE_PERIOD_S = 0.002
+_LOW_RATE_DIVISOR = 10
+_REPORT_PERIOD_S = 0.5
+
+
+class SimulatedRobotNode(SessionNode):
+    """Advances the robot by the wall clock, publishes its state as raw CDR, takes arm_sdk as raw CDR."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_robot")
+        require_this_machine_only(os.environ)
+        parameters = self.parameters(RobotParameters)
+        self._robot = SimulatedRobot(parameters, time.monotonic_ns())
+        self._person = Person(parameters.seed, parameters.person_force) if parameters.person else None
+        self._session: SessionView | None = None
+        self._ticks = 0
+        self._state = self.create_publisher(LowState, "sim/lowstate", qos.STATE)
+        self._low_rate_state = self.create_publisher(LowState, "sim/lf/lowstate", qos.STATE)
+        self._report = self.create_publisher(String, "sim/robot/report", qos.STATE)
+        self._done = self.create_publisher(String, "sim/person/done", qos.STATE)
+        command = self.create_subscription(LowCmd, "sim/arm_sdk", self._on_command, qos.LATEST, raw=True)
+        require_own_topic(self._state.topic_name, "sim/lowstate")
+        require_own_topic(self._low_rate_state.topic_name, "sim/lf/lowstate")
+        require_own_topic(command.topic_name, "sim/arm_sdk")
+        self.create_subscription(String, "sim/robot/fault", self._on_fault, qos.STATE)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
+        self.create_timer(_STATE_PERIOD_S, self._on_tick)
+        self.create_timer(_REPORT_PERIOD_S, self._on_report)
+
+    def _on_command(self, sample: bytes) -> None:
+        if complaint := self._robot.inbox.take(sample, time.monotonic_ns()):
+            self.get_logger().warning(complaint)
+
+    def _on_session(self, message: SessionState) -> None:
+        self._session = SessionView(
+            message.state, message.epoch, message.episode, message.episode_id, time.monotonic_ns()
+        )
+
+    def _on_fault(self, message: String) -> None:
+        try:
+            self._robot.inject(message.data)
+        except FaultError as error:
+            self.get_logger().warning(str(error))
+        else:
+            self.get_logger().info(f"fault: {message.data}")
+
+    def _on_tick(self) -> None:
+        now_ns = time.monotonic_ns()
+        robot = self._robot
+        forces = None
+        if self._person is not None:
+            forces = self._person.forces(now_ns, robot.body.wrists, self._session, robot.inbox.is_compliant)
+        robot.advance(now_ns, forces)
+        self._ticks += 1
+        sample = robot.state_sample()
+        if sample is not None:
+            self._state.publish(sample)
+            if self._ticks % _LOW_RATE_DIVISOR == 0:
+                self._low_rate_state.publish(sample)
+
+    def _on_report(self) -> None:
+        """Counters as JSON; and, while the person holds still at a demonstration's end, the episode's id."""
+        robot = self._robot
+        counters = asdict(robot.inbox.counters) | {
+            "weight": robot.inbox.weight,
+            "lost_ms": robot.lost_ns // 1_000_000,
+            "ticks": self._ticks,
+        }
+        self._report.publish(String(data=json.dumps(counters)))
+        if self._person is not None and self._person.done_with is not None:
+            self._done.publish(String(data=self._person.done_with))
+
+
+def main() -> int:
+    """Entry point of `sim_robot`."""
+    return run_node(SimulatedRobotNode, late=True)

@@ -22,14 +22,18 @@ N = TypeVar("N")
 
 
 class Graph:
-    """Nodes of one process under one EventsExecutor, spun until a condition holds."""
+    """Nodes of one process under one EventsExecutor, spun until a condition holds.
 
-    def __init__(self) -> None:
+    Args:
+        domain_id: the ROS domain to join; None is the test run's own.
+    """
+
+    def __init__(self, domain_id: int | None = None) -> None:
         import rclpy
         from rclpy.experimental.events_executor import EventsExecutor
         from rclpy.signals import SignalHandlerOptions
 
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO, domain_id=domain_id)
         self._rclpy = rclpy
         self._executor = EventsExecutor()
         self._nodes: list = []
@@ -49,6 +53,7 @@ class Graph:
             self._executor.spin_once(timeout_sec=0.02)
 
     def close(self) -> None:
+        """Destroy all nodes and leave the domain."""
         for node in self._nodes:
             self._executor.remove_node(node)
             node.destroy_node()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, scene_object
+from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, HAND_FROM_OBJECT_M, scene_object
 
 Hands = NDArray[np.float64]
 """Shape (2, 3): left, right; x, y, z in the pelvis frame."""
@@ -24,7 +24,6 @@ _SETTLE_S = 0.4
 _HOLDING_SHARE = 0.5
 """Of the greatest force, once the demonstration is done."""
 _LONGEST_WAY_M = 0.18
-_ABOVE_OBJECT_M = 0.07
 _OTHER_HAND_M = 0.04
 _BOW_M = 0.03
 _SESSION_SILENT_NS = 1_000_000_000
@@ -77,8 +76,7 @@ def plan(start: Hands, epoch: int, episode: int, seed: int, attempt: int) -> Dem
     random = np.random.default_rng([5, seed, epoch + 1, episode, attempt])
     thing = scene_object(epoch, episode, seed)
     goal = start + random.uniform(-_OTHER_HAND_M, _OTHER_HAND_M, (2, 3))
-    above_object = np.array(thing.position_m) + np.array([0.0, 0.0, _ABOVE_OBJECT_M])
-    towards = above_object - GRASP_IN_WRIST_M - start[thing.side]
+    towards = np.array(thing.position_m) + HAND_FROM_OBJECT_M - GRASP_IN_WRIST_M - start[thing.side]
     towards += random.uniform(-0.015, 0.015, 3)
     goal[thing.side] = start[thing.side] + towards * min(1.0, _LONGEST_WAY_M / float(np.linalg.norm(towards)))
     return Demonstration(

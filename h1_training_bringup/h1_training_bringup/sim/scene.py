@@ -31,8 +31,9 @@ GRASP_IN_WRIST_M = np.array([0.12, 0.0, 0.0])
 LARGEST_OFFSET_RAD = 0.6
 """No joint of a reaching posture is further from the home pose, q = 0."""
 
-_OBJECT_X_M, _OBJECT_Y_M = (0.39, 0.47), (0.10, 0.26)
-_ABOVE_OBJECT_M = 0.06
+_OBJECT_X_M, _OBJECT_Y_M = (0.47, 0.56), (0.10, 0.28)
+HAND_FROM_OBJECT_M = np.array([-0.09, 0.0, 0.05])
+"""Where the middle of a hand comes to be, seen from the object: the finger tips are at it then."""
 _LIMIT_MARGIN_RAD = 0.1
 _REACH_ITERATIONS, _REACH_DAMPING, _FINITE_STEP_RAD = 40, 0.05, 1e-5
 
@@ -79,7 +80,7 @@ def object_position(epoch: int, episode: int, seed: int = 0) -> Vector:
 
 
 def reach_targets(epoch: int, episode: int, seed: int = 0) -> joints.Joints:
-    """A modest posture with the nearer hand just above the object, shape (14,), rad, left 7 then right 7.
+    """A modest posture with the nearer hand just before the object, shape (14,), rad, left 7 then right 7.
 
     Every joint stays within `LARGEST_OFFSET_RAD` of home and `_LIMIT_MARGIN_RAD` inside its range; the other arm
     moves a little, differently in every episode.
@@ -94,7 +95,7 @@ def _reach(epoch: int, episode: int, seed: int) -> tuple[float, ...]:
     high = np.minimum(joints.UPPER - _LIMIT_MARGIN_RAD, LARGEST_OFFSET_RAD)
     q = np.clip(_random(epoch, episode, seed, 2).uniform(-0.1, 0.1, joints.COUNT), low, high)
     reaching = slice(7 * thing.side, 7 * thing.side + 7)
-    goal = np.array(thing.position_m) + np.array([0.0, 0.0, _ABOVE_OBJECT_M])
+    goal = np.array(thing.position_m) + HAND_FROM_OBJECT_M
     q[reaching] = _posture(RIGHT_ARM if thing.side else LEFT_ARM, goal, low[reaching], high[reaching])
     return tuple(float(value) for value in q)
 

@@ -1,0 +1,108 @@
+"""The simulated cameras behind their wires: the head over ZeroMQ, the wrists as the RealSense wrapper publishes them.
+
+The cameras take turns, a third of a frame apart, as cameras that nobody synchronizes do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
+from unitree_hg.msg import LowState
+
+from h1_training_bringup.arms.joints import ARM_MOTORS
+from h1_training_bringup.arms.wire import WireError, decode_low_state
+from h1_training_bringup.sim.cameras import CameraParameters, CameraRig, Situation
+from h1_training_bringup.sim.cameras_faults import KEYS, CameraFaultError, CameraFaults
+from h1_training_bringup.sim.cameras_server import ClassicServer, TeleimagerServer
+from h1_training_bringup.sim.robot_isolation import require_this_machine_only
+from h1_training_msgs.msg import SessionState
+from h1_training_node import qos
+from h1_training_node.node_main import run_node
+from h1_training_node.session_node import SessionNode
+
+_WRISTS = {"cam_left_wrist": "left_wrist_camera", "cam_right_wrist": "right_wrist_camera"}
+_FORMAT = "rgb8; jpeg compressed bgr8"
+"""As compressed_image_transport writes it for a colour image."""
+
+
+class SimulatedCamerasNode(SessionNode):
+    """Draws and sends each camera's frames; what it draws comes from `sim/lf/lowstate` and `session/state`."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_cameras")
+        require_this_machine_only(os.environ)
+        self._parameters = self.parameters(CameraParameters)
+        self._rig = CameraRig(self._parameters)
+        self._faults = CameraFaults()
+        self._server = self._make_server()
+        self._wrist_publishers = {
+            key: self.create_publisher(CompressedImage, f"{name}/color/image_raw/compressed", qos.IMAGE)
+            for key, name in _WRISTS.items()
+            if not self._parameters.head_with_wrists
+        }
+        self._turn = 0
+        self.create_subscription(LowState, "sim/lf/lowstate", self._on_robot, qos.LATEST, raw=True)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
+        self.create_subscription(String, "sim/cameras/fault", self._on_fault, qos.STATE)
+        self.create_timer(1 / (len(KEYS) * self._parameters.fps), self._on_turn)
+
+    def destroy_node(self) -> None:
+        """Let the ports go, then the node."""
+        self._server.close()
+        super().destroy_node()
+
+    def _make_server(self) -> ClassicServer | TeleimagerServer:
+        chosen = self._parameters
+        if chosen.head_server == "classic":
+            return ClassicServer(chosen.head_port, with_header=chosen.head_header)
+        return TeleimagerServer(
+            chosen.teleimager_ports, chosen.head_config_port, binocular=chosen.head_binocular, fps=chosen.fps
+        )
+
+    def _on_robot(self, sample: bytes) -> None:
+        try:
+            state = decode_low_state(sample)
+        except WireError:
+            return  # a fault that somebody injected; the arms stay where they were last seen
+        self._rig.q = state["motor_state"]["q"][ARM_MOTORS].astype(float)
+
+    def _on_session(self, message: SessionState) -> None:
+        self._rig.situation = Situation(message.state, message.epoch, message.episode)
+
+    def _on_fault(self, message: String) -> None:
+        try:
+            self._faults.apply(message.data)
+        except CameraFaultError as error:
+            self.get_logger().warning(str(error))
+        else:
+            self.get_logger().info(f"fault: {message.data}")
+
+    def _on_turn(self) -> None:
+        if isinstance(self._server, TeleimagerServer):
+            self._server.answer()
+        key = KEYS[self._turn]
+        self._turn = (self._turn + 1) % len(KEYS)
+        joined = isinstance(self._server, ClassicServer) and self._parameters.head_with_wrists
+        if joined and key != KEYS[0]:
+            return
+        if not self._faults.is_due(key):
+            return
+        jpeg = self._rig.joined_jpeg() if joined else self._rig.jpeg(key)
+        self._send(key, self._faults.spoiled(key, jpeg))
+
+    def _send(self, key: str, jpeg: bytes) -> None:
+        if (publisher := self._wrist_publishers.get(key)) is not None:
+            header = self.header(frame_id=f"{_WRISTS[key]}_color_optical_frame")
+            publisher.publish(CompressedImage(header=header, format=_FORMAT, data=jpeg))
+        elif isinstance(self._server, TeleimagerServer):
+            self._server.send(key, jpeg)
+        else:
+            self._server.send(jpeg, time.time())
+
+
+def main() -> int:
+    """Entry point of `sim_cameras`."""
+    return run_node(SimulatedCamerasNode, late=True)

@@ -1,0 +1,85 @@
+"""What stands against having the arms, or going on with them: looked at anew in every period."""
+
+from __future__ import annotations
+
+import math
+
+from h1_training_bringup.arms.faults import Heartbeat, Temperatures
+from h1_training_bringup.arms.modes import Notice
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.settings import ArmParameters
+
+_NS = 1e9
+
+
+class Conditions:
+    """Each condition is a reason in snake_case and a line that says what is so."""
+
+    def __init__(self, parameters: ArmParameters) -> None:
+        p = parameters
+        self.heartbeat = Heartbeat(round(p.session_timeout_s * _NS))
+        self.temperatures = Temperatures(
+            p.temperature_warn, p.temperature_no_policy, p.temperature_damping, p.temperature_critical
+        )
+        self.foreign = ""
+        self._robot_timeout_ns = round(p.robot_timeout_s * _NS)
+        self._good_state_ns = round(p.good_state_s * _NS)
+        self._level_cos = math.cos(p.tilt_limit)
+        self._tilt_limit = p.tilt_limit
+        self._mode_machine: int | None = None
+        self._lost = False
+
+    @property
+    def robot_is_lost(self) -> bool:
+        """No robot state for too long, by the last `update`."""
+        return self._lost
+
+    def remember_mode_machine(self, sensed: Sensed) -> None:
+        """The robot's mode_machine from now on counts as the right one."""
+        self._mode_machine = sensed.mode_machine
+
+    def update(self, now_ns: int, sensed: Sensed) -> Notice | None:
+        """Look at the newest reading; a notice when a motor got hotter by a step."""
+        self._lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
+        return self.temperatures.update(sensed)
+
+    def forcing(self, now_ns: int, sensed: Sensed, good_for_ns: int, *, was_lost: bool) -> dict[str, str]:
+        """Conditions that force DAMPING while the arms are ours.
+
+        Args:
+            now_ns: session time.
+            sensed: the newest good reading.
+            good_for_ns: how long readings have been good without a break.
+            was_lost: robot_lost is latched: then it lasts until readings have been good for a while.
+        """
+        present = {}
+        if self._lost:
+            age_ms = (now_ns - sensed.stamp_ns) / 1e6
+            present["robot_lost"] = f"no robot state for {age_ms:.0f} ms; check the robot's power and the network cable"
+        elif was_lost and good_for_ns < self._good_state_ns:
+            present["robot_lost"] = "the robot's state has only just come back; wait a moment"
+        if text := self._session_problem(now_ns):
+            present["session_lost"] = text
+        if text := self._motor_problem(sensed):
+            present["motor_fault"] = text
+        if self.temperatures.forces_damping:
+            present["overheated"] = f"{self.temperatures.text}; let it cool down"
+        if self.foreign:
+            present["foreign_commander"] = self.foreign
+        return present
+
+    def _session_problem(self, now_ns: int) -> str:
+        if not self.heartbeat.was_seen:
+            return "no session/state seen yet; start the session manager"
+        if not self.heartbeat.is_alive(now_ns):
+            return "session/state does not advance; look whether the session manager runs"
+        return ""
+
+    def _motor_problem(self, sensed: Sensed) -> str:
+        if not sensed.enabled:
+            return "a motor of the arms or the waist is disabled; see the robot's own controller"
+        if self._mode_machine is not None and sensed.mode_machine != self._mode_machine:
+            return f"mode_machine changed from {self._mode_machine} to {sensed.mode_machine}: the robot was restarted?"
+        if -sensed.down[2] < self._level_cos:
+            return f"the robot leans by more than {self._tilt_limit} rad"
+        return ""

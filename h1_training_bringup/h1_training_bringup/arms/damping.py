@@ -1,0 +1,85 @@
+"""DAMPING: the arms carry themselves, give way to a person, and come to rest when let go.
+
+Torque is gravity by the model plus a dry friction that the motors do not have: as with a brush pressed on the joint,
+its bristles bend by up to 0.02 rad before they slip. So an arm that was let go rests although the model is wrong by a
+tenth, an unknown object makes it sink slowly only, and a person feels a constant, small resistance. kp stays 0: nothing
+pulls the arm back to where it was. The speed-dependent part, kd, is the motor's own and needs no round trip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from h1_training_bringup.arms.joints import COUNT, Joints
+from h1_training_bringup.arms.robot_model import GravityModel
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.settings import JointSettings
+from h1_training_bringup.arms.trajectory import PERIOD_S
+
+_BRISTLE_RAD = 0.02
+_FADE_S = 1.0
+_SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
+_SINK_S = 8.0
+
+
+class GravityTorque:
+    """Bounded gravity torque for a reading.
+
+    Args:
+        model: of the arms and what they carry.
+        bound_nm: (14,), N·m.
+        imu_frame: `"torso"` or `"pelvis"`, where the robot's IMU sits; on the torso the waist's angle is in it already.
+    """
+
+    def __init__(self, model: GravityModel, bound_nm: Joints, imu_frame: str) -> None:
+        self._model, self._bound = model, bound_nm
+        self._imu_on_pelvis = imu_frame == "pelvis"
+
+    def __call__(self, sensed: Sensed) -> Joints:
+        waist = sensed.waist_q if self._imu_on_pelvis else 0.0
+        torque: Joints = np.clip(self._model.gravity_torque(sensed.q, waist, sensed.down), -self._bound, self._bound)
+        return torque
+
+
+class Damping:
+    """The torque of DAMPING, period by period."""
+
+    def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:
+        self._gravity = gravity
+        self._friction = settings.friction_nm
+        self._anchor = np.zeros(COUNT)
+        self._share = 1.0
+        self._carried = 1.0
+
+    @property
+    def is_faded(self) -> bool:
+        """Whether nothing is left of the torque, after the robot's state was lost."""
+        return self._share == 0.0
+
+    def enter(self, sensed: Sensed) -> None:
+        """DAMPING begins: no friction torque at first, it builds up as the joint moves."""
+        self._anchor = sensed.q.copy()
+        self._share = self._carried = 1.0
+
+    def torque(self, sensed: Sensed, *, is_lost: bool = False, let_down: bool = False) -> Joints:
+        """Feed-forward torque of this period, (14,), N·m.
+
+        Args:
+            sensed: the newest reading.
+            is_lost: it is too old; the torque fades within a second, and comes back as slowly.
+            let_down: let the arms sink, slowly.
+        """
+        self._share = float(np.clip(self._share + (-PERIOD_S if is_lost else PERIOD_S) / _FADE_S, 0.0, 1.0))
+        self._sink(sensed, let_down)
+        bend = np.clip(sensed.q - self._anchor, -_BRISTLE_RAD, _BRISTLE_RAD)
+        self._anchor = sensed.q - bend
+        torque: Joints = self._share * (self._carried * self._gravity(sensed) - self._friction * (bend / _BRISTLE_RAD))
+        return torque
+
+    def _sink(self, sensed: Sensed, let_down: bool) -> None:
+        """Carry less while the arms sink slowly enough, more when they get fast."""
+        fastest = float(np.abs(sensed.dq).max())
+        if not let_down or fastest > _SINK_TO_RAD_S:
+            self._carried = min(self._carried + PERIOD_S, 1.0)
+        elif fastest < _SINK_FROM_RAD_S:
+            self._carried = max(self._carried - PERIOD_S / _SINK_S, 0.0)

@@ -1,0 +1,149 @@
+"""The arm guard's core: when the arm driver falls silent with the arms in its hands, keep them safe instead of it.
+
+It speaks when /arm_sdk was silent for 100 ms while the weight was above 0 and the robot's state kept coming. From then
+on it publishes DAMPING, weight kept, until a person releases the arms or the graph ends. It never gives the arms back
+to the driver: two voices on one topic would be worse than none.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from h1_training_bringup.arms.command import ArmCommand
+from h1_training_bringup.arms.damping import Damping, GravityTorque
+from h1_training_bringup.arms.handover import Handover, Phase
+from h1_training_bringup.arms.intake import StateIntake
+from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
+from h1_training_bringup.arms.modes import ACCEPTED, Answer, Level, Notice, refused
+from h1_training_bringup.arms.robot_model import GravityModel
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.settings import GuardParameters, JointSettings
+from h1_training_bringup.arms.wire import LOW_CMD_CDR, WireError, decode_low_cmd
+
+WATCH_PERIOD_S = 0.02
+_NS = 1e9
+_ZEROS = np.zeros(COUNT)
+_FAREWELL_PERIODS = 25
+_ROBOT_GONE_NS = 3_000_000_000
+_WEIGHT_OFFSET = LOW_CMD_CDR.fields["motor_cmd"][1] + WEIGHT_MOTOR * 28  # type: ignore[index]
+"""Of the weight in a LowCmd sample: the first value after an arm motor's stride is `q`."""
+
+
+class ArmGuard:
+    """Watches, and speaks once and for good.
+
+    Attributes:
+        is_speaking: the guard has taken over; never false again.
+        has_ended: after `end`: nothing is left to guard, the process may go.
+        notices: for people, oldest first; whoever publishes them empties the list.
+    """
+
+    def __init__(self, joints: JointSettings, parameters: GuardParameters) -> None:
+        self._joints, self._parameters = joints, parameters
+        gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
+        self._damping = Damping(joints, gravity)
+        self._handover = Handover(1.0, 1.0, parameters.release_warning_s, parameters.release_ramp_s)
+        self._robot_timeout_ns = round(parameters.robot_timeout_s * _NS)
+        self.intake = StateIntake(self._robot_timeout_ns)
+        self._last_sample = b""
+        self._weight = 0.0
+        self._silent_s = 0.0
+        self._heard = False
+        self._waist_q = 0.0
+        self._farewell = _FAREWELL_PERIODS
+        self._ending_since_ns: int | None = None
+        self.is_speaking = False
+        self.has_ended = False
+        self.notices: list[Notice] = []
+
+    def hear(self, sample: bytes) -> None:
+        """A command on /arm_sdk; the guard's own, once it speaks, tell it nothing."""
+        if self.is_speaking or len(sample) < LOW_CMD_CDR.itemsize:
+            return
+        self._heard = True
+        self._last_sample = sample
+        self._weight = struct.unpack_from("<f", sample, _WEIGHT_OFFSET)[0]
+
+    def release(self, now_ns: int) -> Answer:
+        """A person wants the arms given back: warning, then the ramp."""
+        if not self.is_speaking:
+            return refused("not_speaking: the arm driver has the arms; use arm_driver/release")
+        if self._handover.is_releasing or self._handover.weight == 0.0:
+            return refused("releasing: the arms are being given back, or have been")
+        self._warn(now_ns)
+        return ACCEPTED
+
+    def end(self, now_ns: int) -> None:
+        """The graph ends: give the arms back if they are here; else see the driver's own ending through."""
+        if self._ending_since_ns is None:
+            self._ending_since_ns = now_ns
+            if self.is_speaking and not self._handover.is_releasing and self._handover.weight > 0.0:
+                self._warn(now_ns)
+
+    def watch(self, now_ns: int) -> bool:
+        """One watch period; True if the guard has to speak from now on.
+
+        Silence is counted in periods in which this process itself ran: after a pause of its own, the commands that
+        came meanwhile are still in its queue.
+        """
+        sensed = self.intake.latest()
+        is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + WATCH_PERIOD_S * _NS
+        self._silent_s = 0.0 if self._heard or not is_fresh or self._weight <= 0.0 else self._silent_s + WATCH_PERIOD_S
+        self._heard = False
+        if sensed is not None and self._silent_s >= self._parameters.silence_s:
+            self._take_over(now_ns, sensed)
+            return True
+        if self._ending_since_ns is not None:
+            robot_is_gone = not is_fresh and now_ns - self._ending_since_ns > _ROBOT_GONE_NS
+            self.has_ended = self._weight <= 0.0 or robot_is_gone
+        return False
+
+    def speak(self, now_ns: int) -> ArmCommand | None:
+        """One 250 Hz period after taking over: the command to send, or None."""
+        sensed = self.intake.latest()
+        assert sensed is not None, "the guard has taken over on a reading"
+        self._handover.step(now_ns)
+        if self._handover.weight == 0.0:
+            if self._farewell == 0:
+                self.has_ended = self._ending_since_ns is not None
+                return None
+            self._farewell -= 1
+        is_lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
+        torque = self._damping.torque(sensed, is_lost=is_lost)
+        if is_lost and self._damping.is_faded:
+            self.has_ended = self._ending_since_ns is not None
+            return None
+        return ArmCommand(
+            q=sensed.q,
+            dq=_ZEROS,
+            tau=torque,
+            kp=_ZEROS,
+            kd=self._joints.kd_damping,
+            weight=self._handover.weight,
+            waist_q=self._waist_q,
+            mode_machine=sensed.mode_machine,
+        )
+
+    def _take_over(self, now_ns: int, sensed: Sensed) -> None:
+        try:
+            self._waist_q = float(decode_low_cmd(self._last_sample)["motor_cmd"]["q"][WAIST_MOTOR])
+        except WireError:
+            self._waist_q = sensed.waist_q
+        self.is_speaking = True
+        self._handover.weight = min(self._weight, 1.0)
+        self._damping.enter(sensed)
+        text = (
+            f"no command on /arm_sdk for {self._silent_s * 1e3:.0f} ms: the guard holds the arms in DAMPING; "
+            "arm_guard/release gives them back, then start the session anew"
+        )
+        self.notices.append(Notice(Level.ERROR, "guard_took_over", text))
+        if self._ending_since_ns is not None:
+            self._warn(now_ns)
+
+    def _warn(self, now_ns: int) -> None:
+        seconds = self._parameters.release_warning_s
+        text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
+        self.notices.append(Notice(Level.WARN, "release_warning", text))
+        self._handover.begin(Phase.WARNING, now_ns)

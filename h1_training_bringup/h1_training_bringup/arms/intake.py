@@ -1,0 +1,81 @@
+"""From the robot's samples to the newest good reading, with what went wrong on the way counted."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from h1_training_bringup.arms.modes import Level, Notice
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.wire import CrcError, Record, WireError, decode_low_state
+
+_NS_PER_S = 1_000_000_000
+
+
+class StateIntake:
+    """Takes every sample of the robot's state as it arrives, and hands out the newest good one.
+
+    Args:
+        gap_ns: a longer silence breaks the run of good states.
+
+    Attributes:
+        crc_errors, bad_states: samples dropped since start, for a wrong checksum; for anything else.
+    """
+
+    def __init__(self, gap_ns: int) -> None:
+        self._gap_ns = gap_ns
+        self._arrivals: deque[int] = deque()
+        self._record: Record | None = None
+        self._record_ns = 0
+        self._good: Sensed | None = None
+        self._good_since_ns = 0
+        self.crc_errors = 0
+        self.bad_states = 0
+        self.notices: list[Notice] = []
+
+    def receive(self, sample: bytes, now_ns: int) -> None:
+        """A sample came off the wire."""
+        try:
+            self._record = decode_low_state(sample)
+        except CrcError as error:
+            self.crc_errors += 1
+            self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")
+            return
+        except WireError as error:
+            self._count_bad(str(error))
+            return
+        self._record_ns = now_ns
+        self._arrivals.append(now_ns)
+
+    def latest(self) -> Sensed | None:
+        """The newest good reading; None before the first."""
+        if self._record is not None:
+            reading = Sensed.from_record(self._record, self._record_ns)
+            self._record = None
+            if reading is None:
+                self._good_since_ns = self._record_ns
+                self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
+            else:
+                if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
+                    self._good_since_ns = reading.stamp_ns
+                self._good = reading
+        return self._good
+
+    def good_for_ns(self, now_ns: int) -> int:
+        """How long good states have been coming without a break, ns; 0 if they do not now."""
+        if self._good is None or now_ns - self._good.stamp_ns > self._gap_ns:
+            return 0
+        return self._good.stamp_ns - self._good_since_ns
+
+    def rate(self, now_ns: int) -> float:
+        """Hz, states received over the last second."""
+        while self._arrivals and now_ns - self._arrivals[0] > _NS_PER_S:
+            self._arrivals.popleft()
+        return float(len(self._arrivals))
+
+    def _count_bad(self, text: str) -> None:
+        self.bad_states += 1
+        self._report_first(self.bad_states, "state_bad", f"{text}; dropped, as all further ones will be")
+
+    def _report_first(self, count: int, reason: str, detail: str) -> None:
+        if count == 1:
+            self.notices.append(Notice(Level.WARN, reason, detail))

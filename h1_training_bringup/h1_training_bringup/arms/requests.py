@@ -1,0 +1,55 @@
+"""Which mode may be asked for in which: the rules that need nothing but the arms' present mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from h1_training_bringup.arms.modes import Mode
+
+_ENTERED_FROM = {
+    Mode.HOLD: (Mode.RELEASED, Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING),
+    Mode.HOME: (Mode.HOLD,),
+    Mode.POLICY: (Mode.HOLD,),
+}
+
+
+@dataclass(frozen=True)
+class RequestedFrom:
+    """What the arms are doing when a mode is asked for."""
+
+    mode: Mode
+    reason: str
+    is_taking: bool
+    is_releasing: bool
+    fault: str
+
+
+def objection(now: RequestedFrom, mode: int, expected: int) -> str:
+    """Why `mode` is not granted, as `name: what is so, and what to do`; an empty string if nothing is against it.
+
+    DAMPING is granted whatever mode was expected: a stop must not fail because the arms just left another mode.
+
+    Args:
+        now: what the arms are doing.
+        mode: asked for, a `Mode`.
+        expected: the mode that the caller means to leave.
+    """
+    if mode not in [known.value for known in Mode]:
+        return f"unknown_mode: {mode}; known are 0 to {max(Mode).value}, see ArmStatus"
+    wanted = Mode(mode)
+    if wanted is Mode.RELEASED:
+        return "use_release: the arms are given back by arm_driver/release, with warning and ramp"
+    if wanted is Mode.DAMPING:
+        return "not_taken: the arms are not ours; nothing to damp" if now.mode is Mode.RELEASED else ""
+    if now.is_releasing:
+        return "releasing: the arms are being given back; wait until they are RELEASED"
+    if expected != now.mode:
+        return f"mode_changed: the arms are in {now.mode.name} ({now.reason}); look at them before you go on"
+    if now.is_taking:
+        return "taking: the arms are being taken; wait until arm_status.transition is false"
+    if now.fault:
+        return f"acknowledge_needed: {now.fault} forced {now.mode.name}; call arm_driver/acknowledge first"
+    if now.mode not in _ENTERED_FROM[wanted]:
+        allowed = ", ".join(known.name for known in _ENTERED_FROM[wanted])
+        return f"not_from_here: {wanted.name} is entered from {allowed}; the arms are in {now.mode.name}"
+    return ""

@@ -1,0 +1,111 @@
+"""HOLD, HOME and POLICY: where the arms are commanded to be, bounded by what the arms really do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from h1_training_bringup.arms.joints import NAMES, Joints
+from h1_training_bringup.arms.modes import Mode
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.settings import ArmParameters, JointSettings
+from h1_training_bringup.arms.trajectory import PERIOD_S, Interpolator, MinimumJerk, Tracker, stopping_speed
+
+_BLOCKED_SHARE = 0.8
+"""Of the greatest lead: a joint that lags by more is being held back."""
+_SETTLE_PERIODS = round(2.0 / PERIOD_S)
+"""How long the measured arms may take to follow to the home pose."""
+
+
+class StiffArms:
+    """The commanded trajectory in the modes that hold the arms to a position.
+
+    The commanded position never leads the measured one by more than `spring_nm / kp`, so that the motor's spring never
+    asks for more than `spring_nm`, whatever holds the arm.
+
+    Attributes:
+        limited: a limit has changed the command; whoever reports it resets it.
+        home_result: set when HOME is over: `"home_reached"` or `"home_missed"`.
+    """
+
+    def __init__(self, joints: JointSettings, parameters: ArmParameters) -> None:
+        self._speed = joints.speed * parameters.speed_scale
+        self._acceleration = joints.acceleration
+        self._lower, self._upper = joints.lower, joints.upper
+        self._lead = joints.spring_nm / joints.kp
+        self._tracker = Tracker(self._speed, self._acceleration)
+        self._interpolator = Interpolator(self._tracker.q)
+        self._home = np.clip(np.array(parameters.home_pose), self._lower, self._upper)
+        self._home_speed = parameters.home_speed * parameters.speed_scale
+        self._home_tolerance = parameters.home_tolerance
+        self._move: MinimumJerk | None = None
+        self._settling = 0
+        self._blocked_ns = round(parameters.blocked_s * 1e9)
+        self._blocked_since_ns: int | None = None
+        self.limited = False
+        self.home_result = ""
+
+    @property
+    def q(self) -> Joints:
+        """(14,), rad, commanded."""
+        return self._tracker.q
+
+    @property
+    def dq(self) -> Joints:
+        """(14,), rad/s, commanded."""
+        return self._tracker.dq
+
+    def start(self, sensed: Sensed, *, at_rest: bool = False) -> None:
+        """From the measured pose, with the measured speed where there is room left to brake in."""
+        low = -stopping_speed(np.maximum(sensed.q - self._lower, 0.0), self._acceleration)
+        high = stopping_speed(np.maximum(self._upper - sensed.q, 0.0), self._acceleration)
+        self._tracker.restart(sensed.q, None if at_rest else np.clip(sensed.dq, low, high))
+        self._blocked_since_ns = None
+
+    def enter(self, mode: Mode) -> None:
+        """`mode` begins, from wherever the trajectory is."""
+        self._move, self._settling, self.home_result = None, 0, ""
+        self._blocked_since_ns = None
+        if mode is Mode.POLICY:
+            self._interpolator = Interpolator(self._tracker.stopping_point)
+
+    def aim(self, positions: Joints) -> None:
+        """The policy's newest positions, (14,), rad; finite."""
+        target = np.clip(positions, self._lower, self._upper)
+        self.limited |= bool((target != positions).any())
+        self._interpolator.aim(target)
+
+    def step(self, mode: Mode, sensed: Sensed) -> None:
+        """One period of `mode`."""
+        if mode is Mode.POLICY:
+            self._tracker.follow(self._interpolator.step())
+            self.limited |= bool((np.abs(self._tracker.dq) >= 0.999 * self._speed).any())
+        elif mode is Mode.HOME:
+            self._step_home(sensed)
+        else:
+            self._tracker.brake()
+        self.limited |= self._tracker.bound(sensed.q - self._lead, sensed.q + self._lead)
+
+    def blocked_joint(self, now_ns: int, sensed: Sensed) -> str:
+        """Name of a joint that has been held back for too long, or an empty string."""
+        share = np.abs(self._tracker.q - sensed.q) / self._lead
+        worst = int(share.argmax())
+        if share[worst] < _BLOCKED_SHARE:
+            self._blocked_since_ns = None
+            return ""
+        if self._blocked_since_ns is None:
+            self._blocked_since_ns = now_ns
+        return NAMES[worst] if now_ns - self._blocked_since_ns >= self._blocked_ns else ""
+
+    def _step_home(self, sensed: Sensed) -> None:
+        if self._move is None:
+            self._tracker.brake()
+            if self._tracker.at_rest:
+                self._move = MinimumJerk(self._tracker.q, self._home, self._home_speed, self._acceleration)
+            return
+        self._tracker.follow(self._move.step())
+        if not self._move.done:
+            return
+        self._settling += 1
+        arrived = self._tracker.at_rest and bool((np.abs(sensed.q - self._home) <= self._home_tolerance).all())
+        if arrived or self._settling >= _SETTLE_PERIODS:
+            self.home_result = "home_reached" if arrived else "home_missed"

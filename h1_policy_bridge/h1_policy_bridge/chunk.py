@@ -1,0 +1,186 @@
+"""What a policy server says, checked: its metadata at connect, and a chunk of actions in every reply.
+
+A reply is used whole or not at all. Nothing of it reaches the arms before it has the shape that the configuration
+asks for and is finite in float32, which is what goes out on `policy/action`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ARM_JOINTS = 14
+HAND_JOINTS = 12
+REGISTER_FULL_SCALE = 1000.0
+"""An Inspire hand's angle registers count 0 closed to 1000 open; some policies put that on the wire."""
+
+_MAX_HORIZON = 2000
+_HORIZON_KEYS = ("action_horizon", "horizon")
+
+
+class MetadataError(ValueError):
+    """The server does not fit the configuration."""
+
+
+class ReplyError(ValueError):
+    """A reply that must not move anything."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the configuration asks of a server.
+
+    Attributes:
+        action_dim: values per action, 14 or 26.
+        horizon: actions per chunk; 0 takes any.
+        hand_unit: `unit` (0 closed .. 1 open) or `register` (0 .. 1000), of the hands' values on the wire.
+        done_field: name of the flag by which a reply says that the task is over.
+    """
+
+    action_dim: int = ARM_JOINTS
+    horizon: int = 0
+    hand_unit: str = "unit"
+    done_field: str = "done"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One inference's actions.
+
+    Attributes:
+        actions: (H, action_dim) float64, arms rad, hands 0 closed .. 1 open; read-only.
+        observation_ns: arm stamp of the observation behind it, session clock.
+        inference_ms: from request sent to reply decoded.
+        server_ms: of which the server says that it inferred; NaN if it does not say.
+        done: the policy says that the task is over.
+        state: (action_dim,) float64, what was observed; the pose from which step 0 is meant to leave.
+        chunk_id: number of this inference, from 1; 0 until somebody counts it.
+    """
+
+    actions: npt.NDArray[np.float64]
+    observation_ns: int
+    inference_ms: float
+    server_ms: float
+    done: bool
+    state: npt.NDArray[np.float64]
+    chunk_id: int = 0
+
+    @property
+    def horizon(self) -> int:
+        """Actions in this chunk."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a server's metadata says of itself; 0 where it is silent."""
+
+    action_dim: int = 0
+    horizon: int = 0
+    done: bool = False
+
+
+def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerFacts:
+    """The facts in a server's metadata. A stock openpi server says none of them, and is taken at its first reply.
+
+    Raises:
+        MetadataError: the server says that it does not fit.
+    """
+    action_dim = _count(metadata, "action_dim")
+    horizon = next((_count(metadata, key) for key in _HORIZON_KEYS if key in metadata), 0)
+    if action_dim and action_dim != expected.action_dim:
+        raise MetadataError(
+            f"the server's policy has {action_dim} values per action, this robot is configured for "
+            f"{expected.action_dim} ({'with' if expected.action_dim > ARM_JOINTS else 'without'} hands); "
+            "serve the matching checkpoint, or change robot.include_hands"
+        )
+    if horizon and expected.horizon and horizon != expected.horizon:
+        raise MetadataError(
+            f"the server's chunks have {horizon} actions, the configuration asks for {expected.horizon}"
+        )
+    return ServerFacts(action_dim, horizon, _flag(metadata, expected.done_field))
+
+
+def read_reply(
+    reply: Any, expected: Expectation, *, state: npt.NDArray[Any], observation_ns: int, inference_ms: float
+) -> Chunk:
+    """The chunk in a server's decoded reply.
+
+    Args:
+        reply: as decoded.
+        expected: what it must be like.
+        state: (action_dim,) as sent, arms rad, hands 0..1.
+        observation_ns: arm stamp of the observation.
+        inference_ms: measured.
+
+    Raises:
+        ReplyError: no actions, of another shape, not numbers, or not finite.
+    """
+    if not isinstance(reply, dict):
+        raise ReplyError(f"reply is {type(reply).__name__}; expected a map with 'actions'")
+    actions = _actions(reply, expected)
+    if expected.action_dim > ARM_JOINTS:
+        scale = REGISTER_FULL_SCALE if expected.hand_unit == "register" else 1.0
+        actions[:, ARM_JOINTS:] = np.clip(actions[:, ARM_JOINTS:] / scale, 0.0, 1.0)
+    actions.setflags(write=False)
+    nested = reply.get("metadata")
+    done = _flag(reply, expected.done_field) or (isinstance(nested, dict) and _flag(nested, expected.done_field))
+    return Chunk(
+        actions=actions,
+        observation_ns=observation_ns,
+        inference_ms=inference_ms,
+        server_ms=_server_ms(reply),
+        done=done,
+        state=np.asarray(state, np.float64),
+    )
+
+
+def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.float64]:
+    raw = reply.get("actions")
+    if raw is None:
+        keys = ", ".join(sorted(str(key) for key in reply)[:6]) or "nothing"
+        raise ReplyError(f"reply has no 'actions'; it has {keys}")
+    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
+        kind = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
+        raise ReplyError(f"'actions' is {kind}; expected an array of numbers")
+    if raw.ndim != 2 or raw.shape[1] != expected.action_dim or not 1 <= raw.shape[0] <= _MAX_HORIZON:
+        shape = "x".join(str(axis) for axis in raw.shape) or "a single number"
+        raise ReplyError(f"'actions' is {shape}; expected steps x {expected.action_dim}")
+    if expected.horizon and raw.shape[0] != expected.horizon:
+        raise ReplyError(f"'actions' has {raw.shape[0]} steps; expected {expected.horizon}")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(raw.astype(np.float32))
+    if not finite.all():
+        step, joint = np.argwhere(~finite)[0]
+        raise ReplyError(f"'actions' is {raw[step, joint]} at step {step}, value {joint}; expected finite numbers")
+    return raw.astype(np.float64)
+
+
+def _server_ms(reply: Mapping[str, Any]) -> float:
+    for key in ("server_timing", "policy_timing"):
+        timing = reply.get(key)
+        value = timing.get("infer_ms") if isinstance(timing, dict) else None
+        if isinstance(value, (int, float, np.number)) and math.isfinite(value):
+            return float(value)
+    return math.nan
+
+
+def _count(metadata: Mapping[str, Any], key: str) -> int:
+    value = metadata.get(key)
+    if value is None:
+        return 0
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not 0 < value <= _MAX_HORIZON:
+        raise MetadataError(f"the server's metadata says {key} = {value!r:.40}; expected a whole number above 0")
+    return int(value)
+
+
+def _flag(source: Mapping[str, Any], key: str) -> bool:
+    value = source.get(key)
+    if isinstance(value, np.ndarray):
+        value = value.item() if value.size == 1 else None
+    return isinstance(value, (bool, np.bool_)) and bool(value)

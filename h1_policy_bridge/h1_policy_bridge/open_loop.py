@@ -1,0 +1,36 @@
+"""Play a chunk to its end, then ask for the next: what openpi's `ActionChunkBroker` does.
+
+Policies are often evaluated that way. The arms stop and think at every chunk, but the stream goes on: the last
+position is repeated, marked `holding`, for a bounded time.
+"""
+
+from __future__ import annotations
+
+from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.strategy import Step, StrategyConfig
+
+
+class OpenLoop:
+    """See the module, and `strategy.Strategy` for the methods."""
+
+    def __init__(self, config: StrategyConfig) -> None:
+        self._config = config
+        self._chunk: Chunk | None = None
+        self._from_tick = 0
+
+    def start(self, chunk: Chunk) -> None:
+        self._chunk, self._from_tick = chunk, 0
+
+    def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
+        return self._chunk is not None and tick - self._from_tick >= self._chunk.horizon
+
+    def take(self, chunk: Chunk, observed_tick: int, tick: int) -> None:
+        # Observed at the end of the chunk before, from where it is played whole: the arms waited for it.
+        self._chunk, self._from_tick = chunk, tick
+
+    def step(self, tick: int) -> Step | None:
+        chunk, index = self._chunk, tick - self._from_tick
+        if chunk is None or index >= chunk.horizon + self._config.hold_ticks:
+            return None
+        last = chunk.horizon - 1
+        return Step(chunk.actions[min(index, last)], chunk, min(index, last), holding=index > last)

@@ -1,0 +1,141 @@
+"""The policy bridge's parameters, checked, and the parts that are made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from h1_policy_bridge.chunk import Expectation
+from h1_policy_bridge.layout import PRESETS, Layout, LayoutError, parse_layout
+from h1_policy_bridge.msgpack_numpy import MAX_BYTES
+from h1_policy_bridge.observation import ObservationRules
+from h1_policy_bridge.policy_client import ClientConfig
+from h1_policy_bridge.policy_link import Address, LinkLimits
+from h1_policy_bridge.strategies import STRATEGIES
+from h1_policy_bridge.strategy import TICKS_PER_S, StrategyConfig
+from h1_training_node.parameter import parameter
+
+API_KEY_VARIABLE = "H1_POLICY_API_KEY"
+_ACTION_DIMS = (14, 26)
+
+
+@dataclass(frozen=True)
+class BridgeParameters:
+    """Parameters of the node; each says itself what it is."""
+
+    host: str = parameter("127.0.0.1", "policy server's host, or its whole ws:// or wss:// URL")
+    port: int = parameter(8000, "policy server's port; 0 if the URL says it", low=0, high=65535)
+    api_key_file: str = parameter("", f"file that holds the API key; empty: the variable {API_KEY_VARIABLE}, if set")
+    action_dim: int = parameter(14, "values per action: 14 arms, 26 arms and hands", low=14, high=26)
+    horizon: int = parameter(0, "actions per chunk that the server must give; 0 takes any", low=0, high=2000)
+    preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))
+    observation_mapping: str = parameter("", "YAML mapping instead of a preset (see layout.py); empty: the preset")
+    prompt: str = parameter("{task}, Advantage=True", "prompt; {task} stands for the session's task")
+    image_size: int = parameter(224, "side of the square images", unit="pixel", low=16, high=1024)
+    resize: str = parameter("stretch", "how a picture becomes a square", choices=("stretch", "pad"))
+    max_observation_age: float = parameter(0.25, "an observation with an older part is not sent", unit="s", low=0.02)
+    allow_dummy_cameras: bool = parameter(False, "grey stands in for a missing or stale camera")
+    hand_unit: str = parameter("unit", "hands on the wire: 0..1, or 0..1000", choices=("unit", "register"))
+    hand_state: str = parameter("measured", "hands in the state", choices=("measured", "commanded"))
+    done_field: str = parameter("done", "flag by which a reply says that the task is over")
+    strategy: str = parameter("blend", "how chunks become a stream", choices=tuple(STRATEGIES))
+    blend_window: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
+    blend_execute: float = parameter(0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0)
+    blend_coast: float = parameter(0.2, "how long a late answer is bridged, slowing down", unit="s", low=0.0, high=1.0)
+    open_loop_hold: float = parameter(1.0, "how long open_loop repeats the last position", unit="s", low=0.0, high=1.0)
+    connect_timeout: float = parameter(3.0, "until TCP is connected", unit="s", low=0.1, high=60.0)
+    handshake_timeout: float = parameter(10.0, "from there until the metadata is read", unit="s", low=0.1, high=600.0)
+    first_request_timeout: float = parameter(
+        60.0, "for a connection's first inference: a server may compile then", unit="s", low=0.1, high=600.0
+    )
+    request_timeout: float = parameter(5.0, "for every later inference", unit="s", low=0.1, high=600.0)
+    backoff_max: float = parameter(5.0, "longest pause between two attempts to connect", unit="s", low=0.1, high=60.0)
+    max_reply_bytes: int = parameter(MAX_BYTES, "largest message accepted", unit="B", low=1024, high=1 << 28)
+
+    def __post_init__(self) -> None:
+        if self.action_dim not in _ACTION_DIMS:
+            raise ValueError(f"parameter 'action_dim' is {self.action_dim}; expected 14 (arms) or 26 (arms and hands)")
+        if not self.host:
+            raise ValueError("parameter 'host' is empty; name the policy server")
+        self.layout()
+        address = Address(self.host, self.port)
+        try:
+            address.check()
+        except ValueError as error:
+            raise ValueError(f"parameter 'host' is '{self.host}': {error}") from None
+
+    @property
+    def with_hands(self) -> bool:
+        """Whether the policy has the hands."""
+        return self.action_dim == _ACTION_DIMS[1]
+
+    def layout(self) -> Layout:
+        """The observation's layout: the mapping if there is one, else the preset.
+
+        Raises:
+            ValueError: the mapping cannot be used.
+        """
+        if not self.observation_mapping:
+            return PRESETS[self.preset]
+        try:
+            return parse_layout(self.observation_mapping)
+        except LayoutError as error:
+            raise ValueError(f"parameter 'observation_mapping': {error}") from None
+
+    def observation_rules(self) -> ObservationRules:
+        """How observations are made."""
+        return ObservationRules(
+            layout=self.layout(),
+            prompt=self.prompt,
+            max_age_ns=round(self.max_observation_age * 1e9),
+            image_size=self.image_size,
+            keep_proportions=self.resize == "pad",
+            with_hands=self.with_hands,
+            hand_unit=self.hand_unit,
+            allow_dummy_cameras=self.allow_dummy_cameras,
+        )
+
+    def strategy_config(self) -> StrategyConfig:
+        """What the strategy is tuned by, in ticks."""
+        return StrategyConfig(
+            window_ticks=round(self.blend_window * TICKS_PER_S),
+            execute_ticks=round(self.blend_execute * TICKS_PER_S),
+            coast_ticks=round(self.blend_coast * TICKS_PER_S),
+            hold_ticks=round(self.open_loop_hold * TICKS_PER_S),
+        )
+
+    def client_config(self, environ: Mapping[str, str] | None = None) -> ClientConfig:
+        """How to reach the server, with the API key from file or environment.
+
+        Raises:
+            ValueError: the key's file cannot be read, or holds no key.
+        """
+        return ClientConfig(
+            address=Address(self.host, self.port),
+            expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
+            limits=LinkLimits(self.connect_timeout, self.handshake_timeout, self.max_reply_bytes),
+            first_request_timeout_s=self.first_request_timeout,
+            request_timeout_s=self.request_timeout,
+            backoff_high_s=self.backoff_max,
+            api_key=self._api_key(os.environ if environ is None else environ),
+        )
+
+    def _api_key(self, environ: Mapping[str, str]) -> str:
+        if not self.api_key_file:
+            return _checked_key(environ.get(API_KEY_VARIABLE, "").strip(), f"variable {API_KEY_VARIABLE}")
+        path = Path(self.api_key_file).expanduser()
+        try:
+            key = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"parameter 'api_key_file': cannot read {path}: {error}") from None
+        if not key:
+            raise ValueError(f"parameter 'api_key_file': {path} is empty")
+        return _checked_key(key, f"parameter 'api_key_file': {path}")
+
+
+def _checked_key(key: str, source: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(f"{source} holds something that cannot be an API key: expected one line of ASCII")
+    return key

@@ -1,0 +1,179 @@
+"""The policy bridge as a node: topics to `bridge.py`, its actions and its status to topics."""
+
+from __future__ import annotations
+
+import array
+import math
+from functools import partial
+
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import CompressedImage
+
+from h1_policy_bridge.bridge import PolicyBridge
+from h1_policy_bridge.chunk import ARM_JOINTS
+from h1_policy_bridge.observation import HANDS, Stamped
+from h1_policy_bridge.parameters import BridgeParameters
+from h1_policy_bridge.policy_client import PolicyClient
+from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
+from h1_policy_bridge.strategies import STRATEGIES
+from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
+from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
+from h1_training_node import qos
+from h1_training_node.node_main import run_node
+from h1_training_node.parameter import ParameterError
+from h1_training_node.session_node import SessionNode
+from h1_training_node.stamps import to_ns, to_stamp
+
+CAMERA_TOPICS = {
+    "ego_cam": "head_camera/image_raw/compressed",
+    "cam_left_wrist": "left_wrist_camera/color/image_raw/compressed",
+    "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
+}
+STATUS_TICKS = TICKS_PER_S // 5
+"""policy/status goes out at 5 Hz, and at once on a change."""
+
+
+class PolicyBridgeNode(SessionNode):
+    """Asks the policy server while the arms hold, and streams its actions at 50 Hz while they follow.
+
+    See `bridge.py` for who may move when, `policy_client.py` for the connection.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("policy_bridge")
+        self._parameters = parameters = self.parameters(BridgeParameters)
+        rules = parameters.observation_rules()
+        if unknown := sorted(set(rules.layout.cameras) - set(CAMERA_TOPICS)):
+            raise ParameterError(
+                f"parameter 'observation_mapping': unknown camera '{unknown[0]}'; known are {', '.join(CAMERA_TOPICS)}"
+            )
+        try:
+            config = parameters.client_config()
+        except ValueError as error:
+            raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
+        self._server = config.address.url
+        self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
+        self._statuses = self.create_publisher(PolicyStatus, "policy/status", qos.STATE)
+        self._hands = {
+            side: self.create_publisher(HandCommand, f"hands/{side}/command", qos.STATE)
+            for side in (HANDS if parameters.with_hands else ())
+        }
+        self._client = PolicyClient(config, now_ns=self.now_ns, log=self.get_logger().error)
+        make_strategy = partial(STRATEGIES[parameters.strategy], parameters.strategy_config())
+        self._bridge = PolicyBridge(self._client, rules, make_strategy, self._on_event)
+        self._listen(rules.layout.cameras)
+        self._status_seq = 0
+        self._shown: Status | None = None
+        self._ticks_since_status = 0
+        self._client.start()
+        # A steady clock: the system clock may jump without moving a tick. rcl's timers keep absolute deadlines.
+        self.create_timer(TICK_NS * 1e-9, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def destroy_node(self) -> None:
+        self._client.stop()
+        super().destroy_node()
+
+    def _listen(self, cameras: tuple[str, ...]) -> None:
+        self.create_subscription(ArmStatus, "arm_status", self._on_arm_status, qos.LATEST)
+        self.create_subscription(SessionState, "session/state", self._on_session_state, qos.LATCHED)
+        for camera in cameras:
+            on_image = partial(self._on_image, camera)
+            self.create_subscription(CompressedImage, CAMERA_TOPICS[camera], on_image, qos.LATEST)
+        for side in self._hands:
+            self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
+
+    # -- in ------------------------------------------------------------------------------------------------------
+
+    def _on_arm_status(self, message: ArmStatus) -> None:
+        self._bridge.on_arms(
+            Arms(
+                stamp_ns=to_ns(message.header.stamp),
+                mode=ArmMode(message.mode),
+                mode_since_ns=to_ns(message.mode_since),
+                transition=message.transition,
+                q=message.q.astype(float),
+            )
+        )
+
+    def _on_session_state(self, message: SessionState) -> None:
+        self._bridge.on_session(Session(message.state, message.epoch, message.task))
+
+    def _on_image(self, camera: str, message: CompressedImage) -> None:
+        # Stamped when received: a RealSense stamps with a clock of its own.
+        self._bridge.senses.images[camera] = Stamped(self.now_ns(), message.data)
+
+    def _on_hand(self, side: str, message: HandState) -> None:
+        measured, commanded = message.angle.astype(float), message.command.astype(float)
+        if self._parameters.hand_state == "commanded":
+            measured = [now if math.isnan(last) else last for now, last in zip(measured, commanded, strict=True)]
+        self._bridge.senses.hands[side] = Stamped(to_ns(message.header.stamp), measured)
+
+    # -- out -----------------------------------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        action = self._bridge.tick(self.now_ns())
+        if action is not None:
+            self._publish_action(action)
+        self._ticks_since_status += 1
+        status = self._bridge.status
+        if self._ticks_since_status >= STATUS_TICKS or self._is_news(status):
+            self._publish_status(status)
+
+    def _publish_action(self, action: Action) -> None:
+        step, header = action.step, self.header()
+        chunk, positions = step.chunk, step.positions
+        self._actions.publish(
+            PolicyAction(
+                header=header,
+                seq=action.seq,
+                chunk_id=chunk.chunk_id,
+                step=step.index,
+                observation_stamp=to_stamp(chunk.observation_ns),
+                inference_ms=chunk.inference_ms,
+                holding=step.holding,
+                positions=array.array("f", positions),
+            )
+        )
+        for index, publisher in enumerate(self._hands.values()):
+            first = ARM_JOINTS + 6 * index
+            angle = positions[first : first + 6].astype("f4")
+            publisher.publish(HandCommand(header=header, seq=action.seq, angle=angle))
+
+    def _is_news(self, status: Status) -> bool:
+        shown = self._shown
+        return shown is None or (
+            (status.client, status.chunk_ready, status.done, status.reason, status.failures, status.horizon)
+            != (shown.client, shown.chunk_ready, shown.done, shown.reason, shown.failures, shown.horizon)
+        )
+
+    def _publish_status(self, status: Status) -> None:
+        self._shown, self._ticks_since_status = status, 0
+        self._status_seq += 1
+        client = status.client
+        self._statuses.publish(
+            PolicyStatus(
+                header=self.header(),
+                seq=self._status_seq,
+                connection=client.connection.value,
+                server=self._server,
+                connected_since=to_stamp(client.since_ns),
+                epoch=client.epoch,
+                action_dim=status.action_dim,
+                horizon=status.horizon,
+                chunk_ready=status.chunk_ready,
+                done=status.done,
+                inferences=status.inferences,
+                failures=status.failures,
+                latency_ms=float(status.latency_ms),
+                server_ms=float(status.server_ms),
+                reason=status.reason,
+            )
+        )
+
+    def _on_event(self, level: Level, reason: str, detail: str) -> None:
+        self.event(level.value, reason, detail)
+
+
+def main() -> int:
+    """Entry point of the executable `policy_bridge`."""
+    return run_node(PolicyBridgeNode)

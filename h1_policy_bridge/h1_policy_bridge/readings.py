@@ -1,0 +1,71 @@
+"""What the bridge is told and what it tells, as plain values: the messages of its topics without ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from h1_policy_bridge.policy_client import ClientState
+from h1_policy_bridge.strategy import Positions, Step
+
+
+class ArmMode(IntEnum):
+    """As in ArmStatus."""
+
+    RELEASED = 0
+    HOLD = 1
+    HOME = 2
+    POLICY = 3
+    DAMPING = 4
+
+
+class Level(IntEnum):
+    """As in Event."""
+
+    INFO = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What arm_status says that matters here."""
+
+    stamp_ns: int
+    mode: ArmMode
+    mode_since_ns: int
+    transition: bool
+    q: Positions
+
+
+@dataclass(frozen=True)
+class Session:
+    """What session/state says that matters here."""
+
+    state: str
+    epoch: int
+    task: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step to publish."""
+
+    seq: int
+    step: Step
+
+
+@dataclass(frozen=True)
+class Status:
+    """PolicyStatus without its header."""
+
+    client: ClientState
+    action_dim: int
+    horizon: int
+    chunk_ready: bool
+    done: bool
+    inferences: int
+    failures: int
+    latency_ms: float
+    server_ms: float
+    reason: str

@@ -1,0 +1,202 @@
+"""The folder of an epoch: which index is free, who may write here, what was discarded.
+
+training_session_epoch3/
+    episode_0.hdf5           a finished episode
+    .episode_1.mcap          journal of an open or unfinished one, or a kept one
+    .episode_1.outcome       a label that is being put into episode_1.hdf5
+    .discarded/              episodes and journals that were discarded, under their own names
+    .recorder.lock           held by the recorder that writes here
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+DISCARDED = ".discarded"
+LOCK_FILE = ".recorder.lock"
+_EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part)$")
+_DAY_S = 86_400.0
+
+
+class FolderInUse(RuntimeError):
+    """Another recorder writes here; the message says which."""
+
+
+class FolderLock:
+    """Keeps other recorders out of a folder until `release`, or until this process ends, however it ends.
+
+    Raises:
+        FolderInUse: another process holds it.
+        OSError: the lock file cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._descriptor, 200).decode(errors="replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise FolderInUse(f"{folder} is in use by another session ({holder}); end that one first") from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others in."""
+        os.close(self._descriptor)
+
+
+def episode_path(folder: Path, index: int) -> Path:
+    """Where the finished episode is."""
+    return folder / f"episode_{index}.hdf5"
+
+
+def journal_path(folder: Path, index: int) -> Path:
+    """Where its journal is."""
+    return folder / f".episode_{index}.mcap"
+
+
+def outcome_path(journal: Path) -> Path:
+    """Where a label is noted while it is being put into the episode of `journal`."""
+    return journal.with_suffix(".outcome")
+
+
+def index_of(path: Path) -> int:
+    """k of a journal's or an episode's path.
+
+    Raises:
+        ValueError: it is called otherwise.
+    """
+    match = _EPISODE_NAME.match(path.name)
+    if match is None:
+        raise ValueError(f"{path} is not called episode_<number>.hdf5 or .episode_<number>.mcap")
+    return int(match[1])
+
+
+def free_index(folder: Path) -> int:
+    """The first index that no episode, journal or discarded episode of `folder` has.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    taken = set()
+    for place in (folder, folder / DISCARDED):
+        with contextlib.suppress(FileNotFoundError):
+            taken |= {int(match[1]) for name in os.listdir(place) if (match := _EPISODE_NAME.match(name))}
+    index = 0
+    while index in taken:
+        index += 1
+    return index
+
+
+def journals(folder: Path) -> list[Path]:
+    """Journals in `folder`, by index."""
+    return sorted(folder.glob(".episode_*.mcap"), key=index_of_or_last)
+
+
+def episodes(folder: Path) -> list[Path]:
+    """Finished episodes in `folder`, by index."""
+    return sorted(folder.glob("episode_*.hdf5"), key=index_of_or_last)
+
+
+def index_of_or_last(path: Path) -> int:
+    """For sorting: files that only look like episodes come last."""
+    try:
+        return index_of(path)
+    except ValueError:
+        return 1 << 62
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete half-written files of a recorder that was killed while saving; their journals still have everything."""
+    found = sorted(folder.glob(".episode_*.hdf5.part"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename without ever replacing a file.
+
+    Raises:
+        FileExistsError: `target` is there.
+        OSError: of the file system.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        if target.exists():
+            raise FileExistsError(f"{target} is there already") from None
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def discard(paths: list[Path]) -> list[Path]:
+    """Move episodes and journals to `.discarded/` beside them; returns where they are now.
+
+    Raises:
+        OSError: they cannot be moved.
+    """
+    moved = []
+    for path in paths:
+        if not path.exists():
+            continue
+        place = path.parent / DISCARDED
+        place.mkdir(exist_ok=True)
+        rename_new(path, place / path.name)
+        os.utime(place / path.name)  # a week from now, not from its recording
+        moved.append(place / path.name)
+    return moved
+
+
+def restore(path: Path) -> Path:
+    """Move one discarded episode or journal back; returns where it is now.
+
+    Raises:
+        FileExistsError: its name is taken.
+        OSError: it cannot be moved.
+    """
+    target = path.parent.parent / path.name
+    rename_new(path, target)
+    return target
+
+
+def prune_discarded(folder: Path, days: float) -> list[Path]:
+    """Delete what was discarded more than `days` ago; returns what was deleted."""
+    return _delete_old((folder / DISCARDED).glob("*episode_*"), days)
+
+
+def prune_kept_journals(folder: Path, *, days: float, most_bytes: float) -> list[Path]:
+    """Delete journals of finished episodes that are older than `days`, then the oldest until the rest fit.
+
+    A journal whose episode is not there is never deleted.
+    """
+    kept = [path for path in journals(folder) if episode_path(folder, index_of_or_last(path)).exists()]
+    deleted = _delete_old(kept, days)
+    left = sorted((path for path in kept if path not in deleted), key=lambda path: path.stat().st_mtime)
+    total = sum(path.stat().st_size for path in left)
+    for path in left:
+        if total <= most_bytes:
+            break
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)
+        deleted.append(path)
+    return deleted
+
+
+def _delete_old(paths: object, days: float) -> list[Path]:
+    deleted = []
+    for path in list(paths):  # type: ignore[call-overload]
+        if time.time() - path.stat().st_mtime > days * _DAY_S:
+            path.unlink(missing_ok=True)
+            deleted.append(path)
+    return deleted

@@ -1,0 +1,270 @@
+"""The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
+
+Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a
+callback. A writer takes it from there at once and hands it to the kernel with `os.write`: from then on it survives
+the death of this process. A third calls `fdatasync` once a second, which may take as long as the disk likes; what
+the machine's own death can cost is therefore about a second.
+
+The file is an MCAP without chunks, each record whole by one write: cut anywhere, it is good up to its last whole
+record, and no buffer of this process holds anything back (https://mcap.dev/spec). The queue is bounded by bytes; a
+message that finds it full is dropped and counted, never waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mcap.writer import CompressionType, IndexType, Writer
+
+from h1_recorder.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
+
+_SYNC_PERIOD_S = 1.0
+_PROFILE = "ros2"
+_MASK32 = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a journal has to know of a topic.
+
+    Attributes:
+        name: of the stream.
+        topic: fully resolved, as players are to publish it.
+        type: e.g. `std_msgs/msg/String`.
+        schema: full `ros2msg` definition.
+        offered_qos: YAML list of the publishers' QoS profiles, as rosbag2 writes it.
+    """
+
+    name: str
+    topic: str
+    type: str
+    schema: str
+    offered_qos: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    raw: bytes
+    log_ns: int
+    publish_ns: int
+    sequence: int
+
+
+class JournalSink:
+    """An open file that is written whole records at a time, without any buffer in this process."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`; if that fails, take back what part of it was written, and raise OSError."""
+        view = memoryview(data)
+        written = 0
+        try:
+            while written < len(view):
+                written += os.write(self.descriptor, view[written:])
+        except OSError:
+            os.ftruncate(self.descriptor, self._size)
+            os.lseek(self.descriptor, self._size, os.SEEK_SET)
+            raise
+        self._size += written
+        return written
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def sync(self) -> None:
+        """Wait until the disk has it."""
+        os.fdatasync(self.descriptor)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+
+
+class Journal:
+    """An open journal. `append` from any one thread; everything else happens behind it.
+
+    Args:
+        path: of the new file; it must not exist.
+        info: what the episode is about; the file's first record.
+        channels: the streams known so far.
+        queue_bytes: how much may wait for the disk.
+
+    Raises:
+        OSError: the file cannot be made, or its first records not be written (then there is no file).
+    """
+
+    def __init__(self, path: Path, info: EpisodeInfo, channels: tuple[Channel, ...], *, queue_bytes: int) -> None:
+        self.path = path
+        self._queue_bytes = queue_bytes
+        self._sink = JournalSink(path)
+        self._writer = Writer(
+            cast(IO[Any], self._sink),
+            use_chunking=False,
+            compression=CompressionType.NONE,
+            index_types=IndexType.METADATA,
+        )
+        self._channel_ids: dict[str, int] = {}
+        self._schema_ids: dict[str, int] = {}
+        try:
+            self._writer.start(profile=_PROFILE, library="h1_recorder")
+            self._writer.add_metadata(START_RECORD, info.to_record())
+            for channel in channels:
+                self._register(channel)
+        except OSError:
+            self._sink.close()
+            path.unlink(missing_ok=True)
+            raise
+        self._queue: deque[_Entry | Channel | EpisodeEnd] = deque()
+        self._waiting_bytes = 0
+        self._ending = False
+        self._changed = threading.Condition()
+        self._drops: Counter[str] = Counter()
+        self._error: str | None = None
+        self._closed = threading.Event()
+        threading.Thread(target=self._write_all, name="journal-writer", daemon=True).start()
+        threading.Thread(target=self._sync_all, name="journal-sync", daemon=True).start()
+
+    # ---- from the node's thread
+
+    def append(self, name: str, raw: bytes, log_ns: int, *, publish_ns: int, sequence: int = 0) -> bool:
+        """Hand over one message; False if it was dropped because the queue is full or the journal has ended.
+
+        Args:
+            name: of a stream whose channel is known.
+            raw: serialized message as received.
+            log_ns: session time of its reception.
+            publish_ns: its header's stamp, or `log_ns` if it has none.
+            sequence: its `seq`, if it has one.
+        """
+        with self._changed:
+            if self._ending or self._error or self._waiting_bytes + len(raw) > self._queue_bytes:
+                self._drops[name] += 1
+                return False
+            self._waiting_bytes += len(raw)
+            self._queue.append(_Entry(name, raw, log_ns, publish_ns, sequence))
+            self._changed.notify()
+        return True
+
+    def add_channel(self, channel: Channel) -> None:
+        """Make a stream known that was not at the start."""
+        with self._changed:
+            self._queue.append(channel)
+            self._changed.notify()
+
+    def close(self, end: EpisodeEnd) -> None:
+        """Write what waits, then `end` and the summary; returns at once, `closed` says when it is done."""
+        with self._changed:
+            if self._ending:
+                return
+            self._ending = True
+            self._queue.append(replace(end, drops=dict(self._drops)))
+            self._changed.notify()
+
+    @property
+    def closed(self) -> bool:
+        """The file is complete, or as complete as it will ever be (see `error`), and synced."""
+        return self._closed.is_set()
+
+    @property
+    def error(self) -> str | None:
+        """Why nothing more can be written; what was written is good."""
+        return self._error
+
+    @property
+    def bytes_written(self) -> int:
+        """Size of the file."""
+        return self._sink.tell()
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Messages dropped at a full queue, by stream."""
+        return self._drops
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait for `closed`; for tools and tests, never in a callback."""
+        return self._closed.wait(timeout_s)
+
+    # ---- the writer's thread
+
+    def _write_all(self) -> None:
+        reported = 0
+        try:
+            while True:
+                with self._changed:
+                    while not self._queue:
+                        self._changed.wait()
+                    batch = list(self._queue)
+                    self._queue.clear()
+                    drops = dict(self._drops)
+                for item in batch:
+                    self._write(item)
+                if sum(drops.values()) > reported:
+                    reported = sum(drops.values())
+                    self._writer.add_metadata(OVERFLOW_RECORD, {name: str(count) for name, count in drops.items()})
+                if isinstance(batch[-1], EpisodeEnd):
+                    return
+        except OSError as error:
+            self._error = f"{self.path}: {error.strerror or error}"
+        finally:
+            self._finish()
+
+    def _write(self, item: _Entry | Channel | EpisodeEnd) -> None:
+        if isinstance(item, _Entry):
+            with self._changed:
+                self._waiting_bytes -= len(item.raw)
+            self._writer.add_message(
+                self._channel_ids[item.name], item.log_ns, item.raw, max(0, item.publish_ns), item.sequence & _MASK32
+            )
+        elif isinstance(item, Channel):
+            self._register(item)
+        else:
+            self._writer.add_metadata(END_RECORD, item.to_record())
+            self._writer.finish()
+
+    def _register(self, channel: Channel) -> None:
+        schema = self._schema_ids.get(channel.type)
+        if schema is None:
+            schema = self._writer.register_schema(channel.type, "ros2msg", channel.schema.encode())
+            self._schema_ids[channel.type] = schema
+        self._channel_ids[channel.name] = self._writer.register_channel(
+            channel.topic, "cdr", schema, {"offered_qos_profiles": channel.offered_qos, "stream": channel.name}
+        )
+
+    def _finish(self) -> None:
+        try:
+            self._sink.sync()
+        except OSError as error:
+            self._error = self._error or f"{self.path}: {error.strerror or error}"
+        finally:
+            self._closed.set()
+
+    # ---- the sync thread
+
+    def _sync_all(self) -> None:
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)  # the file's name, once
+        except OSError as error:
+            self._error = self._error or f"{self.path}: {error.strerror or error}"
+        finally:
+            os.close(folder)
+        while not self._closed.wait(_SYNC_PERIOD_S):
+            try:
+                self._sink.sync()
+            except OSError as error:
+                self._error = self._error or f"{self.path}: {error.strerror or error}"
+        self._sink.close()

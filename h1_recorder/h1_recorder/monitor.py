@@ -1,0 +1,140 @@
+"""What the operator is told while it records: rate, age and losses of every stream, phase and frames so far.
+
+A few bytes of each message are looked at, by the layout that the journal's schemas give; the message itself is never
+decoded here. The frames are an estimate: the file counts them exactly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from h1_recorder.cdr import CdrError, Layout, stamp_ns
+from h1_recorder.definitions import DefinitionError, Field, parse_schema, short_name
+from h1_recorder.streams import ARM_STATUS, SESSION_STATE
+from h1_recorder.tracks import MODE_DAMPING, MODE_HOLD, MODE_POLICY
+
+_WINDOW_NS = 2_000_000_000
+_MOST_BETWEEN_NS = 100_000_000
+_LAST_NEEDED = {ARM_STATUS: "reason", SESSION_STATE: "state"}
+
+
+@dataclass
+class StreamMonitor:
+    """Counts the messages of one stream.
+
+    Attributes:
+        last_ns: when the newest arrived; 0 = never.
+        count: messages since start.
+        lost: gaps in `seq` since start.
+    """
+
+    last_ns: int = 0
+    count: int = 0
+    lost: int = 0
+    _seq: int | None = None
+    _history: deque[tuple[int, int]] = field(default_factory=deque)
+
+    def saw(self, now_ns: int, seq: int | None) -> None:
+        """One message."""
+        self.last_ns = now_ns
+        self.count += 1
+        if seq is None:
+            return
+        if self._seq is not None and seq > self._seq + 1:
+            self.lost += seq - self._seq - 1
+        self._seq = seq
+
+    def rate(self, now_ns: int) -> float:
+        """Hz over the last two seconds; call it regularly."""
+        self._history.append((now_ns, self.count))
+        while len(self._history) > 2 and now_ns - self._history[1][0] >= _WINDOW_NS:
+            self._history.popleft()
+        then_ns, then_count = self._history[0]
+        return (self.count - then_count) * 1e9 / (now_ns - then_ns) if now_ns > then_ns else 0.0
+
+    def age_s(self, now_ns: int) -> float:
+        """Seconds since the newest message; -1 = never one."""
+        return (now_ns - self.last_ns) / 1e9 if self.last_ns else -1.0
+
+
+class Peek:
+    """Reads stamp and `seq` of a stream's messages, and for two streams a little more.
+
+    Args:
+        name: of the stream.
+        schema: its `ros2msg` definition.
+        type_name: its type.
+    """
+
+    def __init__(self, name: str, schema: str, type_name: str) -> None:
+        fields = parse_schema(schema, type_name)[short_name(type_name)]
+        self._layout: Layout | None = None
+        self._has_header = bool(fields) and fields[0] == Field("header", "std_msgs/Header", None)
+        if self._has_header:
+            has_seq = len(fields) > 1 and fields[1] == Field("seq", "uint64", None)
+            until = _LAST_NEEDED.get(name, "seq" if has_seq else "header")
+            self._layout = Layout(schema, type_name, until)
+
+    def read(self, raw: bytes) -> dict[str, Any]:
+        """`stamp` in ns and what else the layout has; empty if the type has no header or the message is broken."""
+        if self._layout is None:
+            return {}
+        try:
+            values = self._layout.decode(raw)
+        except CdrError:
+            return {}
+        values["stamp"] = stamp_ns(values)
+        return values
+
+
+def make_peek(name: str, schema: str, type_name: str) -> Peek | None:
+    """A peek, or None for a type that cannot be read; it is journaled all the same."""
+    try:
+        return Peek(name, schema, type_name)
+    except (CdrError, DefinitionError):
+        return None
+
+
+class PhaseEstimate:
+    """Follows session/state and arm_status, and estimates how many rows there will be.
+
+    Attributes:
+        phase: "policy", "human" or "" for no rows now.
+        state: of the session, as last heard.
+    """
+
+    def __init__(self, fps: int) -> None:
+        self._fps = fps
+        self.phase = ""
+        self.state = ""
+        self._arm_ns = 0
+        self._ns = {"policy": 0, "human": 0}
+
+    def restart(self) -> None:
+        """A new episode begins."""
+        self._ns = {"policy": 0, "human": 0}
+
+    def on_state(self, state: str) -> None:
+        """session/state said so."""
+        self.state = state
+        if state not in ("EXECUTING", "DAMPING"):
+            self.phase = ""
+
+    def on_arm(self, stamp: int, mode: int, reason: str) -> None:
+        """arm_status said so."""
+        if self.phase:
+            self._ns[self.phase] += min(max(0, stamp - self._arm_ns), _MOST_BETWEEN_NS)
+        self._arm_ns = stamp
+        follows = mode == MODE_POLICY or (mode == MODE_HOLD and reason == "stale_action" and self._ns["policy"] > 0)
+        if self.state == "EXECUTING" and follows:
+            self.phase = "policy"
+        elif self.state == "DAMPING" and mode == MODE_DAMPING:
+            self.phase = "human"
+        else:
+            self.phase = ""
+
+    def frames(self, phase: str) -> int:
+        """Rows of a phase so far, about."""
+        return round(self._ns[phase] * self._fps / 1e9)

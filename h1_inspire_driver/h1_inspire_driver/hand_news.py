@@ -1,0 +1,106 @@
+"""What a person is told about one hand: once, by name, and never so often that it hides something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+_AGAIN_NS = 10_000_000_000
+"""The same news is told again after 10 s at the earliest."""
+
+
+class Level(IntEnum):
+    """How much an event matters; as in h1_training_msgs/Event."""
+
+    INFO = 0
+    WARN = 1
+    ERROR = 2
+
+
+class HandNews:
+    """Turns what happens to a hand into events.
+
+    Args:
+        side: `left` or `right`.
+        event: takes level, reason (snake_case) and one line for a person.
+        clock_ns: session time.
+    """
+
+    def __init__(self, side: str, event: Callable[[Level, str, str], None], clock_ns: Callable[[], int]) -> None:
+        self._side = side
+        self._event = event
+        self._clock_ns = clock_ns
+        self._told_ns: dict[str, int] = {}
+        self._is_back_untold = True
+        self._is_lost = False
+        self._quiet_losses = 0
+        self._last_loss = ""
+        self._faults: tuple[str, ...] = ()
+
+    @property
+    def last_loss(self) -> str:
+        """Why the hand was lost last; empty if it never was."""
+        return self._last_loss
+
+    def lost(self, why: str) -> None:
+        """The connection was lost, or could not be made: told once, however many attempts fail."""
+        self._last_loss = why
+        if self._is_lost:
+            return
+        self._is_lost = True
+        if not self._is_due("lost"):
+            self._quiet_losses += 1
+            return
+        often = f" (and {self._quiet_losses} times before in short succession)" if self._quiet_losses else ""
+        self._quiet_losses = 0
+        self._is_back_untold = True
+        self._tell(Level.ERROR, "hand_lost", f"{why}{often}. Trying again; its state is stale until it is back")
+
+    def back(self, address: str) -> None:
+        """The hand answers, for the first time or again."""
+        self._is_lost = False
+        if self._is_back_untold:
+            self._is_back_untold = False
+            again = f" again (lost: {self._last_loss})" if self._last_loss else ""
+            self._tell(Level.INFO, "hand_connected", f"{address} answers{again}")
+
+    def faults(self, faults: tuple[str, ...]) -> None:
+        """What the hand itself complains about now; told when something is new. A stall is what a firm grip does."""
+        new = [fault for fault in faults if fault not in self._faults and self._is_due(fault)]
+        self._faults = faults
+        if new:
+            level = Level.INFO if all(fault.endswith("stalled") for fault in new) else Level.WARN
+            self._tell(level, "hand_fault", f"{', '.join(new)}; clear with the service hands/{self._side}/clear_error")
+
+    def slow(self, took_ns: int) -> None:
+        """One answer took long."""
+        if self._is_due("slow"):
+            self._tell(Level.WARN, "hand_slow_answer", f"took {took_ns / 1e9:.1f} s to answer")
+
+    def command_old(self, age_ms: float, limit_ms: float) -> None:
+        """A command was ignored for its age."""
+        if self._is_due("command_old"):
+            self._tell(
+                Level.WARN, "hand_command_old", f"ignored a command {age_ms:.0f} ms old; the limit is {limit_ms:.0f} ms"
+            )
+
+    def command_refused(self, why: str) -> None:
+        """A command was refused whole."""
+        if self._is_due("command_refused"):
+            self._tell(Level.WARN, "hand_command_refused", f"refused a command: {why}")
+
+    def errors_cleared(self) -> None:
+        """CLEAR_ERROR was written."""
+        self._tell(
+            Level.INFO, "hand_errors_cleared", "errors cleared as asked (over-temperature stays until it is cool)"
+        )
+
+    def _is_due(self, what: str) -> bool:
+        now_ns = self._clock_ns()
+        if what in self._told_ns and now_ns - self._told_ns[what] < _AGAIN_NS:
+            return False
+        self._told_ns[what] = now_ns
+        return True
+
+    def _tell(self, level: Level, reason: str, detail: str) -> None:
+        self._event(level, reason, f"{self._side} hand: {detail}")

@@ -1,0 +1,145 @@
+"""The node of both Inspire hands: messages in, calls to each hand's thread; what the threads read, messages out.
+
+A hand's thread publishes by itself (rclpy's publishers may be used from any thread), so that neither a dead hand nor a
+slow executor delays the other hand.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from std_srvs.srv import Trigger
+
+from h1_inspire_driver.driver_parameters import DriverParameters
+from h1_inspire_driver.grip import BadCommandError, command_of
+from h1_inspire_driver.hand_link import HandLink
+from h1_inspire_driver.hand_news import HandNews, Level
+from h1_inspire_driver.hand_state import HandState
+from h1_inspire_driver.hand_thread import NS_PER_S, HandThread
+from h1_inspire_driver.session_gate import SessionGate
+from h1_training_msgs.msg import HandCommand as HandCommandMsg
+from h1_training_msgs.msg import HandState as HandStateMsg
+from h1_training_msgs.msg import SessionState
+from h1_training_node import qos
+from h1_training_node.node_main import run_node
+from h1_training_node.session_node import SessionNode
+from h1_training_node.stamps import to_ns
+
+_WATCH_PERIOD_S = 0.05
+_JOIN_S = 3.0
+
+
+class InspireDriverNode(SessionNode):
+    """Publishes `hands/<side>/state` and follows `hands/<side>/command` while the session is EXECUTING."""
+
+    STOP_TIMEOUT_S = 7.0
+
+    def __init__(self) -> None:
+        super().__init__("inspire_driver")
+        self._parameters = self.parameters(DriverParameters)
+        self._gate = SessionGate(int(self._parameters.session_timeout * NS_PER_S))
+        self._is_stopping = False
+        self._hands: dict[str, HandThread] = {}
+        self._news: dict[str, HandNews] = {}
+        for side, host, port in (
+            ("left", self._parameters.left_host, self._parameters.left_port),
+            ("right", self._parameters.right_host, self._parameters.right_port),
+        ):
+            if host:
+                self._add_hand(side, host, port)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
+        self.create_timer(_WATCH_PERIOD_S, self._watch)
+        for hand in self._hands.values():
+            hand.start()
+
+    def _add_hand(self, side: str, host: str, port: int) -> None:
+        parameters = self._parameters
+        publisher = self.create_publisher(HandStateMsg, f"hands/{side}/state", qos.STATE)
+        message = HandStateMsg()
+
+        def publish(state: HandState) -> None:
+            message.seq += 1
+            message.header = self.header(state.stamp_ns)
+            _fill(message, state)
+            publisher.publish(message)
+
+        self._news[side] = HandNews(side, self._on_event, self.now_ns)
+        self._hands[side] = HandThread(
+            side,
+            HandLink(host, port, unit_id=parameters.unit_id, timeout_s=parameters.answer_timeout),
+            parameters,
+            gate=self._gate,
+            publish=publish,
+            news=self._news[side],
+            clock_ns=self.now_ns,
+        )
+        self.create_subscription(HandCommandMsg, f"hands/{side}/command", partial(self._on_command, side), qos.LATEST)
+        self.create_service(Trigger, f"hands/{side}/clear_error", partial(self._on_clear_error, side))
+
+    def _on_event(self, level: Level, reason: str, detail: str) -> None:
+        self.event(int(level), reason, detail)
+
+    def _on_session(self, message: SessionState) -> None:
+        self._gate.heard(message.seq, message.state, self.now_ns())
+        for hand in self._hands.values():
+            hand.session_changed()
+
+    def _on_command(self, side: str, message: HandCommandMsg) -> None:
+        try:
+            command = command_of(to_ns(message.header.stamp), [float(angle) for angle in message.angle])
+        except BadCommandError as error:
+            self._news[side].command_refused(str(error))
+            return
+        self._hands[side].command(command)
+
+    def _on_clear_error(self, side: str, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        hand = self._hands[side]
+        response.success = hand.is_connected
+        if hand.is_connected:
+            hand.clear_error()
+            response.message = f"clearing; watch hands/{side}/state.error"
+        else:
+            response.message = f"the {side} hand is not connected: {self._news[side].last_loss or 'still connecting'}"
+        return response
+
+    def _watch(self) -> None:
+        """A thread that ends unasked is a defect: say so and end, rather than leave a hand silently unattended."""
+        alive = [side for side, hand in self._hands.items() if hand.is_alive()]
+        if self._is_stopping:
+            if not alive:
+                self.end(0)
+        elif len(alive) < len(self._hands):
+            dead = ", ".join(side for side in self._hands if side not in alive)
+            self.get_logger().fatal(f"the thread of the {dead} hand has died; see the traceback above")
+            self.end(1)
+
+    def request_stop(self, why: str) -> None:
+        """Both hands stay where they are; the node ends when they have been told."""
+        self._is_stopping = True
+        for hand in self._hands.values():
+            hand.stop()
+
+    def destroy_node(self) -> None:
+        """Stop the threads while their publishers live."""
+        self.request_stop("destroyed")
+        for hand in self._hands.values():
+            if hand.is_alive():
+                hand.join(_JOIN_S)
+        super().destroy_node()
+
+
+def _fill(message: HandStateMsg, state: HandState) -> None:
+    message.angle = state.angle
+    message.command = state.command
+    message.force = state.force
+    message.current = state.current
+    message.status = state.status
+    message.error = state.error
+    message.temperature = state.temperature
+    message.gated = bool(state.gated)
+    message.reason = state.reason
+
+
+def main() -> int:
+    """Entry point."""
+    return run_node(InspireDriverNode)

@@ -1,0 +1,144 @@
+"""What the session asks of the arm driver, and how it makes sure that it was done."""
+
+from __future__ import annotations
+
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.procedure import Desk, Steps, Wait
+from h1_session_manager.values import ArmMode
+from h1_session_manager.world import World
+
+WHO = "session_manager"
+_ATTEMPTS = 3
+_CROSSING_S = 0.3
+_STOP_REASONS = ("emergency", "remote")
+
+
+class Arms:
+    """Procedures on the arms. Each returns an empty string, or the reason why it could not be done."""
+
+    def __init__(self, desk: Desk, world: World, config: SessionConfig) -> None:
+        self._desk = desk
+        self._world = world
+        self._config = config
+
+    def ask(self, mode: ArmMode, why: str) -> Steps[str]:
+        """Ask for `mode`, naming the mode to be left; tried again if the arms changed mode under the request."""
+        expected = self._world.arm_mode
+        if expected is None:
+            return "arm_driver has not been heard; does it run?"
+        reason = ""
+        for _attempt in range(_ATTEMPTS):
+            fields = {"who": WHO, "why": why, "mode": int(mode), "expected_mode": int(expected)}
+            reply = yield from self._desk.call("arm_driver/set_mode", fields)
+            if reply.accepted:
+                return ""
+            reason = reply.reason or f"arm_driver refused {mode.name}"
+            actual = reply.fields.get("mode")
+            if actual == int(mode):
+                return ""
+            if mode is not ArmMode.DAMPING or actual is None or actual == int(expected):
+                break  # only DAMPING is right whatever the arms have come to meanwhile
+            expected = ArmMode(actual)
+        return reason
+
+    def hold(self, why: str) -> Steps[str]:
+        """To HOLD at the measured pose, and until `arm_status` shows it."""
+        if self._world.arm_mode is ArmMode.HOLD:
+            return ""
+        problem = yield from self.ask(ArmMode.HOLD, why)
+        # A refusal may cross the driver's own change to HOLD: its status decides.
+        timeout_s = _CROSSING_S if problem else self._config.call_timeout_s
+        held = yield Wait(lambda: self._world.arm_mode is ArmMode.HOLD, timeout_s)
+        return "" if held else problem or f"the arms did not come to HOLD within {timeout_s:g} s"
+
+    def acknowledge(self) -> Steps[str]:
+        """Acknowledge the fault that forced DAMPING, if there is one."""
+        fault = self._world.fault
+        if not fault:
+            return ""
+        reply = yield from self._desk.call("arm_driver/acknowledge", {})
+        if not reply.accepted:
+            return f"'{fault}' cannot be acknowledged: {reply.reason}"
+        gone = yield Wait(lambda: not self._world.fault, self._config.call_timeout_s)
+        return "" if gone else f"'{fault}' still stands after it was acknowledged"
+
+    def settle(self, why: str) -> Steps[str]:
+        """To HOLD from whatever the arms are in: acknowledge a fault, take the arms if they were given back."""
+        if self._world.age_s("arm") > self._config.arm_timeout_s:
+            return "arm_driver is silent; does it run?"
+        if problem := (yield from self.acknowledge()):
+            return problem
+        if self._world.arm_mode is ArmMode.RELEASED:
+            return (yield from self.take(why))
+        return (yield from self.hold(why))
+
+    def take(self, why: str) -> Steps[str]:
+        """Take the arms from the robot's own controller; over when the weight has come to its full value."""
+        before = self._world.arms_since_ns
+        if problem := (yield from self.ask(ArmMode.HOLD, why)):
+            return problem
+        ended = yield Wait(lambda: self._taking_ended(before), self._config.take_timeout_s)
+        if not ended:
+            return f"arm_driver did not take the arms within {self._config.take_timeout_s:g} s"
+        if self._world.arm_mode is ArmMode.HOLD:
+            return ""
+        assert self._world.arm is not None
+        return f"the arms were not taken: {self._world.arm.reason or 'no reason given'}"
+
+    def _taking_ended(self, before_ns: int) -> bool:
+        arm = self._world.arm
+        if arm is None or arm.transition:
+            return False
+        return arm.mode is ArmMode.HOLD or arm.since_ns > before_ns
+
+    def go_home(self, why: str) -> Steps[str]:
+        """From HOLD to the home position."""
+        before = self._world.arms_since_ns
+        if problem := (yield from self.ask(ArmMode.HOME, why)):
+            return problem
+        return (yield from self.arrive_home(before))
+
+    def arrive_home(self, before_ns: int) -> Steps[str]:
+        """Until the HOME that was asked for while the mode of `before_ns` lasted has ended, and how."""
+        ended = yield Wait(lambda: self._home_ended(before_ns), self._config.home_timeout_s)
+        if not ended:
+            return f"the arms did not reach the home position within {self._config.home_timeout_s:g} s"
+        arm = self._world.arm
+        assert arm is not None
+        if arm.mode is ArmMode.HOLD and arm.reason == "home_reached":
+            return ""
+        return arm.fault or arm.reason or f"the arms are in {arm.mode.name}"
+
+    def _home_ended(self, before_ns: int) -> bool:
+        arm = self._world.arm
+        return arm is not None and arm.mode is not ArmMode.HOME and arm.since_ns > before_ns
+
+    def release(self) -> Steps[str]:
+        """Give the arms back to the robot's own controller: arm_driver warns, waits and ramps."""
+        if self._world.arms_are_given_back:
+            return ""
+        if self._world.age_s("arm") > self._config.arm_timeout_s:
+            return "arm_driver is silent; the arms cannot be given back from here"
+        reply = yield from self._desk.call("arm_driver/release", {})
+        if not reply.accepted:
+            return reply.reason
+        done = yield Wait(lambda: self._world.arms_are_given_back, self._config.release_timeout_s)
+        return "" if done else f"arm_driver did not give the arms back within {self._config.release_timeout_s:g} s"
+
+    def forced(self, mark_ns: int) -> str:
+        """Why the arms have been taken from the session since the mode of `mark_ns`; empty if they have not."""
+        arm = self._world.arm
+        if arm is None or self._world.age_s("arm") > self._config.arm_timeout_s:
+            return "arm_driver_lost"
+        if arm.since_ns <= mark_ns:
+            return ""
+        if arm.mode in (ArmMode.DAMPING, ArmMode.RELEASED):
+            return arm.fault or arm.reason or f"arms in {arm.mode.name}"
+        return "blocked" if arm.mode is ArmMode.HOLD and arm.reason == "blocked" else ""
+
+    def stopped_by(self) -> str:
+        """The reason if arm_driver itself is in an emergency stop (service, topic or the remote's button)."""
+        arm = self._world.arm
+        if arm is None or arm.mode is not ArmMode.DAMPING:
+            return ""
+        return next((why for why in (arm.fault, arm.reason) if why.startswith(_STOP_REASONS)), "")

@@ -1,0 +1,97 @@
+"""The session manager's parameters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from h1_training_node.parameter import parameter
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """What a session is about, and how long it waits for whom."""
+
+    save_dir: str = parameter("data", "folder of the session's episodes")
+    task: str = parameter("manipulation task", "what the policy is asked to do")
+    prompt: str = parameter("", "as sent to the policy; empty: '<task>, Advantage=True'")
+    episode_attributes: str = parameter("{}", "further attributes of every episode's file: a JSON object")
+    robot_name: str = parameter("", "the robot's name: in diagnostics, and in what a folder is recorded under")
+    include_hands: bool = parameter(False, "the hands must answer before an episode starts")
+    allow_mixed_folder: bool = parameter(False, "record into a folder of another robot or joint configuration")
+    config_sha256: str = parameter("", "of the configuration, for every episode's file")
+
+    policy_host: str = parameter("localhost", "host of the policy server's /training_status")
+    policy_port: int = parameter(8000, "its port", low=1, high=65535)
+    poll_interval: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.05, high=3600.0)
+
+    ask_before_taking: bool = parameter(True, "wait for 'y' before taking the arms")
+    motion_countdown: float = parameter(3.0, "announced before the arms start to move", unit="s", low=0.0, high=60.0)
+    key_guard_s: float = parameter(
+        0.7, "keys that start motion are ignored this long after a state is entered", unit="s", low=0.0, high=5.0
+    )
+    max_execution: float = parameter(300.0, "longest run of the policy; 0: no limit", unit="s", low=0.0, high=86400.0)
+    max_damping: float = parameter(
+        600.0, "longest guidance by hand before the episode is saved; 0: no limit", unit="s", low=0.0, high=86400.0
+    )
+    limit_warning_s: float = parameter(15.0, "a time limit is announced this long before", unit="s", low=0.0)
+
+    call_timeout_s: float = parameter(3.0, "wait for a node to answer a request", unit="s", low=0.1, high=60.0)
+    take_timeout_s: float = parameter(10.0, "wait for the arms to be taken", unit="s", low=0.5, high=120.0)
+    home_timeout_s: float = parameter(
+        30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=300.0
+    )
+    release_timeout_s: float = parameter(20.0, "wait for the arms to be given back", unit="s", low=1.0, high=120.0)
+    first_chunk_timeout_s: float = parameter(
+        30.0, "wait for the policy's first actions (a server's first inference compiles)", unit="s", low=0.5, high=600.0
+    )
+    policy_silence_timeout: float = parameter(
+        5.0, "after stale_action the policy is resumed if it is back within this time", unit="s", low=0.0, high=60.0
+    )
+    save_timeout_s: float = parameter(600.0, "longest save of an episode", unit="s", low=1.0)
+    status_timeout_s: float = parameter(
+        2.0, "a node whose status is older than this is taken for gone", unit="s", low=0.2
+    )
+    arm_timeout_s: float = parameter(0.5, "the same, for arm_status", unit="s", low=0.05, high=5.0)
+
+    cameras: tuple[str, ...] = parameter(
+        ("ego_cam", "cam_left_wrist", "cam_right_wrist"), "the recorder's names of the cameras that an episode needs"
+    )
+    allow_dummy_cameras: bool = parameter(False, "record grey, marked images for cameras that do not work")
+    min_camera_hz: float = parameter(20.0, "a camera slower than this does not work", unit="Hz", low=0.0)
+    max_camera_age_s: float = parameter(0.5, "a camera silent for longer does not work", unit="s", low=0.05)
+    min_free_gb: float = parameter(2.0, "least free disk space to start an episode", unit="GB", low=0.0)
+    max_hand_age_s: float = parameter(0.5, "a hand silent for longer does not answer", unit="s", low=0.05)
+    max_temperature: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
+
+    rsync_target: str = parameter("", "[USER@HOST:]DIRECTORY that episodes are uploaded to; empty: kept locally")
+    rsync_options: str = parameter("-avz --progress", "rsync's options, as on its command line")
+    rsync_ssh_key: str = parameter("", "path of the private key for the upload; empty: ssh's own choice")
+    rsync_timeout_s: float = parameter(300.0, "an upload that stands still this long has failed", unit="s", low=1.0)
+    rsync_bwlimit: str = parameter("", "rsync's --bwlimit, e.g. '5m'; empty: no limit")
+    bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
+
+    def __post_init__(self) -> None:
+        try:
+            attributes = json.loads(self.episode_attributes)
+        except ValueError as error:
+            raise ValueError(f"parameter 'episode_attributes' is no JSON: {error}") from None
+        if not isinstance(attributes, dict):
+            raise ValueError("parameter 'episode_attributes' must be a JSON object, e.g. '{\"operator\": \"kim\"}'")
+        if not self.save_dir:
+            raise ValueError("parameter 'save_dir' is empty; name the folder for the episodes")
+
+    @property
+    def robot_identity(self) -> str:
+        """Robot and joint configuration: what must not be mixed in one folder."""
+        return f"{self.robot_name or 'h1_2'}, arms{' and hands' if self.include_hands else ''}"
+
+    @property
+    def policy_prompt(self) -> str:
+        """What the policy is sent as its prompt."""
+        return self.prompt or f"{self.task}, Advantage=True"
+
+    @property
+    def status_url(self) -> str:
+        """Where the policy server tells about its weights."""
+        return f"http://{self.policy_host}:{self.policy_port}/training_status"

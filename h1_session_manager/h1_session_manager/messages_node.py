@@ -1,0 +1,99 @@
+"""Between ROS messages and the session's values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from std_srvs.srv import Trigger
+
+from h1_session_manager import values
+from h1_session_manager.diagnostics import Diagnosis
+from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus
+from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
+from h1_training_node.stamps import to_ns
+
+SERVICES: dict[str, Any] = {
+    "recorder/start": StartEpisode,
+    "recorder/finish": FinishEpisode,
+    "recorder/discard": DiscardEpisode,
+    "recorder/label": LabelEpisode,
+    "arm_driver/set_mode": SetArmMode,
+    "arm_driver/acknowledge": Trigger,
+    "arm_driver/release": Trigger,
+    "arm_driver/emergency_stop": Trigger,
+}
+"""The services of other nodes that the session calls."""
+
+
+def arm(message: ArmStatus) -> values.Arm:
+    """Raises ValueError for a mode that there is not."""
+    return values.Arm(
+        stamp_ns=to_ns(message.header.stamp),
+        mode=values.ArmMode(message.mode),
+        since_ns=to_ns(message.mode_since),
+        reason=message.reason,
+        acknowledge_needed=message.acknowledge_needed,
+        fault=message.fault,
+        transition=message.transition,
+        max_temperature=int(max(message.temperature)),
+        state_rate=message.state_rate,
+    )
+
+
+def recorder(message: RecorderStatus) -> values.Recorder:
+    """Raises ValueError for a state that there is not, or lists of different lengths."""
+    streams = zip(message.streams, message.rates, message.ages, message.drops, strict=True)
+    return values.Recorder(
+        stamp_ns=to_ns(message.header.stamp),
+        state=values.RecorderState(message.state),
+        episode_id=message.episode_id,
+        policy_frames=message.policy_frames,
+        human_frames=message.human_frames,
+        streams=tuple(values.Stream(*stream) for stream in streams),
+        bytes_free=message.bytes_free,
+        save_progress=message.save_progress,
+        last_path=message.last_path,
+        last_error=message.last_error,
+    )
+
+
+def policy(message: PolicyStatus) -> values.Policy:
+    """Raises ValueError for a connection that there is not."""
+    return values.Policy(
+        stamp_ns=to_ns(message.header.stamp),
+        connection=values.Connection(message.connection),
+        epoch=message.epoch,
+        chunk_ready=message.chunk_ready,
+        done=message.done,
+        latency_ms=message.latency_ms,
+        reason=message.reason,
+        server=message.server,
+    )
+
+
+def hand(message: HandState) -> values.Hand:
+    return values.Hand(
+        stamp_ns=to_ns(message.header.stamp),
+        reason=message.reason,
+        error=any(message.error),
+        max_temperature=int(max(message.temperature)),
+    )
+
+
+def reply(response: Any) -> values.Reply:
+    """Of any of `SERVICES`: `Trigger` speaks of success and message, ours of accepted and reason."""
+    if isinstance(response, Trigger.Response):
+        return values.Reply(response.success, response.message)
+    names = response.get_fields_and_field_types()
+    return values.Reply(response.accepted, response.reason, {name: getattr(response, name) for name in names})
+
+
+def diagnostic(diagnosis: Diagnosis, prefix: str, hardware_id: str) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=bytes([int(diagnosis.health)]),
+        name=f"{prefix}{diagnosis.name}",
+        message=diagnosis.message,
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in diagnosis.values.items()],
+    )

@@ -1,0 +1,108 @@
+"""Asks the policy server for its training status.
+
+`GET /training_status` on the WebSocket's port answers `{"ready": bool, "epoch": int}` as text/plain
+(ThomasChen98/openpi:src/openpi/serving/websocket_policy_server.py). The server does not answer while it infers.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from h1_session_manager.values import Polled
+
+TIMEOUT_S = 5.0
+MOST_BYTES = 4096
+_SHOWN = 60
+
+
+class PollError(ValueError):
+    """The reply is not a training status; the message says what it was."""
+
+
+def parse(body: bytes) -> Polled:
+    """A training status from a reply's body.
+
+    Raises:
+        PollError: not the documented JSON.
+    """
+    text = body.decode("utf-8", errors="replace").strip()
+    try:
+        document: Any = json.loads(text)
+    except ValueError:
+        raise PollError(f"the reply is no JSON: {_shown(text)}") from None
+    if not isinstance(document, dict):
+        raise PollError(f'the reply is not {{"ready": ..., "epoch": ...}}: {_shown(text)}')
+    ready, epoch = document.get("ready"), document.get("epoch")
+    if not isinstance(ready, bool):
+        raise PollError(f"'ready' is {_shown(json.dumps(ready))}, expected true or false")
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**63:
+        raise PollError(f"'epoch' is {_shown(json.dumps(epoch))}, expected a whole number from 0")
+    return Polled(ready=ready, epoch=epoch)
+
+
+def poll(url: str, timeout_s: float = TIMEOUT_S) -> Polled:
+    """One poll; blocks for at most about twice `timeout_s`. A failure is in the result's `error`."""
+    try:
+        # A deadline on the whole reply: requests' own time-out starts anew with every byte that drips in.
+        with requests.get(url, timeout=timeout_s, stream=True, allow_redirects=False) as response:
+            watchdog = threading.Timer(timeout_s, response.raw.close)
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                if response.status_code != requests.codes.ok:
+                    return Polled(error=f"{url} answered {response.status_code} {response.reason}"[:200])
+                body = response.raw.read(MOST_BYTES + 1, decode_content=True) or b""
+            finally:
+                watchdog.cancel()
+        if len(body) > MOST_BYTES:
+            return Polled(error=f"{url}: the reply is longer than {MOST_BYTES} bytes")
+        return parse(body)
+    except PollError as error:
+        return Polled(error=f"{url}: {error}")
+    except requests.Timeout:
+        return Polled(error=f"{url} did not answer within {timeout_s:g} s")
+    except requests.ConnectionError as error:
+        return Polled(error=f"{url}: {_cause(error)}")
+    except Exception as error:  # whatever a broken server makes urllib3 raise must not end the session
+        return Polled(error=f"{url}: {type(error).__name__}: {_shown(str(error))}")
+
+
+class Poller:
+    """Polls in a thread, one at a time; `deliver` gets each result, in that thread."""
+
+    def __init__(self, url: str, deliver: Callable[[Polled], None], timeout_s: float = TIMEOUT_S) -> None:
+        self._url = url
+        self._deliver = deliver
+        self._timeout_s = timeout_s
+        self._busy = threading.Lock()
+
+    def start(self) -> None:
+        """Begin a poll, unless one is under way, whose result serves as well."""
+        if self._busy.acquire(blocking=False):
+            threading.Thread(target=self._run, name="poller", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            result = poll(self._url, self._timeout_s)
+        finally:
+            self._busy.release()
+        self._deliver(result)
+
+
+def _cause(error: BaseException) -> str:
+    """The plain cause in requests' nested errors: 'Connection refused', 'Name or service not known', ..."""
+    for part in ("Connection refused", "Name or service not known", "Temporary failure in name resolution",
+                 "No route to host", "Network is unreachable", "Connection reset by peer"):  # fmt: skip
+        if part in str(error):
+            return part
+    return _shown(str(error))
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,0 +1,138 @@
+"""What must hold before an episode may start, and what to say where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.values import Connection, Policy, RecorderState, Stream
+from h1_session_manager.world import World
+
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The result: `problems` block the start; `cameras` is the operator's line about them."""
+
+    problems: tuple[str, ...]
+    cameras: str
+    dummies: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """All problems in one line; empty if there are none."""
+        return "; ".join(self.problems)
+
+
+def check(world: World, config: SessionConfig, epoch: int, own_episode: str = "") -> Preflight:
+    """Look at cameras, recorder, disk, arms, policy server and hands.
+
+    Args:
+        world: what the session knows.
+        config: what it expects.
+        epoch: the epoch that the policy bridge must have connected for.
+        own_episode: id of the episode that the session itself has open.
+    """
+    problems: list[str] = []
+    working, broken = _cameras(world, config)
+    recorder_problem = _recorder(world, config, own_episode)
+    if recorder_problem:
+        problems.append(recorder_problem)
+    elif broken and not config.allow_dummy_cameras:
+        problems += [f"camera {name}: {why}" for name, why in broken.items()]
+    if not recorder_problem:
+        problems += _disk(world, config)
+    problems += _arms(world, config) + _policy(world, config, epoch) + _hands(world, config)
+    return Preflight(tuple(problems), cameras_line(working, list(broken)), tuple(broken))
+
+
+def cameras_line(working: list[str], broken: list[str]) -> str:
+    """The line about the cameras, as operators know it."""
+    if not broken:
+        return "Cameras ready: All cameras working!"
+    if not working:
+        return "Cameras ready: All using dummy images"
+    return f"Cameras ready: {', '.join(working)} working (others using dummy)"
+
+
+def camera_problem(stream: Stream | None, config: SessionConfig) -> str:
+    """What is wrong with a camera's stream; empty if nothing is."""
+    if stream is None:
+        return "the recorder does not know it"
+    if stream.age < 0:
+        return "no image yet"
+    if stream.age > config.max_camera_age_s:
+        return f"no image for {stream.age:.1f} s"
+    if stream.rate < config.min_camera_hz:
+        return f"only {stream.rate:.1f} images/s, expected {config.min_camera_hz:g} or more"
+    return ""
+
+
+def policy_problem(policy: Policy, epoch: int) -> str:
+    """What is wrong with the connection to the policy server; empty if nothing is."""
+    told = f": {policy.reason}" if policy.reason else ""
+    if policy.connection is Connection.REFUSED:
+        return f"the server does not fit the configuration{told}"
+    if policy.connection is not Connection.CONNECTED:
+        return f"not connected to {policy.server or 'the server'}{told}"
+    if policy.epoch != epoch:
+        return f"not yet reconnected for epoch {epoch}"
+    return ""
+
+
+def _cameras(world: World, config: SessionConfig) -> tuple[list[str], dict[str, str]]:
+    streams = {stream.name: stream for stream in world.recorder.streams} if world.recorder else {}
+    broken = {
+        name: why for name in config.cameras if (why := camera_problem(streams.get(name), config))
+    }  # fmt: skip
+    return [name for name in config.cameras if name not in broken], broken
+
+
+def _recorder(world: World, config: SessionConfig, own_episode: str) -> str:
+    if world.recorder is None or world.age_s("recorder") > config.status_timeout_s:
+        return "recorder: silent; does it run?"
+    if world.recorder.state is RecorderState.RECORDING and world.recorder.episode_id != own_episode:
+        return f"recorder: {world.recorder.episode_id} is still open"
+    if world.recorder.state is RecorderState.SAVING:
+        return f"recorder: still saving {world.recorder.episode_id}"
+    return ""
+
+
+def _disk(world: World, config: SessionConfig) -> list[str]:
+    assert world.recorder is not None
+    free = world.recorder.bytes_free / GB
+    if free >= config.min_free_gb:
+        return []
+    return [f"disk: {free:.1f} GB free in {config.save_dir}, {config.min_free_gb:g} GB needed; make room"]
+
+
+def _arms(world: World, config: SessionConfig) -> list[str]:
+    if world.arm is None or world.age_s("arm") > config.arm_timeout_s:
+        return ["arms: arm_driver is silent; does it run?"]
+    if world.arm.max_temperature > config.max_temperature:
+        return [f"arms: a motor has {world.arm.max_temperature} degC; let it cool below {config.max_temperature:g}"]
+    return []
+
+
+def _policy(world: World, config: SessionConfig, epoch: int) -> list[str]:
+    if world.policy is None or world.age_s("policy") > config.status_timeout_s:
+        return ["policy: policy_bridge is silent; does it run?"]
+    problem = policy_problem(world.policy, epoch)
+    return [f"policy: {problem}"] if problem else []
+
+
+def _hands(world: World, config: SessionConfig) -> list[str]:
+    if not config.include_hands:
+        return []
+    problems = []
+    for side in ("left", "right"):
+        age = world.age_s(f"{side} hand")
+        hand = world.hands.get(side)
+        if hand is None:
+            problems.append(f"{side} hand: no answer yet; check its address and power")
+        elif age > config.max_hand_age_s:
+            problems.append(f"{side} hand: no answer for {age:.1f} s")
+        elif hand.error:
+            problems.append(f"{side} hand: reports an error")
+    return problems

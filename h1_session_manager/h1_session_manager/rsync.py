@@ -1,0 +1,170 @@
+"""rsync's command lines, what it prints, and what its exit status means. Never through a shell.
+
+Options are the user's own, split as a shell would; the key is a path. `--partial-dir` keeps a broken transfer away
+from the final name; hidden files (open journals, locks, the session's memory, `.discarded`) stay here.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTIAL_DIR = ".rsync-partial"
+_REFUSED = ("--remove-source-files", "--daemon", "--server", "--sender")
+"""Options that would delete local data, or make rsync something else than a client."""
+_FILTERS = ("--exclude=.*", "--exclude=*.tmp")
+_REMOTE = re.compile(r"^[^/]*:")
+
+
+class RsyncOptionError(ValueError):
+    """An option or target that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class RsyncJob:
+    """What is brought where.
+
+    Attributes:
+        source: folder whose content is uploaded.
+        target: `[USER@HOST:]DIRECTORY`, as rsync has it.
+        options: as on rsync's command line.
+        ssh_key: path of a private key; empty: ssh's own choice.
+        timeout_s: a transfer that stands still this long has failed.
+        bwlimit: rsync's `--bwlimit`; empty: none.
+    """
+
+    source: str
+    target: str
+    options: str = "-avz --progress"
+    ssh_key: str = ""
+    timeout_s: float = 300.0
+    bwlimit: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the target is on another machine."""
+        return bool(_REMOTE.match(self.target))
+
+    def upload_command(self) -> list[str]:
+        """The transfer, with machine-readable progress in all instead of rsync's per file.
+
+        Raises:
+            RsyncOptionError: options that cannot be used.
+        """
+        options = [option for option in self._options()[0] if option not in ("--progress", "-P")]
+        limit = [f"--bwlimit={self.bwlimit}"] if self.bwlimit else []
+        progress = ["--info=progress2,name1", "--no-inc-recursive", "--outbuf=L", "--out-format=%n"]
+        return ["rsync", *options, *self._common(), f"--partial-dir={PARTIAL_DIR}", *limit, *progress, *self._paths()]
+
+    def verify_command(self) -> list[str]:
+        """What rsync's own checksums find different at the target: one line a file.
+
+        Raises:
+            RsyncOptionError: options that cannot be used.
+        """
+        options = ["--recursive", "--checksum", "--dry-run", "--itemize-changes", "--out-format=%i %n"]
+        return ["rsync", *options, *self._common(), *self._paths()]
+
+    def _options(self) -> tuple[list[str], str]:
+        """The user's options, and the remote shell that they name (`-e 'ssh -p 2222'`), if any."""
+        try:
+            words = shlex.split(self.options)
+        except ValueError as error:
+            raise RsyncOptionError(f"rsync.options '{self.options}' cannot be split: {error}") from None
+        options, shell = [], ""
+        remaining = iter(words)
+        for word in remaining:
+            name, _, value = word.partition("=")
+            if name in ("-e", "--rsh"):
+                shell = value or next(remaining, "")
+            elif not word.startswith("-"):
+                raise RsyncOptionError(f"rsync.options contains '{word}', which is no option (write --name=value)")
+            elif name in _REFUSED:
+                raise RsyncOptionError(f"rsync.options contains '{word}', which a session does not allow")
+            else:
+                options.append(word)
+        return options, shell
+
+    def _common(self) -> list[str]:
+        common = [*_FILTERS, f"--timeout={max(1, round(self.timeout_s))}"]
+        if self.is_remote:
+            common += ["-e", self._ssh()]
+        return common
+
+    def _ssh(self) -> str:
+        """The remote shell as one argument; rsync splits it at spaces and knows quotes. It must never ask."""
+        words = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+        if self.ssh_key:
+            words += ["-i", str(Path(self.ssh_key).expanduser()), "-o", "IdentitiesOnly=yes"]
+        return " ".join([self._options()[1] or "ssh", *(_quoted(word) for word in words)])
+
+    def _paths(self) -> list[str]:
+        if not self.target or self.target.startswith("-"):
+            raise RsyncOptionError(f"rsync.target '{self.target}' is no target; expected [USER@HOST:]DIRECTORY")
+        return ["--", self.source.rstrip("/") + "/", self.target]
+
+
+def _quoted(word: str) -> str:
+    """`word` for rsync's -e, which knows quotes (doubled inside themselves) but no backslash."""
+    if re.fullmatch(r"[\w@%+=:,./~-]+", word):
+        return word
+    return "'" + word.replace("'", "''") + "'"
+
+
+_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+(\d+)%\s+([\d.]+)([kMGT]?)B/s\s+(\d+):(\d\d):(\d\d)")
+_UNITS = {"": 1.0, "k": 1024.0, "M": 1024.0**2, "G": 1024.0**3, "T": 1024.0**4}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A line of `--info=progress2`: of all, 0..1; bytes; bytes/s; s left."""
+
+    share: float
+    bytes_sent: int
+    bytes_per_second: float
+    seconds_left: float
+
+
+def parse_progress(line: str) -> Progress | None:
+    """A progress line, or None if it is none."""
+    match = _PROGRESS.match(line)
+    if match is None:
+        return None
+    count, percent, rate, unit, hours, minutes, seconds = match.groups()
+    left = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    digits = re.sub(r"\D", "", count)
+    return Progress(int(percent) / 100, int(digits), float(rate) * _UNITS[unit], float(left))
+
+
+def differing_files(lines: list[str]) -> list[str]:
+    """The files that a `verify_command` found missing or different at the target."""
+    return [name for item, _, name in (line.partition(" ") for line in lines) if item[:2] in ("<f", ">f", "cf")]
+
+
+_MEANINGS = {
+    1: "rsync did not understand its options; check rsync.options",
+    2: "the two rsyncs do not understand each other; update the older one",
+    3: "a path does not exist or cannot be used; check rsync.target",
+    5: "the server refused; check rsync.target",
+    10: "the connection failed; check host and network",
+    11: "a file could not be written; check the target's disk and permissions",
+    12: "the connection broke",
+    20: "rsync was ended",
+    23: "some files could not be transferred; check permissions and disk at the target",
+    24: "some files vanished meanwhile; try again",
+    30: "nothing moved for too long; check the network",
+    35: "the server did not answer; check the network",
+    127: "rsync is not installed at the target; install it there",
+    255: "ssh could not log in; check rsync.target and rsync.ssh_key, and log in once by hand to accept the host's key",
+}
+
+
+def meaning(status: int, errors: str) -> str:
+    """One line for a failed rsync: what it means, and the line of its own that says most."""
+    said = [line.strip() for line in errors.splitlines() if line.strip()]
+    own = [line for line in said if not line.startswith(("rsync error:", "rsync: connection unexpectedly closed"))]
+    tail = (own or said or [""])[-1][:200]
+    text = _MEANINGS.get(status, f"rsync ended with status {status}")
+    return f"{text} ({tail})" if tail else text

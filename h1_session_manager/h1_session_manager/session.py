@@ -1,0 +1,397 @@
+"""The session: takes requests and observations, and says what is to be done. No ROS, no threads, no clock.
+
+Every input names the time; every effect is a value from `take()` (see `values.py`). What takes time is a procedure
+(`procedures.py`); this module decides who may ask for what, and watches for what may happen at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from h1_session_manager import lines, preflight
+from h1_session_manager.arms import WHO, Arms
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.episode import Episode, Phase
+from h1_session_manager.keys import KeyGuard, Press
+from h1_session_manager.memory import Memory
+from h1_session_manager.outcome import Fire, Quit
+from h1_session_manager.procedure import NS_PER_S, Desk, Runner
+from h1_session_manager.procedures import Procedures
+from h1_session_manager.table import CANCEL, EMERGENCY, Row, State, Table
+from h1_session_manager.values import (
+    Answer,
+    Arm,
+    Bell,
+    Command,
+    Exit,
+    Hand,
+    Level,
+    Policy,
+    Polled,
+    PublishStop,
+    Recorder,
+    Remember,
+    Reply,
+    Say,
+    Synced,
+    SyncProgress,
+    Tell,
+    View,
+)
+from h1_session_manager.watch import Watch
+from h1_session_manager.world import World
+
+_NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
+_MOST_STEPS = 32
+"""Transitions that one input may cause; more would be a loop."""
+
+
+class Session:
+    """One session from STARTING to its end.
+
+    Args:
+        config: the parameters.
+        memory: what earlier sessions left.
+        now_ns: session time.
+        count_episodes: how many finished episodes an epoch has on disk.
+    """
+
+    def __init__(
+        self, config: SessionConfig, memory: Memory, now_ns: int, count_episodes: Callable[[int], int] = lambda _: 0
+    ) -> None:
+        self.config = config
+        self.memory = memory
+        self.count_episodes = count_episodes
+        self.world = World(now_ns=now_ns)
+        self.desk = Desk(config.call_timeout_s)
+        self.desk.late = self._on_late_reply
+        self.arms = Arms(self.desk, self.world, config)
+        self.episode = Episode(self.desk, self.world, config)
+        self.table = Table(lambda: bool(self.memory.owed))
+        self.guard = KeyGuard(config.key_guard_s)
+        self.epoch = -1
+        self.number = 0
+        self.last_seen = memory.last_finished
+        self.reason = ""
+        self.since_ns = now_ns
+        self.revision = 0
+        self._known_revision = -1
+        self.doing = ""
+        self.announced_ns: int | None = None
+        self.cancellable = False
+        self.sync_failed = False
+        self.lower_epoch: int | None = None
+        self.offered = -1
+        self.fresh_weights = True
+        self.arms_mark_ns = -1
+        self.comes_from_ready = False
+        self.interrupted = False
+        self.over = False
+        self._runner = Runner()
+        self._procedures = Procedures(self)
+        self._watch = Watch(self)
+        self._show()
+        self._runner.start(self._procedures.enter(State.STARTING))
+
+    # --- inputs ---
+
+    def key(self, key: str, now_ns: int) -> None:
+        """A person pressed `key`."""
+        self.world.now_ns = now_ns
+        key = key.strip().lower()[:1] if len(key.strip()) == 1 else key.strip()
+        if not self.over and key:
+            self._on_key(key)
+        self._advance()
+
+    def service(self, trigger: str, now_ns: int) -> Answer:
+        """A person called `session_manager/<trigger>`."""
+        self.world.now_ns = now_ns
+        answer = self._on_service(trigger) if not self.over else Answer(False, "the session is over")
+        self._advance()
+        return answer
+
+    def emergency(self, who: str, why: str, now_ns: int) -> None:
+        """Somebody asked for an emergency stop on the topic."""
+        self.world.now_ns = now_ns
+        if who != WHO:
+            self.stop(f"emergency stop by {who or 'somebody'}{': ' + why if why else ''}")
+        self._advance()
+
+    def interrupt(self, why: str, now_ns: int) -> None:
+        """The process was told to end: an emergency stop whose release needs no key."""
+        self.world.now_ns = now_ns
+        if not self.over and not self.interrupted:
+            self.interrupted = True
+            self.episode.end_reason = "interrupted"
+            if self.table.state is not State.STOPPED:
+                self.fire(Fire(EMERGENCY, f"interrupted by {why}"))
+            self._do("ending", self._procedures.end_interrupted())
+        self._advance()
+
+    def observe(self, what: Arm | Recorder | Policy | Polled | Synced | SyncProgress, now_ns: int) -> None:
+        """Something was heard."""
+        self.world.now_ns = now_ns
+        if isinstance(what, Arm):
+            self.world.arm = what
+            self.world.heard_ns["arm"] = now_ns
+        elif isinstance(what, Recorder):
+            self.world.recorder = what
+            self.world.heard_ns["recorder"] = now_ns
+        elif isinstance(what, Policy):
+            self.world.policy = what
+            self.world.heard_ns["policy"] = now_ns
+        elif isinstance(what, Polled):
+            self.world.polled = what
+        elif isinstance(what, Synced):
+            self.world.synced = what
+        else:
+            self.world.sync_progress = what
+        self._advance()
+
+    def observe_hand(self, side: str, hand: Hand, now_ns: int) -> None:
+        """A hand (`left` or `right`) was heard. Nothing waits for it."""
+        self.world.hands[side] = hand
+        self.world.heard_ns[f"{side} hand"] = now_ns
+
+    def reply(self, call_id: int, reply: Reply, now_ns: int) -> None:
+        """A service answered."""
+        self.world.now_ns = now_ns
+        self.desk.reply(call_id, reply)
+        self._advance()
+
+    def tick(self, now_ns: int) -> None:
+        """Time has passed."""
+        self.world.now_ns = now_ns
+        self.desk.expire(now_ns)
+        self._advance()
+
+    # --- outputs ---
+
+    def take(self) -> list[Command]:
+        """What is to be done since the last call, oldest first."""
+        return self.desk.take()
+
+    def has_changed(self) -> bool:
+        """Whether something that `view` shows has changed since the last call; what merely counts down does not."""
+        known, self._known_revision = self._known_revision, self.revision
+        return known != self.revision
+
+    def view(self) -> View:
+        """What `session/state` shows now."""
+        left_ns = 0 if self.announced_ns is None else max(0, self.announced_ns - self.world.now_ns)
+        return View(
+            state=self.table.state.value,
+            since_ns=self.since_ns,
+            epoch=self.epoch,
+            episode=self.number,
+            episode_id=self.episode.id,
+            prompt="Press any key to cancel" if self.cancellable else self.screen().summary,
+            keys=self.keys(),
+            countdown_s=left_ns / NS_PER_S,
+            reason=self._watch.reason_shown(),
+        )
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys that do something now."""
+        if self.over or self.interrupted:
+            return ()
+        if self.cancellable:
+            return ("any", "q")
+        now_ns = self.world.now_ns
+        return tuple(row.key for row in self.available() if not self.guard.is_guarded(row, now_ns))
+
+    def preflight(self) -> preflight.Preflight:
+        """The checks before an episode."""
+        return preflight.check(self.world, self.config, self.epoch, self.episode.id if self.episode.is_open else "")
+
+    # --- for procedures and watch ---
+
+    def say(self, *text: str) -> None:
+        """Lines for the operator."""
+        self.desk.emit(Say(text))
+
+    def tell(self, level: Level, reason: str, detail: str) -> None:
+        """An event for everybody."""
+        self.desk.emit(Tell(level, reason, detail))
+
+    def remember(self, memory: Memory) -> None:
+        """Keep `memory`, also beyond the session."""
+        if memory != self.memory:
+            self.memory = memory
+            self.desk.emit(Remember(memory.text()))
+
+    def stop(self, why: str) -> None:
+        """Emergency stop, from any state."""
+        if self.table.state is not State.STOPPED and not self.over:
+            self.episode.end_reason = "emergency_stop"
+            self.fire(Fire(EMERGENCY, why))
+
+    @property
+    def policy_since_ns(self) -> int | None:
+        """When the policy got the arms in this EXECUTING; None: not yet."""
+        return self._procedures.execution.policy_since_ns
+
+    def screen(self) -> lines.Screen:
+        """What the present state shows."""
+        taken = self.world.arm is not None and not self.world.arms_are_given_back
+        subject = lines.Subject(
+            epoch=self.epoch,
+            episode=self.number,
+            first_episode=self.fresh_weights,
+            reason=self.reason,
+            fault=self.world.fault,
+            has_episode=self.episode.phase is Phase.SAVED,
+            taken=taken,
+            interrupted=self.interrupted,
+        )
+        return lines.screen(self.table.state, subject)
+
+    def available(self) -> tuple[Row, ...]:
+        """The rows that a person can ask for now."""
+        if self.doing:
+            return tuple(row for row in self.table.rows() if row.key and row.trigger == EMERGENCY)
+        return tuple(row for row in self.table.rows() if row.key and not self._procedures.obstacle(row))
+
+    # --- inside ---
+
+    def fire(self, fire: Fire) -> None:
+        """Go where the table says, and begin what is done there."""
+        before = self.table.state
+        self._runner.stop()
+        self._rest()
+        state = self.table.fire(fire.trigger)
+        self.reason, self.since_ns = fire.reason, self.world.now_ns
+        self.revision += 1
+        self.guard.rearm(self.world.now_ns)
+        if fire.trigger == EMERGENCY:
+            self.desk.post("arm_driver/emergency_stop", {}, self._on_stop_reply, self.world.now_ns)
+            self.desk.emit(PublishStop(fire.reason))
+        level = Level.WARN if fire.trigger in (EMERGENCY, "arm_fault") else Level.INFO
+        self.tell(level, f"session_{state.value.lower()}", f"{before.value}: {fire.trigger} {fire.reason}".strip())
+        self.comes_from_ready = before is State.READY
+        self._procedures.prepare(fire, before)
+        # The runner goes first: what stops the arms is asked for before anything is printed.
+        self._runner.start(self._procedures.enter(state))
+        ended = self._runner.advance(self.world.now_ns)
+        self._show()
+        if ended is not None:
+            self._settle(ended.value)
+
+    def _advance(self) -> None:
+        for _ in range(_MOST_STEPS):
+            if self.over:
+                return
+            if (fire := self._watch.look()) is not None:
+                self.fire(fire)
+                continue
+            ended = self._runner.advance(self.world.now_ns)
+            if ended is None:
+                return
+            self._settle(ended.value)
+
+    def _settle(self, result: object) -> None:
+        """A procedure has ended with `result`: where to go, that the session is over, or nothing."""
+        self._rest()
+        if isinstance(result, Fire):
+            self.fire(result)
+        elif isinstance(result, Quit):
+            self.over = True
+            self.revision += 1
+            self.desk.emit(Exit(result.status))
+        else:
+            self.revision += 1
+            self._runner.start(self._procedures.idle(self.table.state))
+
+    def _rest(self) -> None:
+        self.doing, self.announced_ns, self.cancellable = "", None, False
+
+    def _do(self, what: str, steps: object) -> None:
+        self._rest()
+        self.doing = what
+        self.revision += 1
+        self._runner.start(steps)  # type: ignore[arg-type]
+
+    def _show(self) -> None:
+        screen = self.screen()
+        self.desk.emit(Say(screen.lines, screen.prompt, replaces_prompt=True))
+        if self.table.state in _NEEDS_PERSON and self.config.bell:
+            self.desk.emit(Bell())
+
+    def _on_key(self, key: str) -> None:
+        row = self.table.row_of_key(key)
+        if row is not None and row.trigger == EMERGENCY:
+            self.stop("emergency stop: key 'q'")
+            return
+        if self.cancellable:
+            self.guard.saw(key, self.world.now_ns)
+            self._cancel(f"key '{key}'")
+            return
+        if row is None:
+            known = f"'{key}' does nothing in {self.table.state.value}"
+            self.say(f"  {known}: {lines.possible(self.available())}")
+            return
+        if not self.doing and not self._procedures.obstacle(row):
+            press = self.guard.judge(row, self.world.now_ns)
+            if press is not Press.COUNTS:
+                self.say(f"  {self._not_yet(row, press)}")
+                return
+        answer = self._request(row)
+        if not answer.success:
+            self.say(f"  {answer.message}")
+
+    @staticmethod
+    def _not_yet(row: Row, press: Press) -> str:
+        if press is Press.ONCE_MORE:
+            return f"Press '{row.key}' once more to {row.says}"
+        return f"'{row.key}' was held or pressed too early: let go, and press it again in a second"
+
+    def _on_service(self, trigger: str) -> Answer:
+        if trigger == EMERGENCY:
+            self.stop("emergency stop: service")
+            return Answer(True, f"the session is in {self.table.state.value}")
+        if self.cancellable:
+            self._cancel(f"service '{trigger}'")
+            return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
+        row = self.table.row(trigger)
+        if row is None or not row.key:
+            return Answer(False, f"'{trigger}' is not possible; {self._state_and_possible()}")
+        return self._request(row)
+
+    def _state_and_possible(self) -> str:
+        names = ", ".join(row.trigger for row in self.available()) or "nothing but to wait"
+        return f"state {self.table.state.value}; possible: {names}"
+
+    def _request(self, row: Row) -> Answer:
+        """Begin what `row` says, if that can be done now."""
+        if self.doing:
+            return Answer(False, f"{self.doing}: please wait; {self._state_and_possible()}")
+        if obstacle := self._procedures.obstacle(row):
+            return Answer(False, obstacle)
+        begun = self._procedures.begin(row)
+        if begun.steps is not None:
+            self._do(begun.doing, begun.steps)
+            self.cancellable = row.motion and row.dest is not None
+        elif begun.fire is not None:
+            self.fire(begun.fire)
+        return Answer(True, begun.doing or row.says)
+
+    def _cancel(self, by: str) -> None:
+        self.say(f"  Taken back by {by}: the arms stay")
+        self.guard.rearm(self.world.now_ns)
+        self._do("taking the motion back", self._procedures.taken_back())
+
+    def _on_late_reply(self, service: str, reply: Reply) -> None:
+        """A reply that nobody waits for any more: an episode opened after all must not stay open."""
+        episode_id = str(reply.fields.get("episode_id", ""))
+        if service == "recorder/start" and reply.accepted and episode_id:
+            self.desk.post(
+                "recorder/discard",
+                {"episode_id": episode_id, "why": "the start was taken back"},
+                lambda _reply: None,
+                self.world.now_ns,
+            )
+
+    def _on_stop_reply(self, reply: Reply) -> None:
+        if not reply.accepted:
+            self.say(f"  {reply.reason or 'arm_driver refused the emergency stop'}")
+            self.tell(Level.ERROR, "emergency_stop_unanswered", reply.reason)

@@ -1,0 +1,260 @@
+"""The session manager: tells the session what happens on the graph, and carries out what it asks for.
+
+Its standard output is the operator's terminal. See `session.py` for the session itself, `table.py` for its states.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from h1_session_manager import memory, messages_node, values
+from h1_session_manager.arms import WHO
+from h1_session_manager.calls_node import Calls
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.diagnostics import diagnose
+from h1_session_manager.poller import Poller
+from h1_session_manager.rsync import RsyncJob
+from h1_session_manager.session import Session
+from h1_session_manager.table import SERVICES
+from h1_session_manager.terminal import Terminal
+from h1_session_manager.uploader import Uploader
+from h1_session_manager.values import Command, View
+from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
+from h1_training_node import qos
+from h1_training_node.node_main import run_node
+from h1_training_node.parameter import ParameterError
+from h1_training_node.session_node import SessionNode
+from h1_training_node.stamps import to_stamp
+
+_TICK_S = 0.05
+_HEARTBEAT_TICKS = 2
+_DIAGNOSTICS_S = 1.0
+
+
+class SessionManagerNode(SessionNode):
+    """Carries keys, services and statuses to the session, and its commands to the graph."""
+
+    def __init__(self, terminal: Terminal | None = None) -> None:
+        super().__init__("session_manager")
+        self._config = self.parameters(SessionConfig)
+        self._save_dir = Path(self._config.save_dir).absolute()
+        try:
+            remembered = memory.load(
+                self._save_dir, self._config.robot_identity, allow_mixed=self._config.allow_mixed_folder
+            )
+        except memory.MemoryFileError as error:
+            raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
+        self._terminal = Terminal() if terminal is None else terminal
+        self._seq = self._progress_seq = self._ticks = 0
+        self._shown: View | None = None
+        self._from_threads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
+        count = partial(memory.episodes_of, str(self._save_dir))
+        self._session = Session(self._config, remembered, self.now_ns(), count)
+        self._poller = Poller(self._config.status_url, self._observe_later)
+        self._uploader = Uploader(self._job(), self._observe_later)
+        self._calls = Calls(self, self.now_ns, self._on_reply)
+        self._connect()
+        self._carry_out()
+
+    def request_stop(self, why: str) -> None:
+        """The arms to damping, the episode saved, the arms given back; then exit status 130."""
+        self._session.interrupt(why, self.now_ns())
+        self._carry_out()
+
+    # --- the graph ---
+
+    def _connect(self) -> None:
+        self._state = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._progress = self.create_publisher(SyncProgress, "session/sync_progress", qos.STATE)
+        self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self.create_subscription(String, "keyboard", self._on_key, qos.STATE)
+        self.create_subscription(String, "emergency_stop", self._on_stop, qos.STATE)
+        self._listen(ArmStatus, "arm_status", messages_node.arm, qos.LATEST)
+        self._listen(RecorderStatus, "recorder/status", messages_node.recorder, qos.STATE)
+        self._listen(PolicyStatus, "policy/status", messages_node.policy, qos.STATE)
+        if self._config.include_hands:
+            for side in ("left", "right"):
+                self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
+        for trigger in SERVICES:
+            self.create_service(Trigger, f"session_manager/{trigger}", partial(self._on_service, trigger))
+        self.create_timer(_TICK_S, self._on_tick)
+        self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics)
+
+    def _listen(self, kind: Any, topic: str, convert: Callable[[Any], Any], profile: Any) -> None:
+        def on_message(message: Any) -> None:
+            try:
+                value = convert(message)
+            except ValueError as error:
+                self.get_logger().error(f"{topic}: {error}", throttle_duration_sec=1.0)
+                return
+            self._session.observe(value, self.now_ns())
+            self._carry_out()
+
+        self.create_subscription(kind, topic, on_message, profile)
+
+    def _on_key(self, message: String) -> None:
+        self._session.key(message.data, self.now_ns())
+        self._carry_out()
+
+    def _on_stop(self, message: String) -> None:
+        who, _, why = message.data.partition(":")
+        self._session.emergency(who.strip(), why.strip(), self.now_ns())
+        self._carry_out()
+
+    def _on_hand(self, side: str, message: HandState) -> None:
+        self._session.observe_hand(side, messages_node.hand(message), self.now_ns())
+
+    def _on_service(self, trigger: str, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        answer = self._session.service(trigger, self.now_ns())
+        self._carry_out()
+        response.success, response.message = answer.success, answer.message
+        return response
+
+    def _on_reply(self, call_id: int, reply: values.Reply) -> None:
+        self._session.reply(call_id, reply, self.now_ns())
+        self._carry_out()
+
+    def _observe_later(self, value: values.Polled | values.SyncProgress | values.Synced) -> None:
+        """From the poller's and uploader's threads."""
+        self._from_threads.put(partial(self._observe_now, value))
+
+    def _observe_now(self, value: values.Polled | values.SyncProgress | values.Synced) -> None:
+        self._session.observe(value, self.now_ns())
+        if isinstance(value, values.SyncProgress):
+            self._publish_progress(value)
+
+    def _on_tick(self) -> None:
+        while not self._from_threads.empty():
+            self._from_threads.get()()
+        self._session.tick(self.now_ns())
+        self._calls.tick()
+        self._ticks += 1
+        self._carry_out()
+        if self._ticks % _HEARTBEAT_TICKS == 0:
+            self._publish_state(self._session.view())
+
+    # --- what the session asks for ---
+
+    def _carry_out(self) -> None:
+        for command in self._session.take():
+            self._execute(command)
+        view = self._session.view() if self._session.has_changed() else None
+        if view is not None and view != self._shown:
+            self._publish_state(view)
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case values.Call():
+                self._calls.send(command)
+            case values.Say():
+                self._terminal.say(command.lines, command.prompt, replaces_prompt=command.replaces_prompt)
+            case values.Tell():
+                self.event(int(command.level), command.reason, command.detail)
+            case values.Poll():
+                self._poller.start()
+            case values.Sync():
+                self._uploader.start()
+            case values.StopSync():
+                self._uploader.stop(0.0)
+            case values.Remember():
+                self._files.submit(self._write_memory, command.text)
+            case values.PublishStop():
+                self._stop.publish(String(data=f"{WHO}: {command.why}"))
+            case values.Bell():
+                self._terminal.bell()
+            case values.Exit():
+                self._finish(command.status)
+
+    def _write_memory(self, text: str) -> None:
+        """In the thread for files."""
+        try:
+            memory.write(self._save_dir, text)
+        except OSError as error:
+            self._from_threads.put(partial(self._memory_failed, str(error)))
+
+    def _memory_failed(self, error: str) -> None:
+        detail = f"{self._save_dir / memory.FILE_NAME} cannot be written: {error}"
+        self._terminal.say((f"  {detail}",))
+        self.event(Event.ERROR, "memory_not_written", detail)
+
+    def _finish(self, status: int) -> None:
+        self._publish_state(self._session.view())
+        self._uploader.stop()
+        self._files.shutdown(wait=True)
+        self._terminal.close()
+        self.end(status)
+
+    def _job(self) -> RsyncJob:
+        config = self._config
+        return RsyncJob(
+            source=str(self._save_dir),
+            target=config.rsync_target,
+            options=config.rsync_options,
+            ssh_key=config.rsync_ssh_key,
+            timeout_s=config.rsync_timeout_s,
+            bwlimit=config.rsync_bwlimit,
+        )
+
+    # --- what it shows ---
+
+    def _publish_state(self, view: View) -> None:
+        self._shown = view
+        self._seq += 1
+        self._state.publish(
+            SessionState(
+                header=self.header(),
+                seq=self._seq,
+                state=view.state,
+                state_since=to_stamp(view.since_ns),
+                epoch=view.epoch,
+                episode=view.episode,
+                episode_id=view.episode_id,
+                task=self._config.task,
+                prompt=view.prompt,
+                keys=list(view.keys),
+                countdown=view.countdown_s,
+                reason=view.reason,
+            )
+        )
+
+    def _publish_progress(self, progress: values.SyncProgress) -> None:
+        self._progress_seq += 1
+        self._progress.publish(
+            SyncProgress(
+                header=self.header(),
+                seq=self._progress_seq,
+                state=int(progress.state),
+                target=self._config.rsync_target,
+                file=progress.file,
+                progress=progress.progress,
+                bytes_sent=progress.bytes_sent,
+                bytes_per_second=progress.bytes_per_second,
+                seconds_left=progress.seconds_left,
+                files_owed=progress.files_owed,
+                reason=progress.reason,
+            )
+        )
+
+    def _publish_diagnostics(self) -> None:
+        session, name = self._session, self._config.robot_name
+        statuses = [
+            messages_node.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")
+            for diagnosis in diagnose(session.world, self._config, session.epoch)
+        ]
+        self._diagnostics.publish(DiagnosticArray(header=self.header(), status=statuses))
+
+
+def main() -> int:
+    """Run the session manager until the session ends: 0 clean, 130 interrupted, 1 without the arm driver."""
+    return run_node(SessionManagerNode)

@@ -1,0 +1,65 @@
+"""The operator's terminal: lines go out in a thread of their own.
+
+A terminal may stand still (Ctrl+S, a slow SSH line) or be gone; neither may hold up the session's heartbeat, on which
+the arms depend. What does not fit the queue is dropped, and a terminal that is gone is not written to any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+from typing import TextIO
+
+_QUEUE = 1000
+
+
+class Terminal:
+    """Writes lines and keeps the prompt last, with the cursor behind it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        self._prompt = ""
+        self._queue: queue.Queue[str | None] = queue.Queue(_QUEUE)
+        self._is_gone = False
+        self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
+        self._thread.start()
+
+    def say(self, lines: tuple[str, ...], prompt: str = "", *, replaces_prompt: bool = False) -> None:
+        """Write `lines`, then the prompt: a new one, or the one that stood there before."""
+        text = "\n" if self._prompt else ""
+        text += "".join(f"{line}\n" for line in lines)
+        if replaces_prompt:
+            self._prompt = prompt
+        self._put(text + self._prompt)
+
+    def bell(self) -> None:
+        """Ring, if there is somebody to hear it."""
+        with contextlib.suppress(OSError, ValueError):
+            if self._stream.isatty():
+                self._put("\a")
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what is left, for at most `timeout_s`."""
+        if self._prompt:
+            self._put("\n")
+            self._prompt = ""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(timeout_s)
+
+    def _put(self, text: str) -> None:
+        if text:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(text)
+
+    def _write(self) -> None:
+        while (text := self._queue.get()) is not None:
+            if self._is_gone:
+                continue
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):  # ValueError: the stream was closed
+                self._is_gone = True

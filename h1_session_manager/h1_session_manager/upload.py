@@ -1,0 +1,68 @@
+"""SYNCING: bring the session's data to the training host; and what is remembered of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h1_session_manager.outcome import Fire, Outcome
+from h1_session_manager.procedure import Steps, Wait
+from h1_session_manager.values import ArmMode, Level, Sync
+
+if TYPE_CHECKING:
+    from h1_session_manager.session import Session
+
+
+class Upload:
+    """The procedure of SYNCING, and the book of what is owed."""
+
+    def __init__(self, session: Session) -> None:
+        self._s = session
+
+    def run(self) -> Steps[Outcome]:
+        """Hold the arms, upload, verify."""
+        s = self._s
+        if s.world.arm_mode is ArmMode.DAMPING and not s.world.fault and (problem := (yield from s.arms.hold("sync"))):
+            s.say(f"  The arms stay in damping mode: {problem}")
+        return (yield from self.upload())
+
+    def upload(self) -> Steps[Outcome]:
+        """Upload and verify; on failure the person decides."""
+        s = self._s
+        s.sync_failed = False
+        if not s.config.rsync_target:
+            s.say(f"  No upload target configured: kept locally in {s.config.save_dir}")
+            return Fire("synced", "kept locally", "kept_locally")
+        if not s.memory.owed:
+            s.say("  Nothing to upload")
+            return Fire("synced")
+        s.world.synced = None
+        s.desk.emit(Sync())
+        synced = yield Wait(lambda: s.world.synced, None)  # the uploader bounds every step of it by itself
+        if not synced.reason:
+            s.say(f"  Upload verified: {synced.files} files at {s.config.rsync_target}")
+            return Fire("synced")
+        s.sync_failed = True
+        s.reason = synced.reason
+        s.say(f"  Upload failed: {synced.reason}", "  Press 'y' to try again, 'n' to keep the data on this machine")
+        s.tell(Level.ERROR, "upload_failed", synced.reason)
+        return None
+
+    def owe(self) -> None:
+        """An episode was saved."""
+        s = self._s
+        if s.config.rsync_target:
+            s.remember(s.memory.with_owed(s.epoch))
+
+    def skipped(self) -> None:
+        """The epoch was skipped; one with episodes to upload is finished by that upload."""
+        s = self._s
+        if s.epoch not in s.memory.owed:
+            s.remember(s.memory.with_finished(s.epoch, "skipped"))
+
+    def synced(self) -> None:
+        """All data is verified at the target, or stays here by configuration."""
+        s = self._s
+        if s.config.rsync_target:
+            s.remember(s.memory.with_all_uploaded().with_finished(s.epoch, "synced"))
+        else:
+            s.remember(s.memory.with_finished(s.epoch, "kept"))

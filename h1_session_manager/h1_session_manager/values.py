@@ -1,0 +1,264 @@
+"""What the session is told and what it asks for, as plain values: its whole surface towards the world.
+
+Stamps are session time in ns. Enumerations carry the numbers of `h1_training_msgs`, which the node checks at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class ArmMode(IntEnum):
+    """`ArmStatus.MODE_*`."""
+
+    RELEASED = 0
+    HOLD = 1
+    HOME = 2
+    POLICY = 3
+    DAMPING = 4
+
+
+class RecorderState(IntEnum):
+    """`RecorderStatus`'s states."""
+
+    IDLE = 0
+    RECORDING = 1
+    SAVING = 2
+    SAVED = 3
+    FAILED = 4
+
+
+class Connection(IntEnum):
+    """`PolicyStatus`'s connections."""
+
+    DISCONNECTED = 0
+    CONNECTING = 1
+    CONNECTED = 2
+    REFUSED = 3
+
+
+class SyncState(IntEnum):
+    """`SyncProgress`'s states."""
+
+    IDLE = 0
+    RUNNING = 1
+    VERIFYING = 2
+    DONE = 3
+    FAILED = 4
+
+
+class Level(IntEnum):
+    """`Event`'s levels."""
+
+    INFO = 0
+    WARN = 1
+    ERROR = 2
+
+
+# --- what it is told ---
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The newest `arm_status`. `since_ns`: when the mode was entered."""
+
+    stamp_ns: int
+    mode: ArmMode
+    since_ns: int
+    reason: str = ""
+    acknowledge_needed: bool = False
+    fault: str = ""
+    transition: bool = False
+    max_temperature: int = 0
+    state_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream as the recorder sees it: Hz, s since its last message (-1: never one), messages lost."""
+
+    name: str
+    rate: float
+    age: float
+    drops: int = 0
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """The newest `recorder/status`."""
+
+    stamp_ns: int
+    state: RecorderState
+    episode_id: str = ""
+    policy_frames: int = 0
+    human_frames: int = 0
+    streams: tuple[Stream, ...] = ()
+    bytes_free: int = 0
+    save_progress: float = 0.0
+    last_path: str = ""
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The newest `policy/status`."""
+
+    stamp_ns: int
+    connection: Connection
+    epoch: int = -1
+    chunk_ready: bool = False
+    done: bool = False
+    latency_ms: float = 0.0
+    reason: str = ""
+    server: str = ""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The newest state of one hand."""
+
+    stamp_ns: int
+    reason: str = ""
+    error: bool = False
+    max_temperature: int = 0
+
+
+@dataclass(frozen=True)
+class Polled:
+    """A reply to a poll for new weights; `error` is empty if it was a good one."""
+
+    ready: bool = False
+    epoch: int = -1
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How an upload ended; `reason` is empty if every file was verified at the target."""
+
+    files: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SyncProgress:
+    """How far an upload is: share of all in 0..1, bytes, bytes/s, s (-1: not known)."""
+
+    state: SyncState
+    file: str = ""
+    progress: float = 0.0
+    bytes_sent: int = 0
+    bytes_per_second: float = 0.0
+    seconds_left: float = -1.0
+    files_owed: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A service's answer, or that there was none in time."""
+
+    accepted: bool
+    reason: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the session says to a person's request."""
+
+    success: bool
+    message: str
+
+
+# --- what it asks for ---
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call `service` with `fields`; the reply comes back by `id`. Not sent any more after `timeout_ns`."""
+
+    id: int
+    service: str
+    fields: Mapping[str, Any]
+    timeout_ns: int
+
+
+@dataclass(frozen=True)
+class Say:
+    """Lines for the operator's terminal. With `prompt`, the last one is where the cursor waits."""
+
+    lines: tuple[str, ...]
+    prompt: str = ""
+    replaces_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Tell:
+    """An event for `session/event`."""
+
+    level: Level
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Poll:
+    """Ask the policy server for its training status."""
+
+
+@dataclass(frozen=True)
+class Sync:
+    """Upload and verify all episodes."""
+
+
+@dataclass(frozen=True)
+class StopSync:
+    """End a running upload; nobody waits for its result."""
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Write the session's memory to its file."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PublishStop:
+    """Publish on the topic `emergency_stop`: who, why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Bell:
+    """The session needs the person."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The session is over."""
+
+    status: int
+
+
+Command = Call | Say | Tell | Poll | Sync | StopSync | Remember | PublishStop | Bell | Exit
+
+
+@dataclass(frozen=True)
+class View:
+    """What `session/state` shows."""
+
+    state: str
+    since_ns: int
+    epoch: int
+    episode: int
+    episode_id: str
+    prompt: str
+    keys: tuple[str, ...]
+    countdown_s: float
+    reason: str

@@ -1,0 +1,94 @@
+"""What may happen at any time, whatever the session is doing: stops, faults, limits, a recorder that gives up."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from h1_session_manager.outcome import Fire
+from h1_session_manager.procedure import NS_PER_S
+from h1_session_manager.table import EMERGENCY, State
+from h1_session_manager.values import Level, RecorderState
+
+if TYPE_CHECKING:
+    from h1_session_manager.session import Session
+
+
+class Watch:
+    """Looks at the world after every input."""
+
+    def __init__(self, session: Session) -> None:
+        self._s = session
+        self._fault = ""
+        self._warned_since_ns = -1
+
+    def look(self) -> Fire | None:
+        """What the world demands now; None if nothing."""
+        s = self._s
+        state = s.table.state
+        self._tell_fault()
+        if state is State.STOPPED:
+            return None
+        if why := s.arms.stopped_by():
+            return Fire(EMERGENCY, f"emergency stop of the arms: {why}")
+        if state in (State.EXECUTING, State.LABELING) and (why := s.arms.forced(s.arms_mark_ns)):
+            return Fire("arm_fault", why, why if why.isidentifier() else "arm_fault")
+        if state is State.EXECUTING and (why := s.episode.closed_by_recorder()):
+            return Fire("finish", f"recorder: {why}", "recorder_closed")
+        return self._limit(state)
+
+    def reason_shown(self) -> str:
+        """The reason in `session/state`: why this state, or what stands in the way."""
+        s = self._s
+        state = s.table.state
+        if state is State.READY:
+            return s.preflight().reason
+        if state is State.SAVING and s.world.recorder is not None:
+            recorder = s.world.recorder
+            return f"saving, {recorder.save_progress:.0%}" if recorder.state is RecorderState.SAVING else s.reason
+        left_s = self._left_s(state)
+        if left_s is not None and left_s <= s.config.limit_warning_s:
+            return f"time limit in {math.ceil(left_s)} s"
+        return s.world.fault or s.reason
+
+    def _left_s(self, state: State) -> float | None:
+        """Seconds until the time limit of `state`; None if there is none."""
+        s = self._s
+        since_ns: int | None = None
+        limit_s = 0.0
+        if state is State.EXECUTING:
+            since_ns, limit_s = s.policy_since_ns, s.config.max_execution
+        elif state is State.DAMPING:
+            since_ns, limit_s = s.since_ns, s.config.max_damping
+        if since_ns is None or limit_s <= 0:
+            return None
+        return max(0.0, limit_s - (s.world.now_ns - since_ns) / NS_PER_S)
+
+    def _limit(self, state: State) -> Fire | None:
+        s = self._s
+        left_s = self._left_s(state)
+        if left_s is None or s.doing:
+            return None
+        if left_s <= 0:
+            what = "execution" if state is State.EXECUTING else "guidance by hand"
+            s.tell(Level.WARN, "time_limit", f"longest {what} reached")
+            reason = f"time limit of {what} reached"
+            return Fire("finish" if state is State.EXECUTING else "end", reason, "time_limit")
+        if left_s <= s.config.limit_warning_s and self._warned_since_ns != s.since_ns:
+            self._warned_since_ns = s.since_ns
+            s.say(f"  Time limit in {math.ceil(left_s)} s")
+        return None
+
+    def _tell_fault(self) -> None:
+        """A fault is said once, when it comes."""
+        s = self._s
+        fault = s.world.fault
+        if fault == self._fault:
+            return
+        self._fault = fault
+        s.revision += 1
+        if not fault:
+            return
+        s.say(f"  Arms in damping mode: {fault}")
+        if s.table.state not in (State.EXECUTING, State.LABELING) and (summary := s.screen().summary):
+            s.say(f"  {summary}")

@@ -1,0 +1,50 @@
+"""What the session knows of the others: the newest of each, and how old it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from h1_session_manager.procedure import NS_PER_S
+from h1_session_manager.values import Arm, ArmMode, Hand, Policy, Polled, Recorder, Synced, SyncProgress
+
+
+@dataclass
+class World:
+    """Newest observations with the time of their reception, ns. None: never heard."""
+
+    arm: Arm | None = None
+    recorder: Recorder | None = None
+    policy: Policy | None = None
+    hands: dict[str, Hand] = field(default_factory=dict)
+    polled: Polled | None = None
+    synced: Synced | None = None
+    sync_progress: SyncProgress | None = None
+    now_ns: int = 0
+    heard_ns: dict[str, int] = field(default_factory=dict)
+
+    def age_s(self, name: str) -> float:
+        """Seconds since `arm`, `recorder`, `policy`, `left hand` or `right hand` was heard; infinite if never."""
+        heard = self.heard_ns.get(name)
+        return float("inf") if heard is None else max(0.0, (self.now_ns - heard) / NS_PER_S)
+
+    @property
+    def arm_mode(self) -> ArmMode | None:
+        """The arms' mode as last heard; None if the driver was never heard."""
+        return None if self.arm is None else self.arm.mode
+
+    @property
+    def arms_since_ns(self) -> int:
+        """When the arms' present mode was entered; -1 if the driver was never heard."""
+        return -1 if self.arm is None else self.arm.since_ns
+
+    @property
+    def fault(self) -> str:
+        """Name of the fault that a person must acknowledge; empty if there is none."""
+        if self.arm is None or not self.arm.acknowledge_needed:
+            return ""
+        return self.arm.fault or self.arm.reason or "fault"
+
+    @property
+    def arms_are_given_back(self) -> bool:
+        """Whether the robot's own controller has the arms."""
+        return self.arm is not None and self.arm.mode is ArmMode.RELEASED and not self.arm.transition

@@ -1,0 +1,241 @@
+"""A session with the rest of the graph played by plain functions: what every test of the core starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.memory import Memory
+from h1_session_manager.session import Session
+from h1_session_manager.values import (
+    Arm,
+    ArmMode,
+    Call,
+    Connection,
+    Exit,
+    Poll,
+    Policy,
+    Polled,
+    Recorder,
+    RecorderState,
+    Remember,
+    Reply,
+    Say,
+    Stream,
+    Sync,
+    Synced,
+    Tell,
+)
+
+MS = 1_000_000
+S = 1_000_000_000
+CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
+STEP_NS = 20 * MS
+
+
+class Theatre:
+    """A session, its clock, and simple stand-ins for arm driver, recorder, policy bridge, poller and uploader.
+
+    Each stand-in does at once what it is asked, unless a test replaces its handler or takes it off the stage.
+    """
+
+    def __init__(self, memory: Memory | None = None, episodes: Callable[[int], int] = lambda _: 0, **config: Any):
+        defaults: dict[str, Any] = {"rsync_target": "/target", "motion_countdown": 1.0, "poll_interval": 1.0}
+        self.config = SessionConfig(**{**defaults, **config})
+        self.now_ns = 1_000 * S
+        self.arm = Arm(self.now_ns, ArmMode.RELEASED, self.now_ns)
+        self.recorder = Recorder(self.now_ns, RecorderState.IDLE, bytes_free=10**12, streams=streams())
+        self.policy = Policy(self.now_ns, Connection.CONNECTED)
+        self.offer = Polled(ready=True, epoch=1)
+        self.sync_result = Synced(files=3)
+        self.calls: list[Call] = []
+        self.said: list[str] = []
+        self.events: list[str] = []
+        self.memory_text = ""
+        self.status: int | None = None
+        self.absent: set[str] = set()
+        self.handlers: dict[str, Callable[[dict[str, Any]], Reply]] = {
+            "arm_driver/set_mode": self.set_mode,
+            "arm_driver/acknowledge": self.acknowledge,
+            "arm_driver/release": self.release,
+            "arm_driver/emergency_stop": self.emergency_stop,
+            "recorder/start": self.start_recording,
+            "recorder/finish": self.finish_recording,
+            "recorder/discard": self.discard_recording,
+            "recorder/label": lambda _fields: Reply(True),
+        }
+        self.saves: bool = True
+        self.policy_answers: bool = True
+        self.polls = 0
+        self.syncs = 0
+        self._episodes = 0
+        self.session = Session(self.config, memory or Memory(robot="r"), self.now_ns, episodes)
+        self._carry_out()
+
+    # --- driving it ---
+
+    @property
+    def state(self) -> str:
+        return self.session.view().state
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.session.key(key, self.now_ns)
+            self._carry_out()
+
+    def call(self, trigger: str) -> tuple[bool, str]:
+        answer = self.session.service(trigger, self.now_ns)
+        self._carry_out()
+        return answer.success, answer.message
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        end_ns = self.now_ns + int(seconds * S)
+        while self.now_ns < end_ns and not until():
+            self.step()
+
+    def run_to(self, state: str, seconds: float = 60.0) -> None:
+        self.run(seconds, lambda: self.state == state)
+        assert self.state == state, f"{self.state} instead of {state}; said {self.said[-5:]}"
+
+    def step(self) -> None:
+        """20 ms pass: statuses come in, then a tick."""
+        self.now_ns += STEP_NS
+        self._play()
+        if "arm_driver" not in self.absent:
+            self.session.observe(replace(self.arm, stamp_ns=self.now_ns), self.now_ns)
+        if "recorder" not in self.absent:
+            self.session.observe(replace(self.recorder, stamp_ns=self.now_ns), self.now_ns)
+        if "policy_bridge" not in self.absent:
+            self.session.observe(replace(self.policy, stamp_ns=self.now_ns), self.now_ns)
+        self.session.tick(self.now_ns)
+        self._carry_out()
+
+    def to(self, state: str) -> None:
+        """By the shortest way, as a person would."""
+        way = {
+            "STARTING": [("y", "WAITING")],
+            "WAITING": [(None, "READY")],
+            "READY": [("y", "EXECUTING")],
+            "EXECUTING": [("s", "DAMPING")],
+            "LABELING": [("y", "DAMPING")],
+            "DAMPING": [("e", "SAVING"), (None, "DECIDING")],
+            "DECIDING": [("n", "SYNCING")],
+        }
+        for _ in range(20):
+            if self.state == state:
+                return
+            for key, reached in way[self.state]:
+                self.run(1.0)
+                if key:
+                    self.press(key)
+                self.run(60.0, lambda reached=reached: self.state == reached)
+                if self.state == state:
+                    return
+        raise AssertionError(f"did not come to {state}, but to {self.state}; said {self.said[-5:]}")
+
+    def arms_in_policy(self) -> None:
+        self.run(30.0, lambda: self.arm.mode is ArmMode.POLICY)
+        assert self.arm.mode is ArmMode.POLICY
+
+    def lines(self, start: str) -> list[str]:
+        return [line for line in self.said if line.startswith(start)]
+
+    def called(self, service: str) -> list[dict[str, Any]]:
+        return [dict(call.fields) for call in self.calls if call.service == service]
+
+    # --- the others ---
+
+    def enter(self, mode: ArmMode, reason: str = "requested", **changes: Any) -> None:
+        self.arm = replace(self.arm, mode=mode, since_ns=self.now_ns, reason=reason, **changes)
+
+    def force_damping(self, fault: str) -> None:
+        self.enter(ArmMode.DAMPING, fault, acknowledge_needed=True, fault=fault)
+
+    def set_mode(self, fields: dict[str, Any]) -> Reply:
+        present, wanted = self.arm.mode, ArmMode(fields["mode"])
+        if fields["expected_mode"] != present:
+            return Reply(False, f"the arms are in {present.name}", {"mode": int(present)})
+        if self.arm.acknowledge_needed:
+            return Reply(False, f"acknowledge '{self.arm.fault}' first", {"mode": int(present)})
+        self.enter(wanted)
+        return Reply(True, "", {"mode": int(wanted)})
+
+    def acknowledge(self, _fields: dict[str, Any]) -> Reply:
+        self.arm = replace(self.arm, acknowledge_needed=False, fault="")
+        return Reply(True)
+
+    def release(self, _fields: dict[str, Any]) -> Reply:
+        self.enter(ArmMode.RELEASED, acknowledge_needed=False, fault="")
+        return Reply(True)
+
+    def emergency_stop(self, _fields: dict[str, Any]) -> Reply:
+        if self.arm.mode is not ArmMode.RELEASED:
+            self.enter(ArmMode.DAMPING, "emergency_stop")
+        return Reply(True)
+
+    def start_recording(self, fields: dict[str, Any]) -> Reply:
+        if self.recorder.state is RecorderState.RECORDING:
+            return Reply(False, f"{self.recorder.episode_id} is open")
+        episode_id = f"epoch{fields['epoch']}/episode_{self._episodes}"
+        self._episodes += 1
+        self.recorder = replace(self.recorder, state=RecorderState.RECORDING, episode_id=episode_id)
+        return Reply(True, "", {"episode_id": episode_id})
+
+    def finish_recording(self, fields: dict[str, Any]) -> Reply:
+        if fields["episode_id"] != self.recorder.episode_id or self.recorder.state is not RecorderState.RECORDING:
+            return Reply(False, f"no open episode {fields['episode_id']}")
+        self.recorder = replace(
+            self.recorder,
+            state=RecorderState.SAVED if self.saves else RecorderState.FAILED,
+            policy_frames=1200,
+            human_frames=1647,
+            last_path=f"/data/{fields['episode_id']}.hdf5",
+            last_error="" if self.saves else "no space left on device",
+        )
+        return Reply(True)
+
+    def discard_recording(self, _fields: dict[str, Any]) -> Reply:
+        self.recorder = replace(self.recorder, state=RecorderState.IDLE)
+        return Reply(True)
+
+    def _play(self) -> None:
+        if self.arm.mode is ArmMode.HOME and self.now_ns - self.arm.since_ns > S:
+            self.enter(ArmMode.HOLD, "home_reached")
+        view = self.session.view()
+        in_hold = self.arm.mode is ArmMode.HOLD and self.now_ns - self.arm.since_ns > 100 * MS
+        ready = view.state == "EXECUTING" and in_hold and self.policy_answers
+        epoch = view.epoch if view.state == "READY" else self.policy.epoch
+        self.policy = replace(self.policy, chunk_ready=ready, epoch=epoch)
+
+    def _carry_out(self) -> None:
+        while commands := self.session.take():
+            for command in commands:
+                self._execute(command)
+
+    def _execute(self, command: object) -> None:
+        if isinstance(command, Call):
+            self.calls.append(command)
+            if command.service.partition("/")[0] not in self.absent:
+                reply = self.handlers[command.service](dict(command.fields))
+                self.session.reply(command.id, reply, self.now_ns)
+        elif isinstance(command, Say):
+            self.said += [*command.lines, *([command.prompt] if command.prompt else [])]
+        elif isinstance(command, Tell):
+            self.events.append(command.reason)
+        elif isinstance(command, Poll):
+            self.polls += 1
+            self.session.observe(self.offer, self.now_ns)
+        elif isinstance(command, Sync):
+            self.syncs += 1
+            self.session.observe(self.sync_result, self.now_ns)
+        elif isinstance(command, Remember):
+            self.memory_text = command.text
+        elif isinstance(command, Exit):
+            self.status = command.status
+
+
+def streams(**ages: float) -> tuple[Stream, ...]:
+    """Cameras at rate, but for those whose age is named; -1: never an image."""
+    return tuple(Stream(name, 30.0 if ages.get(name, 0.0) >= 0 else 0.0, ages.get(name, 0.02)) for name in CAMERAS)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import Command, Grip, staying
@@ -74,6 +75,7 @@ class HandThread(threading.Thread):
         self._period_ns = int(NS_PER_S / parameters.rate)
         self._plan = ReadPlan(self._period_ns)
         self._others: dict[Block, Timed] = {}
+        self._inbox: deque[Command] = deque(maxlen=1)
         self._command: Command | None = None
         self._clear_asked = False
         self._stopping = threading.Event()
@@ -84,7 +86,7 @@ class HandThread(threading.Thread):
 
     def command(self, command: Command) -> None:
         """Follow `command` when the gate is open; the newest one counts."""
-        self._command = command
+        self._inbox.append(command)
         self._wake.set()
 
     def session_changed(self) -> None:
@@ -127,8 +129,7 @@ class HandThread(threading.Thread):
         self._grip.reconnected()
         for block, value in ((SPEED_SET, self._parameters.speed), (FORCE_SET, self._parameters.force)):
             self._pause_until(self._grip.may_write_at_ns(0))
-            self._link.write(block, (value,) * len(FINGERS))
-            self._grip.wrote_setting(self._clock_ns())
+            self._grip.wrote_setting(self._write(block, (value,) * len(FINGERS)))
         self._plan = ReadPlan(self._period_ns)
         self._others = {}
         for block in SECONDARY:
@@ -179,11 +180,12 @@ class HandThread(threading.Thread):
     def _hold(self, measured: tuple[int, ...]) -> None:
         """Make the fingers stay where they were measured a moment ago."""
         angles = staying(measured)
-        self._link.write(ANGLE_SET, angles)
-        self._grip.written(angles, self._clock_ns(), is_hold=True)
+        self._grip.written(angles, self._write(ANGLE_SET, angles), is_hold=True)
 
     def _follow(self) -> None:
         """Write the newest command if it is allowed, fresh, due and different."""
+        if self._inbox:
+            self._command = self._inbox.pop()
         command = self._command
         if command is None:
             return
@@ -199,26 +201,33 @@ class HandThread(threading.Thread):
             self._command = None
         elif now_ns >= self._grip.may_write_at_ns(self._plan.answer_ns):
             self._command = None
-            self._link.write(ANGLE_SET, command.angles)
-            self._grip.written(command.angles, self._clock_ns(), is_hold=False)
+            self._grip.written(command.angles, self._write(ANGLE_SET, command.angles), is_hold=False)
 
     def _clear_error(self) -> None:
         if not self._clear_asked or self._clock_ns() < self._grip.may_write_at_ns(0):
             return
         self._clear_asked = False
-        self._link.write(CLEAR_ERROR, (1,))
-        self._grip.wrote_setting(self._clock_ns())
+        self._grip.wrote_setting(self._write(CLEAR_ERROR, (1,)))
         self._news.errors_cleared()
 
     def _read(self, block: Block) -> Timed:
         began_ns = self._clock_ns()
         registers = self._link.read(block)
-        stamp_ns = self._clock_ns()
-        took_ns = stamp_ns - began_ns
-        self._plan.answered(took_ns)
-        if took_ns > _LONG_ANSWER_NS:
-            self._news.slow(took_ns)
-        return Timed(registers, stamp_ns)
+        return Timed(registers, self._answered(began_ns))
+
+    def _write(self, block: Block, values: Sequence[int]) -> int:
+        """Write a block; returns when it was acknowledged."""
+        began_ns = self._clock_ns()
+        self._link.write(block, values)
+        return self._answered(began_ns)
+
+    def _answered(self, began_ns: int) -> int:
+        """A request that began at `began_ns` was answered now; returns now."""
+        now_ns = self._clock_ns()
+        self._plan.answered(now_ns - began_ns)
+        if now_ns - began_ns > _LONG_ANSWER_NS:
+            self._news.slow(now_ns - began_ns)
+        return now_ns
 
     def _next_ns(self, next_round_ns: int) -> int:
         """When there is something to do again, if nobody wakes this thread before."""

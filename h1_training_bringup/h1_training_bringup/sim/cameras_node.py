@@ -32,8 +32,8 @@ class SimulatedCamerasNode(SessionNode):
     """Draws and sends each camera's frames; what it draws comes from `sim/lf/lowstate` and `session/state`."""
 
     def __init__(self) -> None:
+        require_this_machine_only(os.environ)  # before anything of it is on the network
         super().__init__("sim_cameras")
-        require_this_machine_only(os.environ)
         self._parameters = self.parameters(CameraParameters)
         self._rig = CameraRig(self._parameters)
         self._faults = CameraFaults()

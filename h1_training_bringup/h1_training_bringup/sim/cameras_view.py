@@ -1,7 +1,8 @@
 """Where the simulated cameras are, and what of the world falls where in their pictures.
 
 The head camera sits where the robot has it (`camera_joint`, unitree_ros h1_2_handless.urdf); the wrist cameras sit
-above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. World: the pelvis frame.
+above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. The world is the
+pelvis frame.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class View:
     def matrix(self) -> Array:
         """(3, 4): homogeneous world point, m, to homogeneous pixel."""
         intrinsics = np.array([[self.focal_px, 0, WIDTH / 2], [0, self.focal_px, HEIGHT / 2], [0, 0, 1]], float)
-        projected: Array = intrinsics @ np.column_stack([self.axes.T, -self.axes.T @ self.position_m])
+        extrinsics: Array = np.column_stack([self.axes.T, np.negative(self.axes.T @ self.position_m)])
+        projected: Array = intrinsics @ extrinsics
         return projected
 
     def in_camera(self, points: Array) -> Array:

@@ -27,7 +27,9 @@ _ARM_FRICTION_NM = (0.8, 0.8, 0.5, 0.5, 0.2, 0.2, 0.2)
 _ARM_VISCOUS = (0.3, 0.3, 0.2, 0.2, 0.05, 0.05, 0.05)
 """N·m and N·m·s/rad, shoulder to wrist. No public source: moderate values for geared motors of this size."""
 _WAIST_ARMATURE, _ARM_ARMATURE = 0.05, 0.01
-_STUCK_FRICTION_NM = 500.0
+_FRICTION_IMPEDANCE = (0.995, 0.999)
+"""MuJoCo's dry friction is soft; with its default of 0.9 a loaded joint creeps by tenths of a rad/s that no gear would."""
+_STUCK_VISCOUS = 1e6
 
 Dofs = NDArray[np.float64]
 """Shape (15,)."""
@@ -94,8 +96,9 @@ class RobotBody:
         self._set_friction()
 
     def _set_friction(self) -> None:
-        self._model.dof_frictionloss[:] = np.where(self._stuck, _STUCK_FRICTION_NM, self._friction_nm)
-        self._model.dof_damping[:] = self._viscous
+        self._model.dof_frictionloss[:] = self._friction_nm
+        self._model.dof_solimp[:, :2] = _FRICTION_IMPEDANCE
+        self._model.dof_damping[:] = np.where(self._stuck, _STUCK_VISCOUS, self._viscous)
 
     @property
     def q(self) -> Dofs:

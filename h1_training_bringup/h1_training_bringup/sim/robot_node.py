@@ -31,8 +31,8 @@ class SimulatedRobotNode(SessionNode):
     """Advances the robot by the wall clock, publishes its state as raw CDR, takes arm_sdk as raw CDR."""
 
     def __init__(self) -> None:
+        require_this_machine_only(os.environ)  # before anything of it is on the network
         super().__init__("sim_robot")
-        require_this_machine_only(os.environ)
         parameters = self.parameters(RobotParameters)
         self._robot = SimulatedRobot(parameters, time.monotonic_ns())
         self._person = Person(parameters.seed, parameters.person_force) if parameters.person else None

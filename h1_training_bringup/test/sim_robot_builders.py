@@ -1,0 +1,57 @@
+"""Commands and clocks for the tests of the simulated robot."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
+from h1_training_bringup.arms.wire import encode_low_cmd, new_low_cmd
+from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
+
+MS = 1_000_000
+MODE_MACHINE = 6
+MOTORS = slice(WAIST_MOTOR, WAIST_MOTOR + 1 + COUNT)
+
+
+def command(*, q=0.0, kp=0.0, kd=0.0, tau=0.0, weight=1.0, mode_machine=MODE_MACHINE) -> bytes:
+    """An arm_sdk sample; each value is a number or (15,), waist first."""
+    record = new_low_cmd()
+    record["mode_machine"] = mode_machine
+    motors = record["motor_cmd"]
+    motors["mode"][MOTORS] = 1
+    for name, value in {"q": q, "kp": kp, "kd": kd, "tau": tau}.items():
+        motors[name][MOTORS] = value
+    motors["q"][WEIGHT_MOTOR] = weight
+    return encode_low_cmd(record)
+
+
+def broken_crc(sample: bytes) -> bytes:
+    """The same command with another checksum."""
+    return sample[:-4] + bytes(byte ^ 0x5A for byte in sample[-4:])
+
+
+class Living:
+    """A robot and its clock."""
+
+    def __init__(self, **parameters) -> None:
+        self.now_ns = 0
+        self.robot = SimulatedRobot(RobotParameters(**parameters), self.now_ns)
+
+    @property
+    def q(self) -> np.ndarray:
+        return self.robot.body.q.copy()
+
+    @property
+    def dq(self) -> np.ndarray:
+        return self.robot.body.dq.copy()
+
+    def take(self, sample: bytes) -> str | None:
+        return self.robot.inbox.take(sample, self.now_ns)
+
+    def live(self, seconds: float, each_tick=None, person_n=None) -> None:
+        """Go on in ticks of 2 ms; `each_tick()` before each."""
+        for _ in range(round(seconds * 500)):
+            if each_tick is not None:
+                each_tick()
+            self.now_ns += 2 * MS
+            self.robot.advance(self.now_ns, person_n)

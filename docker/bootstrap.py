@@ -49,6 +49,8 @@ LACKED_BY_APT = (
 )
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "openpi-client", "rosbags", "mcap-ros2-support", "ruff", "mypy")
 
+_NOT_SOURCES = {"__pycache__", "test", "bench", "docs"}
+
 
 class SetupError(Exception):
     """Something that the person at the terminal has to mend; one line."""
@@ -175,7 +177,10 @@ def source_fingerprint() -> str:
     digest = hashlib.sha256(f"{VENV} {sysconfig.get_python_version()} {unitree_hg_is_sourced()}".encode())
     for folder in (*PACKAGES, UNDERLAY):
         for path in sorted((ROOT / folder).rglob("*")):
-            if not path.is_file() or "__pycache__" in path.parts or path.suffix == ".pyc" or ".egg-info" in str(path):
+            parts = path.relative_to(ROOT).parts
+            if not path.is_file() or any(part.startswith(".") or part in _NOT_SOURCES for part in parts):
+                continue
+            if path.suffix == ".pyc" or ".egg-info" in str(path):
                 continue
             digest.update(str(path.relative_to(ROOT)).encode())
             if path.suffix != ".py" or path.name == "setup.py":

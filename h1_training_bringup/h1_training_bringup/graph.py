@@ -133,7 +133,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             bringup,
             "arm_guard",
             "arm_guard",
-            parameters=further.get("arm_guard", {}),
+            parameters={**_body(further.get("arm_driver", {})), **further.get("arm_guard", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=14.0,
         ),
@@ -168,6 +168,12 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
     )
 
 
+def _body(arm_driver: Mapping[str, Any]) -> dict[str, Any]:
+    """What the guard must know of the arms as the driver does: joints, payload, IMU, the way of giving them back."""
+    about = ("joint_settings", "imu_frame", "payload_", "release_", "robot_timeout_s")
+    return {name: value for name, value in arm_driver.items() if name.startswith(about)}
+
+
 def _wrist(configuration: Configuration, side: str) -> Process:
     """A D405: it has no RGB sensor of its own, so that its colour stream is set on the depth module."""
     camera = f"{side}_wrist_camera"
@@ -197,12 +203,8 @@ def _wrist(configuration: Configuration, side: str) -> Process:
 
 def _session(configuration: Configuration, session: Session) -> tuple[Process, ...]:
     further, peers = configuration.node_parameters, session.peers
-    hands: bool = configuration["robot.include_hands"]
-    shared = {
-        "save_dir": str(session.save_dir),
-        "include_hands": hands,
-        "allow_dummy_cameras": configuration["recording.allow_dummy_cameras"],
-    }
+    dummies = {"allow_dummy_cameras": configuration["recording.allow_dummy_cameras"]}
+    save_dir = {"save_dir": str(session.save_dir)}
     return (
         Process(
             "h1_policy_bridge",
@@ -215,6 +217,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 "action_dim": action_dim(configuration),
                 "preset": configuration["policy.preset"],
                 "prompt": _prompt(configuration),
+                **dummies,
                 **further.get("policy_bridge", {}),
             },
         ),
@@ -223,7 +226,8 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "recorder",
             "recorder",
             parameters={
-                **shared,
+                **save_dir,
+                **dummies,
                 "fps": configuration["recording.fps"],
                 "image_quality": configuration["recording.image_quality"],
                 "keep_journal": configuration["recording.keep_journal"],
@@ -235,7 +239,12 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "h1_session_manager",
             "session_manager",
             "session_manager",
-            parameters={**shared, **_session_parameters(configuration, session), **further.get("session_manager", {})},
+            parameters={
+                **save_dir,
+                **dummies,
+                **_session_parameters(configuration, session),
+                **further.get("session_manager", {}),
+            },
             on_terminal=True,
             stop_timeout_s=14.5,
         ),
@@ -265,6 +274,7 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
         "task": configuration["task.description"],
         "prompt": _prompt(configuration),
         "robot_name": configuration["robot.name"],
+        "include_hands": configuration["robot.include_hands"],
         "ask_before_taking": configuration["session.ask_before_taking"],
         "motion_countdown": configuration["session.motion_countdown_s"],
         "max_execution": configuration["session.max_execution_s"],

@@ -71,7 +71,7 @@ KEYS: tuple[Key, ...] = (
         "folder of the episodes; relative to where the session is started",
         aliases=("recording.save_dir", "data.save_dir"),
     ),
-    Key("recording.fps", 50.0, "rows per second of an episode", "Hz", 1.0, 100.0),
+    Key("recording.fps", 50, "rows per second of an episode", "Hz", 1, 250),
     Key("recording.image_quality", 85, "JPEG quality of what is encoded here; a camera's own JPEG is kept", "", 1, 100),
     Key("recording.keep_journal", False, "keep each episode's journal (MCAP) beside it"),
     Key("recording.allow_dummy_cameras", False, "run without a camera, with marked grey images in its place"),

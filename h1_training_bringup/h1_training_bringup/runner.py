@@ -15,16 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from h1_training_node.clock import SessionClock
-from h1_training_node.domain import DomainClaim
-from h1_training_node.process import PARENT_VARIABLE
-
 from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
 from h1_training_bringup.processes import ProcessGroup, StartError, inherited_environment
 from h1_training_bringup.session_setup import SessionRequest, prepared
+from h1_training_node.clock import SessionClock
+from h1_training_node.domain import DomainClaim
+from h1_training_node.process import PARENT_VARIABLE
 
 EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _PERIOD_S = 0.05
@@ -47,8 +46,9 @@ def main() -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"Logs: {log_dir}", flush=True)
+    started = time.time()
     status = Runner(group).run()
-    print(closing_table(session.save_dir, configuration["rsync.target"]), flush=True)
+    print(closing_table(session.save_dir, started), flush=True)
     print(f"Logs: {log_dir}", flush=True)
     return status
 

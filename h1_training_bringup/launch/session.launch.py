@@ -4,13 +4,9 @@ ros2 launch h1_training_bringup session.launch.py                    on the robo
 ros2 launch h1_training_bringup session.launch.py sim:=true          against the simulation
 """
 
+import time
 from pathlib import Path
 
-from h1_training_bringup import graph
-from h1_training_bringup.closing_table import closing_table
-from h1_training_bringup.runner import session_variables, simulation_variables
-from h1_training_bringup.session_setup import SessionRequest, prepared
-from h1_training_node.domain import DomainClaim
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
@@ -25,6 +21,12 @@ from launch.event_handlers import OnProcessExit, OnShutdown
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node, PushRosNamespace
+
+from h1_training_bringup import graph
+from h1_training_bringup.closing_table import closing_table
+from h1_training_bringup.runner import session_variables, simulation_variables
+from h1_training_bringup.session_setup import SessionRequest, prepared
+from h1_training_node.domain import DomainClaim
 
 ARGUMENTS = (
     ("config", "", "configuration file (default: training_config.yaml of this package; sim.yaml with sim:=true)"),
@@ -59,6 +61,7 @@ def _actions(context: LaunchContext) -> list[Action]:
         },
     )
     configuration, session = prepared(request)
+    started = time.time()
     variables = session_variables()
     if session.simulated:
         # Held for as long as the launch process lives: the description keeps it alive through the closure below.
@@ -68,7 +71,7 @@ def _actions(context: LaunchContext) -> list[Action]:
     nodes = [(process, _node(process)) for process in graph.processes(configuration, session)]
 
     def show_table(*_: object) -> list[Action]:
-        return [LogInfo(msg=closing_table(session.save_dir, configuration["rsync.target"]))]
+        return [LogInfo(msg=closing_table(session.save_dir, started))]
 
     return [
         *(SetEnvironmentVariable(name, value) for name, value in variables.items()),

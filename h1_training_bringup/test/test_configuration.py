@@ -36,7 +36,10 @@ def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
         ("policy_server: {port: high}", "'policy_server.port' is 'high' (str); expected a whole number"),
         ("policy_server: {port: 70000}", "'policy_server.port' is 70000; allowed is 0 to 65535"),
         ("policy_server: {port: true}", "'policy_server.port' is True (bool)"),
-        ("recording: {fps: .nan}", "'recording.fps' is nan; expected a finite number"),
+        (
+            "policy_server: {poll_interval_sec: .nan}",
+            "'policy_server.poll_interval_sec' is nan; expected a finite number",
+        ),
         ("robot: {include_hands: 1}", "'robot.include_hands' is 1 (int); expected true or false"),
         ("policy: {preset: droid}", "'policy.preset' is 'droid'; expected one of h1, aloha"),
         ("policy_server: 7", "unknown key 'policy_server'"),

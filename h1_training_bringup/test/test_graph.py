@@ -11,6 +11,7 @@ from h1_training_bringup.configuration import Configuration, ConfigurationError,
 from h1_training_bringup.graph import Process, Session
 from h1_training_bringup.peers import configured_peers, simulated_peers
 from h1_training_bringup.processes import executable_path
+from h1_training_node.parameter import from_values
 
 SAVE_DIR = Path("/data/episodes")
 
@@ -96,14 +97,18 @@ def test_the_next_epoch_follows_the_newest_folder(tmp_path: Path) -> None:
 
 
 PARAMETER_CLASSES = {
-    "arm_driver": "h1_training_bringup.arms.config:ArmDriverConfig",
+    "arm_driver": "h1_training_bringup.arms.settings:ArmParameters",
+    "arm_guard": "h1_training_bringup.arms.settings:GuardParameters",
+    "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
+    "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
+    "recorder": "h1_recorder.config:RecorderParameters",
+    "session_manager": "h1_session_manager.config:SessionConfig",
 }
 
 
 def test_a_node_is_given_only_parameters_that_it_declares() -> None:
-    """Misspelt ones would end the node at its start; this says so without starting it."""
+    """A misspelt or ill-typed one would end the node at its start; this says so without starting it."""
     for process in simulated(configured(robot__include_hands=True)):
         if process.name in PARAMETER_CLASSES:
             module, _, name = PARAMETER_CLASSES[process.name].partition(":")
-            declared = getattr(importlib.import_module(module), name).__dataclass_fields__
-            assert set(process.parameters) <= set(declared), process.name
+            from_values(getattr(importlib.import_module(module), name), process.parameters, owner=process.name)

@@ -1,0 +1,64 @@
+"""The table at a session's end tells the truth about every file."""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+
+from h1_training_bringup.closing_table import closing_table
+
+
+def episode(save_dir: Path, name: str, **attributes: object) -> Path:
+    path = save_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = {"episode_length": 300, "policy_frames": 180, "human_frames": 120, "interventions": 1}
+    with h5py.File(path, "w") as file:
+        file.attrs.update(values | {"outcome": "success", "measured_fps": 50.0, "gap_count": 0} | attributes)
+    return path
+
+
+def line_of(table: str, name: str) -> list[str]:
+    (line,) = (line for line in table.splitlines() if name in line)
+    return line.split()
+
+
+def test_an_episode_has_one_line_with_its_numbers(tmp_path: Path) -> None:
+    episode(tmp_path, "training_session_epoch3/episode_0.hdf5", gap_count=2)
+    name = "training_session_epoch3/episode_0.hdf5"
+    expected = [name, "300", "180", "120", "1", "success", "50.00", "2", "not", "uploaded"]
+    assert line_of(closing_table(tmp_path, 0.0), name) == expected
+
+
+def test_the_upload_is_told_as_the_session_remembers_it(tmp_path: Path) -> None:
+    for epoch in range(3):
+        episode(tmp_path, f"training_session_epoch{epoch}/episode_0.hdf5")
+    memory = {"finished": {"0": "synced", "1": "kept"}, "owed": [2]}
+    (tmp_path / ".session_state.json").write_text(json.dumps(memory))
+    table = closing_table(tmp_path, 0.0)
+    assert line_of(table, "epoch0/")[-2:] == ["uploaded,", "verified"]
+    assert line_of(table, "epoch1/")[-2:] == ["kept", "locally"]
+    assert line_of(table, "epoch2/")[-1] == "owed"
+
+
+def test_an_episode_of_an_earlier_session_is_not_shown(tmp_path: Path) -> None:
+    old = episode(tmp_path, "training_session_epoch0/episode_0.hdf5")
+    os.utime(old, (1000, 1000))
+    assert closing_table(tmp_path, 2000.0) == "No episode was finished in this session."
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    path = episode(tmp_path, "training_session_epoch0/episode_0.hdf5")
+    path.write_bytes(b"not HDF5")
+    assert f"Unreadable: {path}: " in closing_table(tmp_path, 0.0)
+
+
+def test_a_journal_that_is_no_episode_yet_is_named_and_one_that_is_kept_beside_its_episode_is_not(
+    tmp_path: Path,
+) -> None:
+    episode(tmp_path, "training_session_epoch0/episode_0.hdf5")
+    for index in (0, 1):
+        (tmp_path / f"training_session_epoch0/.episode_{index}.mcap").touch()
+    table = closing_table(tmp_path, 0.0)
+    assert ".episode_1.mcap" in table
+    assert ".episode_0.mcap" not in table

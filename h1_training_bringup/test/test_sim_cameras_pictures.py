@@ -132,3 +132,11 @@ def test_two_eyes_stand_side_by_side_and_see_from_two_places() -> None:
 def test_head_and_wrists_may_come_in_one_frame() -> None:
     rig = CameraRig(CameraParameters(head_binocular=True, head_with_wrists=True))
     assert decoded(rig.joined_jpeg()).shape == (HEIGHT, 4 * WIDTH, 3)
+
+
+def test_the_head_sees_the_person_who_guides_the_arms() -> None:
+    rig = CameraRig(CameraParameters())
+    rig.situation = Situation("EXECUTING", 1, 1)
+    alone = rig.picture("ego_cam").copy()
+    rig.situation = Situation("DAMPING", 1, 1)
+    assert difference(alone, rig.picture("ego_cam")) > 0.01

@@ -21,6 +21,8 @@ from h1_training_bringup.sim.scene import scene_object
 from h1_training_node.parameter import parameter
 
 _EYES_APART_M = 0.06
+_GUIDED_STATE = "DAMPING"
+"""In this state of the session a person's hands are at the wrists."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class CameraRig:
 
     def _with_scene(self, view: View, arms: Arms, key: str) -> Image:
         now = self.situation
-        draw_scene(self._picture, view, arms, scene_object(now.epoch, now.episode, self._parameters.seed))
+        thing = scene_object(now.epoch, now.episode, self._parameters.seed)
+        draw_scene(self._picture, view, arms, thing, person=now.state == _GUIDED_STATE)
         number = f"{key} #{self._frames[key]:06d} {now.state}"
         draw_text(self._picture, f"{number} epoch {now.epoch} episode {now.episode}" if now.epoch >= 0 else number)
         return self._picture

@@ -25,9 +25,19 @@ _HAND = (
 )
 """Segments of the right hand in the frame of its wrist_yaw_link: begin, end, radius, m, and look. Thumb at +y."""
 
-LOOKS = (*(look for _, look in _CHAIN_LOOKS), *(look for *_, look in _HAND)) * len(SIDES)
-RADII_M = np.array([*(radius for radius, _ in _CHAIN_LOOKS), *(radius for _, _, radius, _ in _HAND)] * len(SIDES))
+_GRIP = (
+    *(((x, -0.04, 0.035), (x, 0.045, 0.03), 0.012, "skin") for x in (-0.115, -0.09, -0.065, -0.04)),
+    ((-0.08, 0.035, 0.03), (-0.05, 0.16, 0.1), 0.026, "skin"),
+    ((-0.05, 0.16, 0.1), (0.02, 0.46, 0.22), 0.045, "sleeve"),
+)
+"""The hand and the forearm of a person who guides the left wrist, in the same frame, from outside."""
+
+_ONE_SIDE = (*_CHAIN_LOOKS, *((radius, look) for *_, radius, look in (*_HAND, *_GRIP)))
+LOOKS = tuple(look for _, look in _ONE_SIDE) * len(SIDES)
+RADII_M = np.array([radius for radius, _ in _ONE_SIDE] * len(SIDES))
 """(n,), of the segments in `Arms.segments_m`."""
+IS_PERSON = np.array([look in ("skin", "sleeve") for look in LOOKS])
+"""(n,), which segments are not the robot's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Arms:
     """Both arms as they are now, pelvis frame.
 
     Attributes:
-        segments_m: (n, 2, 3), beginnings and ends.
+        segments_m: (n, 2, 3), beginnings and ends; see `LOOKS`, `RADII_M`, `IS_PERSON`.
         wrists_m, wrist_rotations: (2, 3) and (2, 3, 3), of the wrist_yaw_links.
     """
 
@@ -51,8 +61,9 @@ class Skeleton:
         self._model = build_model()
         self._data = mujoco.MjData(self._model)
         self._bodies = [[self._model.body(f"{side}_{name}_link").id for name in _CHAIN] for side in SIDES]
-        right = np.array([(begin, end) for begin, end, _, _ in _HAND])
-        self._hands = (right * np.array([1.0, -1.0, 1.0]), right)
+        hand, grip = (np.array([(begin, end) for begin, end, *_ in parts]) for parts in (_HAND, _GRIP))
+        mirror = np.array([1.0, -1.0, 1.0])
+        self._hands = (np.concatenate([hand * mirror, grip]), np.concatenate([hand, grip * mirror]))
 
     def pose(self, q: Array) -> Arms:
         """The arms at the 14 joint angles `q`, rad."""

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.sim.cameras_arms import LOOKS, RADII_M, Arms
+from h1_training_bringup.sim.cameras_arms import IS_PERSON, LOOKS, RADII_M, Arms
 from h1_training_bringup.sim.cameras_backdrop import Image
 from h1_training_bringup.sim.cameras_view import HEIGHT, NEAR_M, WIDTH, View
 from h1_training_bringup.sim.scene import OBJECT_SIZE_M, TABLE_TOP_M, TABLE_X_M, TABLE_Y_M, SceneObject
@@ -25,10 +25,18 @@ _COLOURS_BGR = {
     "wrist": (74, 72, 70),
     "palm": (60, 58, 56),
     "finger": (104, 101, 98),
+    "skin": (132, 166, 214),
+    "sleeve": (140, 92, 52),
 }
 _WIDTHS, _SHADES = np.array([1.0, 0.8, 0.35]), (0.6, 1.0, 1.25)
-"""A segment is painted thrice, ever narrower and brighter, and so looks round."""
-_TONES = [[tuple(min(255, int(shade * value)) for value in _COLOURS_BGR[look]) for shade in _SHADES] for look in LOOKS]
+"""A segment is painted again and again, ever narrower and brighter, and so looks round; fingers only twice."""
+_TONES = [
+    [
+        tuple(min(255, int(shade * value)) for value in _COLOURS_BGR[look])
+        for shade in (_SHADES[:2] if look == "finger" else _SHADES)
+    ]
+    for look in LOOKS
+]
 _SHADOW = 0.6
 _TEXT_BGR, _TEXT_BACK_BGR = (240, 240, 240), (30, 30, 30)
 _SHIFT = 3
@@ -56,14 +64,18 @@ class _Segments:
     radii: NDArray[np.int32]
 
 
-def draw_scene(picture: Image, view: View, arms: Arms, thing: SceneObject) -> None:
-    """Paint shadows, then object and arms from far to near, into `picture`, (480, 640, 3)."""
+def draw_scene(picture: Image, view: View, arms: Arms, thing: SceneObject, *, person: bool = False) -> None:
+    """Paint shadows, then object and arms from far to near, into `picture`, (480, 640, 3).
+
+    With `person`, somebody's hands are at the robot's wrists.
+    """
     _darken_table(picture, view, arms)
     segments = _projected(view, arms.segments_m)
     distance = np.linalg.norm(arms.segments_m.mean(axis=1) - view.position_m, axis=1)
     cube = float(np.linalg.norm(np.array(thing.position_m) - view.position_m))
     cube_is_painted = False
-    for index in segments.visible[np.argsort(-distance[segments.visible])]:
+    painted = segments.visible if person else segments.visible[~IS_PERSON[segments.visible]]
+    for index in painted[np.argsort(-distance[painted])]:
         if not cube_is_painted and distance[index] < cube:
             _paint_cube(picture, view, thing)
             cube_is_painted = True
@@ -125,7 +137,9 @@ def _darken_table(picture: Image, view: View, arms: Arms) -> None:
     flat[..., 2] = TABLE_TOP_M
     shadows = _projected(view, flat)
     x, y = flat[..., 0], flat[..., 1]
-    on_table = ((x > TABLE_X_M[0]) & (x < TABLE_X_M[1]) & (y > TABLE_Y_M[0]) & (y < TABLE_Y_M[1])).all(axis=1)
+    on_table = ((x > TABLE_X_M[0]) & (x < TABLE_X_M[1]) & (y > TABLE_Y_M[0]) & (y < TABLE_Y_M[1])).all(
+        axis=1
+    ) & ~IS_PERSON
     cast = [int(index) for index in shadows.visible if on_table[index]]
     if not cast:
         return

@@ -28,7 +28,7 @@ _ARM_VISCOUS = (0.3, 0.3, 0.2, 0.2, 0.05, 0.05, 0.05)
 """N·m and N·m·s/rad, shoulder to wrist. No public source: moderate values for geared motors of this size."""
 _WAIST_ARMATURE, _ARM_ARMATURE = 0.05, 0.01
 _FRICTION_IMPEDANCE = (0.995, 0.999)
-"""MuJoCo's dry friction is soft; with its default of 0.9 a loaded joint creeps by tenths of a rad/s that no gear would."""
+"""MuJoCo's dry friction is soft: with its default of 0.9 joints creep under loads that no gear yields to."""
 _STUCK_VISCOUS = 1e6
 
 Dofs = NDArray[np.float64]

@@ -136,6 +136,7 @@ def test_head_and_wrists_may_come_in_one_frame() -> None:
 
 def test_the_head_sees_the_person_who_guides_the_arms() -> None:
     rig = CameraRig(CameraParameters())
+    rig.q = scene.reach_targets(1, 1)
     rig.situation = Situation("EXECUTING", 1, 1)
     alone = rig.picture("ego_cam").copy()
     rig.situation = Situation("DAMPING", 1, 1)

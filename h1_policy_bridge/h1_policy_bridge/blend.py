@@ -49,6 +49,7 @@ class Blend:
     def start(self, chunk: Chunk) -> None:
         # The arms stand at the observed state: the first chunk is entered like any other, from a plan of standing.
         self._last, self._velocity = chunk.state, np.zeros_like(chunk.state)
+        self._plan = chunk.actions[:0]
         self._enter(chunk, 0, 0)
 
     def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
@@ -80,7 +81,7 @@ class Blend:
         passed = tick - observed_tick
         new = chunk.actions[passed:]
         if self._config.window_ticks:
-            old = self._plan[tick - self._seam_tick :] if self._chunk is not None else self._plan
+            old = self._plan[tick - self._seam_tick :]
             before = chunk.actions[passed - 1] if passed else 2 * new[0] - new[min(1, len(new) - 1)]
             difference = _difference(old, new, self._last - before, self._velocity - (new[0] - before))
             largest = np.maximum(_largest_step(chunk), _largest_step(self._chunk))

@@ -1,4 +1,4 @@
-"""Data and peers for the tests of the policy bridge: chunks, pictures, servers good and bad, a client without a wire."""
+"""Data and peers for the tests of the policy bridge: chunks, pictures, servers, a client without a wire."""
 
 from __future__ import annotations
 

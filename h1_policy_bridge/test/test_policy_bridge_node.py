@@ -1,0 +1,330 @@
+"""The node on real topics, against the simulated server and against bad ones on real sockets."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from policy_builders import METADATA, jpeg, reply, server
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge.policy_bridge_node import CAMERA_TOPICS, PolicyBridgeNode
+from h1_policy_bridge.policy_link import Address
+from h1_policy_bridge.readings import ArmMode, Level
+from h1_training_msgs.msg import ArmStatus, Event, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
+from h1_training_node import qos
+from h1_training_node.clock import SessionClock
+from h1_training_node.parameter import ParameterError
+from h1_training_node.stamps import to_ns, to_stamp
+
+REACH = np.linspace(0.0, 0.3, 50)[:, None].repeat(14, 1).astype(np.float32)
+
+
+class Robot(Node):
+    """Everything around the bridge: arms that follow, a session, cameras, hands; and ears for what the bridge says."""
+
+    def __init__(self) -> None:
+        super().__init__("around_the_bridge")
+        self.clock_ns = SessionClock.from_environment()
+        self.state, self.epoch = "WAITING", -1
+        self.mode, self.since_ns = ArmStatus.MODE_HOLD, self.clock_ns.now_ns()
+        self.q = np.zeros(14, np.float32)
+        self.cameras_on = True
+        self.hands_on = False
+        self.actions: list[PolicyAction] = []
+        self.statuses: list[PolicyStatus] = []
+        self.events: list[Event] = []
+        self.hand_commands: dict[str, list[HandCommand]] = {"left": [], "right": []}
+        self._jpeg = array.array("B", jpeg())
+        self._seq = 0
+        self._arm = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
+        self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._cameras = [self.create_publisher(CompressedImage, topic, qos.IMAGE) for topic in CAMERA_TOPICS.values()]
+        self._hands = [self.create_publisher(HandState, f"hands/{side}/state", qos.STATE) for side in ("left", "right")]
+        self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.STATE)
+        self.create_subscription(PolicyStatus, "policy/status", self.statuses.append, qos.STATE)
+        self.create_subscription(Event, "session/event", self.events.append, qos.STATE)
+        for side, heard in self.hand_commands.items():
+            self.create_subscription(HandCommand, f"hands/{side}/command", heard.append, qos.STATE)
+        self.create_timer(0.02, self._report)
+
+    @property
+    def status(self) -> PolicyStatus:
+        return self.statuses[-1] if self.statuses else PolicyStatus()
+
+    def reasons(self) -> list[str]:
+        return [event.reason for event in self.events]
+
+    def enter(self, state: str, mode: int | None = None) -> None:
+        self.state = state
+        if mode is not None:
+            self.mode, self.since_ns = mode, self.clock_ns.now_ns()
+        self._report()
+
+    def _on_action(self, action: PolicyAction) -> None:
+        self.actions.append(action)
+        self.q = np.array(action.positions[:14], np.float32)
+
+    def _report(self) -> None:
+        self._seq += 1
+        header = Header(stamp=to_stamp(self.clock_ns.now_ns()))
+        self._session.publish(
+            SessionState(header=header, seq=self._seq, state=self.state, epoch=self.epoch, task="stack")
+        )
+        self._arm.publish(
+            ArmStatus(header=header, seq=self._seq, mode=self.mode, mode_since=to_stamp(self.since_ns), q=self.q)
+        )
+        for camera in self._cameras if self.cameras_on else ():
+            camera.publish(CompressedImage(header=header, format="jpeg", data=self._jpeg))
+        for hand in self._hands if self.hands_on else ():
+            hand.publish(HandState(header=header, seq=self._seq, angle=np.full(6, 0.5, np.float32)))
+
+
+class Scene:
+    """The bridge's node and its surroundings in one graph."""
+
+    def __init__(self, graph, address: Address, **parameters: object) -> None:
+        self.graph = graph
+        self.robot = graph.add(Robot())
+        values = {"host": address.host, "port": address.port, **parameters}
+        with arguments(values):
+            self.node = graph.add(PolicyBridgeNode())
+
+    def until(self, condition: Callable[[Robot], object], what: str) -> None:
+        self.graph.spin_until(lambda: condition(self.robot), what)
+
+    def until_ready(self) -> None:
+        self.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        self.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        self.until(lambda it: it.status.chunk_ready, "a chunk is ready")
+
+    def until_streaming(self, actions: int = 10) -> None:
+        self.until_ready()
+        self.robot.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        self.until(lambda it: len(it.actions) >= actions, "the stream runs")
+
+
+@contextlib.contextmanager
+def arguments(values: dict[str, object]):
+    """Parameters for the next node, as overrides of the context's global arguments."""
+    import rclpy
+    from rclpy.parameter import Parameter
+
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    original = rclpy.node.Node.__init__
+
+    def with_overrides(self, name, **more):
+        original(self, name, parameter_overrides=overrides, **more)
+
+    rclpy.node.Node.__init__ = with_overrides
+    try:
+        yield
+    finally:
+        rclpy.node.Node.__init__ = original
+
+
+def reaching(
+    seen: list[dict] | None = None, *, dim: int = 14, after_s: float = 0.0, silent: threading.Event | None = None
+):
+    """A good server that goes on from the state that it is shown."""
+
+    def handler(connection):
+        connection.send(msgpack_numpy.pack({"action_dim": dim, "action_horizon": 50}))
+        for message in connection:
+            observation = msgpack_numpy.unpack(message)
+            if seen is not None:
+                seen.append(observation)
+            if silent is not None and silent.is_set():
+                continue
+            threading.Event().wait(after_s)
+            actions = observation["state"][None] + np.linspace(0, 0.3, 50, dtype=np.float32)[:, None]
+            connection.send(reply(actions))
+
+    return handler
+
+
+def test_an_episode_goes_from_hold_to_an_even_stream_of_numbered_actions(graph):
+    seen: list[dict] = []
+    with server(reaching(seen, after_s=0.05)) as address:
+        scene = Scene(graph, address)
+        scene.until_ready()
+        hold_ns = scene.robot.since_ns
+        assert scene.robot.actions == []
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        scene.until(lambda it: len(it.actions) >= 100, "two seconds of actions")
+        actions = scene.robot.actions
+        status = scene.robot.status
+    assert [action.seq for action in actions] == list(range(1, len(actions) + 1))
+    assert actions[0].step == 0
+    assert all(to_ns(action.observation_stamp) > hold_ns for action in actions)
+    assert actions[-1].chunk_id > 2
+    assert {len(action.positions) for action in actions} == {14}
+    assert np.isfinite([action.positions for action in actions]).all()
+    assert actions[0].inference_ms >= 50
+    assert (status.action_dim, status.horizon, status.server) == (14, 50, f"ws://127.0.0.1:{address.port}")
+    assert status.latency_ms >= 50
+    assert status.server_ms == pytest.approx(1.5)
+    assert set(seen[0]["images"]) == {"cam_head", "cam_left_wrist", "cam_right_wrist"}
+    assert seen[0]["prompt"] == "stack, Advantage=True"
+
+
+def test_leaving_executing_stops_the_stream_at_once(graph):
+    with server(reaching()) as address:
+        scene = Scene(graph, address)
+        scene.until_streaming()
+        scene.robot.enter("DAMPING")
+        scene.until(lambda it: "stream_ended" in it.reasons(), "the stream ends")
+        ended = len(scene.robot.actions)
+        # Statuses go out by the same timer as actions: after two more of them an action would have come.
+        statuses = len(scene.robot.statuses)
+        scene.until(lambda it: len(it.statuses) >= statuses + 2, "time passes")
+        assert len(scene.robot.actions) == ended
+
+
+def test_ready_with_a_new_epoch_reads_the_metadata_anew(graph):
+    dims = iter([14, 14, 26])
+
+    def handler(connection):
+        connection.send(msgpack_numpy.pack({"action_dim": next(dims)}))
+        connection.recv()
+
+    with server(handler) as address:
+        scene = Scene(graph, address)
+        scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        assert scene.robot.status.epoch == -1
+        scene.robot.epoch = 4
+        scene.robot.enter("READY")
+        scene.until(lambda it: it.status.epoch == 4, "the connection is made anew")
+        assert scene.robot.status.connection == PolicyStatus.CONNECTED
+        scene.robot.epoch = 5
+        scene.robot.enter("READY")
+        scene.until(lambda it: it.status.epoch == 5, "the connection is made anew")
+        assert scene.robot.status.connection == PolicyStatus.REFUSED
+        assert "26 values per action" in scene.robot.status.reason
+        scene.until(lambda it: "policy_refused" in it.reasons(), "the refusal is told")
+
+
+def test_a_silent_server_ends_the_stream_and_a_new_hold_brings_it_back(graph):
+    silent = threading.Event()
+    with server(reaching(silent=silent)) as address:
+        scene = Scene(graph, address, request_timeout=0.5, first_request_timeout=0.5)
+        scene.until_streaming(60)
+        silent.set()
+        scene.until(lambda it: "policy is silent" in it.status.reason, "the stream ends")
+        ended = len(scene.robot.actions)
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: it.status.failures > 0, "the request is given up")
+        assert not scene.robot.status.chunk_ready
+        assert len(scene.robot.actions) == ended
+        silent.clear()
+        scene.until(lambda it: it.status.chunk_ready, "a chunk is ready again")
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        scene.until(lambda it: len(it.actions) > ended, "the stream is back")
+        first = scene.robot.actions[ended]
+        assert (first.step, first.seq) == (0, ended + 1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (reply(np.full((50, 14), np.nan, np.float32)), "'actions' is nan at step 0"),
+        (reply(np.zeros((50, 26), np.float32)), "'actions' is 50x26; expected steps x 14"),
+        (b"\xc1", "not a msgpack message"),
+        ("Traceback (most recent call last):\n  File x\nValueError: bad images\n", "ValueError: bad images"),
+    ],
+)
+def test_a_bad_reply_is_counted_shown_and_told_while_the_arms_just_hold(graph, bad, reason):
+    answers = iter([bad])
+
+    def handler(connection):
+        connection.send(METADATA)
+        for _ in connection:
+            connection.send(next(answers, reply(REACH)))
+
+    with server(handler) as address:
+        scene = Scene(graph, address)
+        scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: any(reason in status.reason for status in it.statuses), "the reason is shown")
+        scene.until(lambda it: it.status.chunk_ready, "a good reply follows")
+        assert scene.robot.status.failures == 1
+        assert scene.robot.status.reason == ""
+        assert scene.robot.actions == []
+        told = [event for event in scene.robot.events if event.reason == "reply_refused"]
+        assert len(told) == 1
+        assert reason in told[0].detail
+
+
+def test_without_cameras_nothing_is_sent_and_the_camera_is_named(graph):
+    seen: list[dict] = []
+    with server(reaching(seen)) as address:
+        scene = Scene(graph, address)
+        scene.robot.cameras_on = False
+        scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: "no image from ego_cam yet" in it.status.reason, "the camera is named")
+        assert seen == []
+        scene.robot.cameras_on = True
+        scene.until(lambda it: it.status.chunk_ready, "a chunk is ready")
+
+
+def test_hands_are_read_and_commanded_with_a_26_dimensional_policy(graph):
+    seen: list[dict] = []
+    with server(reaching(seen, dim=26)) as address:
+        scene = Scene(graph, address, action_dim=26)
+        scene.robot.hands_on = True
+        scene.until_streaming()
+        scene.until(lambda it: len(it.hand_commands["right"]) >= 10, "hands are commanded")
+        action, left = scene.robot.actions[9], scene.robot.hand_commands["left"][9]
+        right = scene.robot.hand_commands["right"][9]
+    assert seen[0]["state"].shape == (26,)
+    assert set(seen[0]["state"][14:]) == {np.float32(0.5)}
+    assert len(action.positions) == 26
+    np.testing.assert_array_equal(left.angle, np.array(action.positions[14:20], np.float32))
+    np.testing.assert_array_equal(right.angle, np.array(action.positions[20:26], np.float32))
+    assert 0.0 <= left.angle.min() <= left.angle.max() <= 1.0
+
+
+def test_the_policys_end_is_told(graph):
+    def handler(connection):
+        connection.send(METADATA)
+        for number, _ in enumerate(connection):
+            connection.send(reply(REACH, done=number >= 1))
+
+    with server(handler) as address:
+        scene = Scene(graph, address)
+        scene.until_ready()
+        assert not scene.robot.status.done
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        scene.until(lambda it: it.status.done, "the policy says that it is done")
+
+
+def test_nobody_at_the_port_is_shown_and_the_node_stays_alive(graph):
+    scene = Scene(graph, Address("127.0.0.1", 1))
+    scene.until(lambda it: "connection refused" in it.status.reason, "the reason is shown")
+    scene.until(lambda it: "policy_disconnected" in it.reasons(), "it is told")
+    assert scene.robot.status.connection in (PolicyStatus.DISCONNECTED, PolicyStatus.CONNECTING)
+
+
+def test_a_mapping_with_an_unknown_camera_is_refused_at_the_start(graph):
+    mapping = "images: {third_eye: a}"
+    with arguments({"observation_mapping": mapping}), pytest.raises(ParameterError, match="unknown camera 'third_eye'"):
+        PolicyBridgeNode()
+
+
+def test_the_core_has_the_numbers_of_the_messages():
+    for mode in ArmMode:
+        assert getattr(ArmStatus, f"MODE_{mode.name}") == mode
+    for level in Level:
+        assert getattr(Event, level.name) == level
+    from h1_policy_bridge.policy_client import Connection
+
+    for connection in Connection:
+        assert getattr(PolicyStatus, connection.name) == connection.value

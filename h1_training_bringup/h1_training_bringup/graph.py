@@ -33,6 +33,7 @@ class Process:
         ends_last: a simulated peer or the keyboard: ended when all others are gone.
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
+        niceness: scheduling priority, 0 to 19; the arms come before everybody else.
     """
 
     package: str
@@ -47,6 +48,7 @@ class Process:
     ends_last: bool = False
     on_terminal: bool = False
     stop_timeout_s: float = 5.0
+    niceness: int = 5
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={"speed_scale": configuration["robot.speed_scale"], **further.get("arm_driver", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=13.0,
+            niceness=0,
         ),
         Process(
             bringup,
@@ -136,6 +139,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={**_body(further.get("arm_driver", {})), **further.get("arm_guard", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=14.0,
+            niceness=0,
         ),
         Process(
             bringup,
@@ -289,7 +293,7 @@ def _simulation(configuration: Configuration, session: Session) -> tuple[Process
     seed: int = configuration["simulation.seed"]
     hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
     return (
-        Process(bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True),
+        Process(bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True, niceness=0),
         Process(
             bringup,
             "sim_cameras",

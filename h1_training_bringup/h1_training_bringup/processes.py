@@ -130,6 +130,7 @@ class ProcessGroup:
                 stderr=log,
                 env=self._environment,
             )
+        self._running[name].nice(process.niceness)
 
     @staticmethod
     def _command(process: Process, log_dir: Path) -> list[str]:

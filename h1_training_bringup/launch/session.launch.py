@@ -94,6 +94,7 @@ def _node(process: graph.Process) -> Node:
         parameters=[dict(process.parameters)] if process.parameters else [],
         remappings=list(process.remappings),
         arguments=list(process.arguments),
+        prefix=f"nice -n {process.niceness}" if process.niceness else None,
         output=output,
         output_format="{line}",
         respawn=process.respawn,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import array
 import contextlib
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -150,6 +153,20 @@ def reaching(
     return handler
 
 
+@contextlib.contextmanager
+def simulated_server(*options: str):
+    """The simulation's own policy server, as a process."""
+    command = [sys.executable, "-m", "h1_training_bringup.sim.policy_server", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            port = re.search(r"listening on ws://127.0.0.1:(\d+)", process.stdout.readline())
+            assert port is not None
+            yield Address("127.0.0.1", int(port[1]))
+        finally:
+            process.terminate()
+
+
 def test_an_episode_goes_from_hold_to_an_even_stream_of_numbered_actions(graph):
     seen: list[dict] = []
     with server(reaching(seen, after_s=0.05)) as address:
@@ -173,6 +190,18 @@ def test_an_episode_goes_from_hold_to_an_even_stream_of_numbered_actions(graph):
     assert status.server_ms == pytest.approx(1.5)
     assert set(seen[0]["images"]) == {"cam_head", "cam_left_wrist", "cam_right_wrist"}
     assert seen[0]["prompt"] == "stack, Advantage=True"
+
+
+def test_the_simulated_server_at_120_ms_and_30_percent_jitter_gives_a_stream_without_a_gap(graph):
+    with simulated_server("--inference-ms", "120", "--jitter", "0.3") as address:
+        scene = Scene(graph, address)
+        scene.until_streaming(200)
+        actions = scene.robot.actions
+        assert scene.robot.reasons() == ["policy_connected"]
+    assert not any(action.holding for action in actions)
+    positions = np.array([action.positions for action in actions])
+    assert np.abs(np.diff(positions, axis=0)).max() <= 1.5 * 0.6 * 0.02
+    assert np.abs(positions[-1] - positions[0]).max() > 0.1
 
 
 def test_leaving_executing_stops_the_stream_at_once(graph):

@@ -1,4 +1,4 @@
-"""However a session is ended: arms compliant first, data kept, no process left, and a status that says what happened."""
+"""However a session is ended: arms compliant first, data kept, no process left, a status that says what happened."""
 
 import signal
 from collections.abc import Iterator

@@ -50,6 +50,7 @@ class ArmGuard:
         self._last_sample = b""
         self._weight = 0.0
         self._silent_s = 0.0
+        self._watched_ns = 0
         self._heard = False
         self._waist_q = 0.0
         self._farewell = _FAREWELL_PERIODS
@@ -86,11 +87,13 @@ class ArmGuard:
         """One watch period; True if the guard has to speak from now on.
 
         Silence is counted in periods in which this process itself ran: after a pause of its own, the commands that
-        came meanwhile are still in its queue.
+        came meanwhile are still in its queue. Periods that are caught up in a burst after it count for nothing.
         """
+        passed_s = min((now_ns - self._watched_ns) / _NS, WATCH_PERIOD_S)
+        self._watched_ns = now_ns
         sensed = self.intake.latest()
         is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + WATCH_PERIOD_S * _NS
-        self._silent_s = 0.0 if self._heard or not is_fresh or self._weight <= 0.0 else self._silent_s + WATCH_PERIOD_S
+        self._silent_s = 0.0 if self._heard or not is_fresh or self._weight <= 0.0 else self._silent_s + passed_s
         self._heard = False
         if sensed is not None and self._silent_s >= self._parameters.silence_s:
             self._take_over(now_ns, sensed)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from h1_training_node.parameter import parameter
-
 from h1_recorder.streams import CAMERA_TOPICS, CAMERAS, Stream, recorded_streams
+from h1_training_node.parameter import parameter
 
 
 @dataclass(frozen=True)

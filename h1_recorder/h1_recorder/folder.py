@@ -24,7 +24,7 @@ _EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part)$")
 _DAY_S = 86_400.0
 
 
-class FolderInUse(RuntimeError):
+class FolderInUseError(RuntimeError):
     """Another recorder writes here; the message says which."""
 
 
@@ -32,7 +32,7 @@ class FolderLock:
     """Keeps other recorders out of a folder until `release`, or until this process ends, however it ends.
 
     Raises:
-        FolderInUse: another process holds it.
+        FolderInUseError: another process holds it.
         OSError: the lock file cannot be made.
     """
 
@@ -43,7 +43,7 @@ class FolderLock:
         except BlockingIOError:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
-            raise FolderInUse(f"{folder} is in use by another session ({holder}); end that one first") from None
+            raise FolderInUseError(f"{folder} is in use by another session ({holder}); end that one first") from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
@@ -88,7 +88,7 @@ def free_index(folder: Path) -> int:
     taken = set()
     for place in (folder, folder / DISCARDED):
         with contextlib.suppress(FileNotFoundError):
-            taken |= {int(match[1]) for name in os.listdir(place) if (match := _EPISODE_NAME.match(name))}
+            taken |= {int(match[1]) for path in place.iterdir() if (match := _EPISODE_NAME.match(path.name))}
     index = 0
     while index in taken:
         index += 1
@@ -115,7 +115,7 @@ def index_of_or_last(path: Path) -> int:
 
 def remove_leftovers(folder: Path) -> list[Path]:
     """Delete half-written files of a recorder that was killed while saving; their journals still have everything."""
-    found = sorted(folder.glob(".episode_*.hdf5.part"))
+    found = [*folder.glob(".episode_*.hdf5.part"), *folder.glob(".episode_*.again.hdf5*"), *folder.glob("..*.part")]
     for path in found:
         path.unlink(missing_ok=True)
     return found

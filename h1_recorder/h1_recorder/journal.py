@@ -233,7 +233,7 @@ class Journal:
             self._register(item)
         else:
             self._writer.add_metadata(END_RECORD, item.to_record())
-            self._writer.finish()
+            self._writer.finish()  # type: ignore[no-untyped-call]
 
     def _register(self, channel: Channel) -> None:
         schema = self._schema_ids.get(channel.type)

@@ -16,7 +16,7 @@ from h1_recorder.journal_file import JournalError, read_info, read_journal
 from h1_recorder.timeline import NoRowsError
 
 
-class EmptyEpisode(SaveError):
+class EmptyEpisodeError(SaveError):
     """The journal has no moment that is a row; it was moved to `.discarded/`."""
 
 
@@ -59,7 +59,7 @@ def save_journal(
         progress: is told 0..1.
 
     Raises:
-        EmptyEpisode: there is no row in it; the journal is in `.discarded/`.
+        EmptyEpisodeError: there is no row in it; the journal is in `.discarded/`.
         SaveError: it cannot be read, lacks a required stream, or cannot be written; the journal stays.
     """
     try:
@@ -91,7 +91,7 @@ def _no_rows(journal: Path, error: NoRowsError) -> SaveError:
     if cameras and len(cameras) == len(error.missing):
         return SaveError(f"{journal}: {error}; 'episodes recover --allow-dummies {journal}' saves it with grey images")
     moved = discard([journal])
-    return EmptyEpisode(f"{error}; the journal is {moved[0] if moved else journal}")
+    return EmptyEpisodeError(f"{error}; the journal is {moved[0] if moved else journal}")
 
 
 def _target(journal: Path) -> tuple[Path, str, Saved | None]:

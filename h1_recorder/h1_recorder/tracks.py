@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ class _Decoding:
 
 def _sequence_gaps(seq: list[int]) -> int:
     """Messages missing between the numbers received; a publisher that began anew is no gap."""
-    return sum(later - earlier - 1 for earlier, later in zip(seq, seq[1:], strict=False) if later > earlier + 1)
+    return sum(later - earlier - 1 for earlier, later in pairwise(seq) if later > earlier + 1)
 
 
 def is_jpeg(data: bytes | memoryview) -> bool:

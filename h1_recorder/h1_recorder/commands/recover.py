@@ -1,0 +1,70 @@
+"""`episodes recover`: journals become the episodes that they were."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+from h1_recorder.episode_file import SaveError
+from h1_recorder.folder import journals
+from h1_recorder.info import OUTCOMES
+from h1_recorder.save import EmptyEpisodeError, save_journal
+
+HELP = "turn journals (.episode_N.mcap) into episodes; a folder means all in it"
+_REPORT_PERIOD_S = 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare this verb's arguments."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar="JOURNAL|FOLDER")
+    parser.add_argument("--outcome", choices=OUTCOMES, help="instead of the one in the journal")
+    parser.add_argument("--allow-dummies", action="store_true", help="grey images for a camera without any")
+    parser.add_argument("--delete-journal", action="store_true", help="delete each journal whose episode was verified")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Recover each; 1 if any could not be."""
+    failed = False
+    for journal in _journals(arguments.paths):
+        try:
+            saved = save_journal(
+                journal,
+                outcome=arguments.outcome,
+                allow_dummies=True if arguments.allow_dummies else None,
+                progress=_json_progress() if arguments.json else lambda _: None,
+            )
+        except SaveError as error:
+            failed = True
+            empty = isinstance(error, EmptyEpisodeError)
+            _say(arguments, {"journal": str(journal), "failed": str(error), "empty": empty}, f"failed: {error}")
+            continue
+        text = "was there already" if saved.was_there else f"{saved.length} rows {saved.note}".rstrip()
+        _say(arguments, {"journal": str(journal), "saved": dataclasses.asdict(saved)}, f"{saved.path}: {text}")
+        if arguments.delete_journal:
+            Path(saved.journal).unlink(missing_ok=True)
+    return int(failed)
+
+
+def _journals(paths: list[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        found += journals(path) if path.is_dir() else [path]
+    return found
+
+
+def _say(arguments: argparse.Namespace, report: dict[str, object], text: str) -> None:
+    print(json.dumps(report) if arguments.json else text, flush=True)
+
+
+class _json_progress:  # noqa: N801 (used as a function)
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self._last > _REPORT_PERIOD_S:
+            self._last = now
+            print(json.dumps({"progress": round(share, 3)}), flush=True)

@@ -1,0 +1,65 @@
+"""How much room the disk has, asked for where waiting for the answer delays nobody."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+GB = 1_000_000_000
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that we may still write to the file system of `folder`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+class DiskWatch:
+    """Asks once a second, in a thread of its own: a network file system may take its time.
+
+    Attributes:
+        free: bytes, at the last answer; None if there is none.
+        exists: whether the watched path was there.
+    """
+
+    def __init__(self, period_s: float = 1.0) -> None:
+        self._period_s = period_s
+        self._wake = threading.Event()
+        self._stopped = False
+        self._path: Path | None = None
+        self.free: int | None = None
+        self.exists = True
+        threading.Thread(target=self._watch, name="disk-watch", daemon=True).start()
+
+    def watch(self, path: Path) -> None:
+        """Watch this file or folder from now on."""
+        self._path = path
+        self.exists = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._wake.set()
+
+    def _watch(self) -> None:
+        while not self._stopped:
+            path = self._path
+            if path is not None:
+                self._ask(path)
+            self._wake.wait(self._period_s)
+            self._wake.clear()
+
+    def _ask(self, path: Path) -> None:
+        exists = path.exists()
+        try:
+            free = free_bytes(path if path.is_dir() else path.parent)
+        except OSError:
+            free = None
+        if path == self._path:
+            self.exists, self.free = exists, free

@@ -1,0 +1,360 @@
+"""The recorder without ROS: one episode at a time is opened, finished, saved, labelled, discarded.
+
+Requests are accepted or refused at once; what becomes of them is seen in `status`, by the episode's id. `tick` is
+called regularly and is where everything happens that takes time elsewhere: in the journal's threads and in child
+processes. A journal is deleted when its episode was verified and the session has left DECIDING, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from h1_recorder.config import RecorderParameters
+from h1_recorder.disk import GB, DiskWatch, free_bytes
+from h1_recorder.folder import (
+    FolderInUseError,
+    FolderLock,
+    discard,
+    episode_path,
+    free_index,
+    journal_path,
+    prune_kept_journals,
+)
+from h1_recorder.info import OUTCOMES, EpisodeEnd, EpisodeInfo
+from h1_recorder.intake import Intake
+from h1_recorder.jobs import Jobs, Spawn
+from h1_recorder.journal import Journal
+from h1_recorder.request import Answer, RefusedError, StartRequest, State, Status, checked
+from h1_recorder.save_process import SaveProcess
+from h1_recorder.streams import CAMERAS
+
+FILE_OVER_JOURNAL = 1.8
+"""An episode file repeats 30 images a second in 50 rows: at most 5/3 of its journal, and numbers."""
+
+_STATES_BEFORE_DROP = ("", "SAVING", "DECIDING", "EXECUTING", "LABELING", "DAMPING")
+
+INFO, WARN, ERROR = 0, 1, 2
+"""Levels of an event."""
+
+EventSink = Callable[[int, str, str], None]
+
+
+@dataclass
+class _Episode:
+    """The open episode, or the last one."""
+
+    id: str
+    path: Path
+    journal_path: Path
+    started_ns: int
+    journal: Journal | None = None
+    end: EpisodeEnd | None = None
+    frames: tuple[int, int] = (0, 0)
+
+
+class Recorder:
+    """See the module.
+
+    Args:
+        parameters: of the node.
+        now_ns: the session clock.
+        event: is told what is worth remembering: level, reason, one line for a person.
+        spawn: starts child processes; for tests.
+    """
+
+    def __init__(
+        self, parameters: RecorderParameters, *, now_ns: Callable[[], int], event: EventSink, spawn: Spawn = SaveProcess
+    ) -> None:
+        self._parameters = parameters
+        self._now_ns = now_ns
+        self._event = event
+        self.intake = Intake(parameters.fps, now_ns)
+        self.jobs = Jobs(spawn)
+        self.disk = DiskWatch()
+        if parameters.save_dir:
+            self.disk.watch(Path(parameters.save_dir))
+        self._locks: dict[Path, FolderLock] = {}
+        self._state = State.IDLE
+        self._episode: _Episode | None = None
+        self._discarding: list[Journal] = []
+        self._droppable: list[Path] = []
+        self._last_path = ""
+        self._last_error = ""
+
+    # ---- requests
+
+    def start(self, request: StartRequest) -> Answer:
+        """Open a journal for a new episode."""
+        try:
+            episode = self._open(request)
+        except (RefusedError, FolderInUseError) as error:
+            return Answer(False, str(error))
+        except OSError as error:
+            return Answer(False, f"cannot record into {request.directory}: {error.strerror or error}")
+        self._drop_journals()
+        self._episode, self._state, self._last_error = episode, State.RECORDING, ""
+        return Answer(True, episode_id=episode.id, path=str(episode.path))
+
+    def finish(self, episode_id: str, end_reason: str, outcome: str) -> Answer:
+        """Close the journal of the open episode and save it."""
+        episode = self._episode
+        if self._state != State.RECORDING or episode is None or episode.id != episode_id:
+            return Answer(False, f"episode '{episode_id}' is not being recorded; {self._now_doing()}")
+        if outcome not in OUTCOMES:
+            return Answer(False, f"outcome is '{outcome}'; expected one of {', '.join(OUTCOMES)}")
+        self._finish(end_reason, outcome)
+        return Answer(True, episode_id=episode.id, path=str(episode.path))
+
+    def discard(self, episode_id: str, why: str) -> Answer:
+        """Move the open or the last episode to `.discarded/`."""
+        episode = self._episode
+        if episode is None or episode.id != episode_id or self._state in (State.IDLE, State.SAVING):
+            return Answer(False, f"episode '{episode_id}' cannot be discarded now; {self._now_doing()}")
+        journal = self.intake.close()
+        try:
+            if journal is not None:
+                journal.close(EpisodeEnd(f"discarded: {why}", "unlabeled", self._now_ns()))
+                self._discarding.append(journal)
+            else:
+                discard([episode.path, episode.journal_path])
+        except OSError as error:
+            return Answer(False, f"cannot discard {episode.path}: {error.strerror or error}")
+        self._droppable.clear()
+        self._event(INFO, "episode_discarded", f"{episode.path} ({why or 'no reason given'})")
+        self._state, self._last_path, self._episode = State.IDLE, "", None
+        return Answer(True, episode_id=episode_id)
+
+    def label(self, episode_id: str, outcome: str) -> Answer:
+        """Set the outcome of the episode that was saved last."""
+        episode = self._episode
+        if self._state != State.SAVED or episode is None or episode.id != episode_id:
+            return Answer(False, f"episode '{episode_id}' cannot be labelled now; {self._now_doing()}")
+        if outcome not in OUTCOMES:
+            return Answer(False, f"outcome is '{outcome}'; expected one of {', '.join(OUTCOMES)}")
+        self._state, self._last_error = State.SAVING, ""
+        self.jobs.label(Path(self._last_path), outcome, self._on_labelled)
+        return Answer(True, episode_id=episode_id, path=self._last_path)
+
+    # ---- regularly
+
+    def tick(self) -> None:
+        """Move on what takes time: closing, saving, deleting, the disk."""
+        if self._state == State.RECORDING:
+            self._watch_recording()
+        if self._state == State.SAVING and self._episode and self._episode.journal and self._episode.journal.closed:
+            self._episode.journal = None
+            self.jobs.save(self._episode.journal_path, self._on_saved)
+        for journal in [journal for journal in self._discarding if journal.closed]:
+            self._discarding.remove(journal)
+            with contextlib.suppress(OSError):
+                discard([journal.path])
+        self.jobs.poll()
+        if self._droppable and self._state == State.SAVED and self.intake.estimate.state not in _STATES_BEFORE_DROP:
+            self._drop_journals()
+
+    def status(self) -> Status:
+        """What `recorder/status` says."""
+        episode = self._episode
+        recording = self._state == State.RECORDING
+        estimate = self.intake.estimate
+        frames = (estimate.frames("policy"), estimate.frames("human")) if recording else (0, 0)
+        if not recording and episode is not None:
+            frames = episode.frames
+        written = self.intake.journal.bytes_written if self.intake.journal else 0
+        return Status(
+            state=self._state,
+            episode_id=episode.id if episode else "",
+            phase=estimate.phase if recording else "",
+            policy_frames=frames[0],
+            human_frames=frames[1],
+            bytes_written=written,
+            bytes_free=self.disk.free or 0,
+            seconds_left=self._seconds_left(written),
+            save_progress=self.jobs.progress if self._state == State.SAVING else float(self._state == State.SAVED),
+            last_path=self._last_path,
+            last_error=self._last_error,
+        )
+
+    @property
+    def state(self) -> State:
+        """Of the recorder."""
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """Something is still to be written."""
+        return self._state in (State.RECORDING, State.SAVING) or bool(self._discarding)
+
+    def interrupt(self) -> None:
+        """Finish the open episode, if there is one, because the process is told to end."""
+        if self._state == State.RECORDING:
+            self._finish("interrupted", "unlabeled")
+
+    def give_up_saving(self) -> str:
+        """End a save that takes too long; returns the journal that keeps the episode, or an empty string."""
+        self.jobs.kill()
+        if self._state != State.SAVING or self._episode is None:
+            return ""
+        self._fail("ended before it was saved; the next start saves it")
+        return str(self._episode.journal_path)
+
+    def journal_bytes(self) -> int:
+        """Size of the journal that is being saved."""
+        with contextlib.suppress(OSError, AttributeError):
+            return self._episode.journal_path.stat().st_size  # type: ignore[union-attr]
+        return 0
+
+    def close(self) -> None:
+        """Let go of everything; journals whose episodes are verified are deleted."""
+        self._drop_journals()
+        self.jobs.kill()
+        self.disk.stop()
+        for lock in self._locks.values():
+            lock.release()
+        self._locks.clear()
+
+    def lock(self, folder: Path) -> None:
+        """Keep other recorders out of `folder` until this one ends.
+
+        Raises:
+            FolderInUseError: another one is in it.
+            OSError: the lock file cannot be made.
+        """
+        if folder not in self._locks:
+            self._locks[folder] = FolderLock(folder)
+
+    # ---- inside
+
+    def _open(self, request: StartRequest) -> _Episode:
+        """A new journal, recording already.
+
+        Raises:
+            RefusedError, FolderInUseError, OSError: it cannot be.
+        """
+        if self.busy:
+            raise RefusedError(f"not now: {self._now_doing()}")
+        folder, attributes = checked(request)
+        silent = self.intake.silent()
+        dummies = tuple(name for name in CAMERAS if name in silent) if self._parameters.allow_dummy_cameras else ()
+        if missing := [name for name in silent if name not in dummies]:
+            raise RefusedError(f"no messages for 1 s from {', '.join(missing)}; check the nodes that publish them")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock(folder)
+        free = free_bytes(folder)
+        if free < self._parameters.min_free_start_gb * GB:
+            raise RefusedError(
+                f"{free / GB:.1f} GB free in {folder}, {self._parameters.min_free_start_gb:.1f} GB are needed to start;"
+                " make room or lower min_free_start_gb"
+            )
+        index = free_index(folder)
+        info = EpisodeInfo(
+            uuid=str(uuid.uuid4()),
+            index=index,
+            epoch=request.epoch,
+            episode=request.episode,
+            task=request.task,
+            prompt=request.prompt,
+            attributes=attributes,
+            started_ns=self._now_ns(),
+            fps=self._parameters.fps,
+            camera_fps=self._parameters.camera_fps,
+            allow_dummy_cameras=self._parameters.allow_dummy_cameras,
+            dummy_cameras=dummies,
+            streams=self.intake.streams(),
+        )
+        path = journal_path(folder, index)
+        queue_bytes = int(self._parameters.queue_mb * 1_000_000)
+        journal = Journal(path, info, self.intake.channels(), queue_bytes=queue_bytes)
+        self.intake.open(journal)
+        self.disk.watch(path)
+        name = f"epoch{request.epoch}/episode_{index}"
+        return _Episode(name, episode_path(folder, index), path, info.started_ns, journal)
+
+    def _finish(self, end_reason: str, outcome: str) -> None:
+        assert self._episode is not None
+        estimate = self.intake.estimate
+        self._episode.frames = (estimate.frames("policy"), estimate.frames("human"))
+        journal = self.intake.close()
+        assert journal is not None
+        journal.close(EpisodeEnd(end_reason, outcome, self._now_ns()))
+        self._state = State.SAVING
+
+    def _watch_recording(self) -> None:
+        """End a recording that the disk can no longer bear."""
+        journal = self.intake.journal
+        assert journal is not None
+        if journal.error is not None:
+            self._event(ERROR, "journal_failed", f"{journal.error}; what was written until now is being saved")
+            self._finish("journal_failed", "unlabeled")
+        elif not self.disk.exists:
+            self._event(ERROR, "journal_vanished", f"{journal.path} is gone; it was deleted or its disk was removed")
+            self._finish("journal_vanished", "unlabeled")
+        elif self.disk.free is not None and self._room(journal.bytes_written) < 0:
+            self._event(ERROR, "disk_low", f"{self.disk.free / GB:.1f} GB free; finishing the episode while it fits")
+            self._finish("disk_low", "unlabeled")
+
+    def _room(self, written: int) -> float:
+        """Bytes left when the file for `written` bytes of journal is written too."""
+        return (self.disk.free or 0) - FILE_OVER_JOURNAL * written - self._parameters.min_free_stop_gb * GB
+
+    def _seconds_left(self, written: int) -> float:
+        """Of recording, at the rate so far; -1 = not known."""
+        if self._episode is None or self._state != State.RECORDING or not written or self.disk.free is None:
+            return -1.0
+        rate = written * 1e9 / max(1, self._now_ns() - self._episode.started_ns)
+        return max(0.0, self._room(written) / (rate * (1 + FILE_OVER_JOURNAL)))
+
+    def _on_saved(self, reports: list[dict[str, Any]], failure: str) -> None:
+        episode = self._episode
+        assert episode is not None
+        report: dict[str, Any] = reports[-1] if reports else {"failed": failure or "the saving process said nothing"}
+        if "failed" in report:
+            self._fail(report["failed"])
+            return
+        saved = report["saved"]
+        episode.path, episode.journal_path = Path(saved["path"]), Path(saved["journal"])
+        episode.frames = (saved["policy_frames"], saved["human_frames"])
+        self._state, self._last_path, self._last_error = State.SAVED, saved["path"], ""
+        self._droppable.append(episode.journal_path)
+        self._event(INFO, "episode_saved", f"{saved['path']}: {saved['length']} rows")
+        if saved["note"]:
+            self._event(WARN, "episode_renamed", saved["note"])
+
+    def _on_labelled(self, reports: list[dict[str, Any]], failure: str) -> None:
+        report = reports[-1] if reports else {"failed": failure or "the labelling process said nothing"}
+        self._state, self._last_error = State.SAVED, report.get("failed", "")
+        if self._last_error:
+            self._event(ERROR, "label_failed", self._last_error)
+
+    def _fail(self, reason: str) -> None:
+        self._state, self._last_error = State.FAILED, reason
+        self._event(ERROR, "save_failed", reason)
+
+    def _drop_journals(self) -> None:
+        """Delete journals of verified episodes, or keep them within their limits."""
+        for path in self._droppable:
+            with contextlib.suppress(OSError):
+                if self._parameters.keep_journal:
+                    most = self._parameters.keep_journal_gb * GB
+                    prune_kept_journals(path.parent, days=self._parameters.keep_journal_days, most_bytes=most)
+                else:
+                    path.unlink(missing_ok=True)
+        self._droppable.clear()
+
+    def _now_doing(self) -> str:
+        """For a refusal: what the recorder is about."""
+        if self._discarding:
+            return "the discarded episode is still being closed"
+        name = self._episode.id if self._episode else ""
+        return {
+            State.IDLE: "no episode is open",
+            State.RECORDING: f"'{name}' is being recorded",
+            State.SAVING: f"'{name}' is being saved",
+            State.SAVED: f"'{name}' was saved",
+            State.FAILED: f"saving '{name}' failed",
+        }[self._state]

@@ -10,7 +10,8 @@ from h1_session_manager.world import World
 WHO = "session_manager"
 _ATTEMPTS = 3
 _CROSSING_S = 0.3
-_STOP_REASONS = ("emergency", "remote")
+_STOP_REASONS = ("emergency_stop", "guard_took_over")
+"""Reasons of arm_driver after which the arms can only be given back."""
 
 
 class Arms:
@@ -137,8 +138,8 @@ class Arms:
         return "blocked" if arm.mode is ArmMode.HOLD and arm.reason == "blocked" else ""
 
     def stopped_by(self) -> str:
-        """The reason if arm_driver itself is in an emergency stop (service, topic or the remote's button)."""
+        """Why arm_driver is in an emergency stop of its own (service, topic, remote, guard); empty if it is not."""
         arm = self._world.arm
-        if arm is None or arm.mode is not ArmMode.DAMPING:
+        if arm is None or arm.mode not in (ArmMode.DAMPING, ArmMode.RELEASED):
             return ""
-        return next((why for why in (arm.fault, arm.reason) if why.startswith(_STOP_REASONS)), "")
+        return next((why for why in (arm.fault, arm.reason) if why in _STOP_REASONS), "")

@@ -60,7 +60,7 @@ class SessionConfig:
     allow_dummy_cameras: bool = parameter(False, "record grey, marked images for cameras that do not work")
     min_camera_hz: float = parameter(20.0, "a camera slower than this does not work", unit="Hz", low=0.0)
     max_camera_age_s: float = parameter(0.5, "a camera silent for longer does not work", unit="s", low=0.05)
-    min_free_gb: float = parameter(2.0, "least free disk space to start an episode", unit="GB", low=0.0)
+    min_free_gb: float = parameter(5.0, "least free disk space to start an episode", unit="GB", low=0.0)
     max_hand_age_s: float = parameter(0.5, "a hand silent for longer does not answer", unit="s", low=0.05)
     max_temperature: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
 

@@ -14,7 +14,7 @@ from h1_session_manager.execution import Execution
 from h1_session_manager.outcome import Fire, Outcome, Quit
 from h1_session_manager.preflight import policy_problem
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
-from h1_session_manager.table import Row, State
+from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
 from h1_session_manager.values import ArmMode, Level, RecorderState, Reply
 from h1_session_manager.waiting import Waiting
@@ -133,6 +133,8 @@ class Procedures:
             s.episode.outcome = trigger
         elif trigger in ("start", "resume") and s.table.state is State.EXECUTING:
             s.episode.outcome, s.episode.end_reason = "unlabeled", "operator"
+        elif trigger == EMERGENCY:
+            s.episode.end_reason = "interrupted" if s.interrupted else "emergency_stop"
         elif trigger == "stop":
             s.episode.end_reason = "operator"
         elif trigger == "arm_fault" or (trigger == "finish" and before is State.EXECUTING):

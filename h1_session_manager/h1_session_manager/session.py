@@ -122,7 +122,6 @@ class Session:
         self.world.now_ns = now_ns
         if not self.over and not self.interrupted:
             self.interrupted = True
-            self.episode.end_reason = "interrupted"
             if self.table.state is not State.STOPPED:
                 self.fire(Fire(EMERGENCY, f"interrupted by {why}"))
             self._do("ending", self._procedures.end_interrupted())
@@ -223,7 +222,6 @@ class Session:
     def stop(self, why: str) -> None:
         """Emergency stop, from any state."""
         if self.table.state is not State.STOPPED and not self.over:
-            self.episode.end_reason = "emergency_stop"
             self.fire(Fire(EMERGENCY, why))
 
     @property

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import Steps, Wait
-from h1_session_manager.values import ArmMode, Level, Sync
+from h1_session_manager.values import ArmMode, Level, RecorderState, Sync
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
+
+_WRITING_S = 20.0
 
 
 class Upload:
@@ -23,7 +25,13 @@ class Upload:
         s = self._s
         if s.world.arm_mode is ArmMode.DAMPING and not s.world.fault and (problem := (yield from s.arms.hold("sync"))):
             s.say(f"  The arms stay in damping mode: {problem}")
+        # A label is still being written into the file: what is sent meanwhile would differ at the target.
+        yield Wait(lambda: not self._recorder_writes(), _WRITING_S)
         return (yield from self.upload())
+
+    def _recorder_writes(self) -> bool:
+        recorder = self._s.world.recorder
+        return recorder is not None and recorder.state is RecorderState.SAVING
 
     def upload(self) -> Steps[Outcome]:
         """Upload and verify; on failure the person decides."""

@@ -15,8 +15,8 @@ from h1_session_manager.values import (
     Call,
     Connection,
     Exit,
-    Poll,
     Policy,
+    Poll,
     Polled,
     Recorder,
     RecorderState,
@@ -80,6 +80,10 @@ class Theatre:
     def state(self) -> str:
         return self.session.view().state
 
+    @property
+    def listed(self) -> tuple[str, ...]:
+        return self.session.keys()
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.session.key(key, self.now_ns)
@@ -113,26 +117,16 @@ class Theatre:
         self._carry_out()
 
     def to(self, state: str) -> None:
-        """By the shortest way, as a person would."""
-        way = {
-            "STARTING": [("y", "WAITING")],
-            "WAITING": [(None, "READY")],
-            "READY": [("y", "EXECUTING")],
-            "EXECUTING": [("s", "DAMPING")],
-            "LABELING": [("y", "DAMPING")],
-            "DAMPING": [("e", "SAVING"), (None, "DECIDING")],
-            "DECIDING": [("n", "SYNCING")],
-        }
+        """By the shortest way, as a person would: a second in each state, then its key."""
+        way = {"STARTING": "y", "WAITING": "", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e"}
         for _ in range(20):
             if self.state == state:
                 return
-            for key, reached in way[self.state]:
-                self.run(1.0)
-                if key:
-                    self.press(key)
-                self.run(60.0, lambda reached=reached: self.state == reached)
-                if self.state == state:
-                    return
+            before = self.state
+            self.run(1.0, lambda before=before: self.state != before)
+            if self.state == before:
+                self.press(way.get(before, "n"))
+                self.run(60.0, lambda before=before: self.state != before)
         raise AssertionError(f"did not come to {state}, but to {self.state}; said {self.said[-5:]}")
 
     def arms_in_policy(self) -> None:

@@ -1,0 +1,181 @@
+from session_builders import Theatre
+
+from h1_session_manager.values import ArmMode, Polled
+
+
+def test_a_key_that_starts_motion_is_ignored_just_after_its_state_was_entered():
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.run(0.3)
+    assert "y" not in theatre.listed
+    theatre.press("y")
+    theatre.run(5)
+    assert theatre.state == "READY"
+    theatre.press("y")
+    theatre.run_to("EXECUTING")
+
+
+def test_a_held_key_never_moves_the_arms():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.run(1)
+    theatre.calls.clear()
+    theatre.press("y")
+    theatre.run(0.5)
+    for _ in range(200):
+        theatre.press("y")
+        theatre.step()
+    moving = [fields for fields in theatre.called("arm_driver/set_mode") if fields["mode"] != ArmMode.HOLD]
+    assert not moving
+    assert theatre.state == "READY"
+
+
+def test_a_held_x_discards_nothing():
+    theatre = Theatre()
+    theatre.to("DAMPING")
+    theatre.press("x")
+    theatre.run(0.5)
+    for _ in range(100):
+        theatre.press("x")
+        theatre.step()
+    assert not theatre.called("recorder/discard")
+
+
+def test_any_other_key_between_takes_the_first_x_back():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.press("x")
+    theatre.run(1)
+    theatre.press("g")
+    theatre.run(1)
+    theatre.press("x")
+    assert not theatre.called("recorder/discard")
+
+
+def test_the_second_x_counts_only_for_a_while():
+    theatre = Theatre()
+    theatre.to("DAMPING")
+    theatre.press("x")
+    theatre.run(6)
+    theatre.press("x")
+    theatre.run(1)
+    assert theatre.state == "DAMPING"
+    assert not theatre.called("recorder/discard")
+
+
+def test_stop_keys_are_never_ignored():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("s")
+    assert theatre.state == "DAMPING"
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("q")
+    assert theatre.state == "STOPPED"
+
+
+def test_any_key_takes_an_announced_start_back():
+    theatre = Theatre(motion_countdown=3.0)
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(1)
+    assert 1.5 < theatre.session.view().countdown_s < 2.5
+    assert theatre.listed == ("any", "q")
+    theatre.press("7")
+    theatre.run(5)
+    assert theatre.state == "READY"
+    assert theatre.session.view().countdown_s == 0
+    assert not theatre.called("recorder/start")
+    assert "Taken back" in "".join(theatre.said)
+
+
+def test_any_key_takes_an_announced_resume_back_to_compliant_arms():
+    theatre = Theatre(motion_countdown=3.0)
+    theatre.to("DAMPING")
+    theatre.run(1)
+    theatre.press("r")
+    theatre.run(1)
+    assert theatre.arm.mode is ArmMode.HOLD
+    theatre.press("e")
+    theatre.run(1)
+    assert theatre.state == "DAMPING"
+    assert theatre.arm.mode is ArmMode.DAMPING
+
+
+def test_q_during_a_countdown_is_an_emergency_stop():
+    theatre = Theatre(motion_countdown=3.0)
+    theatre.to("DAMPING")
+    theatre.run(1)
+    theatre.press("r")
+    theatre.run(1)
+    theatre.press("q")
+    assert theatre.state == "STOPPED"
+    assert theatre.arm.mode is ArmMode.DAMPING
+
+
+def test_a_start_taken_back_while_the_recorder_answers_leaves_no_open_episode():
+    theatre = Theatre(motion_countdown=0.0)
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.absent = {"recorder"}
+    theatre.press("y")
+    theatre.press("n")
+    call = next(call for call in theatre.calls if call.service == "recorder/start")
+    theatre.absent = set()
+    theatre.session.reply(call.id, theatre.start_recording(dict(call.fields)), theatre.now_ns)
+    theatre.step()
+    assert [fields["episode_id"] for fields in theatre.called("recorder/discard")] == ["epoch1/episode_0"]
+    assert theatre.state == "READY"
+
+
+def test_an_unknown_key_is_answered_with_the_list():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("k")
+    assert theatre.said[-1] == (
+        "  'k' does nothing in EXECUTING: 's' stop execution and enter damping mode, 'q' emergency stop"
+    )
+
+
+def test_capital_letters_count():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("S")
+    assert theatre.state == "DAMPING"
+
+
+def test_a_service_does_what_the_key_does_and_says_what_is_possible_if_not():
+    theatre = Theatre()
+    theatre.offer = Polled(ready=False)
+    theatre.to("WAITING")
+    assert theatre.call("stop") == (False, "'stop' is not possible; state WAITING; possible: quit")
+    theatre.offer = Polled(ready=True, epoch=1)
+    theatre.run_to("READY")
+    theatre.run(0.2)
+    success, _ = theatre.call("start")
+    assert success
+    theatre.run_to("EXECUTING")
+    assert theatre.call("stop")[0]
+    assert theatre.state == "DAMPING"
+    assert theatre.call("discard")[0]
+    theatre.run_to("DECIDING")
+
+
+def test_a_countdown_is_taken_back_by_a_service():
+    theatre = Theatre(motion_countdown=3.0)
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(0.5)
+    assert theatre.call("cancel")[0]
+    theatre.run(5)
+    assert theatre.state == "READY"
+
+
+def test_the_emergency_stop_service_works_in_every_state():
+    for state in ("STARTING", "WAITING", "READY", "EXECUTING", "DAMPING", "DECIDING"):
+        theatre = Theatre()
+        theatre.to(state)
+        assert theatre.call("emergency_stop")[0]
+        assert theatre.state == "STOPPED", state

@@ -1,0 +1,174 @@
+"""What the scripted operator would do now: a person's session, decided by what the graph shows and never by the clock.
+
+Time is only patience: a key that was ignored is pressed again, and a session that does not move on is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from h1_training_node.parameter import parameter
+
+NS_PER_S = 1_000_000_000
+_AGAIN_NS = int(1.5 * NS_PER_S)
+"""Longer than the guard against key repeat, which a hasty second press would only prolong."""
+
+
+@dataclass(frozen=True)
+class OperatorParameters:
+    """What the scripted operator does."""
+
+    epochs: int = parameter(2, "epochs to run before it ends the session", low=0)
+    episodes: int = parameter(2, "episodes in each epoch", low=1)
+    policy_frames: int = parameter(200, "rows of the policy before 's'", low=1)
+    human_frames: int = parameter(200, "rows by hand before 'e'", low=1)
+    resume_in_episode: int = parameter(
+        2, "episode of the first epoch in which the policy goes on after 'r'; 0: none", low=0
+    )
+    most_presses: int = parameter(8, "presses of one key without effect that are taken for a refusal", low=1)
+    patience_s: float = parameter(120.0, "a session that shows nothing new for so long is stuck", unit="s", low=1.0)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest of what the operator sees.
+
+    Attributes:
+        state, epoch, episode_id, keys, reason: of `session/state`.
+        since_ns: when that state was entered.
+        policy_frames, human_frames: rows of the open episode, from `recorder/status`.
+        arms_damping: whether the arms are compliant.
+        demonstrated: id of the episode whose demonstration the simulated person has finished.
+    """
+
+    state: str
+    since_ns: int
+    epoch: int = -1
+    episode_id: str = ""
+    keys: tuple[str, ...] = ()
+    reason: str = ""
+    policy_frames: int = 0
+    human_frames: int = 0
+    arms_damping: bool = False
+    demonstrated: str = ""
+
+
+@dataclass
+class OperatorPlan:
+    """Decides which key to press. `complaints` are what went wrong; empty after a good session."""
+
+    parameters: OperatorParameters
+    complaints: list[str] = field(default_factory=list)
+    pressed_quit: bool = False
+    gives_up: bool = False
+    _entry: tuple[str, int] = ("", -1)
+    _rows_at_entry: tuple[int, int] = (0, 0)
+    _previous_state: str = ""
+    _finished_epochs: set[int] = field(default_factory=set)
+    _first_epoch: int | None = None
+    _episodes: dict[int, list[str]] = field(default_factory=dict)
+    _resumed: set[str] = field(default_factory=set)
+    _labelled: set[str] = field(default_factory=set)
+    _retried_uploads: int = 0
+    _press: tuple[str, int, int, int] | None = None
+    _news: tuple[object, int] = (None, 0)
+
+    def look(self, seen: Seen, now_ns: int) -> str:
+        """The key to press now; empty for none."""
+        if (seen.state, seen.since_ns) != self._entry:
+            self._enter(seen)
+        self._watch_for_news(seen, now_ns)
+        key = self._wanted(seen)
+        if not key or key not in seen.keys:
+            return ""
+        return key if self._may_press(key, seen, now_ns) else ""
+
+    def _enter(self, seen: Seen) -> None:
+        self._previous_state, self._entry = self._entry[0], (seen.state, seen.since_ns)
+        same_episode = seen.state in ("EXECUTING", "DAMPING") and self._previous_state != "READY"
+        self._rows_at_entry = (seen.policy_frames, seen.human_frames) if same_episode else (0, 0)
+        self._press = None
+        if seen.state == "WAITING" and self._previous_state == "SYNCING":
+            self._finished_epochs.add(seen.epoch)
+        elif seen.state == "READY" and self._first_epoch is None:
+            self._first_epoch = seen.epoch
+        elif seen.state == "DECIDING":
+            self._episodes.setdefault(seen.epoch, []).append(seen.episode_id)
+            if seen.reason:
+                self.complaints.append(f"{seen.episode_id} was not saved: {seen.reason}")
+        elif seen.state == "EXECUTING" and self._previous_state == "DAMPING":
+            self._resumed.add(seen.episode_id)
+        elif seen.state == "STOPPED" and not seen.reason.startswith("interrupted"):
+            self.complaints.append(f"the session stopped: {seen.reason}")
+
+    def _wanted(self, seen: Seen) -> str:
+        """What a person would press in this state, whether it is possible now or not."""
+        all_done = len(self._finished_epochs) >= self.parameters.epochs
+        match seen.state:
+            case "STARTING" | "LABELING" | "STOPPED":
+                return "y"
+            case "WAITING":
+                return "q" if all_done else ""
+            case "READY":
+                return "n" if all_done else "y"
+            case "EXECUTING":
+                enough = seen.policy_frames - self._rows_at_entry[0] >= self.parameters.policy_frames
+                return "s" if enough else ""
+            case "DAMPING":
+                return self._wanted_in_damping(seen)
+            case "DECIDING":
+                return self._wanted_in_deciding(seen)
+            case "SYNCING":
+                return "y" if self._retried_uploads < 2 else "n"
+        return ""
+
+    def _wanted_in_damping(self, seen: Seen) -> str:
+        rows = seen.human_frames - self._rows_at_entry[1]
+        if rows < self.parameters.human_frames or not seen.arms_damping:
+            return ""
+        resumes = seen.epoch == self._first_epoch and self._episode_number(seen) == self.parameters.resume_in_episode
+        if resumes and seen.episode_id not in self._resumed:
+            return "r"
+        # A demonstration that takes long is not waited for for ever.
+        is_shown = seen.demonstrated == seen.episode_id or rows >= 2 * self.parameters.human_frames
+        return "e" if is_shown else ""
+
+    def _wanted_in_deciding(self, seen: Seen) -> str:
+        number = self._episode_number(seen) - 1
+        if seen.episode_id not in self._labelled and "g" in seen.keys:
+            return "g" if number % 2 else "b"
+        return "y" if number < self.parameters.episodes else "n"
+
+    def _episode_number(self, seen: Seen) -> int:
+        """Of the episode in work, from 1; in DECIDING one more than those that are over."""
+        return len(self._episodes.get(seen.epoch, ())) + 1
+
+    def _may_press(self, key: str, seen: Seen, now_ns: int) -> bool:
+        """Once, and again with patience while nothing comes of it."""
+        presses = 0
+        if self._press is not None and self._press[:2] == (key, seen.since_ns):
+            _, _, presses, last_ns = self._press
+            if now_ns - last_ns < _AGAIN_NS:
+                return False
+            if presses >= self.parameters.most_presses:
+                self._complain(f"'{key}' was pressed {presses} times in {seen.state} without effect: {seen.reason}")
+                return False
+        self._press = (key, seen.since_ns, presses + 1, now_ns)
+        if key in ("g", "b"):
+            self._labelled.add(seen.episode_id)
+        self._retried_uploads += seen.state == "SYNCING"
+        if seen.state == "SYNCING" and key == "n":
+            self.complaints.append(f"the upload failed: {seen.reason}")
+        self.pressed_quit |= key == "q"
+        return True
+
+    def _watch_for_news(self, seen: Seen, now_ns: int) -> None:
+        known, since_ns = self._news
+        if known != seen:
+            self._news = (seen, now_ns)
+        elif now_ns - since_ns > self.parameters.patience_s * NS_PER_S:
+            self._complain(f"nothing moves in {seen.state}: {seen.reason or 'no reason shown'}")
+
+    def _complain(self, text: str) -> None:
+        self.complaints.append(text)
+        self.gives_up = True

@@ -46,7 +46,7 @@ class SimulatedRobot:
 
     Args:
         parameters: see `RobotParameters`.
-        now_ns: when it begins; any clock that `advance` is called with too.
+        now_ns: when it begins to live; any clock that `advance` is called with too.
 
     Attributes:
         inbox: where arm_sdk samples go.

@@ -40,9 +40,8 @@ class CameraParameters:
     head_config_port: int = parameter(60000, "teleimager: TCP port of the configuration", low=1024, high=65535)
 
     def __post_init__(self) -> None:
-        ports = {*self.teleimager_ports.values(), self.head_config_port}
-        if self.head_server == "teleimager" and (self.head_config_port in self.teleimager_ports.values()):
-            raise ValueError(f"head_config_port {self.head_config_port} is also a camera's port; of {sorted(ports)}")
+        if self.head_server == "teleimager" and self.head_config_port in self.teleimager_ports.values():
+            raise ValueError(f"head_config_port {self.head_config_port} is also a camera's port; choose another")
 
     @property
     def teleimager_ports(self) -> dict[str, int]:

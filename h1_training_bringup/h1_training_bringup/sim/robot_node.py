@@ -27,7 +27,7 @@ from h1_training_node.session_node import SessionNode
 _STATE_PERIOD_S = 0.002
 _LOW_RATE_DIVISOR = 10
 _REPORT_PERIOD_S = 0.5
-_LATE_NS = 25_000_000
+_LATE_NS = 40_000_000
 """A pause of the state that is worth a word: the arm driver takes 50 ms without one for a lost robot."""
 _PRIORITY = -10
 

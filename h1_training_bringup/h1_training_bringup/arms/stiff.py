@@ -8,7 +8,7 @@ from h1_training_bringup.arms.joints import NAMES, Joints
 from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
-from h1_training_bringup.arms.trajectory import PERIOD_S, Interpolator, MinimumJerk, Tracker, stopping_speed
+from h1_training_bringup.arms.trajectory import PERIOD_S, WINDOW, Interpolator, MinimumJerk, Tracker, stopping_speed
 
 _BLOCKED_SHARE = 0.8
 """Of the greatest lead: a joint that lags by more is being held back."""
@@ -56,9 +56,8 @@ class StiffArms:
 
     def start(self, sensed: Sensed, *, at_rest: bool = False) -> None:
         """From the measured pose, with the measured speed where there is room left to brake in."""
-        low = -stopping_speed(np.maximum(sensed.q - self._lower, 0.0), self._acceleration)
-        high = stopping_speed(np.maximum(self._upper - sensed.q, 0.0), self._acceleration)
-        self._tracker.restart(sensed.q, None if at_rest else np.clip(sensed.dq, low, high))
+        low, high = self._safe_speed(sensed.q - self._lower), self._safe_speed(self._upper - sensed.q)
+        self._tracker.restart(sensed.q, None if at_rest else np.clip(sensed.dq, -low, high))
         self._blocked_since_ns = None
 
     def enter(self, mode: Mode) -> None:
@@ -95,6 +94,12 @@ class StiffArms:
         if self._blocked_since_ns is None:
             self._blocked_since_ns = now_ns
         return NAMES[worst] if now_ns - self._blocked_since_ns >= self._blocked_ns else ""
+
+    def _safe_speed(self, room: Joints) -> Joints:
+        """A speed that can be braked well within `room`, rad; 0 where there is none."""
+        room = np.maximum(room, 0.0)
+        safe: Joints = np.minimum(stopping_speed(room, self._acceleration) / 2, room / (4 * WINDOW * PERIOD_S))
+        return safe
 
     def _step_home(self, sensed: Sensed) -> None:
         if self._move is None:

@@ -64,12 +64,13 @@ class Tracker:
 
     def restart(self, q: Joints, dq: Joints | None = None) -> None:
         """Begin anew at `q` with velocity `dq` (bounded by the limits; default: at rest)."""
-        self._position = np.array(q, float)
-        self._velocity = np.zeros(COUNT) if dq is None else np.clip(dq, -self._speed, self._speed)
-        ages = (np.arange(WINDOW) - (WINDOW - 1) / 2)[::-1, None] * PERIOD_S
-        self._history[:] = self._position - ages * self._velocity
+        self.q = np.array(q, float)
+        self.dq = np.zeros(COUNT) if dq is None else np.clip(dq, -self._speed, self._speed)
+        self._velocity = self.dq
+        # As if it had come with that velocity: the mean is at `q`, the pursuit itself two periods ahead of it.
+        self._history[:] = self.q + (np.arange(WINDOW) - (WINDOW - 1) / 2)[:, None] * PERIOD_S * self.dq
+        self._position = self._history[-1].copy()
         self._slot = 0
-        self.q, self.dq = self._position.copy(), self._velocity.copy()
 
     def follow(self, reference: Joints) -> None:
         """One period towards `reference`."""

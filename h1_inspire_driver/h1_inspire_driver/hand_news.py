@@ -24,12 +24,21 @@ class HandNews:
         side: `left` or `right`.
         event: takes level, reason (snake_case) and one line for a person.
         clock_ns: session time.
+        patience_ns: a hand that does not answer at first may still be starting; it is reported after this long.
     """
 
-    def __init__(self, side: str, event: Callable[[Level, str, str], None], clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        side: str,
+        event: Callable[[Level, str, str], None],
+        clock_ns: Callable[[], int],
+        *,
+        patience_ns: int = 3_000_000_000,
+    ) -> None:
         self._side = side
         self._event = event
         self._clock_ns = clock_ns
+        self._patient_until_ns: int | None = clock_ns() + patience_ns
         self._told_ns: dict[str, int] = {}
         self._is_back_untold = True
         self._is_lost = False
@@ -45,7 +54,7 @@ class HandNews:
     def lost(self, why: str) -> None:
         """The connection was lost, or could not be made: told once, however many attempts fail."""
         self._last_loss = why
-        if self._is_lost:
+        if self._is_lost or (self._patient_until_ns is not None and self._clock_ns() < self._patient_until_ns):
             return
         self._is_lost = True
         if not self._is_due("lost"):
@@ -58,6 +67,7 @@ class HandNews:
 
     def back(self, address: str) -> None:
         """The hand answers, for the first time or again."""
+        self._patient_until_ns = None
         self._is_lost = False
         if self._is_back_untold:
             self._is_back_untold = False

@@ -143,7 +143,7 @@ def test_a_dead_hand_delays_nobody_and_its_service_says_why(graph: Graph, hands:
         dead_port = free.getsockname()[1]
     peer = graph.add(Peer())
     a_driver(graph, dead_port, hands["right"].port)
-    graph.spin_until(lambda: "hand_lost" in peer.reasons() or peer.clear["left"].service_is_ready(), "the left hand")
+    graph.spin_until(lambda: "hand_lost" in peer.reasons() and peer.clear["left"].service_is_ready(), "the left hand")
     graph.spin_until(lambda: len(peer.states["right"]) > 20, "the right hand goes on")
     answers: list[Trigger.Response] = []
     peer.clear["left"].call_async(Trigger.Request()).add_done_callback(lambda future: answers.append(future.result()))

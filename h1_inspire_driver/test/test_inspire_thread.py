@@ -62,7 +62,7 @@ class Rig:
 def a_rig(port: int, **parameters: object) -> Iterator[Rig]:
     settings = DriverParameters(answer_timeout=3.0, **parameters)  # type: ignore[arg-type]
     gate, states, events = SessionGate(500 * MS), [], []
-    news = HandNews("left", lambda *event: events.append(event), time.monotonic_ns)
+    news = HandNews("left", lambda *event: events.append(event), time.monotonic_ns, patience_ns=0)
     link = HandLink("127.0.0.1", port, unit_id=1, timeout_s=settings.answer_timeout)
     thread = HandThread("left", link, settings, gate=gate, publish=states.append, news=news, clock_ns=time.monotonic_ns)
     rig = Rig(thread, gate, states, events)

@@ -1,0 +1,136 @@
+"""Cutting a JPEG: not at all, without loss, or by encoding anew; the first that is possible.
+
+Without loss means that the coefficients are moved, not the pixels (libjpeg-turbo's transform). It is possible where
+every cut begins on the JPEG's block grid; decoded, only the colour of the columns next to a cut may differ a little.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
+from h1_training_bringup.head_camera.layout import Cut, Layout
+from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError
+
+Cutter = Callable[[bytes, Sequence[Cut]], list[bytes]]
+"""Takes a JPEG and cuts, returns a JPEG a cut; raises OSError or ValueError if the JPEG cannot be read."""
+
+
+class Method(Enum):
+    """How pictures were made from a frame; the name is that of the event which tells it."""
+
+    PASSED_ON = "head_camera_passthrough"
+    CUT = "head_camera_cut_lossless"
+    ENCODED = "head_camera_reencoded"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is published of one frame.
+
+    Attributes:
+        jpegs: by camera.
+        method: how they were made.
+        why: it could not be done better; empty for `PASSED_ON`.
+    """
+
+    jpegs: dict[str, bytes]
+    method: Method
+    why: str
+
+
+def lossless_cutter() -> tuple[Cutter | None, str]:
+    """libjpeg-turbo's transform, or None and what is missing for it."""
+    try:
+        from turbojpeg import TurboJPEG
+
+        turbo = TurboJPEG()
+    except ImportError:
+        return None, "the Python package PyTurboJPEG is not installed"
+    except (RuntimeError, OSError):
+        return None, "the library libturbojpeg is not installed (apt install libturbojpeg0)"
+
+    def cut(jpeg: bytes, cuts: Sequence[Cut]) -> list[bytes]:
+        with warnings.catch_warnings():
+            # A damaged JPEG is only warned about, and cut all the same.
+            warnings.simplefilter("error")
+            try:
+                regions = [(part.x, 0, part.width, part.height) for part in cuts]
+                return list(turbo.crop_multiple(jpeg, regions))
+            except UserWarning as warning:
+                raise OSError(str(warning)) from None
+
+    return cut, ""
+
+
+class Scissors:
+    """Cuts frames of one stream, all of one shape.
+
+    Args:
+        layout: how a frame is divided.
+        shape: (width, height) px that every frame must have; None: that of the first good one.
+        lossless: see `lossless_cutter`.
+        encode_anew: decodes, cuts and encodes.
+        why_not_lossless: what is missing when `lossless` is None.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        shape: tuple[int, int] | None,
+        *,
+        lossless: Cutter | None,
+        encode_anew: Cutter,
+        why_not_lossless: str = "",
+    ) -> None:
+        self._layout = layout
+        self._shape = shape
+        self._lossless = lossless
+        self._encode_anew = encode_anew
+        self._why_not_lossless = why_not_lossless
+
+    def pictures(self, frame: Frame) -> Pictures:
+        """The pictures in `frame`.
+
+        Raises:
+            RefusedFrameError: `wrong_shape`, or `corrupt` if it turns out that it cannot be read.
+        """
+        header = frame.header
+        cuts = self._layout.cuts(header.width, header.height)
+        if self._shape is not None and self._shape != (header.width, header.height):
+            raise RefusedFrameError(
+                "wrong_shape",
+                f"{header.width}x{header.height} instead of {self._shape[0]}x{self._shape[1]}; "
+                "if the camera was changed on purpose, start head_camera anew",
+            )
+        if len(cuts) == 1 and (cuts[0].x, cuts[0].width) == (0, header.width):
+            pictures = Pictures({cuts[0].camera: frame.jpeg}, Method.PASSED_ON, "")
+        else:
+            pictures = self._cut(frame, cuts)
+        self._shape = (header.width, header.height)
+        return pictures
+
+    def _cut(self, frame: Frame, cuts: tuple[Cut, ...]) -> Pictures:
+        why_not = self._why_not_lossless or _off_grid(frame.header, cuts)
+        cutter = self._encode_anew if why_not or self._lossless is None else self._lossless
+        method = Method.ENCODED if cutter is self._encode_anew else Method.CUT
+        try:
+            jpegs = cutter(frame.jpeg, cuts)
+            sizes = [(header.width, header.height) for header in map(jpeg_header, jpegs)]
+        except (OSError, ValueError) as error:
+            cause = "cut_failed" if isinstance(error, BadJpegError) else "corrupt"
+            raise RefusedFrameError(cause, f"cannot be read: {error}") from None
+        if sizes != [(cut.width, cut.height) for cut in cuts]:
+            raise RefusedFrameError("cut_failed", f"cut into {sizes}")
+        return Pictures(dict(zip((cut.camera for cut in cuts), jpegs, strict=True)), method, why_not)
+
+
+def _off_grid(header: JpegHeader, cuts: Sequence[Cut]) -> str:
+    """Why `cuts` cannot be made on the JPEG's grid; empty if they can."""
+    for cut in cuts:
+        if cut.x % header.block_width:
+            return f"the cut at {cut.x} px is not on the JPEG's grid of {header.block_width} px"
+    return ""

@@ -1,0 +1,42 @@
+"""Dropped frames, counted by cause and told at most once a second each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TELL_EVERY_NS = 1_000_000_000
+
+
+@dataclass
+class _Cause:
+    detail: str = ""
+    untold: int = 0
+    total: int = 0
+    told_ns: int | None = None
+
+
+class DropCount:
+    """Counts; used from one thread."""
+
+    def __init__(self) -> None:
+        self._causes: dict[tuple[str, str], _Cause] = {}
+
+    def add(self, stream: str, cause: str, detail: str, count: int = 1) -> None:
+        """`count` frames of `stream` were dropped, the last one because of `detail`."""
+        entry = self._causes.setdefault((stream, cause), _Cause())
+        entry.detail = detail
+        entry.untold += count
+        entry.total += count
+
+    def total(self, cause: str) -> int:
+        """Frames dropped for `cause` so far, of all streams."""
+        return sum(entry.total for (_, name), entry in self._causes.items() if name == cause)
+
+    def due(self, now_ns: int) -> list[str]:
+        """What is to be told now, one line a stream and cause."""
+        lines = []
+        for (stream, cause), entry in self._causes.items():
+            if entry.untold and (entry.told_ns is None or now_ns - entry.told_ns >= TELL_EVERY_NS):
+                lines.append(f"{stream}: {entry.untold} dropped, {cause} ({entry.detail}); {entry.total} so far")
+                entry.untold, entry.told_ns = 0, now_ns
+        return lines

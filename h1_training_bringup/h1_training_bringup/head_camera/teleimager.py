@@ -1,0 +1,63 @@
+"""teleimager's configuration: which cameras it has, and at which port each of them speaks.
+
+Source: `unitreerobotics/teleimager`, as used by xr_teleoperate 1.5: a REQ of `GET_DATA` at port 60000 is answered with
+JSON, `{"head_camera": {"enable_zmq": true, "zmq_port": 55555, "binocular": true, ...}, "left_wrist_camera": {...}}`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from h1_training_bringup.head_camera.layout import HEAD, LEFT_WRIST, RIGHT_WRIST
+
+REQUEST = b"GET_DATA"
+MAX_ANSWER_BYTES = 65536
+_SECTIONS = {HEAD: "head_camera", LEFT_WRIST: "left_wrist_camera", RIGHT_WRIST: "right_wrist_camera"}
+
+
+class BadConfigurationError(ValueError):
+    """An answer from which no stream can be taken; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One camera's stream.
+
+    Attributes:
+        camera: `head`, `left_wrist` or `right_wrist`.
+        port: TCP port of its PUB socket.
+        is_binocular: two eyes side by side; None: not said.
+    """
+
+    camera: str
+    port: int
+    is_binocular: bool | None = None
+
+
+def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[Stream, ...]:
+    """The streams of `cameras`, from the answer to `REQUEST`.
+
+    Raises:
+        BadConfigurationError: it is no such JSON, or one of the cameras is missing or does not speak ZeroMQ.
+    """
+    try:
+        configuration = json.loads(answer)
+    except ValueError:
+        raise BadConfigurationError(f"the answer to GET_DATA is no JSON: {answer[:40]!r}") from None
+    if not isinstance(configuration, dict):
+        raise BadConfigurationError(f"the answer to GET_DATA is {type(configuration).__name__}; expected an object")
+    return tuple(_stream(camera, configuration.get(_SECTIONS[camera])) for camera in cameras)
+
+
+def _stream(camera: str, section: object) -> Stream:
+    name = _SECTIONS[camera]
+    if not isinstance(section, dict):
+        raise BadConfigurationError(f"teleimager has no {name}; correct its configuration or wrists_in_frame")
+    if not section.get("enable_zmq", True):
+        raise BadConfigurationError(f"teleimager's {name} has enable_zmq off; switch it on")
+    port = section.get("zmq_port")
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+        raise BadConfigurationError(f"teleimager's {name} has zmq_port {port!r}; expected a port number")
+    binocular = section.get("binocular")
+    return Stream(camera, port, binocular if isinstance(binocular, bool) else None)

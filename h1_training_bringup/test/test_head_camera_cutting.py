@@ -1,0 +1,195 @@
+"""Which part of a frame is whose, and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from head_camera_builders import decoded, jpeg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h1_training_bringup.head_camera.cutting import Cutter, Method, Scissors, lossless_cutter
+from h1_training_bringup.head_camera.drop_count import TELL_EVERY_NS, DropCount
+from h1_training_bringup.head_camera.layout import Cut, Layout
+from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError, frame_of
+from h1_training_bringup.head_camera.teleimager import BadConfigurationError, Stream, streams_of
+from h1_training_bringup.head_camera_node import encoder
+
+LOSSLESS, WHY_NOT = lossless_cutter()
+needs_turbo = pytest.mark.skipif(LOSSLESS is None, reason=WHY_NOT)
+
+
+def a_frame(width: int, height: int = 480) -> Frame:
+    return frame_of([jpeg(width, height)], 10_000_000)
+
+
+def never(_jpeg: bytes, _cuts: Sequence[Cut]) -> list[bytes]:
+    raise AssertionError("not to be used here")
+
+
+def some_scissors(layout: Layout, lossless: Cutter | None = LOSSLESS, encode_anew: Cutter = never) -> Scissors:
+    return Scissors(
+        layout, None, lossless=lossless, encode_anew=encode_anew, why_not_lossless="" if lossless else "none"
+    )
+
+
+def test_a_head_alone_is_the_whole_frame() -> None:
+    assert Layout().cuts(640, 480) == (Cut("head", 0, 640, 480),)
+
+
+def test_a_head_wider_than_two_to_one_has_two_eyes() -> None:
+    assert Layout().cuts(1280, 480) == (Cut("head", 0, 640, 480),)
+    assert Layout(eye="right").cuts(1280, 480) == (Cut("head", 640, 640, 480),)
+    assert Layout(eye="both").cuts(1280, 480) == (Cut("head", 0, 1280, 480),)
+
+
+def test_a_head_of_two_to_one_has_one_eye_unless_it_is_said_otherwise() -> None:
+    assert Layout().cuts(960, 480) == (Cut("head", 0, 960, 480),)
+    assert Layout(is_binocular=True).cuts(960, 480) == (Cut("head", 0, 480, 480),)
+    assert Layout(is_binocular=False).cuts(1280, 480) == (Cut("head", 0, 1280, 480),)
+
+
+def test_the_classic_default_frame_holds_two_eyes_and_two_wrists() -> None:
+    assert Layout(wrists=2).cuts(2560, 480) == (
+        Cut("head", 0, 640, 480),
+        Cut("left_wrist", 1280, 640, 480),
+        Cut("right_wrist", 1920, 640, 480),
+    )
+
+
+def test_a_frame_with_unexpected_wrists_is_refused_with_what_to_set() -> None:
+    with pytest.raises(RefusedFrameError, match="Set wrists_in_frame") as error:
+        Layout().cuts(2560, 480)
+    assert error.value.cause == "wrong_shape"
+
+
+def test_a_frame_too_narrow_for_its_wrists_is_refused() -> None:
+    with pytest.raises(RefusedFrameError, match="cannot hold a head and 2 wrist images of 640 px"):
+        Layout(wrists=2).cuts(1280, 480)
+
+
+@given(st.integers(1, 4000), st.integers(1, 2000), st.integers(0, 2), st.integers(8, 1000), st.sampled_from("lrb"))
+def test_every_cut_lies_within_its_frame(width: int, height: int, wrists: int, wrist_width: int, eye: str) -> None:
+    layout = Layout(wrists=wrists, wrist_width=wrist_width, eye={"l": "left", "r": "right", "b": "both"}[eye])
+    try:
+        cuts = layout.cuts(width, height)
+    except RefusedFrameError as error:
+        assert error.cause == "wrong_shape"
+        return
+    assert len(cuts) == 1 + wrists
+    assert all(cut.x >= 0 and cut.width >= 1 and cut.x + cut.width <= width for cut in cuts)
+
+
+def test_a_frame_that_needs_no_cut_is_passed_on_byte_for_byte() -> None:
+    frame = a_frame(640)
+    pictures = some_scissors(Layout(), never).pictures(frame)
+    assert pictures.method is Method.PASSED_ON
+    assert pictures.jpegs["head"] is frame.jpeg
+
+
+@needs_turbo
+def test_a_cut_on_the_grid_moves_coefficients_and_leaves_the_pixels() -> None:
+    frame = a_frame(2560)
+    pictures = some_scissors(Layout(wrists=2)).pictures(frame)
+    assert pictures.method is Method.CUT
+    whole = decoded(frame.jpeg)
+    for camera, x in (("head", 0), ("left_wrist", 1280), ("right_wrist", 1920)):
+        part = decoded(pictures.jpegs[camera])
+        assert part.shape == (480, 640, 3)
+        assert np.array_equal(part[:, 1:-1], whole[:, x + 1 : x + 639])
+
+
+@needs_turbo
+def test_a_cut_off_the_grid_is_encoded_anew_and_says_why() -> None:
+    pictures = some_scissors(Layout(eye="right"), encode_anew=encoder(85)).pictures(a_frame(1304))
+    assert pictures.method is Method.ENCODED
+    assert pictures.why == "the cut at 652 px is not on the JPEG's grid of 16 px"
+    assert decoded(pictures.jpegs["head"]).shape == (480, 652, 3)
+
+
+def test_without_the_library_everything_is_encoded_anew() -> None:
+    frame = a_frame(1280)
+    pictures = some_scissors(Layout(), None, encoder(85)).pictures(frame)
+    assert pictures.method is Method.ENCODED
+    difference = decoded(pictures.jpegs["head"]).astype(int) - decoded(frame.jpeg)[:, :640]
+    assert abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("lossless", [pytest.param(LOSSLESS, marks=needs_turbo), None])
+def test_a_frame_whose_image_data_is_damaged_is_refused_when_it_must_be_cut(lossless: Cutter | None) -> None:
+    whole = jpeg(1280, 480)
+    start = whole.index(b"\xff\xda") + 14
+    hollow = whole[:start] + whole[-2:]
+    frame = frame_of([hollow], 10_000_000)
+
+    def refuses(data: bytes, cuts: Sequence[Cut]) -> list[bytes]:
+        raise ValueError("cannot decode it")
+
+    with pytest.raises(RefusedFrameError) as error:
+        some_scissors(Layout(), lossless, refuses).pictures(frame)
+    assert error.value.cause == "corrupt"
+
+
+def test_the_first_frame_settles_the_shape() -> None:
+    scissors = some_scissors(Layout())
+    scissors.pictures(a_frame(640))
+    with pytest.raises(RefusedFrameError, match="320x480 instead of 640x480") as error:
+        scissors.pictures(a_frame(320))
+    assert error.value.cause == "wrong_shape"
+    scissors.pictures(a_frame(640))
+
+
+def test_a_frame_that_does_not_fit_the_layout_settles_nothing() -> None:
+    scissors = some_scissors(Layout(wrists=1), encode_anew=encoder(85))
+    with pytest.raises(RefusedFrameError):
+        scissors.pictures(a_frame(640))
+    assert set(scissors.pictures(a_frame(1280)).jpegs) == {"head", "left_wrist"}
+
+
+def test_drops_are_told_at_once_and_then_once_a_second_with_their_number() -> None:
+    drops = DropCount()
+    drops.add("head", "truncated", "too short")
+    assert drops.due(0) == ["head: 1 dropped, truncated (too short); 1 so far"]
+    for _ in range(29):
+        drops.add("head", "truncated", "too short")
+    assert drops.due(TELL_EVERY_NS - 1) == []
+    assert drops.due(TELL_EVERY_NS) == ["head: 29 dropped, truncated (too short); 30 so far"]
+    assert drops.due(3 * TELL_EVERY_NS) == []
+
+
+def test_each_cause_is_told_by_itself() -> None:
+    drops = DropCount()
+    drops.add("head", "truncated", "too short")
+    drops.add("head", "empty", "nothing")
+    assert len(drops.due(0)) == 2
+    assert drops.total("empty") == 1
+
+
+def test_teleimagers_streams_are_taken_from_its_configuration() -> None:
+    answer = b'{"head_camera": {"enable_zmq": true, "zmq_port": 55555, "binocular": true}, "left_wrist_camera": {}}'
+    assert streams_of(answer, ("head",)) == (Stream("head", 55555, True),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"\xff", "no JSON"),
+        (b"[]", "expected an object"),
+        (b"{}", "has no head_camera"),
+        (b'{"head_camera": {"enable_zmq": false, "zmq_port": 1}}', "enable_zmq off"),
+        (b'{"head_camera": {"zmq_port": "55555"}}', "zmq_port '55555'; expected a port number"),
+        (b'{"head_camera": {"zmq_port": true}}', "expected a port number"),
+        (b'{"head_camera": {"zmq_port": 70000}}', "expected a port number"),
+    ],
+)
+def test_a_configuration_without_a_stream_is_refused_with_what_is_wrong(answer: bytes, message: str) -> None:
+    with pytest.raises(BadConfigurationError, match=message):
+        streams_of(answer, ("head",))
+
+
+@given(st.binary(max_size=60))
+def test_any_answer_is_a_configuration_or_refused(answer: bytes) -> None:
+    with pytest.raises(BadConfigurationError):
+        streams_of(answer, ("head",))

@@ -233,7 +233,6 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 **save_dir,
                 **dummies,
                 "fps": configuration["recording.fps"],
-                "image_quality": configuration["recording.image_quality"],
                 "keep_journal": configuration["recording.keep_journal"],
                 **further.get("recorder", {}),
             },

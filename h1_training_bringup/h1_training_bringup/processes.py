@@ -7,7 +7,6 @@ process writes to a log file of its own and not through this one: a dead parent 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -143,14 +142,3 @@ class ProcessGroup:
         for name, replacement in process.remappings:
             command += ["-r", f"{name}:={replacement}"]
         return command
-
-
-def inherited_environment(log_dir: Path) -> dict[str, str]:
-    """What every process of a session inherits, beside the session's own variables."""
-    return os.environ | {
-        "ROS_LOG_DIR": str(log_dir / "ros"),
-        "PYTHONUNBUFFERED": "1",
-        # Matrices of 14 joints: threads of a linear algebra library would only be in the way.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }

@@ -19,7 +19,7 @@ from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
-from h1_training_bringup.processes import ProcessGroup, StartError, inherited_environment
+from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
@@ -36,7 +36,7 @@ def main() -> int:
         configuration, session = prepared(_request(options))
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
-        environment = inherited_environment(log_dir) | session_variables()
+        environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
         if session.simulated:
             claim = DomainClaim()
             environment |= simulation_variables(claim.domain_id)
@@ -54,8 +54,14 @@ def main() -> int:
 
 
 def session_variables() -> dict[str, str]:
-    """Clock and parent, handed down to every process."""
-    variables = {PARENT_VARIABLE: str(os.getpid())}
+    """What is handed down to every process: the clock, the parent, and how to behave."""
+    variables = {
+        PARENT_VARIABLE: str(os.getpid()),
+        "PYTHONUNBUFFERED": "1",
+        # Matrices of 14 joints: a second thread of a linear algebra library would only spin.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     SessionClock.from_environment().export(variables)
     return variables
 

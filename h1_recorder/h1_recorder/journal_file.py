@@ -117,6 +117,7 @@ class _Reading:
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, Recorded] = {}
         self._whole = len(MAGIC)
+        self._last: tuple[Recorded, int] | None = None
 
     def first_info(self) -> EpisodeInfo:
         for opcode, start, end in self._records():
@@ -140,10 +141,23 @@ class _Reading:
             self._whole = end
         if self._info is None:
             raise JournalError(f"{self._path}: cut within its first record; nothing was recorded")
+        self._distrust_before_zeros()
         if self._end is not None:
             self._drops = self._end.drops
         by_name = {channel.name: channel for channel in self._channels.values()}
         return JournalFile(self._path, self._info, self._end, self._drops, by_name, self._whole, len(self._view))
+
+    def _distrust_before_zeros(self) -> None:
+        """Take back the last message if zeros follow it.
+
+        After a power failure some file systems give a file its length without its data: the record that the zeros
+        begin in looks whole and is not.
+        """
+        if self._last is not None and self._whole < len(self._view) and self._view[self._whole] == 0:
+            channel, start = self._last
+            channel.log_ns.pop()
+            channel.data.pop()
+            self._whole = start - _RECORD.size
 
     def _records(self) -> Iterator[tuple[int, int, int]]:
         """Opcode, start and end of the content of every whole record of the data section."""
@@ -167,6 +181,7 @@ class _Reading:
         if channel is not None:
             channel.log_ns.append(log_ns)
             channel.data.append(self._view[start + _MESSAGE.size : end])
+            self._last = (channel, start)
 
     def _on_other(self, opcode: int, content: memoryview) -> None:
         if opcode == _SCHEMA:

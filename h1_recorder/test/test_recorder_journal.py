@@ -98,7 +98,7 @@ def test_cut_at_any_byte_a_journal_is_good_up_to_its_last_whole_message(whole: b
         except JournalError:
             assert cut < 20_000, "only the first record may be needed for anything"
             continue
-        assert cut - found.whole_bytes < 6_000, "no more than one record is lost"
+        assert found.end or cut - found.whole_bytes < 6_000, "no more than one record is lost"
         for name, recorded in found.streams.items():
             count = len(recorded.data)
             assert recorded.log_ns == full.streams[name].log_ns[:count]

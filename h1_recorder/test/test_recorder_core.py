@@ -1,0 +1,431 @@
+"""The recorder without ROS: requests, endings, disk, folders, what an operator is told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.serialization import serialize_message
+from recorder_builders import DAMPING, HOLD, MS, POLICY, START_NS, STREAMS, channel, jpeg, ordinary
+from sensor_msgs.msg import CompressedImage
+
+from h1_recorder.config import RecorderParameters
+from h1_recorder.disk import DiskWatch, free_bytes
+from h1_recorder.folder import (
+    DISCARDED,
+    FolderInUseError,
+    FolderLock,
+    discard,
+    free_index,
+    prune_discarded,
+    prune_kept_journals,
+    remove_leftovers,
+    restore,
+)
+from h1_recorder.journal_file import read_journal
+from h1_recorder.monitor import PhaseEstimate, StreamMonitor
+from h1_recorder.recorder import Recorder
+from h1_recorder.recovery import recover
+from h1_recorder.request import Answer, StartRequest, State
+from h1_recorder.save import save_journal
+from h1_training_msgs.msg import ArmStatus, SessionState
+from h1_training_node.stamps import to_stamp
+from h1_training_node.testing import wait_until
+
+
+class InProcess:
+    """Does at once what a child process would do; keeps what it was asked."""
+
+    asked: list[list[str]] = []  # noqa: RUF012
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.progress, self.reports = 0.0, list[dict[str, Any]]()
+        InProcess.asked.append(list(arguments))
+        journals = [Path(argument) for argument in arguments if argument.endswith(".mcap")]
+        for journal in journals:
+            saved = save_journal(journal)
+            self.reports.append({"journal": str(journal), "saved": vars(saved)})
+
+    def poll(self) -> int | None:
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+
+class Crashing(InProcess):
+    """A child that dies without a word."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.progress, self.reports = 0.0, []
+
+    def poll(self) -> int | None:
+        return -9
+
+
+class Bench:
+    """A recorder whose clock stands where the test puts it."""
+
+    def __init__(self, folder: Path, spawn: Any = InProcess, **parameters: Any) -> None:
+        InProcess.asked = []
+        self.now_ns = START_NS
+        self.folder = folder
+        self.events: list[tuple[str, str]] = []
+        self.parameters = RecorderParameters(**{"save_dir": str(folder), "min_free_start_gb": 0.0, **parameters})
+        self.recorder = Recorder(
+            self.parameters,
+            now_ns=lambda: self.now_ns,
+            event=lambda level, reason, detail: self.events.append((reason, detail)),
+            spawn=spawn,
+        )
+        for stream in STREAMS:
+            self.recorder.intake.add_stream(stream, channel(stream))
+
+    def hear(self, mode: int = HOLD, state: str = "READY", cameras: bool = True) -> None:
+        stamp = to_stamp(self.now_ns)
+        arm = ArmStatus(mode=mode, seq=1 + (self.now_ns - START_NS) // (20 * MS))
+        session = SessionState(state=state)
+        arm.header.stamp = session.header.stamp = stamp
+        self.recorder.intake.received("session/state", serialize_message(session))
+        self.recorder.intake.received("arm_status", serialize_message(arm))
+        for camera in ("ego_cam", "cam_left_wrist", "cam_right_wrist") if cameras else ():
+            image = CompressedImage(data=jpeg(3))
+            image.header.stamp = stamp
+            self.recorder.intake.received(camera, serialize_message(image))
+
+    def run(self, ms: int, mode: int, state: str) -> None:
+        for _ in range(ms // 20):
+            self.now_ns += 20 * MS
+            self.hear(mode, state)
+
+    def start(self, **changes: Any) -> Answer:
+        fields = {
+            "directory": str(self.folder / "training_session_epoch2"),
+            "epoch": 2,
+            "episode": 1,
+            "task": "t",
+            "prompt": "p",
+            "attributes_json": "",
+        }
+        return self.recorder.start(StartRequest(**{**fields, **changes}))
+
+    def tick_until(self, state: State) -> None:
+        def reached() -> bool:
+            self.recorder.tick()
+            return self.recorder.state == state
+
+        wait_until(reached, f"state {state.name}; it is {self.recorder.state.name}")
+
+    def record(self) -> Answer:
+        self.hear()
+        answer = self.start()
+        assert answer.accepted, answer.reason
+        self.run(400, POLICY, "EXECUTING")
+        self.run(400, DAMPING, "DAMPING")
+        return answer
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Any:
+    made: list[Bench] = []
+
+    def make(**parameters: Any) -> Bench:
+        made.append(Bench(tmp_path, **parameters))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.recorder.close()
+
+
+def test_an_episode_goes_from_start_to_saved(bench: Any) -> None:
+    one = bench()
+    answer = one.record()
+    status = one.recorder.status()
+    assert (status.state, status.phase) == (State.RECORDING, "human")
+    assert (status.policy_frames, status.human_frames) == (20, 19)
+    assert one.recorder.finish(answer.episode_id, "operator", "success").accepted
+    assert one.recorder.status().state == State.SAVING
+    one.tick_until(State.SAVED)
+    status = one.recorder.status()
+    assert status.last_path == answer.path
+    assert status.episode_id == "epoch2/episode_0"
+    assert status.policy_frames + status.human_frames == 39
+    assert "episode_saved" in dict(one.events)
+
+
+def test_the_journal_begins_with_the_newest_message_of_each_stream(bench: Any) -> None:
+    one = bench()
+    one.hear(state="READY")
+    one.now_ns += 500 * MS
+    one.recorder.intake.received("session/state", serialize_message(SessionState(state="READY")))
+    one.hear()
+    one.now_ns += 100 * MS
+    assert one.start().accepted
+    one.recorder.finish("epoch2/episode_0", "operator", "unlabeled")
+    path = one.folder / "training_session_epoch2" / ".episode_0.mcap"
+    wait_until(lambda: read_journal(path).end, "the journal is closed")
+    streams = read_journal(path).streams
+    assert {name: len(stream.data) for name, stream in streams.items() if stream.data} == dict.fromkeys(
+        ("session/state", "arm_status", "ego_cam", "cam_left_wrist", "cam_right_wrist"), 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"directory": "relative"}, "absolute path"),
+        ({"attributes_json": "{"}, "not JSON"),
+        ({"attributes_json": "[1]"}, "expected a JSON object"),
+        ({"attributes_json": '{"a": "' + "x" * 60_000 + '"}'}, "attribute 'a' is over"),
+        ({"directory": "/proc/no/such"}, "cannot record into /proc/no/such"),
+    ],
+)
+def test_a_request_that_cannot_be_used_is_refused_with_what_is_wrong(
+    bench: Any, changes: dict[str, Any], part: str
+) -> None:
+    one = bench()
+    one.hear()
+    answer = one.start(**changes)
+    assert not answer.accepted
+    assert part in answer.reason
+    assert one.recorder.state == State.IDLE
+
+
+def test_starting_is_refused_below_the_free_space_with_both_numbers(bench: Any, monkeypatch: Any) -> None:
+    one = bench(min_free_start_gb=5.0)
+    one.hear()
+    monkeypatch.setattr("h1_recorder.recorder.free_bytes", lambda _: 1_200_000_000)
+    reason = one.start().reason
+    assert "1.2 GB free" in reason and "5.0 GB are needed" in reason
+
+
+def test_an_episode_is_finished_in_good_order_before_the_disk_is_full(bench: Any) -> None:
+    one = bench()
+    one.record()
+    one.recorder.disk.stop()
+    one.recorder.disk.free = 400_000_000
+    one.recorder.tick()
+    assert one.recorder.state == State.SAVING
+    one.tick_until(State.SAVED)
+    assert "finishing the episode while it fits" in dict(one.events)["disk_low"]
+
+
+def test_a_journal_that_fails_ends_the_episode_with_what_there_is(bench: Any, monkeypatch: Any) -> None:
+    one = bench()
+    one.record()
+    journal = one.recorder.intake.journal
+    wait_until(lambda: journal._waiting_bytes == 0, "all is written")
+
+    def full(*_: Any) -> int:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(journal._sink, "write", full)
+    one.run(40, DAMPING, "DAMPING")
+    wait_until(lambda: journal.error, "the error is noticed")
+    one.tick_until(State.SAVED)
+    assert "No space left on device" in dict(one.events)["journal_failed"]
+    assert one.recorder.status().human_frames == 19
+
+
+def test_a_vanished_folder_is_reported_while_recording(bench: Any) -> None:
+    one = bench()
+    answer = one.record()
+    one.recorder.disk.stop()
+    one.recorder.disk.exists = False
+    Path(answer.path).with_name(".episode_0.mcap").unlink()
+    with pytest.raises(Exception, match="No such file"):
+        one.tick_until(State.FAILED)
+    assert "is gone" in dict(one.events)["journal_vanished"]
+
+
+def test_a_saver_that_dies_leaves_the_journal_and_a_reason(bench: Any) -> None:
+    one = bench(spawn=Crashing)
+    answer = one.record()
+    one.recorder.finish(answer.episode_id, "operator", "success")
+    one.tick_until(State.FAILED)
+    assert "ended with status -9" in one.recorder.status().last_error
+    assert (one.folder / "training_session_epoch2" / ".episode_0.mcap").exists()
+
+
+def test_the_next_episode_may_start_after_one_that_failed(bench: Any) -> None:
+    one = bench(spawn=Crashing)
+    answer = one.record()
+    one.recorder.finish(answer.episode_id, "operator", "success")
+    one.tick_until(State.FAILED)
+    assert one.start().episode_id == "epoch2/episode_1"
+    assert one.recorder.status().last_error == ""
+
+
+def test_a_kept_journal_stays_when_deciding_is_left(bench: Any) -> None:
+    one = bench(keep_journal=True)
+    answer = one.record()
+    one.recorder.finish(answer.episode_id, "operator", "success")
+    one.tick_until(State.SAVED)
+    one.hear(state="READY")
+    one.recorder.tick()
+    assert Path(answer.path).with_name(".episode_0.mcap").exists()
+
+
+def test_seconds_left_follow_from_the_rate_and_the_file_that_is_still_to_be_written(bench: Any) -> None:
+    one = bench(min_free_stop_gb=1.0)
+    assert one.recorder.status().seconds_left == -1
+    one.record()
+    journal = one.recorder.intake.journal
+    wait_until(lambda: journal._waiting_bytes == 0, "all is written")
+    one.recorder.disk.stop()
+    one.recorder.disk.free = 3_000_000_000
+    written = journal.bytes_written
+    expected = (2e9 - 1.8 * written) / (written / 0.8 * 2.8)
+    assert one.recorder.status().seconds_left == pytest.approx(expected)
+
+
+# ---- folders
+
+
+def test_a_second_recorder_is_kept_out_of_the_folder_and_told_who_is_in_it(bench: Any, tmp_path: Path) -> None:
+    first, second = bench(), bench()
+    first.record()
+    second.hear()
+    answer = second.start()
+    assert not answer.accepted
+    assert f"process {os.getpid()}" in answer.reason and "end that one first" in answer.reason
+
+
+def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with pytest.raises(FolderInUseError):
+        FolderLock(tmp_path)
+    lock.release()
+    FolderLock(tmp_path).release()
+
+
+def test_the_first_free_index_is_free_of_episodes_journals_and_discarded_ones(tmp_path: Path) -> None:
+    (tmp_path / DISCARDED).mkdir()
+    for name in ("episode_0.hdf5", ".episode_1.mcap", f"{DISCARDED}/episode_2.hdf5", ".episode_4.hdf5.part", "notes"):
+        (tmp_path / name).touch()
+    assert free_index(tmp_path) == 3
+    assert free_index(tmp_path / "not there") == 0
+
+
+def test_a_discarded_episode_can_be_restored_but_never_over_another(tmp_path: Path) -> None:
+    path = tmp_path / "episode_0.hdf5"
+    path.write_text("one")
+    (aside,) = discard([path, tmp_path / ".episode_0.mcap"])
+    assert not path.exists()
+    path.write_text("two")
+    with pytest.raises(FileExistsError):
+        restore(aside)
+    path.unlink()
+    assert restore(aside).read_text() == "one"
+
+
+def test_what_was_discarded_is_deleted_after_its_days(tmp_path: Path) -> None:
+    for name in ("episode_0.hdf5", "episode_1.hdf5"):
+        (tmp_path / name).touch()
+    old, new = discard([tmp_path / "episode_0.hdf5", tmp_path / "episode_1.hdf5"])
+    os.utime(old, (0, time.time() - 8 * 86_400))
+    assert prune_discarded(tmp_path, 7.0) == [old]
+    assert new.exists()
+
+
+def test_kept_journals_are_bounded_but_one_without_its_episode_is_never_deleted(tmp_path: Path) -> None:
+    for index in range(4):
+        (tmp_path / f".episode_{index}.mcap").write_bytes(bytes(100))
+        os.utime(tmp_path / f".episode_{index}.mcap", (0, time.time() - 1000 * (4 - index)))
+        if index > 0:
+            (tmp_path / f"episode_{index}.hdf5").touch()
+    deleted = prune_kept_journals(tmp_path, days=1.0, most_bytes=150)
+    assert [path.name for path in deleted] == [".episode_1.mcap", ".episode_2.mcap"]
+
+
+def test_half_written_files_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".episode_0.hdf5.part").touch()
+    (tmp_path / "episode_1.hdf5").touch()
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["episode_1.hdf5"]
+
+
+def test_journals_left_behind_become_episodes_at_the_start_and_are_reported(bench: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "training_session_epoch1"
+    folder.mkdir()
+    journal = ordinary().write(folder / ".episode_5.mcap")
+    journal.write_bytes(journal.read_bytes()[:250_000])
+    one = bench()
+    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == [journal]
+    for _ in range(3):
+        one.recorder.tick()
+    assert (folder / "episode_5.hdf5").exists()
+    assert not journal.exists()
+    assert "from a journal left behind" in dict(one.events)["journal_recovered"]
+
+
+def test_a_folder_of_another_session_is_not_recovered(bench: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "training_session_epoch1"
+    folder.mkdir()
+    ordinary().write(folder / ".episode_0.mcap")
+    lock = FolderLock(folder)
+    one = bench()
+    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == []
+    assert "in use by another session" in dict(one.events)["folder_in_use"]
+    lock.release()
+
+
+def test_a_live_save_goes_before_the_recovery_of_old_journals(bench: Any) -> None:
+    one = bench()
+    one.recorder.jobs.recover([Path("/nowhere/.episode_9.mcap")], lambda *_: None)
+    one.recorder.jobs.label(Path("/nowhere/episode_1.hdf5"), "success", lambda *_: None)
+    one.recorder.tick()
+    assert InProcess.asked[0][0] == "label"
+
+
+# ---- figures
+
+
+def test_rate_age_and_losses_of_a_stream() -> None:
+    monitor = StreamMonitor()
+    assert monitor.age_s(5) == -1.0
+    for number in range(100):
+        monitor.saw(number * 20 * MS, number + (number >= 50) * 3)
+        if number % 10 == 0:
+            rate = monitor.rate(number * 20 * MS)
+    assert rate == pytest.approx(50.0)
+    assert monitor.lost == 3
+    assert monitor.age_s(99 * 20 * MS + 500 * MS) == 0.5
+
+
+def test_a_publisher_that_began_anew_has_lost_nothing() -> None:
+    monitor = StreamMonitor()
+    for seq in (100, 101, 1, 2, 3):
+        monitor.saw(1, seq)
+    assert monitor.lost == 0
+
+
+def test_the_estimate_follows_state_and_mode() -> None:
+    estimate = PhaseEstimate(50)
+    script = [
+        ("EXECUTING", HOLD, ""),
+        ("EXECUTING", POLICY, "policy"),
+        ("DAMPING", DAMPING, "human"),
+        ("SAVING", 4, ""),
+    ]
+    for number, (state, mode, phase) in enumerate(script):
+        estimate.on_state(state)
+        for step in range(10):
+            estimate.on_arm((number * 10 + step) * 20 * MS, mode, "requested")
+        assert estimate.phase == phase
+    assert (estimate.frames("policy"), estimate.frames("human")) == (10, 9)
+
+
+def test_the_disk_is_watched(tmp_path: Path) -> None:
+    watch = DiskWatch(period_s=0.005)
+    watch.watch(tmp_path)
+    wait_until(lambda: watch.free, "free bytes")
+    assert watch.free == pytest.approx(free_bytes(tmp_path), rel=0.01)
+    watch.watch(tmp_path / "gone")
+    wait_until(lambda: not watch.exists, "it is noticed")
+    watch.stop()

@@ -1,0 +1,103 @@
+"""A live recorder process, killed without a chance to do anything: what it had received is in the episode."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_recorder_node import CLOCK, Peers, Session
+
+from h1_recorder.folder import FolderLock
+from h1_recorder.journal_file import read_journal
+from h1_recorder.recorder_node import RecorderNode
+from h1_recorder.save import save_journal
+from h1_recorder.validate import problems
+from h1_training_msgs.msg import ArmStatus
+from h1_training_node.testing import Graph, wait_until
+
+
+class LiveSession(Session):
+    """A session whose recorder is a process of its own."""
+
+    def __init__(self, graph: Graph, save_dir: Path) -> None:
+        self.graph, self.folder = graph, save_dir / "training_session_epoch3"
+        self.peers = graph.add(Peers())
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "h1_recorder.recorder_node", "--ros-args"),
+                *("-p", f"save_dir:={save_dir}", "-p", "min_free_start_gb:=0.0"),
+            ],
+            env={**os.environ, "H1_SESSION_CLOCK_OFFSET_NS": str(CLOCK.offset_ns)},
+        )
+        self.graph.spin_until(lambda: self.peers.status.seq > 0, "recorder/status")
+
+
+@pytest.fixture
+def live(graph: Graph, tmp_path: Path) -> Iterator[LiveSession]:
+    session = LiveSession(graph, tmp_path)
+    yield session
+    session.process.kill()
+    session.process.wait()
+
+
+def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSession) -> None:
+    live.until_heard()
+    assert live.start().accepted
+    live.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    live.until_rows(30, 0)
+    sent = live.peers.seq
+    live.process.kill()
+    live.process.wait()
+    journal = live.folder / ".episode_0.mcap"
+    assert len(read_journal(journal).streams["arm_status"].data) >= 29
+    saved = save_journal(journal)
+    assert saved.policy_frames >= 28 and saved.length <= sent
+    assert problems(Path(saved.path)) == []
+    FolderLock(live.folder).release()
+
+
+def test_killed_while_saving_the_saver_dies_too_and_the_next_start_saves(live: LiveSession, graph: Graph) -> None:
+    live.record()
+    live.process.kill()
+    live.process.wait()
+    wait_until(lambda: not _savers(live.folder), "the saver is gone")
+    journal, episode = live.folder / ".episode_0.mcap", live.folder / "episode_0.hdf5"
+    assert journal.exists()
+
+    class Configured(RecorderNode):
+        def parameters(self, cls: type[Any]) -> Any:
+            return cls(save_dir=str(live.folder.parent))
+
+    graph.add(Configured())
+    graph.spin_until(lambda: episode.exists() and not journal.exists(), "the next recorder saves it")
+    assert problems(episode) == []
+
+
+def test_told_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveSession) -> None:
+    live.until_heard()
+    assert live.start().accepted
+    live.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    live.until_rows(10, 0)
+    live.process.send_signal(signal.SIGINT)
+    live.graph.spin_until(lambda: live.process.poll() is not None, "the recorder ends")
+    assert live.process.returncode == 0
+    assert problems(live.folder / "episode_0.hdf5") == []
+    assert _savers(live.folder) == []
+
+
+def _savers(folder: Path) -> list[int]:
+    """Processes that have a journal of `folder` on their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if f"{folder}/.episode_" in path.read_text():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found

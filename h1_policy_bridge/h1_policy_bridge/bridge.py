@@ -22,7 +22,7 @@ from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
 from h1_policy_bridge.policy_client import ClientState, Connection, ObservationError, Outcome, Request
 from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
-from h1_policy_bridge.strategy import TICK_NS, Positions, Step, Strategy
+from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.stream_digest import StreamDigest
 
 _READY_FOR_NS = 2_000_000_000
@@ -31,8 +31,14 @@ _READY_FOR_NS = 2_000_000_000
 _RETRY_LOW_NS, _RETRY_HIGH_NS = 100_000_000, 1_000_000_000
 """Pause before asking again after a refused reply: doubling, so that a broken server is not hammered."""
 
-_ARMS_LOST_NS = 500_000_000
-"""Without an arm_status for this long the stream ends: nobody is known to follow it."""
+NS_PER_S = 1_000_000_000
+
+_ARMS_LOST_TICKS = TICKS_PER_S // 2
+"""Without an arm_status for this many ticks the stream ends: nobody is known to follow it. Ticks and not time: after a
+stall of this process the arms' messages are still waiting to be read."""
+
+_SAID_AFTER_S = 2
+"""From then on a first answer that takes long is shown as what it is: a server may compile for 40 s."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class PolicyBridge:
         self._make_strategy = make_strategy
         self._on_event = on_event
         self._arms: Arms | None = None
+        self._ticks_without_arms = 0
         self._session = Session("", -1, "")
         self._wanted_epoch = -1
         self._client_state = client.state
@@ -103,12 +110,13 @@ class PolicyBridge:
         self._inferences = 0
         self._failures = 0
         self._newest: Chunk | None = None
+        self._dummies: tuple[str, ...] = ()
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
     def on_arms(self, arms: Arms) -> None:
         """A new arm_status."""
-        self._arms = arms
+        self._arms, self._ticks_without_arms = arms, 0
         self.senses.arms = Stamped(arms.stamp_ns, arms.q)
 
     def on_session(self, session: Session) -> None:
@@ -150,8 +158,20 @@ class PolicyBridge:
             failures=self._failures,
             latency_ms=newest.inference_ms if newest else 0.0,
             server_ms=newest.server_ms if newest else math.nan,
-            reason=client.reason if client.connection is not Connection.CONNECTED else self._reason,
+            reason=self._shown_reason,
         )
+
+    @property
+    def _shown_reason(self) -> str:
+        """What stands in the way, the connection's reason first."""
+        client, arms, asked = self._client.state, self._arms, self._asked
+        if client.connection is not Connection.CONNECTED:
+            return client.reason
+        if not self._reason and asked is not None and arms is not None and self._is_holding and self._ready is None:
+            waited_s = (arms.stamp_ns - asked.asked_ns) // NS_PER_S
+            if waited_s >= _SAID_AFTER_S:
+                return f"the policy server has been inferring for {waited_s} s"
+        return self._reason
 
     # -- parts of a tick -----------------------------------------------------------------------------------------
 
@@ -248,7 +268,8 @@ class PolicyBridge:
     def _streamed(self, now_ns: int) -> Step | None:
         if self._strategy is None or self._arms is None:
             return None
-        if now_ns - self._arms.stamp_ns > _ARMS_LOST_NS:
+        self._ticks_without_arms += 1
+        if self._ticks_without_arms > _ARMS_LOST_TICKS:
             self._reason = "no arm_status any more; is the arm driver running?"
             self._end_stream(self._reason)
             return None
@@ -270,14 +291,20 @@ class PolicyBridge:
         except ObservationError as error:
             self._complain(str(error), "observation_refused")
             return
-        if observation.stamp_ns <= self._hold_ns:
-            return  # of before this HOLD: the next one will do
+        if observation.oldest_ns <= self._hold_ns:
+            return  # partly of before this HOLD, from another pose: the next one will do
+        self._tell_dummies(observation.dummies)
         self._tags += 1
         # The tick just put out was due now; step 0 belongs to the moment of the observation.
         observed_tick = self._tick - 1 - round((now_ns - observation.stamp_ns) / TICK_NS)
         asked = _Asked(self._tags, self._generation, observed_tick, now_ns)
         if self._client.submit(Request(self._tags, observation.message, observation.state, observation.stamp_ns)):
             self._asked = asked
+
+    def _tell_dummies(self, dummies: tuple[str, ...]) -> None:
+        if dummies != self._dummies and dummies:
+            self._on_event(Level.WARN, "dummy_images", f"the policy is shown grey instead of {', '.join(dummies)}")
+        self._dummies = dummies
 
     def _wants(self, now_ns: int) -> bool:
         if self._strategy is not None:

@@ -75,16 +75,23 @@ class Observation:
 
     Attributes:
         stamp_ns: arm stamp.
+        oldest_ns: stamp of its oldest part.
         state: (14,) or (26,) float64, arms rad, hands 0..1.
         jpegs: by camera; None where grey stands in.
         prompt: finished text.
     """
 
     stamp_ns: int
+    oldest_ns: int
     state: npt.NDArray[np.float64]
     jpegs: Mapping[str, bytes | None]
     prompt: str
     rules: ObservationRules
+
+    @property
+    def dummies(self) -> tuple[str, ...]:
+        """Cameras that grey stands in for."""
+        return tuple(camera for camera, jpeg in self.jpegs.items() if jpeg is None)
 
     def message(self) -> dict[str, Any]:
         """As it goes on the wire: decodes and resizes.
@@ -118,23 +125,31 @@ def take(senses: Senses, rules: ObservationRules, *, now_ns: int, task: str) -> 
     if senses.arms is None:
         raise ObservationError("no arm_status yet; is the arm driver running?")
     _check_age("arm_status", senses.arms, rules, now_ns)
-    parts = [np.asarray(senses.arms.value, np.float64)]
-    if rules.with_hands:
-        for side in HANDS:
-            hand = senses.hands.get(side)
-            if hand is None:
-                raise ObservationError(f"no hands/{side}/state yet; is the hand connected?")
-            _check_age(f"hands/{side}/state", hand, rules, now_ns)
-            parts.append(np.asarray(hand.value, np.float64))
-    state = np.concatenate(parts)
+    parts = [senses.arms]
+    for side in HANDS if rules.with_hands else ():
+        hand = senses.hands.get(side)
+        if hand is None:
+            raise ObservationError(f"no hands/{side}/state yet; is the hand connected?")
+        _check_age(f"hands/{side}/state", hand, rules, now_ns)
+        parts.append(hand)
+    state = np.concatenate([np.asarray(part.value, np.float64) for part in parts])
     if not np.isfinite(state).all():
         raise ObservationError("the measured state is not finite")
-    jpegs = {camera: _jpeg(camera, senses.images.get(camera), rules, now_ns) for camera in rules.layout.cameras}
-    prompt = rules.prompt.replace("{task}", task)
-    return Observation(senses.arms.stamp_ns, state, jpegs, prompt, rules)
+    images = {camera: _image(camera, senses, rules, now_ns) for camera in rules.layout.cameras}
+    parts += [image for image in images.values() if image is not None]
+    return Observation(
+        stamp_ns=senses.arms.stamp_ns,
+        oldest_ns=min(part.stamp_ns for part in parts),
+        state=state,
+        jpegs={camera: None if image is None else bytes(image.value) for camera, image in images.items()},
+        prompt=rules.prompt.replace("{task}", task),
+        rules=rules,
+    )
 
 
-def _jpeg(camera: str, image: Stamped | None, rules: ObservationRules, now_ns: int) -> bytes | None:
+def _image(camera: str, senses: Senses, rules: ObservationRules, now_ns: int) -> Stamped | None:
+    """The camera's newest image; None if grey is to stand in for it."""
+    image = senses.images.get(camera)
     try:
         if image is None:
             raise ObservationError(f"no image from {camera} yet; is the camera running?")
@@ -143,7 +158,7 @@ def _jpeg(camera: str, image: Stamped | None, rules: ObservationRules, now_ns: i
         if rules.allow_dummy_cameras:
             return None
         raise
-    return bytes(image.value)
+    return image
 
 
 def _check_age(what: str, part: Stamped, rules: ObservationRules, now_ns: int) -> None:

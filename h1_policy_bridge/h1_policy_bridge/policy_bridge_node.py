@@ -6,7 +6,8 @@ import array
 import math
 from functools import partial
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from sensor_msgs.msg import CompressedImage
 
 from h1_policy_bridge.bridge import PolicyBridge
@@ -177,3 +178,7 @@ class PolicyBridgeNode(SessionNode):
 def main() -> int:
     """Entry point of the executable `policy_bridge`."""
     return run_node(PolicyBridgeNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -30,6 +30,15 @@ from h1_policy_bridge.deadline_socket import DeadlineError, DeadlineSocket, Inte
 _CLOSE_TIMEOUT_S = 0.5
 _SHOWN_CHARACTERS = 200
 
+_SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # A pulled cable is noticed within 25 s even while nothing is asked.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
 
 class LinkError(Exception):
     """The connection cannot be made, or is lost; the message is for the operator."""
@@ -268,7 +277,8 @@ def _connected(address: Address, timeout_s: float) -> socket.socket:
     except (OSError, ValueError) as error:
         raise LinkError(f"cannot reach {address.url}: {getattr(error, 'strerror', None) or error}") from None
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in _SOCKET_OPTIONS:
+            sock.setsockopt(level, option, value)
         if parts.scheme == "wss":
             return ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
     except OSError as error:

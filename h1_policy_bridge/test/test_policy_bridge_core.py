@@ -283,6 +283,44 @@ def test_an_observation_that_is_too_old_is_not_sent_and_the_reason_names_it():
     assert len(stage.client.requests) == 1
 
 
+def test_no_part_of_the_first_observation_is_older_than_the_hold():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+    stage.session("EXECUTING")
+    stage.enter(ArmMode.HOLD)
+    for camera in PRESETS["h1"].cameras:
+        stage.bridge.senses.images[camera] = Stamped(stage.now_ns + 1, jpeg())
+    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns - 1, jpeg())
+    stage.tick()
+    assert stage.client.requests == []
+    assert stage.bridge.status.reason == ""
+    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns, jpeg())
+    stage.tick()
+    assert len(stage.client.requests) == 1
+
+
+def test_grey_pictures_are_told_once():
+    stage = Stage(ObservationRules(PRESETS["h1"], allow_dummy_cameras=True))
+    stage.session("EXECUTING")
+    for _ in range(3):
+        stage.tick()
+        stage.client.fail("reply refused: x")
+        stage.ticks(60)
+    assert len(stage.client.requests) > 1
+    assert stage.reasons().count("dummy_images") == 1
+
+
+def test_a_first_answer_that_takes_long_is_shown_as_what_it_is():
+    stage = Stage()
+    stage.session("EXECUTING")
+    stage.ticks(60)
+    assert stage.bridge.status.reason == ""
+    stage.ticks(100)
+    assert stage.bridge.status.reason == "the policy server has been inferring for 3 s"
+    stage.client.fail("reply refused: x")
+    stage.tick()
+    assert stage.bridge.status.reason == "reply refused: x"
+
+
 def test_hands_are_part_of_the_state_and_their_actions_stay_between_closed_and_open():
     stage = Stage(HANDS_RULES, StrategyConfig(window_ticks=0, coast_ticks=10))
     stage.session("EXECUTING")

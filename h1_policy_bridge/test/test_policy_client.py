@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+import ssl
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.policy_client import Connection, ObservationError, Outcome, PolicyClient, Request
 from h1_policy_bridge.policy_link import Address, LinkLimits, first_telling_line
 from h1_training_node.testing import wait_until
+
+TLS_FILE = Path(__file__).with_name("policy_tls.pem")
 
 
 class Running:
@@ -470,8 +474,27 @@ def test_a_bug_while_building_is_logged_and_the_client_lives_on():
         assert it.outcome(request(2)).chunk is not None
 
 
-@pytest.mark.parametrize("dim", [14, 26])
-def test_a_request_arrives_as_it_was_built(dim):
+def tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FILE)
+    return context
+
+
+def test_wss_works_with_a_certificate_that_is_trusted(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS_FILE))
+    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
+        assert it.outcome().chunk is not None
+        big = {"x": np.zeros(450_000, np.uint8)}
+        assert it.outcome(Request(2, lambda: big, np.zeros(14), 0)).chunk is not None
+
+
+def test_wss_with_a_certificate_that_nobody_vouches_for_is_refused_and_says_so():
+    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
+        wait_until(lambda: "no TLS with wss://127.0.0.1" in it.client.state.reason, "the reason is shown")
+        assert "CERTIFICATE_VERIFY_FAILED" in it.client.state.reason
+
+
+def test_a_request_arrives_as_it_was_built():
     received = []
 
     def handler(connection):
@@ -481,11 +504,11 @@ def test_a_request_arrives_as_it_was_built(dim):
                 received.append(msgpack_numpy.unpack(message))
                 connection.send(reply())
 
-    for size in (0, 1, 2, 3, 150_528):
-        build = {"x": np.arange(size, dtype=np.uint32).astype(np.uint8), "state": np.zeros(dim)}
-        with server(handler) as address, running(address) as it:
-            it.outcome(Request(1, lambda build=build: build, np.zeros(dim), 0))
-        np.testing.assert_equal(received.pop(), build)
+    with server(handler) as address, running(address) as it:
+        for size in (0, 1, 2, 3, 150_528):
+            build = {"x": np.arange(size, dtype=np.uint32).astype(np.uint8), "state": np.zeros(14)}
+            it.outcome(Request(size, lambda build=build: build, np.zeros(14), 0))
+            np.testing.assert_equal(received.pop(), build)
 
 
 def test_a_stop_ends_the_thread_in_the_middle_of_anything():

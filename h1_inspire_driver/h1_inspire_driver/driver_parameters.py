@@ -1,4 +1,8 @@
-"""The parameters of inspire_driver. Defaults are Unitree's convention for the H1-2, and gentle."""
+"""The parameters of inspire_driver. Defaults are Unitree's convention for the H1-2, and gentle.
+
+Addresses: `Headless_driver_l.py` and `Headless_driver_r.py` of inspire_hand_ws; its `Headless_driver_double.py` has
+left and right the other way round. If the wrong hand moves, swap the two.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ class DriverParameters:
         2.0, "longest wait for a hand's answer; hands pause for up to 1.5 s", unit="s", low=0.05, high=10.0
     )
     reconnect_pause: float = parameter(
-        0.3,
-        "pause before the first reconnection, in which the hand frees its only client slot",
+        0.35,
+        "pause before the first reconnection; the hand frees its only client slot 0.3 s after a close",
         unit="s",
         low=0.3,
         high=5.0,

@@ -17,7 +17,8 @@ FINGERS = ("little", "ring", "middle", "index", "thumb bend", "thumb rotation")
 """The order of every array of six."""
 
 ANGLE_UNITS = 1000
-"""Raw angle of a fully open finger; 0 is closed."""
+"""Raw angle of a fully open finger; 0 is closed. Of the thumb's rotation sources disagree which end is the open one;
+here it is what the hand says, unturned."""
 
 LEAVE = -1
 """Written as an angle: this finger stays where it is."""

@@ -75,7 +75,7 @@ def a_driver(graph: Graph, left_port: int, right_port: int) -> InspireDriverNode
         """With parameters of its own, since those of the command line belong to the whole process."""
 
         def parameters(self, cls: type[T]) -> T:
-            return from_values(cls, values | {"reconnect_pause_max": 0.3})
+            return from_values(cls, values | {"reconnect_pause_max": 0.35})
 
     return graph.add(Driver())
 

@@ -219,7 +219,7 @@ def test_an_over_current_is_told_once_with_its_finger(hand: QuirkyHand) -> None:
 def test_a_dead_hand_is_told_once_and_nothing_is_invented() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with a_rig(port, reconnect_pause_max=0.3) as rig:
+    with a_rig(port, reconnect_pause_max=0.35) as rig:
         wait_until(lambda: rig.events, "the event")
         hand = QuirkyHand(port=port)
         wait_until(lambda: rig.states, "it is found when it is switched on")
@@ -230,7 +230,7 @@ def test_a_dead_hand_is_told_once_and_nothing_is_invented() -> None:
 
 
 def test_a_dropped_hand_comes_back_by_itself_with_its_bounds_and_a_hold() -> None:
-    hand = QuirkyHand(Quirks(slot_pause_s=0.25))
+    hand = QuirkyHand(Quirks(slot_pause_s=0.3))
     with a_rig(hand.port) as rig:
         rig.drive(0.0, lambda: (0,) * 6 in hand.written(ANGLE_SET), "the command was written")
         rig.session("DAMPING")
@@ -251,7 +251,7 @@ def test_a_hand_that_serves_somebody_else_is_tried_until_it_is_free(hand: Quirky
     other = HandLink("127.0.0.1", hand.port, unit_id=1, timeout_s=1.0)
     other.connect()
     wait_until(lambda: hand.clients == 1, "the other client is served")
-    with a_rig(hand.port, reconnect_pause_max=0.3) as rig:
+    with a_rig(hand.port, reconnect_pause_max=0.35) as rig:
         wait_until(lambda: hand.turned_away >= 2, "two attempts")
         assert "is another one connected?" in rig.events[0][2]
         other.close()
@@ -261,7 +261,7 @@ def test_a_hand_that_serves_somebody_else_is_tried_until_it_is_free(hand: Quirky
 
 def test_a_hand_that_flaps_is_not_told_at_every_turn(hand: QuirkyHand) -> None:
     hand.quirks.drop = lambda: len(hand.reads) % 10 == 9
-    with a_rig(hand.port, reconnect_pause_max=0.3) as rig:
+    with a_rig(hand.port, reconnect_pause_max=0.35) as rig:
         wait_until(lambda: hand.clients >= 4, "four connections")
     assert rig.reasons().count("hand_lost") == 1
     assert rig.reasons().count("hand_connected") <= 2

@@ -51,7 +51,7 @@ def lossless_cutter() -> tuple[Cutter | None, str]:
     except ImportError:
         return None, "the Python package PyTurboJPEG is not installed"
     except (RuntimeError, OSError):
-        return None, "the library libturbojpeg is not installed (apt install libturbojpeg0)"
+        return None, "the library libturbojpeg is not installed (apt install libturbojpeg0, on Ubuntu libturbojpeg)"
 
     def cut(jpeg: bytes, cuts: Sequence[Cut]) -> list[bytes]:
         with warnings.catch_warnings():

@@ -32,7 +32,6 @@ from h1_session_manager.values import (
 MS = 1_000_000
 S = 1_000_000_000
 CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
-STEP_NS = 20 * MS
 
 
 class Theatre:
@@ -40,6 +39,8 @@ class Theatre:
 
     Each stand-in does at once what it is asked, unless a test replaces its handler or takes it off the stage.
     """
+
+    step_ns = 20 * MS
 
     def __init__(self, memory: Memory | None = None, episodes: Callable[[int], int] = lambda _: 0, **config: Any):
         defaults: dict[str, Any] = {"rsync_target": "/target", "motion_countdown": 1.0, "poll_interval": 1.0}
@@ -78,7 +79,7 @@ class Theatre:
 
     @property
     def state(self) -> str:
-        return self.session.view().state
+        return self.session.table.state.value
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -104,8 +105,8 @@ class Theatre:
         assert self.state == state, f"{self.state} instead of {state}; said {self.said[-5:]}"
 
     def step(self) -> None:
-        """20 ms pass: statuses come in, then a tick."""
-        self.now_ns += STEP_NS
+        """`step_ns` pass: statuses come in, then a tick."""
+        self.now_ns += self.step_ns
         self._play()
         if "arm_driver" not in self.absent:
             self.session.observe(replace(self.arm, stamp_ns=self.now_ns), self.now_ns)
@@ -197,10 +198,10 @@ class Theatre:
     def _play(self) -> None:
         if self.arm.mode is ArmMode.HOME and self.now_ns - self.arm.since_ns > S:
             self.enter(ArmMode.HOLD, "home_reached")
-        view = self.session.view()
+        state, epoch = self.session.table.state.value, self.session.epoch
         in_hold = self.arm.mode is ArmMode.HOLD and self.now_ns - self.arm.since_ns > 100 * MS
-        ready = view.state == "EXECUTING" and in_hold and self.policy_answers
-        epoch = view.epoch if view.state == "READY" else self.policy.epoch
+        ready = state == "EXECUTING" and in_hold and self.policy_answers
+        epoch = epoch if state == "READY" else self.policy.epoch
         self.policy = replace(self.policy, chunk_ready=ready, epoch=epoch)
 
     def _carry_out(self) -> None:

@@ -1,0 +1,224 @@
+"""Whatever happens in whatever order, the session keeps its rules."""
+
+from dataclasses import replace
+
+from h1_session_manager.table import EMERGENCY, KEYS, RECORDING, SERVICES, State
+from h1_session_manager.values import ArmMode, Call, Connection, Polled, RecorderState, Reply, Synced
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from session_builders import Theatre, streams
+
+ONWARD = {"STARTING": "y", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e", "DECIDING": "y"}
+MOVING = (ArmMode.HOME, ArmMode.POLICY)
+
+
+class WatchedTheatre(Theatre):
+    """Notes what the session asked of arms and recorder, and by which key or service a motion came about."""
+
+    step_ns = 100_000_000
+
+    def __init__(self) -> None:
+        self.licence = False
+        self.violations: list[str] = []
+        self.open_episodes: set[str] = set()
+        self.ended_episodes: set[str] = set()
+        super().__init__(motion_countdown=0.5, max_execution=8.0, max_damping=8.0, first_chunk_timeout_s=3.0)
+
+    def _execute(self, command: object) -> None:
+        if isinstance(command, Call):
+            self._judge(command)
+        super()._execute(command)
+
+    def _judge(self, call: Call) -> None:
+        if call.service != "arm_driver/set_mode" or call.fields["mode"] not in MOVING:
+            return
+        mode = ArmMode(call.fields["mode"])
+        if not self.licence:
+            self.violations.append(f"{mode.name} without a key whose prompt said so, in {self.state}")
+        if mode is ArmMode.POLICY and self.state != "EXECUTING":
+            self.violations.append(f"POLICY asked for in {self.state}")
+
+    def start_recording(self, fields):
+        reply = super().start_recording(fields)
+        if reply.accepted:
+            self.open_episodes.add(reply.fields["episode_id"])
+        return reply
+
+    def finish_recording(self, fields):
+        reply = super().finish_recording(fields)
+        if reply.accepted:
+            self._ended(fields["episode_id"])
+        return reply
+
+    def discard_recording(self, fields):
+        self._ended(fields["episode_id"])
+        return super().discard_recording(fields)
+
+    def _ended(self, episode_id: str) -> None:
+        self.open_episodes.discard(episode_id)
+        self.ended_episodes.add(episode_id)
+
+
+class SessionRules(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.theatre = WatchedTheatre()
+        self.spoken = 0
+
+    @initialize(state=st.sampled_from(["STARTING", "READY", "EXECUTING", "DAMPING", "DECIDING"]))
+    def begin(self, state: str) -> None:
+        self.theatre.licence = True
+        self.theatre.to(state)
+        self.theatre.licence = state == "EXECUTING"
+
+    # --- what may happen ---
+
+    @rule(key=st.sampled_from([key for key in KEYS if key != "q"] + ["k", "Y"]))
+    def key(self, key: str) -> None:
+        theatre = self.theatre
+        self._licence(key.lower())
+        before = (theatre.said.copy(), theatre.session.view(), len(theatre.calls))
+        theatre.press(key)
+        after = (theatre.said.copy(), theatre.session.view(), len(theatre.calls))
+        assert theatre.status is not None or before != after, f"'{key}' was answered by silence in {theatre.state}"
+
+    @rule(key=st.sampled_from("ynserxgb"))
+    def a_patient_person(self, key: str) -> None:
+        """Waits a second, presses, and waits for what comes of it."""
+        self.wait(1.0)
+        if self.theatre.status is None:
+            self.key(key)
+            self.wait(2.5)
+
+    @rule()
+    def a_person_who_knows_the_way(self) -> None:
+        if self.theatre.status is None and self.theatre.state in ONWARD:
+            self.a_patient_person(ONWARD[self.theatre.state])
+
+    @rule(trigger=st.sampled_from([trigger for trigger in SERVICES if trigger != EMERGENCY]))
+    def service(self, trigger: str) -> None:
+        row = self.theatre.session.table.row(trigger)
+        self._licence(row.key if row is not None else "")
+        success, message = self.theatre.call(trigger)
+        assert message or success
+
+    @rule(seconds=st.sampled_from([0.1, 0.8, 1.5, 4.0]))
+    def wait(self, seconds: float) -> None:
+        self.theatre.run(seconds, lambda: self.theatre.status is not None)
+
+    @rule(ready=st.booleans(), epoch=st.integers(0, 3))
+    def server_offers(self, ready: bool, epoch: int) -> None:
+        self.theatre.offer = Polled(ready=ready, epoch=epoch)
+
+    @rule()
+    def server_fails(self) -> None:
+        self.theatre.offer = Polled(error="Connection refused")
+
+    @rule(fault=st.sampled_from(["session_lost", "robot_lost", "motor_fault"]))
+    def arm_fault(self, fault: str) -> None:
+        if self.theatre.arm.mode is not ArmMode.RELEASED:
+            self.theatre.force_damping(fault)
+
+    @rule(reason=st.sampled_from(["stale_action", "blocked", "limits"]))
+    def arms_hold(self, reason: str) -> None:
+        if self.theatre.arm.mode in MOVING:
+            self.theatre.enter(ArmMode.HOLD, reason)
+
+    @rule(how=st.sampled_from(["remote", "key", "service", "topic", *[""] * 12]))
+    def now_and_then_an_emergency(self, how: str) -> None:
+        theatre = self.theatre
+        if how == "remote":
+            theatre.emergency_stop({})
+        elif how == "key":
+            self.key("q")
+        elif how == "service":
+            theatre.call(EMERGENCY)
+        elif how == "topic":
+            theatre.session.emergency("phone", "", theatre.now_ns)
+
+    @rule(node=st.sampled_from(["arm_driver", "recorder", "policy_bridge"]), present=st.booleans())
+    def node_goes_or_comes(self, node: str, present: bool) -> None:
+        (self.theatre.absent.discard if present else self.theatre.absent.add)(node)
+
+    @rule(answers=st.booleans(), done=st.booleans(), connected=st.booleans())
+    def policy(self, answers: bool, done: bool, connected: bool) -> None:
+        connection = Connection.CONNECTED if connected else Connection.DISCONNECTED
+        self.theatre.policy_answers = answers and connected
+        self.theatre.policy = replace(self.theatre.policy, done=done, connection=connection)
+
+    @rule(saves=st.booleans(), uploads=st.booleans(), camera=st.booleans())
+    def luck(self, saves: bool, uploads: bool, camera: bool) -> None:
+        self.theatre.saves = saves
+        self.theatre.sync_result = Synced(files=1) if uploads else Synced(reason="the connection broke")
+        self.theatre.recorder = replace(self.theatre.recorder, streams=streams(ego_cam=0.02 if camera else 3.0))
+
+    @rule()
+    def recorder_gives_up(self) -> None:
+        if self.theatre.recorder.state is RecorderState.RECORDING:
+            self.theatre._ended(self.theatre.recorder.episode_id)
+            self.theatre.recorder = replace(
+                self.theatre.recorder, state=RecorderState.FAILED, last_error="disk_low"
+            )  # fmt: skip
+
+    @precondition(lambda self: self.theatre.status is None)
+    @rule(service=st.sampled_from(["arm_driver/set_mode", "recorder/start", "recorder/finish", "arm_driver/release"]))
+    def a_late_refusal(self, service: str) -> None:
+        """A reply to a call long forgotten, or still awaited."""
+        late = [call for call in self.theatre.calls if call.service == service]
+        if late:
+            self.theatre.session.reply(late[-1].id, Reply(False, "too late"), self.theatre.now_ns)
+
+    # --- what always holds ---
+
+    @invariant()
+    def the_arms_move_only_by_licence_and_follow_the_policy_only_in_executing(self) -> None:
+        assert not self.theatre.violations, self.theatre.violations
+
+    @invariant()
+    def no_recording_is_open_where_none_belongs(self) -> None:
+        session = self.theatre.session
+        if session.episode.is_open and not session.doing:
+            assert session.table.state in RECORDING or "recorder" in self.theatre.absent, session.table.state
+
+    @invariant()
+    def every_state_has_a_way_out(self) -> None:
+        session = self.theatre.session
+        if self.theatre.status is None and not session.doing and session.table.state is not State.SAVING:
+            rows = [row for row in session.table.rows() if row.key]
+            assert rows, session.table.state
+
+    @invariant()
+    def a_prompt_that_moves_the_arms_says_so(self) -> None:
+        view = self.theatre.session.view()
+        if self.theatre.status is None and not self.theatre.session.interrupted and view.countdown_s == 0:
+            moving = {"STARTING": "take the arms and move", "READY": "moves the arms", "DAMPING": "the arms move"}
+            if view.state in moving and not self.theatre.session.cancellable:
+                assert moving[view.state] in view.prompt
+            if view.state in moving and self.theatre.session.world.fault and not self.theatre.session.cancellable:
+                assert self.theatre.session.world.fault in view.prompt
+
+    def teardown(self) -> None:
+        """Everybody is there again and the process is told to end: every episode that was begun has ended."""
+        theatre = self.theatre
+        theatre.absent.clear()
+        theatre.step()
+        if theatre.status is None:
+            theatre.session.interrupt("SIGTERM", theatre.now_ns)
+            theatre.run(20.0, lambda: theatre.status is not None)
+            assert theatre.status == 130
+        left = theatre.open_episodes - {theatre.session.episode.id}
+        # One whose end the recorder never heard of stays as a journal, which is the recorder's to finish.
+        assert all(episode == theatre.recorder.episode_id for episode in left)
+
+    def _licence(self, key: str) -> None:
+        """From now on motion is licensed if the key's row says so; a stop ends it."""
+        rows = {row.key: row for row in self.theatre.session.available()}
+        if key in rows and rows[key].motion:
+            self.theatre.licence = True
+        elif self.theatre.state not in ("EXECUTING", "STARTING"):
+            self.theatre.licence = False
+
+
+SessionRules.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
+TestSessionRules = SessionRules.TestCase

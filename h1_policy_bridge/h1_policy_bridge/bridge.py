@@ -191,10 +191,11 @@ class PolicyBridge:
     def _watch_connection(self) -> None:
         before, now = self._client_state, self._client.state
         self._client_state = now
-        if now.connection is not before.connection:
+        # By count and not by change of state: a server at hand is connected to anew between two ticks.
+        if now.connections != before.connections:
             if now.connection is Connection.REFUSED:
                 self._on_event(Level.ERROR, "policy_refused", now.reason)
-            elif now.connection is Connection.CONNECTED:
+            else:
                 self._on_event(Level.INFO, "policy_connected", f"connection {now.connections}, epoch {now.epoch}")
         if now.connection is Connection.DISCONNECTED and now.reason != before.reason:
             self._on_event(Level.WARN, "policy_disconnected", now.reason)

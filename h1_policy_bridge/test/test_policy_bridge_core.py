@@ -379,9 +379,9 @@ def test_the_connections_changes_are_told():
     stage.client.state = ClientState(Connection.DISCONNECTED, reason="connection refused by ws://x:1")
     stage.ticks(3)
     assert stage.bridge.status.reason == "connection refused by ws://x:1"
-    stage.client.state = ClientState(Connection.REFUSED, reason="26 values per action")
+    stage.client.state = ClientState(Connection.REFUSED, reason="26 values per action", connections=1)
     stage.ticks(3)
-    stage.client.state = ClientState(Connection.CONNECTED, reason="")
+    stage.client.state = ClientState(Connection.CONNECTED, reason="", connections=2)
     stage.ticks(3)
     assert stage.reasons() == ["policy_disconnected", "policy_refused", "policy_connected"]
     assert stage.events[1][0] is Level.ERROR

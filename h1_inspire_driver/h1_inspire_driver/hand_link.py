@@ -42,7 +42,7 @@ class HandLink:
         self._unit_id = unit_id
         self._timeout_s = timeout_s
         self._client = ModbusTcpClient(host, port=port, timeout=timeout_s, retries=0)
-        make_tolerant(self._client)
+        self._framer = make_tolerant(self._client)
         self._answered = False
 
     @property
@@ -114,6 +114,8 @@ class HandLink:
         except (ModbusException, struct.error, ValueError, IndexError):
             why = f"{self.address} did not answer properly to {block.name} within {self._timeout_s:g} s"
             raise self._lost(why) from None
+        if self._framer.bytes_behind:
+            raise self._lost(f"{self.address} sent {self._framer.bytes_behind} bytes more than the answer")
         if answer.isError():
             raise self._lost(
                 f"{self.address} refuses {block.name} (Modbus exception {answer.exception_code}); is it an RH56DFTP?"

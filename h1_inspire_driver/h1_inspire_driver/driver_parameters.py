@@ -35,7 +35,7 @@ class DriverParameters:
         low=0.3,
         high=5.0,
     )
-    reconnect_pause_max: float = parameter(5.0, "longest pause between reconnections", unit="s", low=0.3, high=60.0)
+    reconnect_pause_max: float = parameter(2.0, "longest pause between reconnections", unit="s", low=0.3, high=60.0)
     command_timeout: float = parameter(0.2, "a command older than this is ignored", unit="s", low=0.02, high=0.2)
     session_timeout: float = parameter(
         0.5, "session/state silent for this long: the fingers stop", unit="s", low=0.1, high=0.5

@@ -78,7 +78,7 @@ class Blend:
 
     def _enter(self, chunk: Chunk, observed_tick: int, tick: int) -> None:
         """Make the plan from `tick` on, which leads from the one before into `chunk`."""
-        passed = tick - observed_tick
+        passed = max(tick - observed_tick, 0)
         new = chunk.actions[passed:]
         if self._config.window_ticks:
             old = self._plan[tick - self._seam_tick :]

@@ -115,6 +115,17 @@ def test_blend_arrives_at_the_new_chunk_when_the_window_is_over():
     np.testing.assert_allclose(steps[10:], ramp(0.12)[16:, 0], atol=1e-12)
 
 
+def test_blend_changes_velocity_at_a_seam_no_faster_than_its_curve_does():
+    strategy = Blend(StrategyConfig(window_ticks=10))
+    strategy.start(chunk(state=np.full(14, -0.01)))
+    before = values(played(strategy, range(16)))
+    strategy.take(chunk(ramp(0.12)), observed_tick=10, tick=16)
+    after = values(played(strategy, range(16, 60)))
+    bends = np.diff(np.concatenate([before, after]), n=2)
+    # x^2 (3 - 2x) bends by 6 / window^2 at most; receding horizon would bend by the whole 0.02.
+    assert np.abs(bends).max() <= 6.0 * 0.02 / 10**2
+
+
 def test_blend_begins_at_the_pose_that_was_observed_and_from_rest():
     strategy = Blend(StrategyConfig())
     strategy.start(chunk(ramp(0.05, 0.01), state=np.zeros(14)))

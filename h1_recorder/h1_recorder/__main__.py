@@ -9,10 +9,9 @@ import argparse
 import importlib
 import sys
 
-from h1_recorder.save_process import become_child_of
+from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
 
 VERBS = ("info", "list", "validate", "recover", "label")
-_CHILD = ("recover", "label")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,12 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
         verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(verb)
         verb.add_argument("--json", action="store_true", help="one JSON object a line")
-        if name in _CHILD:
-            verb.add_argument("--child-of", type=int, help=argparse.SUPPRESS)
         verb.set_defaults(run=module.run)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == [CHILD_OPTION]:  # of a recorder: everything is imported, now it says what to do
+        told = arguments_for_child(int(arguments[1]))
+        if told is None:
+            return 0
+        arguments = told
     parsed = parser.parse_args(arguments)
-    if getattr(parsed, "child_of", None) is not None and not become_child_of(parsed.child_of):
-        return 1
     return int(parsed.run(parsed))
 
 

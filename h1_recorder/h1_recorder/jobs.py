@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from h1_recorder.save_process import SaveProcess, label_arguments, save_arguments
+from h1_recorder.save_process import SaveStarter, label_arguments, save_arguments
 
 
 class Process(Protocol):
@@ -24,7 +25,17 @@ class Process(Protocol):
         """End it at once."""
 
 
-Spawn = Callable[[Sequence[str]], Process]
+class Starter(Protocol):
+    """What `Jobs` needs to start children; `SaveStarter` is one."""
+
+    def warm(self) -> None:
+        """Have a child ready."""
+
+    def start(self, arguments: Sequence[str]) -> Process:
+        """A child that runs these arguments."""
+
+    def close(self) -> None:
+        """End the child that is kept ready."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,11 @@ class Jobs:
     """Runs jobs one after the other; call `poll` regularly.
 
     Args:
-        spawn: starts a child; for tests.
+        starter: starts children.
     """
 
-    def __init__(self, spawn: Spawn = SaveProcess) -> None:
-        self._spawn = spawn
+    def __init__(self, starter: Starter | None = None) -> None:
+        self._starter = starter or SaveStarter()
         self._waiting: deque[Job] = deque()
         self._running: tuple[Job, Process] | None = None
 
@@ -63,6 +74,11 @@ class Jobs:
     def idle(self) -> bool:
         """Nothing runs, nothing waits."""
         return self._running is None and not self._waiting
+
+    def warm(self) -> None:
+        """A save will come: have a child ready for it."""
+        with contextlib.suppress(OSError):  # then it is started when it is needed, or says why it cannot be
+            self._starter.warm()
 
     def save(self, journal: Path, done: Callable[[list[dict[str, Any]], str], None]) -> None:
         """Save the episode that a journal is."""
@@ -88,7 +104,7 @@ class Jobs:
         if self._waiting and self._running is None:
             job = self._waiting.popleft()
             try:
-                self._running = (job, self._spawn(job.arguments))
+                self._running = (job, self._starter.start(job.arguments))
             except OSError as error:
                 job.done([], f"cannot start the saving process: {error}")
 
@@ -101,6 +117,7 @@ class Jobs:
 
     def kill(self) -> None:
         """End everything."""
+        self._starter.close()
         self._waiting.clear()
         if self._running is not None:
             self._running[1].kill()

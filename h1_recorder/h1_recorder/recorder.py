@@ -27,10 +27,9 @@ from h1_recorder.folder import (
 )
 from h1_recorder.info import OUTCOMES, EpisodeEnd, EpisodeInfo
 from h1_recorder.intake import Intake
-from h1_recorder.jobs import Jobs, Spawn
+from h1_recorder.jobs import Jobs, Starter
 from h1_recorder.journal import Journal
 from h1_recorder.request import Answer, RefusedError, StartRequest, State, Status, checked
-from h1_recorder.save_process import SaveProcess
 from h1_recorder.streams import CAMERAS
 
 FILE_OVER_JOURNAL = 1.8
@@ -64,17 +63,22 @@ class Recorder:
         parameters: of the node.
         now_ns: the session clock.
         event: is told what is worth remembering: level, reason, one line for a person.
-        spawn: starts child processes; for tests.
+        starter: starts child processes; for tests.
     """
 
     def __init__(
-        self, parameters: RecorderParameters, *, now_ns: Callable[[], int], event: EventSink, spawn: Spawn = SaveProcess
+        self,
+        parameters: RecorderParameters,
+        *,
+        now_ns: Callable[[], int],
+        event: EventSink,
+        starter: Starter | None = None,
     ) -> None:
         self._parameters = parameters
         self._now_ns = now_ns
         self._event = event
         self.intake = Intake(parameters.fps, now_ns)
-        self.jobs = Jobs(spawn)
+        self.jobs = Jobs(starter)
         self.disk = DiskWatch()
         if parameters.save_dir:
             self.disk.watch(Path(parameters.save_dir))
@@ -97,6 +101,7 @@ class Recorder:
         except OSError as error:
             return Answer(False, f"cannot record into {request.directory}: {error.strerror or error}")
         self._drop_journals()
+        self.jobs.warm()
         self._episode, self._state, self._last_error = episode, State.RECORDING, ""
         return Answer(True, episode_id=episode.id, path=str(episode.path))
 

@@ -16,6 +16,7 @@ from h1_training_node.node_main import run_node
 from h1_training_node.session_node import SessionNode
 
 _TICK_S = 0.1
+_SAVING_TICK_S = 0.01
 _STATUS_TICKS = 2
 _GRAPH_TICKS = 10
 _CLOCK_JUMP_NS = 100_000_000
@@ -52,6 +53,8 @@ class RecorderNode(SessionNode):
         self.create_service(DiscardEpisode, "recorder/discard", self._on_discard)
         self.create_service(LabelEpisode, "recorder/label", self._on_label)
         self.create_timer(_TICK_S, self._on_tick)
+        self._saving_timer = self.create_timer(_SAVING_TICK_S, self._on_saving_tick)
+        self._saving_timer.cancel()
         for journal in recover(self._recorder, parameters, self.event):
             self.event(INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
 
@@ -88,13 +91,24 @@ class RecorderNode(SessionNode):
         if not answer.accepted:
             self.event(WARN, f"{what}_refused", answer.reason)
         self._tell(self._recorder.status())
+        if self._recorder.state == State.SAVING:
+            self._saving_timer.reset()
         return response
 
     # ---- regularly
 
+    def _on_saving_tick(self) -> None:
+        """While something is being saved its end is noticed, and told, at once."""
+        self._recorder.tick()
+        if self._recorder.state != State.SAVING:
+            self._saving_timer.cancel()
+            self._tell(self._recorder.status())
+
     def _on_tick(self) -> None:
         self._ticks += 1
         self._recorder.tick()
+        if self._recorder.state == State.SAVING and self._saving_timer.is_canceled():
+            self._saving_timer.reset()
         if self._ticks % _GRAPH_TICKS == 1:
             self._raw_subscriptions.adapt(recording=self._recorder.state == State.RECORDING)
             self._watch_clock()

@@ -1,9 +1,9 @@
 """Saves and labels episodes in a process of its own, so that it costs no other node a moment.
 
-The child is `python -m h1_recorder` with one of its own commands, in a process group of its own (a Ctrl+C at the
-terminal is not for it), at low priority, and it dies with its parent: what it was about to save is still in the
-journal, and a second recorder never meets the first one's saver in the same folder. It reports on its standard
-output, one JSON object a line; what else it has to say goes to the parent's standard error.
+The child runs one command of `python -m h1_recorder`, given to it on its standard input, in a process group of its
+own (a Ctrl+C at the terminal is not for it), at low priority, and it dies with its parent: what it was about to save
+is still in the journal, and a second recorder never meets the first one's saver in the same folder. It reports on its
+standard output, one JSON object a line; what else it has to say goes to the parent's standard error.
 """
 
 from __future__ import annotations
@@ -18,25 +18,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+CHILD_OPTION = "--child-of"
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
 
 
 class SaveProcess:
-    """A running child.
-
-    Args:
-        arguments: of `python -m h1_recorder`.
+    """A child: started idle, with everything imported, and told by `begin` what to do.
 
     Attributes:
         progress: 0..1, as last reported.
         reports: everything reported but progress, in order.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "h1_recorder", *arguments, "--child-of", str(os.getpid())],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-m", "h1_recorder", CHILD_OPTION, str(os.getpid())],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
         )
@@ -46,6 +44,16 @@ class SaveProcess:
         self._rest = b""
         self.progress = 0.0
         self.reports: list[dict[str, Any]] = []
+
+    def begin(self, arguments: Sequence[str]) -> None:
+        """Have it run one command of `python -m h1_recorder` and end.
+
+        Raises:
+            OSError: it is dead already.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
+        self._process.stdin.close()
 
     def poll(self) -> int | None:
         """Take in what was reported; the exit status once it has ended, else None."""
@@ -68,10 +76,16 @@ class SaveProcess:
             self._process.stdout = None
         return status
 
+    @property
+    def alive(self) -> bool:
+        """It has not ended."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it at once; a file without its final name is all that it leaves."""
-        if self._process.poll() is None:
+        if self.alive:
             self._process.kill()
+            self._process.wait()
 
     def _take(self, line: bytes) -> None:
         try:
@@ -84,8 +98,49 @@ class SaveProcess:
             self.reports.append(report)
 
 
-def become_child_of(parent: int) -> bool:
-    """In the child: die with `parent`, step back behind everybody else; False if the parent is dead already."""
+class SaveStarter:
+    """Starts children, and keeps one ready if asked: starting Python and its libraries takes longer than to save."""
+
+    def __init__(self) -> None:
+        self._spare: SaveProcess | None = None
+
+    def warm(self) -> None:
+        """Have a child ready."""
+        if self._spare is None or not self._spare.alive:
+            self._spare = SaveProcess()
+
+    def start(self, arguments: Sequence[str]) -> SaveProcess:
+        """A child that runs these arguments.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self.warm()
+        assert self._spare is not None
+        child, self._spare = self._spare, None
+        child.begin(arguments)
+        return child
+
+    def close(self) -> None:
+        """End the child that is kept ready."""
+        if self._spare is not None:
+            self._spare.kill()
+            self._spare = None
+
+
+def arguments_for_child(parent: int) -> list[str] | None:
+    """In the child: what it is told to do; None if it is not needed after all.
+
+    It dies with `parent`, and steps back behind everybody else.
+    """
+    if not _become_child_of(parent):
+        return None
+    line = sys.stdin.readline()
+    return list(map(str, json.loads(line))) if line else None
+
+
+def _become_child_of(parent: int) -> bool:
+    """Die with `parent`; False if it is dead already."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     os.nice(_NICE)
     return os.getppid() == parent

@@ -57,6 +57,19 @@ class InProcess:
         pass
 
 
+class Starting:
+    """Starts children of one kind."""
+
+    def __init__(self, kind: type[InProcess]) -> None:
+        self.start = kind
+
+    def warm(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Crashing(InProcess):
     """A child that dies without a word."""
 
@@ -80,7 +93,7 @@ class Bench:
             self.parameters,
             now_ns=lambda: self.now_ns,
             event=lambda level, reason, detail: self.events.append((reason, detail)),
-            spawn=spawn,
+            starter=Starting(spawn),
         )
         for stream in STREAMS:
             self.recorder.intake.add_stream(stream, channel(stream))

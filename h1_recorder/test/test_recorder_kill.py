@@ -17,6 +17,7 @@ from h1_recorder.folder import FolderLock
 from h1_recorder.journal_file import read_journal
 from h1_recorder.recorder_node import RecorderNode
 from h1_recorder.save import save_journal
+from h1_recorder.save_process import CHILD_OPTION
 from h1_recorder.validate import problems
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.testing import Graph, wait_until
@@ -64,9 +65,10 @@ def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSe
 
 def test_killed_while_saving_the_saver_dies_too_and_the_next_start_saves(live: LiveSession, graph: Graph) -> None:
     live.record()
+    assert _savers(live.process.pid), "one was made ready at the start"
     live.process.kill()
     live.process.wait()
-    wait_until(lambda: not _savers(live.folder), "the saver is gone")
+    wait_until(lambda: not _savers(live.process.pid), "the saver is gone")
     journal, episode = live.folder / ".episode_0.mcap", live.folder / "episode_0.hdf5"
     assert journal.exists()
 
@@ -88,15 +90,15 @@ def test_told_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveS
     live.graph.spin_until(lambda: live.process.poll() is not None, "the recorder ends")
     assert live.process.returncode == 0
     assert problems(live.folder / "episode_0.hdf5") == []
-    assert _savers(live.folder) == []
+    assert _savers(live.process.pid) == []
 
 
-def _savers(folder: Path) -> list[int]:
-    """Processes that have a journal of `folder` on their command line."""
+def _savers(recorder: int) -> list[int]:
+    """Children of a recorder, dead or alive, that still run."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if f"{folder}/.episode_" in path.read_text():
+            if f"{CHILD_OPTION}\0{recorder}\0" in path.read_text():
                 found.append(int(path.parent.name))
         except OSError:
             continue

@@ -236,16 +236,16 @@ def test_a_journal_without_a_required_camera_stays_and_can_be_recovered_with_gre
 
 
 def test_what_reads_back_differently_is_not_kept(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync = episode_file._sync
+    write = episode_file._write
 
-    def corrupting(path: Path) -> None:
-        sync(path)
+    def corrupting(path: Path, *more: Any) -> None:
+        write(path, *more)
         with h5py.File(path, "r+") as file:
             picture = file["observations/images/cam_left_wrist"][70]
             picture[10] ^= 1
             file["observations/images/cam_left_wrist"][70] = picture
 
-    monkeypatch.setattr(episode_file, "_sync", corrupting)
+    monkeypatch.setattr(episode_file, "_write", corrupting)
     with pytest.raises(SaveError, match="image 70 of cam_left_wrist does not read back"):
         save_journal(journal)
     assert names_in(journal.parent) == {".episode_0.mcap"}

@@ -1,0 +1,81 @@
+"""A session's worth of messages: arms, policy, hands and three cameras, at their rates and sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, JointState
+
+from h1_training_msgs.msg import ArmStatus, HandState, PolicyAction, RecorderStatus, SessionState
+from h1_training_msgs.srv import FinishEpisode, StartEpisode
+from h1_training_node import qos
+from h1_training_node.clock import SessionClock
+from h1_training_node.stamps import to_stamp
+
+CAMERA_TOPICS = {
+    "ego_cam": "head_camera/image_raw/compressed",
+    "cam_left_wrist": "left_wrist_camera/color/image_raw/compressed",
+    "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
+}
+
+
+class SessionLoad(Node):
+    """Publishes what a session does, and notes every message that it sent.
+
+    Args:
+        clock: the session clock.
+        image_bytes: size of each picture.
+
+    Attributes:
+        sent: stream name and stamp in ns of every message, in order.
+        status: newest of the recorder.
+    """
+
+    def __init__(self, clock: SessionClock, image_bytes: int = 60_000) -> None:
+        super().__init__("session_load")
+        self._session_clock = clock
+        self._picture = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(image_bytes - 5) + b"\xff\xd9"
+        self.sent: list[tuple[str, int]] = []
+        self.status = RecorderStatus()
+        self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY
+        self._seq: Counter[str] = Counter()
+        self.create_subscription(RecorderStatus, "recorder/status", self._on_status, qos.STATE)
+        self.start = self.create_client(StartEpisode, "recorder/start")
+        self.finish = self.create_client(FinishEpisode, "recorder/finish")
+        self._every(50, "arm_status", ArmStatus, "arm_status", self._arm)
+        self._every(50, "joint_states", JointState, "joint_states", lambda: JointState(position=[0.0] * 14))
+        self._every(50, "policy/action", PolicyAction, "policy/action", lambda: PolicyAction(positions=[0.0] * 14))
+        for side in ("left", "right"):
+            self._every(20, f"hands/{side}/state", HandState, f"hands/{side}/state", HandState)
+        self._every(10, "session/state", SessionState, "session/state", lambda: SessionState(state=self.state))
+        for name, topic in CAMERA_TOPICS.items():
+            self._every(30, name, CompressedImage, topic, self._image)
+
+    def _every(self, rate: int, name: str, kind: Any, topic: str, make: Callable[[], Any]) -> None:
+        offered = qos.LATCHED if topic == "session/state" else qos.IMAGE if kind is CompressedImage else qos.STATE
+        publisher = self.create_publisher(kind, topic, offered)
+
+        def publish() -> None:
+            message = make()
+            stamp_ns = self._session_clock.now_ns()
+            message.header.stamp = to_stamp(stamp_ns)
+            if hasattr(message, "seq"):
+                self._seq[name] += 1
+                message.seq = self._seq[name]
+            publisher.publish(message)
+            self.sent.append((name, stamp_ns))
+
+        self.create_timer(1 / rate, publish)
+
+    def _arm(self) -> ArmStatus:
+        return ArmStatus(mode=self.mode, reason="requested")
+
+    def _image(self) -> CompressedImage:
+        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=self._picture)
+
+    def _on_status(self, status: RecorderStatus) -> None:
+        self.status = status

@@ -148,6 +148,8 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={
                 "host": peers.head_camera_host,
                 "port": peers.head_camera_port,
+                "format": configuration["robot.head_camera_format"],
+                "jpeg_quality": configuration["recording.image_quality"],
                 **further.get("head_camera", {}),
             },
             essential=False,

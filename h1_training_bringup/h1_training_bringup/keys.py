@@ -59,6 +59,12 @@ KEYS: tuple[Key, ...] = (
     Key("robot.right_hand_port", 6000, "its Modbus TCP port", **_PORT),
     Key("robot.head_camera_server_ip", "192.168.123.163", "host of the head camera's image server"),
     Key("robot.head_camera_server_port", 5555, "its port", **_PORT),
+    Key(
+        "robot.head_camera_format",
+        "auto",
+        "format of the image server: one frame for all, or one stream per camera",
+        choices=("auto", "image_server", "teleimager"),
+    ),
     Key("robot.speed_scale", 1.0, "share of all speed limits; 0.25 for a first run", "", 0.05, 1.0),
     Key("robot.left_wrist_serial", "218622271789", "serial number of the left wrist's D405"),
     Key("robot.right_wrist_serial", "241222076627", "serial number of the right wrist's D405"),

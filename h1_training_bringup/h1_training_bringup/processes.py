@@ -19,6 +19,7 @@ import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_training_bringup.graph import Process
+from h1_training_node.process import NICENESS_VARIABLE
 
 STOP_TIMEOUT_S = 14.8
 """From the first signal to the last kill of the session's own processes; with the peers' 2 s, within 17 s at worst."""
@@ -127,9 +128,8 @@ class ProcessGroup:
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stdout.fileno() if process.on_terminal else log,
                 stderr=log,
-                env=self._environment,
+                env=self._environment | {NICENESS_VARIABLE: str(process.niceness)},
             )
-        self._running[name].nice(process.niceness)
 
     @staticmethod
     def _command(process: Process, log_dir: Path) -> list[str]:

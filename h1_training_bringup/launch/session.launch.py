@@ -27,6 +27,7 @@ from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.runner import session_variables, simulation_variables
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.domain import DomainClaim
+from h1_training_node.process import NICENESS_VARIABLE
 
 ARGUMENTS = (
     ("config", "", "configuration file (default: training_config.yaml of this package; sim.yaml with sim:=true)"),
@@ -94,7 +95,7 @@ def _node(process: graph.Process) -> Node:
         parameters=[dict(process.parameters)] if process.parameters else [],
         remappings=list(process.remappings),
         arguments=list(process.arguments),
-        prefix=f"nice -n {process.niceness}" if process.niceness else None,
+        additional_env={NICENESS_VARIABLE: str(process.niceness)},
         output=output,
         output_format="{line}",
         respawn=process.respawn,

@@ -15,7 +15,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from h1_training_node.parameter import ParameterError
-from h1_training_node.process import StopSignal
+from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.session_node import SessionNode
 
 _SPIN_TIMEOUT_S = 0.1
@@ -31,6 +31,7 @@ def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = N
     stop = StopSignal(late=late)
     if not stop.end_with_parent():
         return 1
+    take_priority()
     rclpy.init(args=sys.argv if args is None else args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:

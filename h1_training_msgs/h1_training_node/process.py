@@ -9,6 +9,7 @@ import time
 from types import FrameType
 
 PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
+NICENESS_VARIABLE = "H1_SESSION_NICENESS"
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 
@@ -53,3 +54,8 @@ class StopSignal:
             self._not_before = time.monotonic() + _LATE_S
         if self._received is None:
             self._received = signal.Signals(number)
+
+
+def take_priority() -> None:
+    """Step behind the arms: take on the niceness that the graph gives this process in `H1_SESSION_NICENESS`."""
+    os.nice(int(os.environ.get(NICENESS_VARIABLE, "0")))

@@ -15,7 +15,7 @@ from pymodbus.server import ModbusTcpServer
 
 from h1_training_bringup.sim.hand_fingers import Fingers
 from h1_training_bringup.sim.hand_registers import HandDevice
-from h1_training_node.process import StopSignal
+from h1_training_node.process import StopSignal, take_priority
 
 _POLL_S = 0.05
 _ROS_ARGUMENTS = "--ros-args"
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignal(late=True)
     if not stop.end_with_parent():
         return 1
+    take_priority()
     options = _parsed(sys.argv[1:] if arguments is None else arguments)
     try:
         asyncio.run(_serve(options, stop))

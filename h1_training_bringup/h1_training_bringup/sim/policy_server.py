@@ -27,7 +27,7 @@ from websockets.http11 import Request, Response
 from h1_policy_bridge import msgpack_numpy
 from h1_training_bringup.sim.policy_server_policy import SimulatedPolicy
 from h1_training_bringup.sim.policy_server_training import Training
-from h1_training_node.process import StopSignal
+from h1_training_node.process import StopSignal, take_priority
 
 _LOOK_PERIOD_S = 0.1
 _CLOSE_REASON = "Internal server error. Traceback included in previous frame."
@@ -159,6 +159,7 @@ def main() -> int:
     stop = StopSignal(late=True)
     if not stop.end_with_parent():
         return 1
+    take_priority()
     options = parse(sys.argv[1:])
     try:
         asyncio.run(make_server(options).serve(options.host, options.port, stop))

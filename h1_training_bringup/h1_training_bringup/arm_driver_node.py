@@ -116,6 +116,7 @@ class ArmDriverNode(SessionNode):
         )
         response.accepted, response.reason = answer.accepted, answer.reason
         response.mode = int(self._controller.mode)
+        self._report_now()
         outcome = f"now {self._controller.mode.name}" if answer.accepted else f"refused: {answer.reason}"
         self.get_logger().info(f"{request.who} asks for mode {request.mode} ({request.why}): {outcome}")
         return response
@@ -148,19 +149,28 @@ class ArmDriverNode(SessionNode):
         if self._controller.has_ended:
             self.end(0)
 
+    def _report_now(self) -> None:
+        """The new mode goes out before the answer to who asked for it: no caller meets an old arm_status."""
+        sensed = self._intake.latest()
+        if sensed is not None and self._controller.mode_since_ns != self._published_mode_since_ns:
+            self._publish_status(self.now_ns(), sensed)
+
     def _report(self, now_ns: int, sensed: Sensed) -> None:
         """arm_status and joint_states at 50 Hz with one stamp; arm_status at once when the mode has changed."""
         self._ticks += 1
         is_due = self._ticks % _STATUS_EVERY == 0
         if is_due or self._controller.mode_since_ns != self._published_mode_since_ns:
-            self._published_mode_since_ns = self._controller.mode_since_ns
-            self._arm_status.publish(self._status(now_ns, sensed))
+            self._publish_status(now_ns, sensed)
         if is_due:
             message = JointState(header=self.header(sensed.stamp_ns), name=list(NAMES))
             message.position = array("d", sensed.q.tobytes())
             message.velocity = array("d", sensed.dq.tobytes())
             message.effort = array("d", sensed.tau_est.tobytes())
             self._joint_states.publish(message)
+
+    def _publish_status(self, now_ns: int, sensed: Sensed) -> None:
+        self._published_mode_since_ns = self._controller.mode_since_ns
+        self._arm_status.publish(self._status(now_ns, sensed))
 
     def _status(self, now_ns: int, sensed: Sensed) -> ArmStatus:
         controller, command = self._controller, self._command

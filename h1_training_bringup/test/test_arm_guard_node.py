@@ -1,0 +1,51 @@
+"""The arm guard's node over real DDS: a driver that stops, and one that ends in good order."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from arm_peer import Peer
+from arm_robot_stub import RobotStub
+from std_msgs.msg import Bool
+
+from h1_training_bringup.arm_driver_node import GUARD_QOS, ArmDriverNode
+from h1_training_bringup.arm_guard_node import ArmGuardNode
+from h1_training_node.testing import Graph
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_of_the_test_before() -> None:
+    gc.collect()
+
+
+def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arms_back(graph: Graph) -> None:
+    driver, guard, robot = graph.add(ArmDriverNode()), graph.add(ArmGuardNode()), graph.add(RobotStub())
+    peer = graph.add(Peer(graph, driver.clock_ns))
+    heard: list[bool] = []
+    peer.create_subscription(Bool, "arm_guard/active", lambda message: heard.append(message.data), GUARD_QOS)
+    peer.take(robot)
+    assert not peer.call("arm_guard/release").success
+    assert "foreign_commander" not in peer.reasons("arm_driver"), "the guard's publisher is no intruder"
+    driver._tick = lambda: None  # the timer holds the bound method
+    for timer in list(driver.timers):
+        timer.cancel()
+    graph.spin_until(lambda: "guard_took_over" in peer.reasons("arm_guard"), "the guard speaks")
+    graph.spin_until(lambda: robot.is_damped and robot.weight == 1.0, "damped, weight kept")
+    graph.spin_until(lambda: heard[-1:] == [True], "the guard says that it is active")
+    assert robot.crc_failures == 0
+    guard.request_stop("SIGTERM")
+    graph.spin_until(lambda: guard.exit_status is not None, "given back, ended")
+    assert guard.exit_status == 0 and robot.weight == 0.0
+
+
+def test_the_drivers_good_end_is_seen_through_in_silence(graph: Graph) -> None:
+    driver, guard, robot = graph.add(ArmDriverNode()), graph.add(ArmGuardNode()), graph.add(RobotStub())
+    peer = graph.add(Peer(graph, driver.clock_ns))
+    peer.take(robot)
+    guard.request_stop("SIGINT")
+    driver.request_stop("SIGINT")
+    graph.spin_until(lambda: driver.exit_status is not None, "the driver has ended")
+    graph.spin_until(lambda: guard.exit_status is not None, "and then the guard")
+    assert (driver.exit_status, guard.exit_status) == (0, 0)
+    assert peer.reasons("arm_guard") == [] and robot.weight == 0.0

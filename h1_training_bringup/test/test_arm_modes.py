@@ -1,0 +1,417 @@
+"""Modes, ramps and requests: the controller on the simulated robot, in virtual time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from arm_builders import Rig, S, joint_settings
+
+from h1_training_bringup.arms.joints import COUNT
+from h1_training_bringup.arms.modes import Mode
+from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_bringup.sim.robot import RobotParameters
+
+HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)
+
+
+def taken(**parameters: object) -> Rig:
+    rig = Rig(ArmParameters(**parameters))  # type: ignore[arg-type]
+    rig.take()
+    return rig
+
+
+def test_nothing_is_sent_before_the_arms_are_asked_for() -> None:
+    rig = Rig()
+    rig.run(1.0)
+    assert rig.sent == [] and rig.mode is Mode.RELEASED and rig.controller.reason == "not_taken"
+
+
+def test_arms_cannot_be_taken_before_the_session_was_ever_seen() -> None:
+    rig = Rig()
+    rig.heartbeat = False
+    rig.run(1.0)
+    assert rig.ask(Mode.HOLD).startswith("session_lost: no session/state seen yet")
+    assert rig.mode is Mode.RELEASED
+
+
+def test_a_repeated_session_message_shows_no_life() -> None:
+    rig = Rig()
+    rig.heartbeat = False
+    for _ in range(100):
+        rig.controller.conditions.heartbeat.receive(rig.now_ns, 7)
+        rig.tick()
+    assert rig.ask(Mode.HOLD).startswith("session_lost")
+
+
+def test_arms_cannot_be_asked_for_before_the_robot_was_heard() -> None:
+    rig = Rig()
+    rig.robot.inject("stop_state")
+    rig.run(0.5)
+    assert rig.ask(Mode.HOLD).startswith("no_robot_state")
+
+
+def test_arms_are_taken_after_half_a_second_of_good_state_with_a_ramp_of_two_seconds() -> None:
+    rig = Rig()
+    rig.run(0.2)
+    assert rig.ask(Mode.HOLD) == ""
+    asked_ns = rig.now_ns
+    assert rig.mode is Mode.HOLD and rig.controller.transition
+    rig.run_until(lambda: not rig.controller.transition, "taken")
+    first_ns, last_ns = rig.sent[0][0], rig.sent[-1][0]
+    assert 0.29 * S <= first_ns - asked_ns <= 0.32 * S
+    assert last_ns - first_ns == pytest.approx(2.0 * S, abs=0.01 * S)
+    weights = np.array([command.weight for _, command in rig.sent])
+    assert weights[0] == pytest.approx(0.002) and weights[-1] == 1.0
+    np.testing.assert_allclose(np.diff(weights), 0.002, atol=1e-9)
+
+
+def test_while_the_weight_rises_the_arms_are_held_where_they_were_with_gravity_carried() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    before = rig.q
+    rig.ask(Mode.HOLD)
+    rig.run_until(lambda: not rig.controller.transition, "taken")
+    for _, command in rig.sent:
+        np.testing.assert_allclose(command.q, before, atol=2e-3)
+        assert not command.dq.any()
+    assert np.abs(rig.q - before).max() < 0.02
+    assert np.abs(rig.sent[-1][1].tau).max() > 1.0
+
+
+def test_taking_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    rig.ask(Mode.HOLD)
+    rig.run(1.0)
+    rig.person = np.array([[80.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    rig.run_until(lambda: "moved_while_taking" in rig.notices, "aborted")
+    assert rig.mode is Mode.DAMPING and rig.controller.transition
+    rig.person = None
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "given back")
+    assert rig.controller.reason == "moved_while_taking"
+    assert rig.sent[-1][1].weight == 0.0
+
+
+def test_taking_is_given_up_when_the_state_does_not_become_good() -> None:
+    rig = Rig()
+    rig.run(0.3)
+    rig.robot.inject("slow_state 100")
+    rig.run(0.5)
+    assert rig.ask(Mode.HOLD) == ""
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "given up")
+    assert rig.controller.reason == "no_good_state" and rig.sent == []
+
+
+def test_nothing_but_damping_is_granted_while_the_arms_are_being_taken() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    rig.ask(Mode.HOLD)
+    rig.run(1.0)
+    assert rig.ask(Mode.HOME).startswith("taking")
+    assert rig.ask(Mode.DAMPING) == ""
+    weight = rig.controller.handover.weight
+    rig.run(0.5)
+    assert rig.mode is Mode.DAMPING and rig.controller.handover.weight == weight < 1
+
+
+def test_holding_again_after_a_damped_taking_goes_on_with_the_ramp() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    rig.ask(Mode.HOLD)
+    rig.run(1.0)
+    rig.ask(Mode.DAMPING)
+    rig.run(0.5)
+    assert rig.ask(Mode.HOLD) == "" and rig.controller.transition
+    rig.run_until(lambda: not rig.controller.transition, "taken")
+    assert rig.controller.handover.weight == 1.0 and rig.mode is Mode.HOLD
+
+
+def test_the_waist_is_held_at_its_measured_angle_while_the_weight_is_above_zero() -> None:
+    rig = Rig()
+    rig.take()
+    waist = rig.robot.body.q[0]
+    rig.ask(Mode.HOME)
+    rig.run_until(lambda: rig.controller.reason == "home_reached", "home")
+    rig.ask(Mode.DAMPING)
+    rig.run(0.5)
+    rig.controller.release(rig.now_ns)
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    assert {command.waist_q for _, command in rig.sent if command.weight > 0} == {rig.sent[0][1].waist_q}
+    assert rig.sent[0][1].waist_q == pytest.approx(waist, abs=0.01)
+
+
+def test_home_is_a_minimum_jerk_move_at_home_speed_and_ends_in_hold() -> None:
+    rig = taken(home_pose=HOME_POSE)
+    begin = len(rig.sent)
+    assert rig.ask(Mode.HOME) == "" and rig.mode is Mode.HOME
+    rig.run_until(lambda: rig.mode is Mode.HOLD, "home")
+    assert rig.controller.reason == "home_reached"
+    np.testing.assert_allclose(rig.q, HOME_POSE, atol=0.05)
+    speeds = np.array([np.abs(command.dq).max() for _, command in rig.sent[begin:]])
+    assert 0.4 < speeds.max() <= 0.5 * 1.02
+    assert np.abs(np.diff(speeds)).max() < 0.02
+
+
+def test_speed_scale_slows_home_and_policy() -> None:
+    rig = taken(speed_scale=0.25)
+    begin = len(rig.sent)
+    rig.ask(Mode.HOME)
+    rig.run_until(lambda: rig.mode is Mode.HOLD, "home")
+    assert max(np.abs(command.dq).max() for _, command in rig.sent[begin:]) <= 0.125 * 1.02
+    rig.enter_policy()
+    begin = len(rig.sent)
+    rig.follow(lambda n: np.full(COUNT, 0.3), 1.0)
+    assert max((np.abs(command.dq) / rig.joints.speed).max() for _, command in rig.sent[begin:]) <= 0.25 * 1.0001
+
+
+def test_home_that_is_not_reached_says_so() -> None:
+    rig = taken(home_pose=HOME_POSE)
+    rig.robot.inject("stuck 14")
+    rig.ask(Mode.HOME)
+    rig.run_until(lambda: rig.mode is not Mode.HOME, "home is over")
+    assert rig.controller.reason in ("home_missed", "blocked")
+    assert {"home_missed", "blocked"} & set(rig.notices)
+
+
+def test_policy_follows_the_actions_and_tells_which() -> None:
+    rig = taken()
+    rig.ask(Mode.HOME)
+    rig.run_until(lambda: rig.controller.reason == "home_reached", "home")
+    rig.enter_policy()
+    assert rig.controller.gate.seq == 0
+    rig.follow(lambda n: np.full(COUNT, 0.3 * math.sin(n / 25)), 2.0)
+    assert rig.mode is Mode.POLICY and rig.controller.gate.seq == 100
+    np.testing.assert_allclose(rig.q, 0.3 * math.sin(99 / 25), atol=0.05)
+
+
+def test_an_action_with_hands_moves_the_arms_by_its_first_14_values() -> None:
+    rig = taken()
+    rig.enter_policy()
+    goal = rig.q
+    rig.follow(lambda n: [*goal, *[1.0] * 12], 0.5)
+    assert rig.mode is Mode.POLICY and rig.controller.gate.refused == 0
+    np.testing.assert_allclose(rig.q, goal, atol=0.02)
+
+
+def test_a_far_first_target_is_approached_within_the_limits_from_the_very_pose() -> None:
+    rig = taken()
+    rig.ask(Mode.DAMPING)
+    rig.person = np.array([[0.0, 15.0, 10.0], [0.0, -15.0, 10.0]])
+    rig.run(1.0)
+    rig.person = None
+    rig.run(0.5)
+    left_at = rig.q
+    begin = len(rig.sent)
+    assert rig.ask(Mode.HOLD) == ""
+    rig.run(0.2)
+    np.testing.assert_allclose(rig.sent[begin][1].q, left_at, atol=0.005)
+    rig.enter_policy()
+    rig.follow(lambda n: np.full(COUNT, 2.5), 1.0)
+    rows = np.array([command.q for _, command in rig.sent[begin:]])
+    speed = np.diff(rows, axis=0) / 0.004
+    assert (np.abs(speed) <= rig.joints.speed * 1.001).all()
+    assert (np.abs(np.diff(speed, axis=0)) / 0.004 <= rig.joints.acceleration * 1.01).all()
+
+
+def test_damping_has_no_stiffness_some_damping_and_carries_gravity() -> None:
+    rig = taken()
+    assert rig.ask(Mode.DAMPING) == ""
+    rig.tick()
+    command = rig.sent[-1][1]
+    assert not command.kp.any() and (command.kd > 0).all() and not command.dq.any()
+    assert command.weight == 1.0 and np.abs(command.tau).max() > 1.0
+    assert (np.abs(command.tau) <= joint_settings().feedforward_nm + joint_settings().friction_nm).all()
+
+
+def test_damping_is_granted_whatever_mode_was_expected() -> None:
+    rig = taken()
+    assert rig.ask(Mode.DAMPING, expected=Mode.POLICY) == ""
+    assert rig.mode is Mode.DAMPING
+
+
+def test_any_other_mode_is_refused_when_the_arms_have_left_the_expected_one() -> None:
+    rig = taken()
+    assert rig.ask(Mode.HOME, expected=Mode.DAMPING).startswith("mode_changed: the arms are in HOLD")
+    assert rig.mode is Mode.HOLD
+
+
+@pytest.mark.parametrize(
+    ("start", "wanted"),
+    [(Mode.DAMPING, Mode.HOME), (Mode.DAMPING, Mode.POLICY), (Mode.HOME, Mode.POLICY), (Mode.POLICY, Mode.HOME)],
+)
+def test_home_and_policy_are_entered_from_hold_only(start: Mode, wanted: Mode) -> None:
+    rig = taken()
+    assert rig.ask(start) == ""
+    rig.run(0.05)
+    assert rig.ask(wanted).startswith("not_from_here")
+    assert rig.mode is start
+
+
+@pytest.mark.parametrize("mode", [-1, 5, 200])
+def test_an_unknown_mode_is_refused(mode: int) -> None:
+    rig = taken()
+    answer = rig.controller.set_mode(rig.now_ns, "", mode, Mode.HOLD)
+    assert not answer.accepted and answer.reason.startswith("unknown_mode")
+
+
+def test_released_is_not_a_mode_to_ask_for() -> None:
+    rig = taken()
+    assert rig.ask(Mode.RELEASED).startswith("use_release")
+
+
+def test_policy_is_refused_while_the_state_comes_too_slowly() -> None:
+    rig = taken()
+    rig.robot.inject("slow_state 5")
+    rig.run(1.2)
+    assert rig.ask(Mode.POLICY).startswith("state_slow")
+
+
+def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
+    rig = taken()
+    rig.ask(Mode.DAMPING)
+    rig.run(0.2)
+    begin_ns = rig.now_ns
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(0.5)
+    assert "release_warning" in rig.notices and rig.controller.reason == "released"
+    full = [at for at, command in rig.sent if at > begin_ns and command.weight == 1.0]
+    falling = [at for at, command in rig.sent if at > begin_ns and 0.0 < command.weight < 1.0]
+    assert full[-1] - begin_ns >= 2.99 * S
+    assert falling[-1] - falling[0] >= 2.98 * S
+    assert rig.sent[-1][1].weight == 0.0
+
+
+def test_after_giving_back_it_says_weight_zero_for_a_while_and_is_silent() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(1.0)
+    assert sum(command.weight == 0.0 for _, command in rig.sent) >= 20
+    assert rig.command is None
+
+
+def test_a_release_from_hold_stays_stiff_so_that_nothing_drops() -> None:
+    rig = taken()
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run(1.0)
+    assert rig.mode is Mode.HOLD and rig.controller.transition
+
+
+def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run(0.5)
+    assert rig.ask(Mode.POLICY).startswith("releasing")
+    assert rig.ask(Mode.HOME).startswith("releasing")
+    assert rig.ask(Mode.DAMPING) == ""
+    assert not rig.controller.release(rig.now_ns).accepted
+
+
+def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(0.5)
+    rig.take()
+    assert rig.controller.handover.weight == 1.0
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
+def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: Mode) -> None:
+    rig = taken()
+    rig.ask(mode)
+    rig.run(0.1)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "just so")
+    rig.tick()
+    command = rig.sent[-1][1]
+    assert not command.kp.any() and command.weight == 1.0
+    assert rig.notices.count("emergency_stop") == 1
+    rig.run(5.0)
+    assert rig.mode is Mode.DAMPING and rig.controller.handover.weight == 1.0
+    assert not rig.controller.acknowledge().accepted
+    assert rig.ask(Mode.HOLD) != ""
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    assert not rig.controller.faults
+
+
+def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run(4.0)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "")
+    weight = rig.controller.handover.weight
+    rig.run(5.0)
+    assert rig.controller.handover.weight == weight and rig.mode is Mode.DAMPING
+
+
+def test_an_emergency_stop_before_the_arms_are_taken_forbids_taking_them() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "")
+    assert rig.ask(Mode.HOLD) != "" and rig.sent == []
+    assert rig.controller.release(rig.now_ns).accepted
+    assert rig.ask(Mode.HOLD) == ""
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
+def test_the_end_of_the_process_is_damping_at_once_then_warning_ramp_and_done(mode: Mode) -> None:
+    rig = taken()
+    rig.ask(mode)
+    rig.run(0.1)
+    begin_ns = rig.now_ns
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    rig.tick()
+    assert not rig.sent[-1][1].kp.any()
+    rig.controller.emergency_stop(rig.now_ns, "a test", "pressed as well")
+    rig.heartbeat = False
+    rig.run_until(lambda: rig.controller.has_ended, "ended", 9.0)
+    assert 6.0 * S <= rig.now_ns - begin_ns <= 6.3 * S
+    assert rig.sent[-1][1].weight == 0.0
+
+
+def test_the_end_of_the_process_before_anything_was_taken_is_immediate() -> None:
+    rig = Rig()
+    rig.run(0.2)
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    assert rig.controller.has_ended and rig.sent == []
+
+
+def test_only_part_of_the_weight_is_taken_when_told_so() -> None:
+    rig = taken(weight_limit=0.2)
+    assert rig.sent[-1][1].weight == pytest.approx(0.2)
+
+
+def test_a_joint_that_is_held_back_makes_hold_at_the_measured_pose() -> None:
+    rig = taken()
+    rig.enter_policy()
+    rig.robot.inject("stuck 16")
+    start = rig.q
+    rig.follow(lambda n: start + np.eye(COUNT)[3] * 0.6, 1.0)
+    assert rig.mode is Mode.HOLD and rig.controller.reason == "blocked"
+    np.testing.assert_allclose(rig.controller.stiff.q[3], start[3], atol=0.01)
+    assert rig.notices.count("blocked") == 1
+    lead = np.array([abs(command.q[3] - start[3]) for _, command in rig.sent])
+    assert lead.max() <= rig.joints.spring_nm[3] / rig.joints.kp[3] + 0.01
+    assert rig.ask(Mode.POLICY).startswith("acknowledge_needed")
+    assert rig.controller.acknowledge().accepted
+    assert rig.ask(Mode.POLICY) == ""
+
+
+def test_a_robot_of_other_masses_is_let_go_at_many_poses_and_hardly_drifts() -> None:
+    rig = Rig(robot_parameters=RobotParameters(seed=3))
+    rig.take()
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        rig.ask(Mode.HOLD)
+        rig.run(0.1)
+        assert rig.ask(Mode.POLICY) == ""
+        pose = rng.uniform(rig.joints.lower, rig.joints.upper) * 0.6
+        rig.follow(lambda n, pose=pose: pose, 3.0)
+        rig.ask(Mode.DAMPING)
+        at = rig.q
+        rig.run(5.0)
+        assert np.abs(rig.q - at).max() <= 0.1

@@ -1,0 +1,93 @@
+"""Gains and limits per joint, and the parameters: what is wrong is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from arm_builders import CONFIG, joint_settings
+
+from h1_training_bringup.arms.joints import COUNT, EFFORT, LOWER, UPPER, VELOCITY
+from h1_training_bringup.arms.settings import (
+    ArmParameters,
+    JointSettings,
+    JointSettingsError,
+    load_joint_settings,
+)
+from h1_training_node.parameter import ParameterError, from_values
+
+
+def changed(**changes: Any) -> str:
+    content = yaml.safe_load(CONFIG.read_text())
+    content.update(changes)
+    return yaml.safe_dump(content)
+
+
+def test_the_packages_own_file_is_found_and_keeps_the_motors_limits() -> None:
+    joints = load_joint_settings(ArmParameters())
+    assert (joints.speed < VELOCITY).all() and (joints.speed[[0, 3, 6]] == [1.5, 1.5, 2.5]).all()
+    assert (joints.spring_nm < EFFORT).all() and (joints.feedforward_nm < EFFORT).all()
+    assert (joints.lower > LOWER).all() and (joints.upper < UPPER).all() and (joints.kd_damping > 0).all()
+
+
+def test_both_arms_have_the_same_gains() -> None:
+    joints = joint_settings()
+    for column in (joints.kp, joints.kd, joints.kd_damping, joints.speed, joints.acceleration):
+        np.testing.assert_array_equal(column[:7], column[7:])
+
+
+def test_an_override_changes_one_joint() -> None:
+    joints = JointSettings.from_yaml(changed(overrides={"right_elbow_joint": {"kp": 90.0}}))
+    assert joints.kp[10] == 90.0 and joints.kp[3] == 140.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"overrides": {"left_knee_joint": {"kp": 1.0}}}, "unknown joint 'left_knee_joint'"),
+        ({"overrides": {"left_elbow_joint": {"pk": 1.0}}}, "unknown 'pk'"),
+        ({"waist": {"kp": 200.0}}, "waist: 'kd' is missing"),
+        ({"waist": {"kp": -1, "kd": 2.0}}, "waist.kp is -1"),
+        ({"waste": 1}, "unknown 'waste'"),
+        ({"joints": {}}, "joints: 'elbow' is missing"),
+    ],
+)
+def test_a_wrong_entry_is_named(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(JointSettingsError, match=text):
+        JointSettings.from_yaml(changed(**changes))
+
+
+@pytest.mark.parametrize("value", ["fast", None, True, 0, float("nan"), float("inf")])
+def test_a_gain_that_is_no_positive_number_is_refused(value: Any) -> None:
+    content = yaml.safe_load(CONFIG.read_text())
+    content["joints"]["elbow"]["kp"] = value
+    with pytest.raises(JointSettingsError, match=r"joints\.elbow\.kp"):
+        JointSettings.from_yaml(yaml.safe_dump(content))
+
+
+def test_a_missing_file_is_named_with_its_parameter() -> None:
+    with pytest.raises(ParameterError, match=r"joint_settings.*/nowhere/arms\.yaml"):
+        load_joint_settings(ArmParameters(joint_settings="/nowhere/arms.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"home_pose": (0.0,) * 13}, "home_pose' has 13 values"),
+        ({"home_pose": (9.0,) + (0.0,) * 13}, "left_shoulder_pitch_joint"),
+        ({"payload_left_com": (0.0,)}, "payload_left_com"),
+        ({"temperature_damping": 60}, "temperatures must rise"),
+        ({"release_ramp_s": 1.0}, "release_ramp_s"),
+        ({"stop_button": "Z"}, "stop_button"),
+        ({"speed_scale": 1.5}, "speed_scale"),
+    ],
+)
+def test_a_wrong_parameter_is_named(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ParameterError, match=text):
+        from_values(ArmParameters, values, owner="/arm_driver")
+
+
+def test_home_is_the_zero_pose_unless_told_otherwise() -> None:
+    assert ArmParameters().home_pose == (0.0,) * COUNT

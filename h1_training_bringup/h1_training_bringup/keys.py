@@ -6,7 +6,6 @@ are aliases. Keys that only the training host reads are accepted, so that one fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,12 +144,19 @@ BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
 BY_SPELLING: dict[str, Key] = BY_PATH | {alias: key for key in KEYS for alias in key.aliases}
 
 
-def table_rows() -> Iterator[tuple[str, str, str, str, str]]:
-    """Key, default, unit, range and meaning of every key, for the documentation."""
+def markdown_table() -> str:
+    """Key, default, unit, range and meaning of every key: the table of docs/configuration.md."""
+    rows = ["| key | default | unit | range | meaning |", "|---|---|---|---|---|"]
     for key in KEYS:
-        default = (
-            "" if key.default == "" else str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
-        )
+        default = str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
         limits = "" if key.low is None else f"{key.low:g} … {key.high:g}"
-        meaning = key.description + (" (training host only)" if key.elsewhere else "")
-        yield key.path, default, key.unit, limits or " ".join(key.choices), meaning
+        meaning = key.description + (" (read by the training host only)" if key.elsewhere else "")
+        if key.aliases:
+            meaning += f"; also as {', '.join(f'`{alias}`' for alias in key.aliases)}"
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{key.path}` | {shown} | {key.unit} | {limits or ', '.join(key.choices)} | {meaning} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(markdown_table())

@@ -1,0 +1,66 @@
+"""The bridge's core on a stage: time, arms, session and a client without a wire, all in the test's hands."""
+
+from __future__ import annotations
+
+import numpy as np
+from policy_builders import FakeClient, ramp
+
+from h1_policy_bridge.blend import Blend
+from h1_policy_bridge.bridge import PolicyBridge
+from h1_policy_bridge.layout import Layout
+from h1_policy_bridge.observation import ObservationRules
+from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session
+from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+
+STATE_ONLY = Layout(state=((("state",), 0, None),), images=())
+
+
+class Stage:
+    """A bridge, and time, arms and session to play with."""
+
+    def __init__(self, rules: ObservationRules | None = None, config: StrategyConfig | None = None) -> None:
+        self.client = FakeClient()
+        self.events: list[tuple[Level, str, str]] = []
+        self.now_ns = 1_000_000_000_000
+        self.mode, self.since_ns = ArmMode.HOLD, self.now_ns
+        self.transition = False
+        self.bridge = PolicyBridge(
+            self.client,
+            rules or ObservationRules(STATE_ONLY),
+            lambda: Blend(config or StrategyConfig(window_ticks=0)),
+            lambda level, reason, detail: self.events.append((level, reason, detail)),
+        )
+
+    def session(self, state: str, epoch: int = 0) -> None:
+        self.bridge.on_session(Session(state, epoch, "stack the cubes"))
+
+    def enter(self, mode: ArmMode) -> None:
+        self.mode, self.since_ns = mode, self.now_ns
+
+    def tick(self, *, arms: bool = True) -> Action | None:
+        """20 ms later; the arms have reported 5 ms ago."""
+        self.now_ns += TICK_NS
+        if arms:
+            stamp_ns = self.now_ns - 5_000_000
+            self.bridge.on_arms(Arms(stamp_ns, self.mode, self.since_ns, self.transition, np.zeros(14)))
+        return self.bridge.tick(self.now_ns)
+
+    def ticks(self, count: int) -> list[Action | None]:
+        return [self.tick() for _ in range(count)]
+
+    def until_ready(self) -> None:
+        """EXECUTING, HOLD, a first chunk."""
+        self.session("EXECUTING")
+        self.enter(ArmMode.HOLD)
+        self.tick()
+        self.client.answer(ramp())
+        self.tick()
+        assert self.bridge.status.chunk_ready
+
+    def until_streaming(self) -> None:
+        self.until_ready()
+        self.enter(ArmMode.POLICY)
+        assert self.tick() is not None
+
+    def reasons(self) -> list[str]:
+        return [reason for _, reason, _ in self.events]

@@ -1,0 +1,168 @@
+"""What the bridge's core sees and what it tells: observations, hands, the connection, reasons and events."""
+
+from __future__ import annotations
+
+import numpy as np
+from policy_builders import jpeg, ramp
+from policy_stage import STATE_ONLY, Stage
+
+from h1_policy_bridge.chunk import ServerFacts
+from h1_policy_bridge.layout import PRESETS
+from h1_policy_bridge.observation import ObservationRules, Stamped
+from h1_policy_bridge.policy_client import ClientState, Connection
+from h1_policy_bridge.readings import ArmMode, Level
+from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+
+HANDS_RULES = ObservationRules(STATE_ONLY, with_hands=True)
+
+
+def test_a_refused_reply_is_counted_shown_told_once_and_asked_again_more_slowly():
+    stage = Stage()
+    stage.session("EXECUTING")
+    asked = []
+    for _ in range(150):
+        stage.tick()
+        if len(stage.client.requests) > len(asked):
+            asked.append(stage.now_ns)
+            stage.client.fail("reply refused: 'actions' is nan")
+    status = stage.bridge.status
+    pauses = np.diff(asked) / TICK_NS
+    assert status.failures >= len(asked) - 1 >= 4
+    assert status.reason == "reply refused: 'actions' is nan"
+    assert stage.reasons().count("reply_refused") == 1
+    assert not status.chunk_ready
+    assert (np.diff(pauses) >= 0).all()
+    assert pauses.max() <= 51
+
+
+def test_an_observation_that_is_too_old_is_not_sent_and_the_reason_names_it():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+    stage.session("EXECUTING")
+    stage.tick()
+    assert stage.bridge.status.reason == "no image from ego_cam yet; is the camera running?"
+    for camera in PRESETS["h1"].cameras:
+        stage.bridge.senses.images[camera] = Stamped(stage.now_ns, jpeg())
+    stage.bridge.senses.images["cam_left_wrist"] = Stamped(stage.now_ns - 1_280_000_000, jpeg())
+    stage.tick()
+    assert stage.bridge.status.reason == "cam_left_wrist is 1.30 s old; at most 0.25 s is shown to a policy"
+    assert stage.client.requests == []
+    assert stage.bridge.status.failures == 0
+    assert stage.reasons().count("observation_refused") == 1
+    stage.bridge.senses.images["cam_left_wrist"] = Stamped(stage.now_ns, jpeg())
+    stage.tick()
+    assert len(stage.client.requests) == 1
+
+
+def test_no_part_of_the_first_observation_is_older_than_the_hold():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+    stage.session("EXECUTING")
+    stage.enter(ArmMode.HOLD)
+    for camera in PRESETS["h1"].cameras:
+        stage.bridge.senses.images[camera] = Stamped(stage.now_ns + 1, jpeg())
+    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns - 1, jpeg())
+    stage.tick()
+    assert stage.client.requests == []
+    assert stage.bridge.status.reason == ""
+    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns, jpeg())
+    stage.tick()
+    assert len(stage.client.requests) == 1
+
+
+def test_grey_pictures_are_told_once():
+    stage = Stage(ObservationRules(PRESETS["h1"], allow_dummy_cameras=True))
+    stage.session("EXECUTING")
+    for _ in range(3):
+        stage.tick()
+        stage.client.fail("reply refused: x")
+        stage.ticks(60)
+    assert len(stage.client.requests) > 1
+    assert stage.reasons().count("dummy_images") == 1
+
+
+def test_a_first_answer_that_takes_long_is_shown_as_what_it_is():
+    stage = Stage()
+    stage.session("EXECUTING")
+    stage.ticks(60)
+    assert stage.bridge.status.reason == ""
+    stage.ticks(100)
+    assert stage.bridge.status.reason == "the policy server has been inferring for 3 s"
+    stage.client.fail("reply refused: x")
+    stage.tick()
+    assert stage.bridge.status.reason == "reply refused: x"
+
+
+def test_hands_are_part_of_the_state_and_their_actions_stay_between_closed_and_open():
+    stage = Stage(HANDS_RULES, StrategyConfig(window_ticks=0, coast_ticks=10))
+    stage.session("EXECUTING")
+    stage.tick()
+    assert stage.bridge.status.reason == "no hands/left/state yet; is the hand connected?"
+    for side, value in (("left", 0.25), ("right", 0.75)):
+        stage.bridge.senses.hands[side] = Stamped(stage.now_ns, np.full(6, value))
+    stage.tick()
+    np.testing.assert_allclose(stage.client.requests[0].state, [0.0] * 14 + [0.25] * 6 + [0.75] * 6)
+    stage.client.answer(ramp(0.8, 0.004, dim=26))
+    stage.tick()
+    stage.enter(ArmMode.POLICY)
+    positions = np.array([action.step.positions for action in stage.ticks(60) if action is not None])
+    assert len(positions) == 60
+    assert positions[:, 14:].max() == 1.0
+    assert positions[:, :14].max() > 1.0
+
+
+def test_ready_with_a_new_epoch_makes_the_connection_anew_once():
+    stage = Stage()
+    for state, epoch in [("WAITING", -1), ("READY", 0), ("READY", 0), ("EXECUTING", 0), ("READY", 0), ("READY", 1)]:
+        stage.session(state, epoch)
+    assert stage.client.reconnected == [0, 1]
+
+
+def test_the_policys_own_end_is_told_until_the_next_episode():
+    stage = Stage()
+    stage.session("EXECUTING")
+    stage.tick()
+    stage.client.answer(ramp(), done=True)
+    stage.tick()
+    assert stage.bridge.status.done
+    stage.session("LABELING")
+    stage.tick()
+    assert not stage.bridge.status.done
+    stage.session("EXECUTING")
+    stage.tick()
+    assert not stage.bridge.status.done
+
+
+def test_metadata_may_say_that_the_policy_is_at_its_end():
+    stage = Stage()
+    stage.client.state = ClientState(Connection.CONNECTED, 1, facts=ServerFacts(done=True), reason="")
+    assert not stage.bridge.status.done
+    stage.session("EXECUTING")
+    assert stage.bridge.status.done
+
+
+def test_the_connections_changes_are_told():
+    stage = Stage()
+    stage.client.is_idle = False
+    stage.client.state = ClientState(Connection.DISCONNECTED, reason="connection refused by ws://x:1")
+    stage.ticks(3)
+    stage.client.state = ClientState(Connection.CONNECTING, reason="connection refused by ws://x:1")
+    stage.ticks(3)
+    stage.client.state = ClientState(Connection.DISCONNECTED, reason="connection refused by ws://x:1")
+    stage.ticks(3)
+    assert stage.bridge.status.reason == "connection refused by ws://x:1"
+    stage.client.state = ClientState(Connection.REFUSED, reason="26 values per action", connections=1)
+    stage.ticks(3)
+    stage.client.state = ClientState(Connection.CONNECTED, reason="", connections=2)
+    stage.ticks(3)
+    assert stage.reasons() == ["policy_disconnected", "policy_refused", "policy_connected"]
+    assert stage.events[1][0] is Level.ERROR
+
+
+def test_the_end_of_a_stream_is_told_with_its_numbers():
+    stage = Stage()
+    stage.until_streaming()
+    stage.ticks(9)
+    stage.session("DAMPING")
+    stage.tick()
+    level, reason, detail = stage.events[-1]
+    assert (level, reason) == (Level.INFO, "stream_ended")
+    assert detail == "10 actions, 0 held, 0 late; 1 inferences, median 100 ms, worst 100 ms"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -36,7 +36,7 @@ class Graph:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO, domain_id=domain_id)
         self._rclpy = rclpy
         self._executor = EventsExecutor()
-        self._nodes: list = []
+        self._nodes: list[Any] = []
 
     def add(self, node: N) -> N:
         """Spin `node` with the others, and destroy it at the end of the test."""

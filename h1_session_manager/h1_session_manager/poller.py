@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from h1_session_manager.values import Polled
 TIMEOUT_S = 5.0
 MOST_BYTES = 4096
 _SHOWN = 60
+_PLAIN = {"Accept-Encoding": "identity"}
 
 
 class PollError(ValueError):
@@ -48,17 +50,10 @@ def parse(body: bytes) -> Polled:
 def poll(url: str, timeout_s: float = TIMEOUT_S) -> Polled:
     """One poll; blocks for at most about twice `timeout_s`. A failure is in the result's `error`."""
     try:
-        # A deadline on the whole reply: requests' own time-out starts anew with every byte that drips in.
-        with requests.get(url, timeout=timeout_s, stream=True, allow_redirects=False) as response:
-            watchdog = threading.Timer(timeout_s, response.raw.close)
-            watchdog.daemon = True
-            watchdog.start()
-            try:
-                if response.status_code != requests.codes.ok:
-                    return Polled(error=f"{url} answered {response.status_code} {response.reason}"[:200])
-                body = response.raw.read(MOST_BYTES + 1, decode_content=True) or b""
-            finally:
-                watchdog.cancel()
+        with requests.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=_PLAIN) as response:
+            if response.status_code != requests.codes.ok:
+                return Polled(error=f"{url} answered {response.status_code} {response.reason}"[:200])
+            body = _read(response, time.monotonic() + timeout_s)
         if len(body) > MOST_BYTES:
             return Polled(error=f"{url}: the reply is longer than {MOST_BYTES} bytes")
         return parse(body)
@@ -70,6 +65,23 @@ def poll(url: str, timeout_s: float = TIMEOUT_S) -> Polled:
         return Polled(error=f"{url}: {_cause(error)}")
     except Exception as error:  # whatever a broken server makes urllib3 raise must not end the session
         return Polled(error=f"{url}: {type(error).__name__}: {_shown(str(error))}")
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The body, up to a byte more than allowed. requests' own time-out starts anew with every byte that drips in.
+
+    Raises:
+        requests.Timeout: it is not complete by `deadline`.
+    """
+    body = b""
+    while len(body) <= MOST_BYTES:
+        chunk = response.raw.read(1)  # the body is some 30 bytes; a larger read would wait to be filled
+        if not chunk:
+            break
+        body += chunk
+        if time.monotonic() > deadline:
+            raise requests.Timeout
+    return body
 
 
 class Poller:

@@ -47,7 +47,7 @@ class TtyKeys:
         # In the background, changing or reading the terminal would stop the whole process instead of failing.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-        self._pipe = self._watch()
+        self._pipe, self._watcher = self._watch()
         atexit.register(self.close)
         tty.setcbreak(self._fd, termios.TCSADRAIN)
 
@@ -72,17 +72,23 @@ class TtyKeys:
         _restore(fd, self._saved)
         os.close(self._pipe)
         os.close(fd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._watcher, 0)
 
-    def _watch(self) -> int:
-        """Fork the watcher; returns the pipe's end whose closing tells it that this process is gone."""
+    def _watch(self) -> tuple[int, int]:
+        """Fork the watcher; returns the pipe's end whose closing tells it that this process is gone, and its id."""
         reading, writing = os.pipe()
-        if os.fork() != 0:
+        watcher = os.fork()
+        if watcher != 0:
             os.close(reading)
-            return writing
+            return writing, watcher
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            os.close(writing)
+            low, high = sorted((reading, self._fd))  # all else is the parent's, and must not be kept open by us
+            os.closerange(0, low)
+            os.closerange(low + 1, high)
+            os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
             os.read(reading, 1)
             _restore(self._fd, self._saved)
         finally:

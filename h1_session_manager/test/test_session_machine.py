@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from h1_session_manager.table import EMERGENCY, KEYS, RECORDING, SERVICES, State
-from h1_session_manager.values import ArmMode, Call, Connection, Polled, RecorderState, Reply, Synced
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from session_builders import Theatre, streams
+
+from h1_session_manager.table import EMERGENCY, KEYS, RECORDING, SERVICES, State
+from h1_session_manager.values import ArmMode, Call, Connection, Polled, RecorderState, Reply, Synced
 
 ONWARD = {"STARTING": "y", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e", "DECIDING": "y"}
 MOVING = (ArmMode.HOME, ArmMode.POLICY)

@@ -1,0 +1,68 @@
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, episodes_of, load, write
+
+EPOCHS = st.integers(0, 1000)
+
+
+@given(st.text(), st.dictionaries(EPOCHS, st.sampled_from(["synced", "skipped", "kept"])), st.frozensets(EPOCHS))
+def test_what_is_written_is_read_back(robot, finished, owed):
+    memory = Memory(robot, finished, owed)
+    assert Memory.parse(memory.text()) == memory
+
+
+def test_an_empty_folder_remembers_nothing(tmp_path):
+    assert load(tmp_path / "new", "h1") == Memory("h1")
+
+
+def test_memory_survives_in_its_folder(tmp_path):
+    memory = Memory("h1", {0: "synced"}, frozenset({1}))
+    write(tmp_path / "data", memory.text())
+    assert load(tmp_path / "data", "h1") == memory
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE_NAME]
+
+
+def test_a_write_that_fails_leaves_the_old_memory_and_no_litter(tmp_path):
+    write(tmp_path, Memory("h1", {0: "synced"}).text())
+    with pytest.raises(TypeError):
+        write(tmp_path, None)
+    assert load(tmp_path, "h1").finished == {0: "synced"}
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "robot": "h1", "finished": 3}'])
+def test_a_damaged_memory_is_refused_with_what_to_do(tmp_path, text):
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(MemoryFileError, match="Move it away"):
+        load(tmp_path, "h1")
+
+
+def test_a_folder_of_another_robot_is_refused_unless_told_to_mix(tmp_path):
+    write(tmp_path, Memory("h1, arms").text())
+    with pytest.raises(MemoryFileError, match="recorded under 'h1, arms'"):
+        load(tmp_path, "h1, arms and hands")
+    assert load(tmp_path, "h1, arms and hands", allow_mixed=True).robot == "h1, arms and hands"
+
+
+def test_a_new_episode_puts_a_finished_epoch_back_in_work():
+    memory = Memory("h1", {1: "synced"}).with_owed(1)
+    assert memory.last_finished == -1
+    assert memory.with_all_uploaded().finished == {1: "synced"}
+
+
+def test_only_finished_episodes_are_counted(tmp_path):
+    folder = tmp_path / "training_session_epoch3"
+    folder.mkdir()
+    for name in ("episode_0.hdf5", "episode_1.hdf5", ".episode_2.mcap", ".episode_2.hdf5.tmp"):
+        (folder / name).touch()
+    assert episodes_of(str(tmp_path), 3) == 2
+    assert episodes_of(str(tmp_path), 4) == 0
+
+
+def test_the_memory_is_the_owners_alone(tmp_path):
+    write(tmp_path, Memory("h1").text())
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) & 0o077 == 0

@@ -1,0 +1,159 @@
+"""The poller against real HTTP servers, most of which misbehave."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
+from h1_session_manager.values import Polled
+from h1_training_node.testing import wait_until
+
+
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/training_status"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def replying(body: bytes, status: int = 200) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Type", "text/plain; charset=utf-8")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_the_documented_reply_is_understood_though_it_is_plain_text():
+    with serving(replying(b'{"ready": true, "epoch": 3}\n')) as url:
+        assert poll(url) == Polled(ready=True, epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"OK", "no JSON: OK"),
+        (b"", "no JSON"),
+        (b"[true, 3]", 'not {"ready"'),
+        (b'{"ready": 1, "epoch": 3}', "'ready' is 1, expected true or false"),
+        (b'{"ready": true}', "'epoch' is null, expected a whole number"),
+        (b'{"ready": true, "epoch": true}', "'epoch' is true"),
+        (b'{"ready": true, "epoch": -1}', "'epoch' is -1"),
+        (b'{"ready": true, "epoch": 1.5}', "'epoch' is 1.5"),
+        (b'{"ready": true, "epoch": 99999999999999999999}', "'epoch' is 99999999999999999999"),
+        (b"\xff\xfe{}", "no JSON"),
+    ],
+)
+def test_anything_else_is_an_error_that_shows_what_came(body, told):
+    with serving(replying(body)) as url:
+        assert told in poll(url).error
+
+
+@given(st.binary(max_size=200))
+def test_no_reply_whatever_breaks_the_parser(body):
+    with suppress(PollError):
+        assert isinstance(parse(body), Polled)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5))
+def test_no_json_whatever_breaks_the_parser(document):
+    with suppress(PollError):
+        parse(json.dumps(document).encode())
+
+
+def test_another_status_is_told():
+    with serving(replying(b"Failed", 426)) as url:
+        assert "answered 426" in poll(url).error
+
+
+def test_a_redirect_is_not_followed():
+    with serving(replying(b"", 302)) as url:
+        assert "answered 302" in poll(url).error
+
+
+def test_an_endless_reply_is_cut():
+    with serving(replying(b" " * (MOST_BYTES + 10))) as url:
+        assert f"longer than {MOST_BYTES} bytes" in poll(url).error
+
+
+def test_nobody_listening_is_told_as_such():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "Connection refused" in poll(f"http://127.0.0.1:{port}/training_status").error
+
+
+def test_a_server_that_never_answers_is_left_after_the_time_out():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/training_status"
+        assert "did not answer within 0.2 s" in poll(url, 0.2).error
+
+
+def test_a_server_that_drips_is_left_as_well():
+    stop = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not stop.wait(0.05):
+            try:
+                handler.wfile.write(b" ")
+            except OSError:
+                return
+
+    with serving(drip) as url:
+        assert poll(url, 0.3).error
+        stop.set()
+
+
+def test_a_connection_cut_in_the_middle_is_an_error():
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b'{"ready"')
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(cut) as url:
+        assert poll(url).error
+
+
+def test_one_poll_runs_at_a_time():
+    results: list[Polled] = []
+    go = threading.Event()
+    asked: list[int] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(1)
+        go.wait(5)
+        replying(b'{"ready": false, "epoch": 0}')(handler)
+
+    with serving(answer) as url:
+        poller = Poller(url, results.append)
+        poller.start()
+        wait_until(lambda: asked, "the first poll")
+        poller.start()
+        go.set()
+        wait_until(lambda: results, "a result")
+    assert len(asked) == 1

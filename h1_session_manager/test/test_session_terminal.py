@@ -1,0 +1,61 @@
+import io
+import threading
+
+from h1_session_manager.terminal import Terminal
+
+
+def test_the_cursor_waits_behind_the_prompt_and_goes_back_there_after_other_lines():
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    terminal.say(("[READY] New weights available!",), "  Press 'y': ", replaces_prompt=True)
+    terminal.say(("Cameras ready: All cameras working!",))
+    terminal.say(("[EXECUTING] Running policy (epoch 1)",), replaces_prompt=True)
+    terminal.say(("end",))
+    terminal.close()
+    assert stream.getvalue() == (
+        "[READY] New weights available!\n"
+        "  Press 'y': \n"
+        "Cameras ready: All cameras working!\n"
+        "  Press 'y': \n"
+        "[EXECUTING] Running policy (epoch 1)\n"
+        "end\n"
+    )
+
+
+class _Gone(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_terminal_that_is_gone_is_survived():
+    terminal = Terminal(_Gone())
+    for _ in range(5):
+        terminal.say(("line",))
+    terminal.close()
+
+
+class _Stuck(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def write(self, _text: str) -> int:
+        self.go.wait(20)
+        return 0
+
+
+def test_a_terminal_that_stands_still_holds_nobody_up():
+    stream = _Stuck()
+    terminal = Terminal(stream)
+    for _ in range(5000):
+        terminal.say(("line",))
+    terminal.close(0.05)
+    stream.go.set()
+
+
+def test_no_bell_where_nobody_hears_it():
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    terminal.bell()
+    terminal.close()
+    assert stream.getvalue() == ""

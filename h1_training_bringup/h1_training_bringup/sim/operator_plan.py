@@ -88,7 +88,7 @@ class OperatorPlan:
         same_episode = seen.state in ("EXECUTING", "DAMPING") and self._previous_state != "READY"
         self._rows_at_entry = (seen.policy_frames, seen.human_frames) if same_episode else (0, 0)
         self._press = None
-        if seen.state == "WAITING" and self._previous_state == "SYNCING":
+        if seen.state == "WAITING" and seen.epoch in self._episodes:  # SYNCING may be over in no time
             self._finished_epochs.add(seen.epoch)
         elif seen.state == "READY" and self._first_epoch is None:
             self._first_epoch = seen.epoch

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import pytest
+from session_builders import streams
+
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.diagnostics import Health, diagnose
+from h1_session_manager.preflight import check
+from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Policy, Recorder, RecorderState
+from h1_session_manager.world import World
+
+NOW_NS = 10**12
+
+
+def world(**changes) -> World:
+    good = World(
+        arm=Arm(NOW_NS, ArmMode.HOLD, NOW_NS),
+        recorder=Recorder(NOW_NS, RecorderState.IDLE, streams=streams(), bytes_free=10**12),
+        policy=Policy(NOW_NS, Connection.CONNECTED, epoch=1),
+        now_ns=NOW_NS,
+        heard_ns={"arm": NOW_NS, "recorder": NOW_NS, "policy": NOW_NS},
+    )
+    return replace(good, **changes)
+
+
+def problems(config: SessionConfig | None = None, **changes) -> tuple[str, ...]:
+    return check(world(**changes), config or SessionConfig(), 1).problems
+
+
+def test_when_all_is_well_nothing_stands_in_the_way():
+    assert check(world(), SessionConfig(), 1).reason == ""
+    assert check(world(), SessionConfig(), 1).cameras == "Cameras ready: All cameras working!"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"arm": None}, "arms: arm_driver is silent"),
+        ({"recorder": None}, "recorder: silent"),
+        ({"policy": None}, "policy: policy_bridge is silent"),
+        ({"arm": Arm(NOW_NS, ArmMode.HOLD, NOW_NS, max_temperature=91)}, "arms: a motor has 91 degC"),
+        ({"policy": Policy(NOW_NS, Connection.CONNECTED, epoch=0)}, "policy: not yet reconnected for epoch 1"),
+        (
+            {"policy": Policy(NOW_NS, Connection.REFUSED, epoch=1, reason="action_dim 7")},
+            "policy: the server does not fit the configuration: action_dim 7",
+        ),
+        (
+            {"policy": Policy(NOW_NS, Connection.DISCONNECTED, server="ws://gpu:8000", reason="refused")},
+            "policy: not connected to ws://gpu:8000: refused",
+        ),
+        (
+            {"recorder": Recorder(NOW_NS, RecorderState.SAVING, "epoch1/episode_0", streams=streams())},
+            "recorder: still saving epoch1/episode_0",
+        ),
+        (
+            {"recorder": Recorder(NOW_NS, RecorderState.IDLE, streams=streams(), bytes_free=10**9)},
+            "disk: 1.0 GB free in data, 5 GB needed; make room",
+        ),
+    ],
+)
+def test_what_stands_in_the_way_is_named(changes, told):
+    assert any(problem.startswith(told) for problem in problems(**changes)), problems(**changes)
+
+
+@pytest.mark.parametrize(
+    ("age", "told"), [(-1.0, "camera ego_cam: no image yet"), (2.0, "camera ego_cam: no image for 2.0 s")]
+)
+def test_a_camera_that_does_not_work_is_named(age, told):
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=streams(ego_cam=age), bytes_free=10**12)
+    assert problems(recorder=recorder) == (told,)
+
+
+def test_a_slow_camera_does_not_work():
+    slow = tuple(replace(stream, rate=9.0) if stream.name == "ego_cam" else stream for stream in streams())
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=slow, bytes_free=10**12)
+    assert problems(recorder=recorder) == ("camera ego_cam: only 9.0 images/s, expected 20 or more",)
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [
+        ((), "Cameras ready: All cameras working!"),
+        (("cam_right_wrist",), "Cameras ready: ego_cam, cam_left_wrist working (others using dummy)"),
+        (("ego_cam", "cam_left_wrist", "cam_right_wrist"), "Cameras ready: All using dummy images"),
+    ],
+)
+def test_with_dummies_allowed_the_documented_line_tells_which(broken, line):
+    recorder = Recorder(
+        NOW_NS, RecorderState.IDLE, streams=streams(**dict.fromkeys(broken, -1.0)), bytes_free=10**12
+    )  # fmt: skip
+    result = check(world(recorder=recorder), SessionConfig(allow_dummy_cameras=True), 1)
+    assert result.problems == ()
+    assert result.cameras == line
+    assert result.dummies == broken
+
+
+def test_hands_count_only_where_they_are_included():
+    config = SessionConfig(include_hands=True)
+    assert problems() == ()
+    assert len(problems(config)) == 2
+    hands = {"left": Hand(NOW_NS), "right": Hand(NOW_NS, error=True)}
+    heard = {"arm": NOW_NS, "recorder": NOW_NS, "policy": NOW_NS, "left hand": NOW_NS, "right hand": NOW_NS}
+    assert problems(config, hands=hands, heard_ns=heard) == ("right hand: reports an error",)
+
+
+def test_diagnostics_are_good_when_all_is_well():
+    assert {status.health for status in diagnose(world(), SessionConfig(), 1)} == {Health.OK}
+
+
+def test_diagnostics_show_silence_faults_and_losses():
+    arm = Arm(NOW_NS, ArmMode.DAMPING, NOW_NS, acknowledge_needed=True, fault="robot_lost")
+    lossy = tuple(replace(stream, drops=3) for stream in streams(ego_cam=-1.0))
+    recorder = Recorder(NOW_NS, RecorderState.FAILED, streams=lossy, bytes_free=1, last_error="no space")
+    config = SessionConfig(include_hands=True, rsync_target="/t", cameras=("ego_cam",))
+    found = {status.name: status for status in diagnose(world(arm=arm, recorder=recorder, policy=None), config, 1)}
+    assert (found["node: arm_driver"].health, found["node: arm_driver"].message) == (
+        Health.ERROR,
+        "DAMPING: robot_lost",
+    )
+    assert (found["node: recorder"].health, found["node: recorder"].message) == (Health.ERROR, "no space")
+    assert found["node: policy_bridge"].health is Health.STALE
+    assert found["stream: ego_cam"].health is Health.STALE
+    assert found["stream: cam_left_wrist"].health is Health.WARN
+    assert found["hand: left"].health is Health.STALE
+    assert found["upload"].health is Health.OK
+
+
+def test_parameters_that_cannot_be_are_named():
+    with pytest.raises(ValueError, match="episode_attributes"):
+        SessionConfig(episode_attributes="{")
+    with pytest.raises(ValueError, match="JSON object"):
+        SessionConfig(episode_attributes="[]")
+    with pytest.raises(ValueError, match="save_dir"):
+        SessionConfig(save_dir="")

@@ -1,0 +1,157 @@
+"""The scripted operator against the real session, with the rest played by plain functions."""
+
+from dataclasses import replace
+
+import pytest
+from session_builders import Theatre
+
+from h1_session_manager.values import ArmMode, Polled, RecorderState
+from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
+
+ROWS_A_STEP = 5
+
+
+class Rehearsal(Theatre):
+    """A session whose recorder counts rows, and whose server has new weights after each upload."""
+
+    def __init__(self, plan: OperatorPlan, **config) -> None:
+        self.plan = plan
+        self.pressed: list[tuple[str, str]] = []
+        super().__init__(**config)
+
+    def perform(self, seconds: float = 600.0) -> None:
+        def step_and_look() -> bool:
+            self._count_rows()
+            view = self.session.view()
+            seen = Seen(
+                state=view.state,
+                since_ns=view.since_ns,
+                epoch=view.epoch,
+                episode_id=view.episode_id,
+                keys=view.keys,
+                reason=view.reason,
+                policy_frames=self.recorder.policy_frames,
+                human_frames=self.recorder.human_frames,
+                arms_damping=self.arm.mode is ArmMode.DAMPING,
+                demonstrated=view.episode_id,
+            )
+            if key := self.plan.look(seen, self.now_ns):
+                self.pressed.append((view.state, key))
+                self.press(key)
+            return self.status is not None or self.plan.gives_up
+
+        self.run(seconds, step_and_look)
+
+    def start_recording(self, fields):
+        self.recorder = replace(self.recorder, policy_frames=0, human_frames=0)
+        return super().start_recording(fields)
+
+    def _count_rows(self) -> None:
+        if self.recorder.state is not RecorderState.RECORDING:
+            return
+        policy = ROWS_A_STEP * (self.arm.mode is ArmMode.POLICY)
+        human = ROWS_A_STEP * (self.arm.mode is ArmMode.DAMPING and self.state == "DAMPING")
+        frames = self.recorder.policy_frames + policy, self.recorder.human_frames + human
+        self.recorder = replace(self.recorder, policy_frames=frames[0], human_frames=frames[1])
+
+    def _execute(self, command: object) -> None:
+        before = self.syncs
+        super()._execute(command)
+        if self.syncs != before and not self.sync_result.reason:
+            self.offer = Polled(ready=True, epoch=self.offer.epoch + 1)
+
+
+def test_two_epochs_of_two_episodes_with_one_resume_and_a_clean_end():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters()))
+    rehearsal.perform()
+    assert rehearsal.plan.complaints == []
+    assert rehearsal.status == 0
+    assert len(rehearsal.called("recorder/start")) == 4
+    assert [(fields["epoch"], fields["episode"]) for fields in rehearsal.called("recorder/start")] == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
+    assert [key for _, key in rehearsal.pressed].count("r") == 1
+    starts = [i for i, (state, key) in enumerate(rehearsal.pressed) if (state, key) == ("READY", "y")]
+    assert starts[1] < rehearsal.pressed.index(("DAMPING", "r")) < starts[2]
+    assert rehearsal.pressed[-1] == ("WAITING", "q")
+    assert {fields["outcome"] for fields in rehearsal.called("recorder/label")} == {"success", "failure"}
+
+
+def test_every_segment_gets_its_rows():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, policy_frames=150, human_frames=160)))
+    segments: list[tuple[int, int]] = []
+    finish = rehearsal.handlers["recorder/finish"]
+
+    def finishing(fields):
+        segments.append((rehearsal.recorder.policy_frames, rehearsal.recorder.human_frames))
+        return finish(fields)
+
+    rehearsal.handlers["recorder/finish"] = finishing
+    rehearsal.perform()
+    assert [policy >= 150 for policy, _ in segments] == [True, True]
+    assert segments[1][0] >= 300
+    assert segments[1][1] >= 320
+
+
+def test_weights_that_come_after_the_last_epoch_are_skipped():
+    plan = OperatorPlan(OperatorParameters(epochs=0))
+    rehearsal = Rehearsal(plan)
+    rehearsal.perform()
+    assert ("WAITING", "q") in rehearsal.pressed or ("READY", "n") in rehearsal.pressed
+    assert rehearsal.status == 0
+
+
+def test_an_unexpected_stop_is_reported_and_the_arms_are_given_back():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters()))
+    rehearsal.run(30, lambda: bool(rehearsal.plan.look(look(rehearsal), rehearsal.now_ns)))
+    rehearsal.session.emergency("phone", "", rehearsal.now_ns)
+    rehearsal.perform()
+    assert rehearsal.status == 0
+    assert "the session stopped" in rehearsal.plan.complaints[0]
+
+
+def look(rehearsal: Rehearsal) -> Seen:
+    view = rehearsal.session.view()
+    return Seen(state=view.state, since_ns=view.since_ns, keys=view.keys)
+
+
+def test_a_key_without_effect_is_pressed_again_with_patience_and_then_reported():
+    plan = OperatorPlan(OperatorParameters(most_presses=3))
+    seen = Seen("READY", since_ns=0, epoch=1, keys=("y", "n", "q"), reason="recorder: no")
+    presses = [now for now in range(0, 20_000, 100) if plan.look(seen, now * 1_000_000)]
+    assert len(presses) == 3
+    assert presses[1] - presses[0] >= 1500
+    assert plan.gives_up
+    assert "'y' was pressed 3 times in READY without effect: recorder: no" in plan.complaints
+
+
+def test_a_key_that_is_not_listed_is_not_pressed():
+    plan = OperatorPlan(OperatorParameters())
+    assert plan.look(Seen("READY", since_ns=0, epoch=1, keys=("n", "q")), 0) == ""
+    assert plan.look(Seen("READY", since_ns=0, epoch=1, keys=("any", "q")), 1) == ""
+
+
+def test_a_session_in_which_nothing_moves_is_reported():
+    plan = OperatorPlan(OperatorParameters(patience_s=10.0))
+    seen = Seen("WAITING", since_ns=0, reason="Connection refused")
+    assert plan.look(seen, 0) == ""
+    assert not plan.gives_up
+    plan.look(seen, 11 * 10**9)
+    assert plan.complaints == ["nothing moves in WAITING: Connection refused"]
+
+
+@pytest.mark.parametrize("reason", ["interrupted by SIGINT", "interrupted by SIGTERM"])
+def test_a_session_that_was_interrupted_is_no_complaint(reason):
+    plan = OperatorPlan(OperatorParameters())
+    plan.look(Seen("STOPPED", since_ns=0, reason=reason), 0)
+    assert plan.complaints == []
+
+
+def test_an_episode_that_was_not_saved_is_reported():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, episodes=1)))
+    rehearsal.saves = False
+    rehearsal.perform()
+    assert "was not saved: no space left on device" in rehearsal.plan.complaints[0]

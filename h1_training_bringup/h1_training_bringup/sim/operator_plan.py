@@ -88,9 +88,9 @@ class OperatorPlan:
         same_episode = seen.state in ("EXECUTING", "DAMPING") and self._previous_state != "READY"
         self._rows_at_entry = (seen.policy_frames, seen.human_frames) if same_episode else (0, 0)
         self._press = None
-        if seen.state == "WAITING" and seen.epoch in self._episodes:  # SYNCING may be over in no time
-            self._finished_epochs.add(seen.epoch)
-        elif seen.state == "READY" and self._first_epoch is None:
+        # By what is in work now, since SYNCING and WAITING may be over before anybody sees them.
+        self._finished_epochs |= {e for e in self._episodes if e != seen.epoch or seen.state == "WAITING"}
+        if seen.state == "READY" and self._first_epoch is None:
             self._first_epoch = seen.epoch
         elif seen.state == "DECIDING":
             self._episodes.setdefault(seen.epoch, []).append(seen.episode_id)

@@ -84,4 +84,5 @@ def _upload_states(save_dir: Path) -> dict[int, str]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     words = {"synced": "uploaded, verified", "kept": "kept locally", "skipped": "skipped"}
-    return {int(epoch): words.get(str(how), str(how)) for epoch, how in finished.items()} | dict.fromkeys(map(int, owed), "owed")
+    told = {int(epoch): words.get(str(how), str(how)) for epoch, how in finished.items()}
+    return told | dict.fromkeys(map(int, owed), "owed")

@@ -32,7 +32,7 @@ from h1_training_node.stamps import to_ns, to_stamp
 ARM_SDK_QOS = QoSProfile(depth=10)
 """Reliable, as the robot's examples publish it."""
 GUARD_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_STATUS_EVERY = round(1 / 50 / PERIOD_S)
+_STATUS_PERIOD_NS = 20_000_000
 _GRAPH_CHECK_S = 0.5
 _COLLECT_S = 5.0
 _NO_ROBOT_S = 3.0
@@ -52,7 +52,8 @@ class ArmDriverNode(SessionNode):
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self._command: ArmCommand | None = None
-        self._ticks = 0
+        self._joint_state = JointState(name=list(NAMES))
+        self._status_due_ns = 0
         self._seq = 0
         self._published_mode_since_ns = -1
         self._started_ns = self.now_ns()
@@ -157,12 +158,18 @@ class ArmDriverNode(SessionNode):
 
     def _report(self, now_ns: int, sensed: Sensed) -> None:
         """arm_status and joint_states at 50 Hz with one stamp; arm_status at once when the mode has changed."""
-        self._ticks += 1
-        is_due = self._ticks % _STATUS_EVERY == 0
+        is_due = now_ns >= self._status_due_ns
+        if self._status_due_ns == 0:
+            # Half a period before the tick that is meant, so that jitter does not choose another one.
+            self._status_due_ns = now_ns - round(PERIOD_S / 2 * 1e9)
+        if is_due:
+            # On a grid of its own: a period that is late or left out must not move the later ones; rows count on it.
+            self._status_due_ns += _STATUS_PERIOD_NS * ((now_ns - self._status_due_ns) // _STATUS_PERIOD_NS + 1)
         if is_due or self._controller.mode_since_ns != self._published_mode_since_ns:
             self._publish_status(now_ns, sensed)
         if is_due:
-            message = JointState(header=self.header(sensed.stamp_ns), name=list(NAMES))
+            message = self._joint_state
+            message.header.stamp = to_stamp(sensed.stamp_ns)
             message.position = array("d", sensed.q.tobytes())
             message.velocity = array("d", sensed.dq.tobytes())
             message.effort = array("d", sensed.tau_est.tobytes())

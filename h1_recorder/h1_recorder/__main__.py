@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
@@ -29,7 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
         told = arguments_for_child(int(arguments[1]))
         if told is None:
             return 0
-        arguments = told
+        status = _run(parser, told)
+        sys.stdout.flush()
+        os._exit(status)  # nothing is left to tidy up, and somebody waits for the exit
+    return _run(parser, arguments)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     return int(parsed.run(parsed))
 

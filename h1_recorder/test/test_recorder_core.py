@@ -237,7 +237,7 @@ def test_a_journal_that_fails_ends_the_episode_with_what_there_is(bench: Any, mo
     def full(*_: Any) -> int:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(journal._sink, "write", full)
+    monkeypatch.setattr(journal._file, "add_messages", full)
     one.run(40, DAMPING, "DAMPING")
     wait_until(lambda: journal.error, "the error is noticed")
     one.tick_until(State.SAVED)

@@ -17,8 +17,9 @@ from rosbags.highlevel import AnyReader
 
 from h1_recorder.content import make_content
 from h1_recorder.info import FORMAT_VERSION, START_RECORD, EpisodeEnd, EpisodeInfo, InfoError
-from h1_recorder.journal import Journal, JournalSink
+from h1_recorder.journal import Journal
 from h1_recorder.journal_file import JournalError, read_info, read_journal
+from h1_recorder.mcap_file import McapFile
 from h1_recorder.timeline import NoRowsError
 
 END = EpisodeEnd("operator", "success", START_NS)
@@ -145,26 +146,25 @@ def test_an_existing_file_is_never_written_to(tmp_path: Path) -> None:
 
 
 class FullAfter:
-    """`os.write` on a disk with this much room; a write that does not fit writes what does, then fails."""
+    """`os.writev` on a disk with this much room; a write that does not fit writes what does, then fails."""
 
-    def __init__(self, room: int, path: Path) -> None:
-        self.room, self.path, self.real = room, path, os.write
+    def __init__(self, room: int) -> None:
+        self.room = room
 
-    def __call__(self, descriptor: int, data: Any) -> int:
-        if Path(f"/proc/self/fd/{descriptor}").resolve() != self.path:
-            return self.real(descriptor, data)
+    def __call__(self, descriptor: int, buffers: Any) -> int:
         if self.room <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = self.real(descriptor, data[: self.room])
+        written = os.write(descriptor, b"".join(buffers)[: self.room])
         self.room -= written
         return written
 
 
+@pytest.mark.parametrize("room", [60_000, 60_001, 60_050, 60_099, 60_130])
 def test_on_a_full_disk_the_journal_says_so_and_keeps_whole_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".episode_0.mcap"
-    monkeypatch.setattr(os, "write", FullAfter(60_000, path))
+    monkeypatch.setattr(os, "writev", FullAfter(room))
     journal = open_journal(path)
     for number in range(2000):
         append(journal, number)
@@ -181,7 +181,7 @@ def test_on_a_full_disk_the_journal_says_so_and_keeps_whole_records(
 
 def test_a_disk_that_is_full_at_once_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ".episode_0.mcap"
-    monkeypatch.setattr(os, "write", FullAfter(10, path))
+    monkeypatch.setattr(os, "writev", FullAfter(10))
     with pytest.raises(OSError, match="No space left"):
         open_journal(path)
     assert not path.exists()
@@ -192,24 +192,24 @@ def test_a_slow_disk_delays_nobody_and_what_does_not_fit_the_queue_is_counted(
 ) -> None:
     journal = open_journal(tmp_path / ".episode_0.mcap", queue_bytes=10_000)
     stalled, go_on = threading.Event(), threading.Event()
-    write = JournalSink.write
+    write = McapFile.add_messages
 
-    def stalling(sink: JournalSink, data: bytes) -> int:
+    def stalling(file: McapFile, messages: Any) -> None:
         stalled.set()
         assert go_on.wait(10)
-        return write(sink, data)
+        write(file, messages)
 
-    monkeypatch.setattr(JournalSink, "write", stalling)
+    monkeypatch.setattr(McapFile, "add_messages", stalling)
     append(journal, 0, 1000)
     assert stalled.wait(10)
     accepted = [append(journal, number, 1000) for number in range(1, 31)]
     go_on.set()
     journal.close(END)
     assert journal.wait_closed(10)
-    assert sum(accepted) == 10
+    assert sum(accepted) == 9
     found = read_journal(tmp_path / ".episode_0.mcap")
-    assert found.drops == {"keyboard": 20}
-    assert len(found.streams["keyboard"].data) == 11
+    assert found.drops == {"keyboard": 21}
+    assert len(found.streams["keyboard"].data) == 10
 
 
 def test_a_sync_that_hangs_does_not_keep_messages_from_the_file(
@@ -217,11 +217,11 @@ def test_a_sync_that_hangs_does_not_keep_messages_from_the_file(
 ) -> None:
     hanging, let_go = threading.Event(), threading.Event()
 
-    def hang(_: JournalSink) -> None:
+    def hang(_: McapFile) -> None:
         hanging.set()
         let_go.wait(10)
 
-    monkeypatch.setattr(JournalSink, "sync", hang)
+    monkeypatch.setattr(McapFile, "sync", hang)
     monkeypatch.setattr("h1_recorder.journal._SYNC_PERIOD_S", 0.001)
     path = tmp_path / ".episode_0.mcap"
     journal = open_journal(path)

@@ -19,12 +19,24 @@ from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
+from h1_training_node.parameter import parameter
 
 CONFIG = Path(__file__).parent.parent / "config" / "arms.yaml"
 MS = 1_000_000
 S = 1_000_000_000
 PERIOD_NS = 4 * MS
 START_NS = 1_000 * S
+
+
+@dataclass(frozen=True)
+class QuickParameters(ArmParameters):
+    """For tests in real time: the shortest ramp, and watchdogs that bear a machine busy with something else."""
+
+    good_state_s: float = parameter(0.1, "")
+    take_ramp_s: float = parameter(1.0, "")
+    robot_timeout_s: float = parameter(0.2, "")
+    stale_action_s: float = parameter(0.4, "")
+    session_timeout_s: float = parameter(1.0, "")
 
 
 def joint_settings() -> JointSettings:

@@ -176,14 +176,14 @@ def test_a_lean_of_less_than_the_limit_is_no_fault() -> None:
 def test_heat_is_reported_then_forbids_policy_then_damps_then_lets_down() -> None:
     rig = rig_in(Mode.HOLD)
     rig.robot.inject("temperature 16 72")
-    rig.run(0.05)
+    rig.run(0.1)
     assert rig.notices[-1] == "motor_warm" and rig.ask(Mode.HOME) == ""
     rig.run_until(lambda: rig.mode is Mode.HOLD, "home")
     rig.robot.inject("temperature 16 82")
-    rig.run(0.05)
+    rig.run(0.1)
     assert rig.notices[-1] == "motor_hot" and rig.ask(Mode.POLICY).startswith("motor_hot: left_elbow_joint at 82")
     rig.robot.inject("temperature 16 91")
-    rig.run(0.05)
+    rig.run(0.1)
     assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "overheated"
     carried_at = rig.q
     rig.run(3.0)
@@ -201,12 +201,12 @@ def test_heat_is_reported_then_forbids_policy_then_damps_then_lets_down() -> Non
 def test_heat_that_forced_damping_is_acknowledged_only_when_it_is_gone() -> None:
     rig = rig_in(Mode.HOLD)
     rig.robot.inject("temperature 20 95")
-    rig.run(0.05)
+    rig.run(0.1)
     rig.robot.inject("temperature 20 88")
-    rig.run(0.05)
+    rig.run(0.1)
     assert not rig.controller.acknowledge().accepted, "88 is within the hysteresis of 90"
     rig.robot.inject("temperature 20 60")
-    rig.run(0.05)
+    rig.run(0.1)
     assert rig.controller.acknowledge().accepted
 
 

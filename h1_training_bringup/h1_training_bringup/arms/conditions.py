@@ -10,6 +10,8 @@ from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters
 
 _NS = 1e9
+_HEAT_EVERY = 10
+"""Periods; heat does not hurry."""
 
 
 class Conditions:
@@ -28,6 +30,7 @@ class Conditions:
         self._tilt_limit = p.tilt_limit
         self._mode_machine: int | None = None
         self._lost = False
+        self._periods = 0
 
     @property
     def robot_is_lost(self) -> bool:
@@ -41,7 +44,8 @@ class Conditions:
     def update(self, now_ns: int, sensed: Sensed) -> Notice | None:
         """Look at the newest reading; a notice when a motor got hotter by a step."""
         self._lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
-        return self.temperatures.update(sensed)
+        self._periods += 1
+        return self.temperatures.update(sensed) if self._periods % _HEAT_EVERY == 0 else None
 
     def forcing(self, now_ns: int, sensed: Sensed, good_for_ns: int, *, was_lost: bool) -> dict[str, str]:
         """Conditions that force DAMPING while the arms are ours.

@@ -278,7 +278,7 @@ class ArmController:
             if not reached:
                 self._notice(Level.WARN, self.stiff.home_result, "the arms stopped short of home; look what holds them")
             self._enter(now_ns, Mode.HOLD, self.stiff.home_result)
-        if self.handover.phase is Phase.IDLE and (joint := self.stiff.blocked_joint(now_ns, sensed)):
+        if self.handover.phase is Phase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
             if self.faults.latch("blocked", joint):
                 self._notice(Level.ERROR, "blocked", f"{joint} is held back; the arms hold where they are")
             self.stiff.start(sensed, at_rest=True)

@@ -37,8 +37,10 @@ class GravityTorque:
 
     def __call__(self, sensed: Sensed) -> Joints:
         waist = sensed.waist_q if self._imu_on_pelvis else 0.0
-        torque: Joints = np.clip(self._model.gravity_torque(sensed.q, waist, sensed.down), -self._bound, self._bound)
-        return torque
+        # np.clip takes five times as long as these two, and this runs 250 times a second.
+        torque = self._model.gravity_torque(sensed.q, waist, sensed.down)
+        np.minimum(torque, self._bound, out=torque)
+        return np.maximum(torque, -self._bound, out=torque)
 
 
 class Damping:
@@ -46,7 +48,7 @@ class Damping:
 
     def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:
         self._gravity = gravity
-        self._friction = settings.friction_nm
+        self._stiffness = settings.friction_nm / _BRISTLE_RAD
         self._anchor = np.zeros(COUNT)
         self._share = 1.0
         self._carried = 1.0
@@ -69,15 +71,20 @@ class Damping:
             is_lost: it is too old; the torque fades within a second, and comes back as slowly.
             let_down: let the arms sink, slowly.
         """
-        self._share = float(np.clip(self._share + (-PERIOD_S if is_lost else PERIOD_S) / _FADE_S, 0.0, 1.0))
+        self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / _FADE_S, 0.0), 1.0)
         self._sink(sensed, let_down)
-        bend = np.clip(sensed.q - self._anchor, -_BRISTLE_RAD, _BRISTLE_RAD)
+        bend = np.maximum(np.minimum(sensed.q - self._anchor, _BRISTLE_RAD), -_BRISTLE_RAD)
         self._anchor = sensed.q - bend
-        torque: Joints = self._share * (self._carried * self._gravity(sensed) - self._friction * (bend / _BRISTLE_RAD))
+        torque = self._gravity(sensed)
+        torque *= self._carried
+        torque -= self._stiffness * bend
+        torque *= self._share
         return torque
 
     def _sink(self, sensed: Sensed, let_down: bool) -> None:
         """Carry less while the arms sink slowly enough, more when they get fast."""
+        if not let_down and self._carried == 1.0:
+            return
         fastest = float(np.abs(sensed.dq).max())
         if not let_down or fastest > _SINK_TO_RAD_S:
             self._carried = min(self._carried + PERIOD_S, 1.0)

@@ -24,8 +24,7 @@ class StateIntake:
     def __init__(self, gap_ns: int) -> None:
         self._gap_ns = gap_ns
         self._arrivals: deque[int] = deque()
-        self._record: Record | None = None
-        self._record_ns = 0
+        self._pending: list[tuple[bytes, int]] = []
         self._good: Sensed | None = None
         self._good_since_ns = 0
         self.crc_errors = 0
@@ -33,32 +32,40 @@ class StateIntake:
         self.notices: list[Notice] = []
 
     def receive(self, sample: bytes, now_ns: int) -> None:
-        """A sample came off the wire."""
-        try:
-            self._record = decode_low_state(sample)
-        except CrcError as error:
-            self.crc_errors += 1
-            self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")
-            return
-        except WireError as error:
-            self._count_bad(str(error))
-            return
-        self._record_ns = now_ns
-        self._arrivals.append(now_ns)
+        """A sample came off the wire; it is read by the next `latest`, where the code for that is warm."""
+        self._pending.append((sample, now_ns))
 
     def latest(self) -> Sensed | None:
         """The newest good reading; None before the first."""
-        if self._record is not None:
-            reading = Sensed.from_record(self._record, self._record_ns)
-            self._record = None
-            if reading is None:
-                self._good_since_ns = self._record_ns
-                self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
-            else:
-                if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
-                    self._good_since_ns = reading.stamp_ns
-                self._good = reading
+        record: Record | None = None
+        stamp_ns = 0
+        for sample, at_ns in self._pending:
+            if (decoded := self._decoded(sample)) is not None:
+                record, stamp_ns = decoded, at_ns
+                self._arrivals.append(at_ns)
+        self._pending.clear()
+        if record is not None:
+            self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
         return self._good
+
+    def _decoded(self, sample: bytes) -> Record | None:
+        try:
+            return decode_low_state(sample)
+        except CrcError as error:
+            self.crc_errors += 1
+            self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")
+        except WireError as error:
+            self._count_bad(str(error))
+        return None
+
+    def _take(self, reading: Sensed | None, stamp_ns: int) -> None:
+        if reading is None:
+            self._good_since_ns = stamp_ns
+            self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
+            return
+        if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
+            self._good_since_ns = reading.stamp_ns
+        self._good = reading
 
     def good_for_ns(self, now_ns: int) -> int:
         """How long good states have been coming without a break, ns; 0 if they do not now."""

@@ -6,7 +6,7 @@ arm joints. No collisions: the driver's limits keep to joint ranges, not to geom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import quoteattr
 
@@ -133,6 +133,7 @@ class GravityModel:
         self._model = build_model(ModelOptions(payloads=payloads or {}, mass_scale=mass_scale or {}))
         self._data = mujoco.MjData(self._model)
         self._torque = np.zeros(1 + COUNT)
+        self._gravity, self._qpos = self._model.opt.gravity, self._data.qpos  # views
 
     def gravity_torque(self, q: ArrayLike, waist: float, gravity_dir: ArrayLike = DOWN) -> Joints:
         """Joint torque, N·m, shape (14,), that holds the arms still.
@@ -143,24 +144,27 @@ class GravityModel:
             gravity_dir: unit vector of gravity in the pelvis frame.
         """
         model, data = self._model, self._data
-        model.opt.gravity[:] = np.asarray(gravity_dir) * GRAVITY_M_S2
-        data.qpos[0] = waist
-        data.qpos[1:] = q
+        self._gravity[:] = gravity_dir
+        self._gravity *= GRAVITY_M_S2
+        self._qpos[0] = waist
+        self._qpos[1:] = q
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_rne(model, data, 0, self._torque)
         return self._torque[1:].copy()
 
 
-def gravity_direction(quaternion: ArrayLike) -> NDArray[np.float64] | None:
+def gravity_direction(quaternion: Iterable[float]) -> NDArray[np.float64] | None:
     """Gravity's direction in the frame of an IMU, or None if the quaternion is none.
 
     Args:
         quaternion: (w, x, y, z), rotation from the IMU's frame to the world's.
     """
-    w, x, y, z = np.asarray(quaternion, float)
+    w, x, y, z = quaternion
     norm = w * w + x * x + y * y + z * z
     if not 0.9 < norm < 1.1:  # also false for NaN
         return None
-    down: NDArray[np.float64] = np.array([2 * (w * y - x * z), -2 * (y * z + w * x), x * x + y * y - w * w - z * z])
-    return down / float(norm)
+    scale = 1 / norm
+    return np.array(
+        [2 * scale * (w * y - x * z), -2 * scale * (y * z + w * x), scale * (x * x + y * y - w * w - z * z)]
+    )

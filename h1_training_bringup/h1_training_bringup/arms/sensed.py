@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,18 @@ from h1_training_bringup.arms.joints import (
     Joints,
 )
 from h1_training_bringup.arms.robot_model import gravity_direction
-from h1_training_bringup.arms.wire import Record
+from h1_training_bringup.arms.wire import LOW_STATE, MOTOR_STATE, Record
 
 _RANGE_TOLERANCE_RAD = 0.3
 """A joint measured further outside its range than this is a bad reading."""
-_MOTORS = slice(WAIST_MOTOR, ARM_MOTORS.stop)
+_MIDDLE, _HALF_RANGE = (LOWER + UPPER) / 2, (UPPER - LOWER) / 2 + _RANGE_TOLERANCE_RAD
+
+_MOTOR_COUNT = ARM_MOTORS.stop - WAIST_MOTOR
+_FIRST_BYTE = LOW_STATE.fields["motor_state"][1] + WAIST_MOTOR * MOTOR_STATE.itemsize  # type: ignore[index]
+_MOTORS_BYTES = slice(_FIRST_BYTE, _FIRST_BYTE + _MOTOR_COUNT * MOTOR_STATE.itemsize)
+"""Waist and arms within a LowState."""
+_FLOATS, _TEMPERATURES = slice(4, 20), slice(20, 24)
+"""Within a motor: q, dq, ddq, tau_est; and its two temperatures."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +62,28 @@ class Sensed:
     @classmethod
     def from_record(cls, record: Record, stamp_ns: int) -> Sensed | None:
         """The reading of a LowState (C layout); None if it cannot be right: not finite, far out of range, no IMU."""
-        motors = record["motor_state"][_MOTORS]
-        positions = motors["q"].astype(float)
-        q, dq, tau_est = positions[1:], motors["dq"][1:].astype(float), motors["tau_est"][1:].astype(float)
-        down = gravity_direction(record["imu_state"]["quaternion"])
-        # A sum is finite only if every part is; comparisons with NaN are false.
-        if down is None or not np.isfinite(positions.sum() + dq.sum() + tau_est.sum()):
+        # Column by column through the structured dtype this takes three times as long.
+        motors = record.reshape(1).view(np.uint8)[_MOTORS_BYTES].reshape(_MOTOR_COUNT, MOTOR_STATE.itemsize)
+        values = motors[:, _FLOATS].copy().view("<f4").T.astype(float)
+        down = gravity_direction(record["imu_state"]["quaternion"].tolist())
+        # A sum is finite only if every part is.
+        if down is None or not isfinite(values.sum()):
             return None
-        if (q < LOWER - _RANGE_TOLERANCE_RAD).any() or (q > UPPER + _RANGE_TOLERANCE_RAD).any():
+        q = values[0, 1:]
+        if (np.abs(q - _MIDDLE) > _HALF_RANGE).any():
             return None
+        temperatures = motors[1:, _TEMPERATURES].copy().view("<i2")
         remote = record["wireless_remote"]
         return cls(
             stamp_ns=stamp_ns,
             q=q,
-            dq=dq,
-            tau_est=tau_est,
-            temperature=motors["temperature"][1:].max(axis=1),
-            waist_q=float(positions[0]),
+            dq=values[1, 1:],
+            tau_est=values[3, 1:],
+            temperature=np.maximum(temperatures[:, 0], temperatures[:, 1]),
+            waist_q=float(values[0, 0]),
             down=down,
             mode_machine=int(record["mode_machine"]),
-            enabled=not (motors["mode"] == MOTOR_DISABLED).any(),
+            enabled=bool((motors[:, 0] != MOTOR_DISABLED).all()),
             buttons=int(remote[REMOTE_BUTTONS_OFFSET]) | int(remote[REMOTE_BUTTONS_OFFSET + 1]) << 8,
         )
 

@@ -29,6 +29,7 @@ class StiffArms:
 
     def __init__(self, joints: JointSettings, parameters: ArmParameters) -> None:
         self._speed = joints.speed * parameters.speed_scale
+        self._nearly_full_speed = 0.999 * self._speed
         self._acceleration = joints.acceleration
         self._lower, self._upper = joints.lower, joints.upper
         self._lead = joints.spring_nm / joints.kp
@@ -41,6 +42,7 @@ class StiffArms:
         self._settling = 0
         self._blocked_ns = round(parameters.blocked_s * 1e9)
         self._blocked_since_ns: int | None = None
+        self._worst, self._lag = 0, 0.0
         self.limited = False
         self.home_result = ""
 
@@ -77,23 +79,25 @@ class StiffArms:
         """One period of `mode`."""
         if mode is Mode.POLICY:
             self._tracker.follow(self._interpolator.step())
-            self.limited |= bool((np.abs(self._tracker.dq) >= 0.999 * self._speed).any())
+            self.limited |= bool((np.abs(self._tracker.dq) >= self._nearly_full_speed).any())
         elif mode is Mode.HOME:
             self._step_home(sensed)
-        else:
+        elif not self._tracker.at_rest:
             self._tracker.brake()
-        self.limited |= self._tracker.bound(sensed.q - self._lead, sensed.q + self._lead)
+        lag = np.abs((self._tracker.q - sensed.q) / self._lead)
+        self._worst = int(lag.argmax())
+        self._lag = float(lag[self._worst])
+        if self._lag > 1.0:
+            self.limited |= self._tracker.bound(sensed.q - self._lead, sensed.q + self._lead)
 
-    def blocked_joint(self, now_ns: int, sensed: Sensed) -> str:
-        """Name of a joint that has been held back for too long, or an empty string."""
-        share = np.abs(self._tracker.q - sensed.q) / self._lead
-        worst = int(share.argmax())
-        if share[worst] < _BLOCKED_SHARE:
+    def blocked_joint(self, now_ns: int) -> str:
+        """Name of a joint that has been held back for too long, by the last `step`, or an empty string."""
+        if self._lag < _BLOCKED_SHARE:
             self._blocked_since_ns = None
             return ""
         if self._blocked_since_ns is None:
             self._blocked_since_ns = now_ns
-        return NAMES[worst] if now_ns - self._blocked_since_ns >= self._blocked_ns else ""
+        return NAMES[self._worst] if now_ns - self._blocked_since_ns >= self._blocked_ns else ""
 
     def _safe_speed(self, room: Joints) -> Joints:
         """A speed that can be braked well within `room`, rad; 0 where there is none."""

@@ -95,7 +95,7 @@ class Tracker:
         return True
 
     def _accelerate(self, wanted: Joints) -> None:
-        change = np.clip(wanted - self._velocity, -self._speed_step, self._speed_step)
+        change = np.maximum(np.minimum(wanted - self._velocity, self._speed_step), -self._speed_step)
         self._velocity = self._velocity + change
         self._advance(self._position + self._velocity * PERIOD_S)
 

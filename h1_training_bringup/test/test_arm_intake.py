@@ -1,0 +1,111 @@
+"""From samples to the newest good reading; what is dropped is counted and told once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from arm_builders import MS, START_NS
+
+from h1_training_bringup.arms.intake import StateIntake
+from h1_training_bringup.arms.joints import ARM_MOTORS, REMOTE_BUTTONS
+from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.wire import Record, encode_low_state, new_low_state
+
+
+def good_state() -> Record:
+    record = new_low_state()
+    record["imu_state"]["quaternion"] = [1, 0, 0, 0]
+    record["motor_state"]["mode"] = 1
+    record["mode_machine"] = 6
+    return record
+
+
+def intake_with(*records: Record) -> StateIntake:
+    intake = StateIntake(gap_ns=50 * MS)
+    for index, record in enumerate(records):
+        intake.receive(encode_low_state(record), START_NS + index * 2 * MS)
+    return intake
+
+
+def test_a_reading_has_every_value_from_its_own_motor() -> None:
+    record = good_state()
+    motors = record["motor_state"]
+    numbers = np.arange(35)
+    motors["q"], motors["dq"], motors["tau_est"] = numbers / 100, numbers / 10, -numbers
+    motors["temperature"][:, 0], motors["temperature"][:, 1] = numbers, 60 - numbers
+    record["wireless_remote"][2:4] = [0, 0b10]
+    reading = intake_with(record).latest()
+    assert reading is not None
+    np.testing.assert_allclose(reading.q, numbers[ARM_MOTORS] / 100, atol=1e-6)
+    np.testing.assert_allclose(reading.dq, numbers[ARM_MOTORS] / 10, atol=1e-6)
+    np.testing.assert_allclose(reading.tau_est, -numbers[ARM_MOTORS])
+    assert reading.temperature.tolist() == [max(n, 60 - n) for n in range(13, 27)]
+    assert reading.waist_q == pytest.approx(0.12)
+    assert (reading.mode_machine, reading.enabled, reading.stamp_ns) == (6, True, START_NS)
+    assert [button for button in REMOTE_BUTTONS if reading.pressed(button)] == ["B"]
+    assert not reading.pressed("none")
+
+
+def test_one_disabled_motor_of_waist_or_arms_shows() -> None:
+    for motor in (12, 13, 26):
+        record = good_state()
+        record["motor_state"]["mode"][motor] = 0
+        reading = intake_with(record).latest()
+        assert reading is not None and not reading.enabled
+    record = good_state()
+    record["motor_state"]["mode"][[0, 11, 27]] = 0
+    reading = intake_with(record).latest()
+    assert reading is not None and reading.enabled
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0])
+def test_a_position_that_cannot_be_is_dropped_and_counted(value: float) -> None:
+    record = good_state()
+    record["motor_state"]["q"][20] = value
+    intake = intake_with(good_state(), record)
+    intake.receive(encode_low_state(record), START_NS + 4 * MS)
+    assert intake.latest() is None
+    assert intake.bad_states == 1 and [notice.reason for notice in intake.notices] == ["state_bad"]
+
+
+def test_a_state_without_imu_is_no_good_state() -> None:
+    record = good_state()
+    record["imu_state"]["quaternion"] = 0
+    assert Sensed.from_record(record, 0) is None
+
+
+def test_a_sample_of_another_type_is_dropped_and_counted() -> None:
+    intake = intake_with(good_state())
+    intake.receive(b"\x00\x01\x00\x00hello", START_NS + 2 * MS)
+    assert intake.latest() is not None and intake.bad_states == 1
+
+
+def test_the_newest_of_several_is_read() -> None:
+    records = [good_state() for _ in range(3)]
+    for index, record in enumerate(records):
+        record["mode_machine"] = index
+    reading = intake_with(*records).latest()
+    assert reading is not None and reading.mode_machine == 2
+
+
+def test_a_gap_begins_the_run_of_good_states_anew() -> None:
+    intake = StateIntake(gap_ns=50 * MS)
+    now_ns = START_NS
+    for _ in range(100):
+        now_ns += 2 * MS
+        intake.receive(encode_low_state(good_state()), now_ns)
+        intake.latest()
+    assert intake.good_for_ns(now_ns) == 198 * MS
+    assert intake.good_for_ns(now_ns + 60 * MS) == 0
+    intake.receive(encode_low_state(good_state()), now_ns + 80 * MS)
+    intake.latest()
+    assert intake.good_for_ns(now_ns + 80 * MS) == 0
+
+
+def test_the_rate_is_of_the_last_second() -> None:
+    intake = StateIntake(gap_ns=50 * MS)
+    for index in range(600):
+        intake.receive(encode_low_state(good_state()), START_NS + index * 5 * MS)
+    intake.latest()
+    assert intake.rate(START_NS + 599 * 5 * MS) == pytest.approx(200, abs=1)
+    assert intake.rate(START_NS + 600 * 5 * MS + 2000 * MS) == 0.0

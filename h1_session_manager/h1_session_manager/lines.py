@@ -36,6 +36,7 @@ class Subject:
     has_episode: bool = True
     taken: bool = True
     interrupted: bool = False
+    asks: bool = True
 
 
 def screen(state: State, subject: Subject) -> Screen:
@@ -50,7 +51,7 @@ def _acknowledging(subject: Subject) -> str:
 def _starting(subject: Subject) -> Screen:
     ask = f"Press 'y' to {_acknowledging(subject)}take the arms and move to home position"
     lines = ("[STARTING] The arms are with the robot's own controller",)
-    return Screen(lines, f"  {ask}: ", ask)
+    return Screen(lines, f"  {ask}: " if subject.asks else "", ask)
 
 
 def _waiting(subject: Subject) -> Screen:

@@ -171,7 +171,7 @@ class Procedures:
         s = self._s
         seconds = s.config.motion_countdown
         if seconds > 0:
-            s.say(lines.countdown(seconds, what))
+            s.say_without_prompt(lines.countdown(seconds, what))
             s.announced_ns = s.world.now_ns + int(seconds * NS_PER_S)
             yield Wait(lambda: False, seconds)
         s.announced_ns = None
@@ -191,7 +191,7 @@ class Procedures:
     def _refused(self, problem: str) -> Outcome:
         s = self._s
         s.reason = problem
-        s.say(f"  {problem}", *((f"  {s.screen().summary}",) if s.table.state is not State.READY else ()))
+        s.say_and_ask_again(f"  {problem}")
         s.tell(Level.WARN, "refused", problem)
         return None
 
@@ -334,7 +334,7 @@ class Procedures:
         """Give the arms back and end."""
         s = self._s
         if not s.world.arms_are_given_back:
-            s.say(_STAND_CLEAR)
+            s.say_without_prompt(_STAND_CLEAR)
         problem = yield from s.arms.release()
         if problem and s.world.fault and not (yield from s.arms.acknowledge()):
             problem = yield from s.arms.release()

@@ -12,12 +12,13 @@ from h1_session_manager import lines, preflight
 from h1_session_manager.arms import WHO, Arms
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.episode import Episode, Phase
-from h1_session_manager.keys import KeyGuard, Press
+from h1_session_manager.keys import KeyGuard
 from h1_session_manager.memory import Memory
-from h1_session_manager.outcome import Fire, Quit
-from h1_session_manager.procedure import NS_PER_S, Desk, Runner
+from h1_session_manager.outcome import Fire, Outcome, Quit
+from h1_session_manager.person import Requests
+from h1_session_manager.procedure import NS_PER_S, Desk, Runner, Steps
 from h1_session_manager.procedures import Procedures
-from h1_session_manager.table import CANCEL, EMERGENCY, Row, State, Table
+from h1_session_manager.table import EMERGENCY, Row, State, Table
 from h1_session_manager.values import (
     Answer,
     Arm,
@@ -89,9 +90,11 @@ class Session:
         self.over = False
         self._runner = Runner()
         self._procedures = Procedures(self)
+        self._requests = Requests(self, self.guard, self._procedures)
         self._watch = Watch(self)
         self._show()
         self._runner.start(self._procedures.enter(State.STARTING))
+        self._advance()
 
     # --- inputs ---
 
@@ -100,13 +103,13 @@ class Session:
         self.world.now_ns = now_ns
         key = key.strip().lower()[:1] if len(key.strip()) == 1 else key.strip()
         if not self.over and key:
-            self._on_key(key)
+            self._requests.on_key(key)
         self._advance()
 
     def service(self, trigger: str, now_ns: int) -> Answer:
         """A person called `session_manager/<trigger>`."""
         self.world.now_ns = now_ns
-        answer = self._on_service(trigger) if not self.over else Answer(False, "the session is over")
+        answer = self._requests.on_service(trigger) if not self.over else Answer(False, "the session is over")
         self._advance()
         return answer
 
@@ -124,7 +127,7 @@ class Session:
             self.interrupted = True
             if self.table.state is not State.STOPPED:
                 self.fire(Fire(EMERGENCY, f"interrupted by {why}"))
-            self._do("ending", self._procedures.end_interrupted())
+            self.do("ending", self._procedures.end_interrupted())
         self._advance()
 
     def observe(self, what: Arm | Recorder | Policy | Polled | Synced | SyncProgress, now_ns: int) -> None:
@@ -206,8 +209,17 @@ class Session:
     # --- for procedures and watch ---
 
     def say(self, *text: str) -> None:
-        """Lines for the operator."""
+        """Lines for the operator, before the prompt if there is one."""
         self.desk.emit(Say(text))
+
+    def say_without_prompt(self, *text: str) -> None:
+        """Lines after which nothing is asked any more."""
+        self.desk.emit(Say(text, replaces_prompt=True))
+
+    def say_and_ask_again(self, *text: str) -> None:
+        """Lines after which the state's question stands again."""
+        screen = self.screen()
+        self.desk.emit(Say(text if screen.prompt else (*text, f"  {screen.summary}"), screen.prompt, True))
 
     def tell(self, level: Level, reason: str, detail: str) -> None:
         """An event for everybody."""
@@ -241,6 +253,7 @@ class Session:
             has_episode=self.episode.phase is Phase.SAVED,
             taken=taken,
             interrupted=self.interrupted,
+            asks=self.config.ask_before_taking or self.revision > 0,
         )
         return lines.screen(self.table.state, subject)
 
@@ -268,10 +281,9 @@ class Session:
         self.tell(level, f"session_{state.value.lower()}", f"{before.value}: {fire.trigger} {fire.reason}".strip())
         self.comes_from_ready = before is State.READY
         self._procedures.prepare(fire, before)
-        # The runner goes first: what stops the arms is asked for before anything is printed.
+        self._show()
         self._runner.start(self._procedures.enter(state))
         ended = self._runner.advance(self.world.now_ns)
-        self._show()
         if ended is not None:
             self._settle(ended.value)
 
@@ -303,80 +315,18 @@ class Session:
     def _rest(self) -> None:
         self.doing, self.announced_ns, self.cancellable = "", None, False
 
-    def _do(self, what: str, steps: object) -> None:
+    def do(self, what: str, steps: Steps[Outcome]) -> None:
+        """Begin what takes time; `what` says to others why they have to wait."""
         self._rest()
         self.doing = what
         self.revision += 1
-        self._runner.start(steps)  # type: ignore[arg-type]
+        self._runner.start(steps)
 
     def _show(self) -> None:
         screen = self.screen()
         self.desk.emit(Say(screen.lines, screen.prompt, replaces_prompt=True))
         if self.table.state in _NEEDS_PERSON and self.config.bell:
             self.desk.emit(Bell())
-
-    def _on_key(self, key: str) -> None:
-        row = self.table.row_of_key(key)
-        if row is not None and row.trigger == EMERGENCY:
-            self.stop("emergency stop: key 'q'")
-            return
-        if self.cancellable:
-            self.guard.saw(key, self.world.now_ns)
-            self._cancel(f"key '{key}'")
-            return
-        if row is None:
-            known = f"'{key}' does nothing in {self.table.state.value}"
-            self.say(f"  {known}: {lines.possible(self.available())}")
-            return
-        if not self.doing and not self._procedures.obstacle(row):
-            press = self.guard.judge(row, self.world.now_ns)
-            if press is not Press.COUNTS:
-                self.say(f"  {self._not_yet(row, press)}")
-                return
-        answer = self._request(row)
-        if not answer.success:
-            self.say(f"  {answer.message}")
-
-    @staticmethod
-    def _not_yet(row: Row, press: Press) -> str:
-        if press is Press.ONCE_MORE:
-            return f"Press '{row.key}' once more to {row.says}"
-        return f"'{row.key}' was held or pressed too early: let go, and press it again in a second"
-
-    def _on_service(self, trigger: str) -> Answer:
-        if trigger == EMERGENCY:
-            self.stop("emergency stop: service")
-            return Answer(True, f"the session is in {self.table.state.value}")
-        if self.cancellable:
-            self._cancel(f"service '{trigger}'")
-            return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
-        row = self.table.row(trigger)
-        if row is None or not row.key:
-            return Answer(False, f"'{trigger}' is not possible; {self._state_and_possible()}")
-        return self._request(row)
-
-    def _state_and_possible(self) -> str:
-        names = ", ".join(row.trigger for row in self.available()) or "nothing but to wait"
-        return f"state {self.table.state.value}; possible: {names}"
-
-    def _request(self, row: Row) -> Answer:
-        """Begin what `row` says, if that can be done now."""
-        if self.doing:
-            return Answer(False, f"{self.doing}: please wait; {self._state_and_possible()}")
-        if obstacle := self._procedures.obstacle(row):
-            return Answer(False, obstacle)
-        begun = self._procedures.begin(row)
-        if begun.steps is not None:
-            self._do(begun.doing, begun.steps)
-            self.cancellable = row.motion and row.dest is not None
-        elif begun.fire is not None:
-            self.fire(begun.fire)
-        return Answer(True, begun.doing or row.says)
-
-    def _cancel(self, by: str) -> None:
-        self.say(f"  Taken back by {by}: the arms stay")
-        self.guard.rearm(self.world.now_ns)
-        self._do("taking the motion back", self._procedures.taken_back())
 
     def _on_late_reply(self, service: str, reply: Reply) -> None:
         """A reply that nobody waits for any more: an episode opened after all must not stay open."""

@@ -1,4 +1,6 @@
-from session_builders import Theatre
+from dataclasses import replace
+
+from session_builders import Theatre, streams
 
 from h1_session_manager.values import ArmMode, Polled
 
@@ -28,6 +30,19 @@ def test_a_held_key_never_moves_the_arms():
     moving = [fields for fields in theatre.called("arm_driver/set_mode") if fields["mode"] != ArmMode.HOLD]
     assert not moving
     assert theatre.state == "READY"
+
+
+def test_a_key_held_while_the_preflight_fails_does_not_count_when_it_passes():
+    theatre = Theatre()
+    theatre.recorder = replace(theatre.recorder, streams=streams(ego_cam=-1.0))
+    theatre.to("READY")
+    for step in range(200):
+        if step == 100:
+            theatre.recorder = replace(theatre.recorder, streams=streams())
+        theatre.press("y")
+        theatre.step()
+    assert not theatre.called("recorder/start")
+    assert theatre.session.view().countdown_s == 0
 
 
 def test_a_held_x_discards_nothing():

@@ -20,8 +20,8 @@ class OperatorParameters:
 
     epochs: int = parameter(2, "epochs to run before it ends the session", low=0)
     episodes: int = parameter(2, "episodes in each epoch", low=1)
-    policy_frames: int = parameter(200, "rows of the policy before 's'", low=1)
-    human_frames: int = parameter(200, "rows by hand before 'e'", low=1)
+    policy_frames: int = parameter(160, "rows of the policy before 's'", low=1)
+    human_frames: int = parameter(160, "rows by hand before 'e'", low=1)
     resume_in_episode: int = parameter(
         2, "episode of the first epoch in which the policy goes on after 'r'; 0: none", low=0
     )

@@ -1,0 +1,93 @@
+"""What a person asks for, by key or service: taken, refused with what is possible, or counted as a slip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h1_session_manager import lines
+from h1_session_manager.keys import KeyGuard, Press
+from h1_session_manager.procedures import Procedures
+from h1_session_manager.table import CANCEL, EMERGENCY, Row
+from h1_session_manager.values import Answer
+
+if TYPE_CHECKING:
+    from h1_session_manager.session import Session
+
+
+class Requests:
+    """Answers every key and every call; none is met by silence."""
+
+    def __init__(self, session: Session, guard: KeyGuard, procedures: Procedures) -> None:
+        self._s = session
+        self._guard = guard
+        self._procedures = procedures
+
+    def on_key(self, key: str) -> None:
+        """A key, in lower case."""
+        s = self._s
+        row = s.table.row_of_key(key)
+        if row is not None and row.trigger == EMERGENCY:
+            s.stop("emergency stop: key 'q'")
+            return
+        if s.cancellable:
+            self._guard.saw(key, s.world.now_ns)
+            self._cancel(f"key '{key}'")
+            return
+        if row is None:
+            self._guard.saw(key, s.world.now_ns)
+            s.say(f"  '{key}' does nothing in {s.table.state.value}: {lines.possible(s.available())}")
+            return
+        if s.doing or self._procedures.obstacle(row):
+            self._guard.saw(key, s.world.now_ns)  # so that a held key does not count as soon as it could
+        elif (press := self._guard.judge(row, s.world.now_ns)) is not Press.COUNTS:
+            s.say(f"  {self._not_yet(row, press)}")
+            return
+        answer = self._request(row)
+        if not answer.success:
+            s.say(f"  {answer.message}")
+
+    @staticmethod
+    def _not_yet(row: Row, press: Press) -> str:
+        if press is Press.ONCE_MORE:
+            return f"Press '{row.key}' once more to {row.says}"
+        return f"'{row.key}' was held or pressed too early: let go, and press it again in a second"
+
+    def on_service(self, trigger: str) -> Answer:
+        """A call of `session_manager/<trigger>`."""
+        s = self._s
+        if trigger == EMERGENCY:
+            s.stop("emergency stop: service")
+            return Answer(True, f"the session is in {s.table.state.value}")
+        if s.cancellable:
+            self._cancel(f"service '{trigger}'")
+            return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
+        row = s.table.row(trigger)
+        if row is None or not row.key:
+            return Answer(False, f"'{trigger}' is not possible; {self._state_and_possible()}")
+        return self._request(row)
+
+    def _state_and_possible(self) -> str:
+        s = self._s
+        names = ", ".join(row.trigger for row in s.available()) or "nothing but to wait"
+        return f"state {s.table.state.value}; possible: {names}"
+
+    def _request(self, row: Row) -> Answer:
+        """Begin what `row` says, if that can be done now."""
+        s = self._s
+        if s.doing:
+            return Answer(False, f"{s.doing}: please wait; {self._state_and_possible()}")
+        if obstacle := self._procedures.obstacle(row):
+            return Answer(False, obstacle)
+        begun = self._procedures.begin(row)
+        if begun.steps is not None:
+            s.do(begun.doing, begun.steps)
+            s.cancellable = row.motion and row.dest is not None
+        elif begun.fire is not None:
+            s.fire(begun.fire)
+        return Answer(True, begun.doing or row.says)
+
+    def _cancel(self, by: str) -> None:
+        s = self._s
+        self._guard.rearm(s.world.now_ns)
+        s.say_and_ask_again(f"  Taken back by {by}: the arms stay")
+        s.do("taking the motion back", self._procedures.taken_back())

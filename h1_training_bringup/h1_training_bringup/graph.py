@@ -34,6 +34,7 @@ class Process:
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
         niceness: scheduling priority, 0 to 19; the arms come before everybody else.
+        foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
     """
 
     package: str
@@ -49,6 +50,7 @@ class Process:
     on_terminal: bool = False
     stop_timeout_s: float = 5.0
     niceness: int = 5
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,13 @@ def action_dim(configuration: Configuration) -> int:
 def robot_remappings(session: Session) -> tuple[tuple[str, str], ...]:
     """In the simulation the robot's own names are led away from any robot."""
     return (("/lowstate", "sim/lowstate"), ("/arm_sdk", "sim/arm_sdk")) if session.simulated else ()
+
+
+def wrapper(process: Process) -> tuple[str, ...]:
+    """The command before a process' own: gives a foreign one its priority, and an end when its parent dies."""
+    if not process.foreign:
+        return ()
+    return ("nice", "-n", str(process.niceness), "setpriv", "--pdeathsig", "TERM", "--")
 
 
 def is_remote(target: str) -> bool:
@@ -204,6 +213,7 @@ def _wrist(configuration: Configuration, side: str) -> Process:
         when=frozenset({"robot"}),
         essential=False,
         respawn=True,
+        foreign=True,
     )
 
 

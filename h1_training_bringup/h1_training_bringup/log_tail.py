@@ -10,27 +10,49 @@ _LINE = re.compile(r"^\[(WARN|ERROR|FATAL)\] (?:\[[\d.]+\] )?(?:\[[^\]]+\]:? ?)?
 _REPEAT_S = 10.0
 
 
+class Warnings:
+    """Picks warnings out of a node's log lines.
+
+    Args:
+        monotonic_s: the clock, s. The same line of the same node is picked once in 10 s.
+    """
+
+    def __init__(self, monotonic_s: Callable[[], float]) -> None:
+        self._monotonic_s = monotonic_s
+        self._shown: dict[tuple[str, str], float] = {}
+
+    def text(self, name: str, line: str) -> str | None:
+        """What to show of `line` of the node `name`; None if it is no warning, or was shown just now."""
+        match = _LINE.match(line)
+        if match is None:
+            return None
+        now, key = self._monotonic_s(), (name, match[2])
+        if now - self._shown.get(key, -_REPEAT_S) < _REPEAT_S:
+            return None
+        self._shown[key] = now
+        return match[2]
+
+
 class LogTail:
     """New warnings of some growing files.
 
     Args:
         files: log file by node name; a file may not exist yet.
-        monotonic_s: the clock, s. The same line of the same node is shown once in 10 s.
+        monotonic_s: the clock of `Warnings`.
     """
 
     def __init__(self, files: Mapping[str, Path], monotonic_s: Callable[[], float]) -> None:
         self._files = dict(files)
         self._offsets = dict.fromkeys(files, 0)
-        self._shown: dict[tuple[str, str], float] = {}
-        self._monotonic_s = monotonic_s
+        self._warnings = Warnings(monotonic_s)
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """Node name and text of every warning written since the last call."""
         for name, path in self._files.items():
             for line in self._new_lines(name, path):
-                match = _LINE.match(line)
-                if match and self._is_due(name, match[2]):
-                    yield name, match[2]
+                text = self._warnings.text(name, line)
+                if text is not None:
+                    yield name, text
 
     def end_of(self, name: str, count: int = 5) -> list[str]:
         """The last `count` lines of a node's log, for when it died."""
@@ -49,10 +71,3 @@ class LogTail:
         whole = data[: data.rfind(b"\n") + 1]
         self._offsets[name] += len(whole)
         return whole.decode(errors="replace").splitlines()
-
-    def _is_due(self, name: str, text: str) -> bool:
-        now = self._monotonic_s()
-        if now - self._shown.get((name, text), -_REPEAT_S) < _REPEAT_S:
-            return False
-        self._shown[(name, text)] = now
-        return True

@@ -18,7 +18,7 @@ import psutil
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
-from h1_training_bringup.graph import Process
+from h1_training_bringup.graph import Process, wrapper
 from h1_training_node.process import NICENESS_VARIABLE
 
 STOP_TIMEOUT_S = 14.8
@@ -41,7 +41,8 @@ def executable_path(process: Process) -> Path:
         path = Path(get_package_prefix(process.package)) / "lib" / process.package / process.executable
     except PackageNotFoundError:
         raise StartError(
-            f"{process.name}: package '{process.package}' is not installed here; build the workspace, or source it"
+            f"{process.name}: package '{process.package}' is not installed here; "
+            "install what the packages need (rosdep install), or build and source the workspace"
         ) from None
     if not path.exists():
         raise StartError(f"{process.name}: {path} is missing; build the workspace again")
@@ -133,7 +134,7 @@ class ProcessGroup:
 
     @staticmethod
     def _command(process: Process, log_dir: Path) -> list[str]:
-        command = [str(executable_path(process)), *process.arguments]
+        command = [*wrapper(process), str(executable_path(process)), *process.arguments]
         if process.arguments:
             return command
         parameters = log_dir / f"{process.name}.params.yaml"

@@ -26,6 +26,7 @@ from h1_training_node.domain import DomainClaim
 from h1_training_node.process import PARENT_VARIABLE
 
 EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+ENDING = "Ending: arms to damping, then released; data being saved (up to 15 s) ..."
 _PERIOD_S = 0.05
 
 
@@ -94,7 +95,7 @@ class Runner:
             self._show_warnings()
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
         if status == EXIT_INTERRUPTED:
-            print("\nEnding: arms to damping, then released; data being saved (up to 15 s) ...", flush=True)
+            print(f"\n{ENDING}", flush=True)
         killed = self._group.stop()
         self._show_warnings()
         if killed:

@@ -232,7 +232,7 @@ def test_a_journal_that_fails_ends_the_episode_with_what_there_is(bench: Any, mo
     one = bench()
     one.record()
     journal = one.recorder.intake.journal
-    wait_until(lambda: journal._waiting_bytes == 0, "all is written")
+    wait_until(lambda: journal.bytes_waiting == 0, "all is written")
 
     def full(*_: Any) -> int:
         raise OSError(28, os.strerror(28))
@@ -289,7 +289,7 @@ def test_seconds_left_follow_from_the_rate_and_the_file_that_is_still_to_be_writ
     assert one.recorder.status().seconds_left == -1
     one.record()
     journal = one.recorder.intake.journal
-    wait_until(lambda: journal._waiting_bytes == 0, "all is written")
+    wait_until(lambda: journal.bytes_waiting == 0, "all is written")
     one.recorder.disk.stop()
     one.recorder.disk.free = 3_000_000_000
     written = journal.bytes_written

@@ -21,6 +21,8 @@ setup(
         "console_scripts": [
             "session_manager = h1_session_manager.session_manager_node:main",
             "keyboard = h1_session_manager.keyboard_node:main",
+            "session = h1_session_manager.session_client_node:main",
+            "console = h1_session_manager.console_node:main",
         ],
     },
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.procedure import Desk, Steps, Wait
 from h1_session_manager.values import ArmMode
-from h1_session_manager.world import World
+from h1_session_manager.world import GUARD_TOOK_OVER, World
 
 WHO = "session_manager"
 _ATTEMPTS = 3
 _CROSSING_S = 0.3
-_STOP_REASONS = ("emergency_stop", "guard_took_over")
+_STOP_REASONS = ("emergency_stop", GUARD_TOOK_OVER)
 """Reasons of arm_driver after which the arms can only be given back."""
 
 
@@ -114,8 +116,12 @@ class Arms:
         arm = self._world.arm
         return arm is not None and arm.mode is not ArmMode.HOME and arm.since_ns > before_ns
 
-    def release(self) -> Steps[str]:
-        """Give the arms back to the robot's own controller: arm_driver warns, waits and ramps."""
+    def release(self, begun: Callable[[], None]) -> Steps[str]:
+        """Give the arms back to the robot's own controller: arm_driver warns, waits and ramps.
+
+        Args:
+            begun: called when arm_driver has agreed, before anything moves.
+        """
         if self._world.arms_are_given_back:
             return ""
         if self._world.age_s("arm") > self._config.arm_timeout_s:
@@ -123,6 +129,7 @@ class Arms:
         reply = yield from self._desk.call("arm_driver/release", {})
         if not reply.accepted:
             return reply.reason
+        begun()
         done = yield Wait(lambda: self._world.arms_are_given_back, self._config.release_timeout_s)
         return "" if done else f"arm_driver did not give the arms back within {self._config.release_timeout_s:g} s"
 
@@ -143,3 +150,7 @@ class Arms:
         if arm is None or arm.mode not in (ArmMode.DAMPING, ArmMode.RELEASED):
             return ""
         return next((why for why in (arm.fault, arm.reason) if why in _STOP_REASONS), "")
+
+    def guard_has_them(self) -> bool:
+        """Whether the arm guard commands the arms in the driver's place."""
+        return self._world.guard_took_over

@@ -9,7 +9,7 @@ from std_srvs.srv import Trigger
 
 from h1_session_manager import values
 from h1_session_manager.diagnostics import Diagnosis
-from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus
+from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus, SyncProgress
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
 from h1_training_node.stamps import to_ns
 
@@ -22,6 +22,7 @@ SERVICES: dict[str, Any] = {
     "arm_driver/acknowledge": Trigger,
     "arm_driver/release": Trigger,
     "arm_driver/emergency_stop": Trigger,
+    "arm_guard/release": Trigger,
 }
 """The services of other nodes that the session calls."""
 
@@ -78,6 +79,20 @@ def hand(message: HandState) -> values.Hand:
         reason=message.reason,
         error=any(message.error),
         max_temperature=int(max(message.temperature)),
+    )
+
+
+def sync_progress(message: SyncProgress) -> values.SyncProgress:
+    """Raises ValueError for a state that there is not."""
+    return values.SyncProgress(
+        state=values.SyncState(message.state),
+        file=message.file,
+        progress=message.progress,
+        bytes_sent=message.bytes_sent,
+        bytes_per_second=message.bytes_per_second,
+        seconds_left=message.seconds_left,
+        files_owed=message.files_owed,
+        reason=message.reason,
     )
 
 

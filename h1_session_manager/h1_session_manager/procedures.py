@@ -333,19 +333,26 @@ class Procedures:
     def _give_back(self) -> Steps[Outcome]:
         """Give the arms back and end."""
         s = self._s
-        if not s.world.arms_are_given_back:
+
+        def stand_clear() -> None:
             s.say_without_prompt(_STAND_CLEAR)
-        problem = yield from s.arms.release()
+
+        problem = yield from s.arms.release(stand_clear)
         if problem and s.world.fault and not (yield from s.arms.acknowledge()):
-            problem = yield from s.arms.release()
-        if problem and s.world.age_s("arm") <= s.config.arm_timeout_s:
+            problem = yield from s.arms.release(stand_clear)
+        driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
+        if problem and (s.arms.guard_has_them() or not driver_lives):
+            reply = yield from s.desk.call("arm_guard/release", {})
+            problem = "The arm guard gives the arms back; start the session anew" if reply.accepted else reply.reason
+            driver_lives = driver_lives and not reply.accepted
+        if problem and driver_lives:
             return self._refused(problem)
         if problem:
-            s.say(f"  {problem}")
+            s.say_without_prompt(f"  {problem}")
         yield from self._close_episode()
         if s.memory.owed:
             s.say(f"  Not uploaded yet: epoch {', '.join(map(str, sorted(s.memory.owed)))}")
-        s.say("  Session ended" if not problem else "  Session ended without the arm driver")
+        s.say_without_prompt("  Session ended" if not problem else "  Session ended without the arm driver")
         return Quit(1 if problem else 0)
 
     def end_interrupted(self) -> Steps[Outcome]:
@@ -354,13 +361,13 @@ class Procedures:
         until_ns = s.world.now_ns + int(_ENDING_S * NS_PER_S)
         driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
         if driver_lives and not s.world.arms_are_given_back:
-            s.say(_STAND_CLEAR)
+            s.say_without_prompt(_STAND_CLEAR)
             yield from s.desk.call("arm_driver/release", {}, 1.0)  # refused if it is ending by itself: as well
         yield from self._close_episode((until_ns - s.world.now_ns) / NS_PER_S)
         if driver_lives:
             left_s = max(0.0, (until_ns - s.world.now_ns) / NS_PER_S)
             yield Wait(lambda: s.world.arms_are_given_back or s.world.age_s("arm") > s.config.arm_timeout_s, left_s)
-        s.say("  Session interrupted")
+        s.say_without_prompt("  Session interrupted")
         return Quit(130)
 
 

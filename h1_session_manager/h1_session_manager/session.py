@@ -40,7 +40,7 @@ from h1_session_manager.values import (
     View,
 )
 from h1_session_manager.watch import Watch
-from h1_session_manager.world import World
+from h1_session_manager.world import GUARD_TOOK_OVER, World
 
 _NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
 _MOST_STEPS = 32
@@ -135,6 +135,7 @@ class Session:
         self.world.now_ns = now_ns
         if isinstance(what, Arm):
             self.world.arm = what
+            self.world.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
             self.world.heard_ns["arm"] = now_ns
         elif isinstance(what, Recorder):
             self.world.recorder = what

@@ -87,7 +87,7 @@ class Watch:
             return
         self._fault = fault
         s.revision += 1
-        if not fault:
+        if not fault or s.table.state is State.STOPPED:  # STOPPED has said already why the arms are in damping mode
             return
         s.say(f"  Arms in damping mode: {fault}")
         if s.table.state not in (State.EXECUTING, State.LABELING) and (summary := s.screen().summary):

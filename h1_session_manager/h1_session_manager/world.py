@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import Arm, ArmMode, Hand, Policy, Polled, Recorder, Synced, SyncProgress
 
+GUARD_TOOK_OVER = "guard_took_over"
+"""The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
+
 
 @dataclass
 class World:
@@ -19,6 +22,7 @@ class World:
     polled: Polled | None = None
     synced: Synced | None = None
     sync_progress: SyncProgress | None = None
+    guard_took_over: bool = False
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
 

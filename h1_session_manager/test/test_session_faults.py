@@ -255,6 +255,22 @@ def test_stopped_is_left_by_a_key_that_gives_the_arms_back():
     assert theatre.status == 0
 
 
+def test_arms_that_the_guard_has_are_given_back_by_the_guard():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.arms_in_policy()
+    theatre.force_damping("guard_took_over")
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(False, "guard_took_over")
+    theatre.handlers["arm_driver/acknowledge"] = lambda _fields: Reply(False, "guard_took_over")
+    theatre.run_to("STOPPED")
+    theatre.force_damping("robot_lost")  # the driver's first fault; what the guard did must not be forgotten for it
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(5)
+    assert theatre.called("arm_guard/release")
+    assert theatre.status == 1
+
+
 def test_the_topics_stop_is_heeded_and_our_own_echo_is_not():
     theatre = Theatre()
     theatre.to("WAITING")

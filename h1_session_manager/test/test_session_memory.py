@@ -1,7 +1,7 @@
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, episodes_of, load, write
@@ -9,6 +9,7 @@ from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, episod
 EPOCHS = st.integers(0, 1000)
 
 
+@settings(deadline=None)
 @given(st.text(), st.dictionaries(EPOCHS, st.sampled_from(["synced", "skipped", "kept"])), st.frozensets(EPOCHS))
 def test_what_is_written_is_read_back(robot, finished, owed):
     memory = Memory(robot, finished, owed)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
@@ -70,12 +70,14 @@ def test_anything_else_is_an_error_that_shows_what_came(body, told):
         assert told in poll(url).error
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_reply_whatever_breaks_the_parser(body):
     with suppress(PollError):
         assert isinstance(parse(body), Polled)
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5))
 def test_no_json_whatever_breaks_the_parser(document):
     with suppress(PollError):

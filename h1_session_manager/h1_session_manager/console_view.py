@@ -1,0 +1,169 @@
+"""What the console shows, as text: pure functions from what was heard to 80 columns."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rich.text import Text
+
+from h1_session_manager.table import State
+from h1_session_manager.values import (
+    Arm,
+    Connection,
+    Hand,
+    Policy,
+    Recorder,
+    RecorderState,
+    Stream,
+    SyncProgress,
+    SyncState,
+    View,
+)
+
+GB = 1_000_000_000
+WIDTH = 80
+COLOURS = {
+    State.STARTING: "white on grey37",
+    State.WAITING: "white on dark_blue",
+    State.READY: "black on yellow",
+    State.EXECUTING: "black on green",
+    State.LABELING: "black on yellow",
+    State.DAMPING: "black on cyan",
+    State.SAVING: "white on dark_magenta",
+    State.DECIDING: "black on yellow",
+    State.SYNCING: "white on dark_magenta",
+    State.STOPPED: "white on red",
+}
+"""Yellow asks the person, red is an emergency."""
+
+_BAR = 10
+_AGE_BAR = 6
+_QUIET_S = 0.5
+_LOST_S = 2.0
+_MESSAGES = 5
+
+
+@dataclass
+class Heard:
+    """The newest of everything, and when the session was last heard, ns."""
+
+    view: View | None = None
+    task: str = ""
+    arm: Arm | None = None
+    recorder: Recorder | None = None
+    policy: Policy | None = None
+    hands: dict[str, Hand] = field(default_factory=dict)
+    sync: SyncProgress | None = None
+    messages: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_MESSAGES))
+    heard_ns: int = 0
+
+
+def banner(heard: Heard, now_ns: int) -> Text:
+    """The state, large and in its colour; what is in work; for how long."""
+    view = heard.view
+    if view is None:
+        return Text(" no session heard yet ".center(WIDTH), style="white on grey37")
+    if now_ns - heard.heard_ns > _LOST_S * 1e9:
+        return Text(f" {view.state}: the session is silent ".center(WIDTH), style="white on red")
+    elapsed = max(0, now_ns - view.since_ns) // 1_000_000_000
+    work = f"epoch {view.epoch}, episode {view.episode}" if view.epoch >= 0 else "no epoch yet"
+    text = f"{'  '.join(view.state)}    {work}    {elapsed // 60}:{elapsed % 60:02d}"
+    if view.countdown_s > 0:
+        text += f"    ARMS MOVE IN {view.countdown_s:.1f} s"
+    return Text(text.center(WIDTH), style=f"bold {COLOURS[State(view.state)]}")
+
+
+def question(heard: Heard) -> Text:
+    """The prompt, its keys, and what stands in the way."""
+    view = heard.view
+    if view is None:
+        return Text("Waiting for session/state ...")
+    text = Text(view.prompt or "Nothing is asked now.", style="bold")
+    text.append("\nkeys: ", "dim").append("  ".join(view.keys) or "-", "bold")
+    if view.reason:
+        text.append(f"\n{view.reason}", "yellow")
+    return text
+
+
+def streams(recorder: Recorder | None, watched: Iterable[str]) -> Text:
+    """The cameras and other streams: rate, age as a bar, losses."""
+    if recorder is None:
+        return Text("recorder not heard yet", "dim")
+    wanted = set(watched)
+    shown = [stream for stream in recorder.streams if stream.name in wanted] or list(recorder.streams[:6])
+    text = Text()
+    for stream in shown:
+        text.append(_stream_line(stream)).append("\n")
+    text.rstrip()
+    return text
+
+
+def _stream_line(stream: Stream) -> Text:
+    if stream.age < 0:
+        return Text(f"{stream.name:15.15} never", "red")
+    style = "green" if stream.age < _QUIET_S / 2 else "yellow" if stream.age < _QUIET_S else "red"
+    bar = "█" * min(_AGE_BAR, max(1, round(stream.age / _QUIET_S * _AGE_BAR)))
+    line = Text(f"{stream.name:15.15} {stream.rate:4.0f}Hz ")
+    line.append(f"{bar:{_AGE_BAR}}", style).append(f" {stream.age:4.1f}s")
+    if stream.drops:
+        line.append(f" -{stream.drops}", "red")
+    return line
+
+
+def robot(heard: Heard) -> Text:
+    """Arms, hands and policy."""
+    text = Text()
+    arm = heard.arm
+    if arm is None:
+        text.append("arms   not heard yet\n", "dim")
+    else:
+        style = "red" if arm.acknowledge_needed else ""
+        text.append(f"arms   {arm.mode.name} {arm.fault or arm.reason}, {arm.max_temperature} °C\n", style)
+    for side, hand in sorted(heard.hands.items()):
+        state = hand.reason or "answering"
+        text.append(f"{side:6.6} {state}, {hand.max_temperature} °C\n", "red" if hand.error else "")
+    policy = heard.policy
+    if policy is None:
+        text.append("policy not heard yet", "dim")
+    else:
+        connected = policy.connection is Connection.CONNECTED
+        line = f"policy {policy.connection.name.lower()}, epoch {policy.epoch}, {policy.latency_ms:.0f} ms"
+        text.append(line if connected else f"{line}: {policy.reason}", "" if connected else "red")
+    return text
+
+
+def data(heard: Heard) -> Text:
+    """Frames, disk, saving and upload."""
+    text = Text()
+    recorder = heard.recorder
+    if recorder is not None:
+        text.append(f"frames policy {recorder.policy_frames}, human {recorder.human_frames}")
+        text.append(f"    disk {recorder.bytes_free / GB:.0f} GB left")
+        if recorder.state is RecorderState.SAVING:
+            text.append(f"    saving {_bar(recorder.save_progress)}")
+    sync = heard.sync
+    if sync is not None and sync.state is not SyncState.IDLE:
+        text.append(f"\nupload {sync.state.name.lower()} {_bar(sync.progress)}")
+        if sync.bytes_per_second > 0:
+            text.append(f" {sync.bytes_per_second / 1e6:.1f} MB/s")
+        if sync.seconds_left >= 0 and sync.state is SyncState.RUNNING:
+            text.append(f", {sync.seconds_left:.0f} s left")
+        if sync.reason:
+            text.append(f" {sync.reason}", "red")
+    return text
+
+
+def messages(heard: Heard) -> Text:
+    """The last events, newest last."""
+    text = Text()
+    for level, line in heard.messages:
+        text.append(f"{line[: WIDTH - 4]}\n", ("dim", "yellow", "red")[min(level, 2)])
+    text.rstrip()
+    return text
+
+
+def _bar(share: float) -> str:
+    filled = round(max(0.0, min(1.0, share)) * _BAR)
+    return f"{'█' * filled}{'░' * (_BAR - filled)} {share:.0%}"

@@ -1,0 +1,162 @@
+"""The session from Python and from the command line, without ros2cli.
+
+`ros2 run h1_session_manager session status`, `... session start`, `... session wait READY`: the same requests as the
+keys, with the session's own answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from h1_session_manager.table import SERVICES, State
+from h1_session_manager.values import Answer
+from h1_training_msgs.msg import SessionState
+from h1_training_node import qos
+
+_SPIN_S = 0.05
+
+
+class NoSessionError(TimeoutError):
+    """The session manager was not heard in time."""
+
+
+class SessionClient:
+    """A session that runs somewhere on this graph; use it in a `with` statement.
+
+    Args:
+        timeout_s: how long to wait for the session manager.
+        namespace: of the session, if it runs in one.
+    """
+
+    def __init__(self, timeout_s: float = 5.0, namespace: str = "") -> None:
+        self._timeout_s = timeout_s
+        self._context = Context()
+        rclpy.init(args=[], context=self._context)
+        self._node = Node("session_client", context=self._context, namespace=namespace)
+        self._executor = EventsExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._state: SessionState | None = None
+        self._node.create_subscription(SessionState, "session/state", self._on_state, qos.LATCHED)
+
+    def __enter__(self) -> SessionClient:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.remove_node(self._node)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def state(self) -> SessionState:
+        """The session's newest state.
+
+        Raises:
+            NoSessionError: none was heard.
+        """
+        self._state = None
+        return self._spin(lambda: self._state, "no session/state was heard; does the session run, in this ROS domain?")
+
+    def ask(self, trigger: str) -> Answer:
+        """Ask for `trigger`, one of `table.SERVICES`; the session says whether it did it, and what is possible if not.
+
+        Raises:
+            NoSessionError: the session manager does not answer.
+        """
+        client = self._node.create_client(Trigger, f"session_manager/{trigger}")
+        told = f"session_manager does not answer '{trigger}'; does the session run, in this ROS domain?"
+        self._spin(client.service_is_ready, told)
+        future = client.call_async(Trigger.Request())
+        self._spin(future.done, told)
+        response = future.result()
+        self._node.destroy_client(client)
+        return Answer(response.success, response.message)
+
+    def wait_for(self, *states: str, timeout_s: float = 60.0) -> SessionState:
+        """Wait until the session is in one of `states`.
+
+        Raises:
+            NoSessionError: it does not come there in time.
+        """
+
+        def reached() -> SessionState | None:
+            return self._state if self._state is not None and self._state.state in states else None
+
+        return self._spin(reached, f"the session did not come to {' or '.join(states)} in time", timeout_s)
+
+    def _on_state(self, message: SessionState) -> None:
+        self._state = message
+
+    def _spin(self, condition: Callable[[], Any], told: str, timeout_s: float | None = None) -> Any:
+        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise NoSessionError(told)
+            self._executor.spin_once(timeout_sec=_SPIN_S)
+        return value
+
+
+def as_text(state: SessionState) -> str:
+    """A session's state for a person."""
+    lines = [f"{state.state}  epoch {state.epoch}, episode {state.episode}"]
+    lines += [f"  {text}" for text in (state.prompt, state.reason) if text]
+    if state.countdown > 0:
+        lines.append(f"  the arms move in {state.countdown:.1f} s")
+    return "\n".join([*lines, f"  keys: {' '.join(state.keys) or '-'}"])
+
+
+def as_json(state: SessionState) -> str:
+    """The same for a program."""
+    names = ("state", "epoch", "episode", "episode_id", "task", "prompt", "countdown", "reason")
+    return json.dumps({**{name: getattr(state, name) for name in names}, "keys": list(state.keys)})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: done; 1: the session refused; 2: wrong use, or no session."""
+    parser = argparse.ArgumentParser(prog="session", description="Ask a running session.")
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the session manager")
+    parser.add_argument("--namespace", default="", help="of the session")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="show the session's state")
+    status.add_argument("--json", action="store_true", help="for programs")
+    waiting = commands.add_parser("wait", help="wait until the session is in a state")
+    waiting.add_argument("state", choices=[state.value for state in State])
+    waiting.add_argument("--for", dest="wait_s", type=float, default=600.0, help="seconds (default: %(default)s)")
+    for trigger in SERVICES:
+        commands.add_parser(trigger, help=f"ask for '{trigger}'")
+    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with SessionClient(options.timeout, options.namespace) as client:
+            return _run(client, options)
+    except NoSessionError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run(client: SessionClient, options: argparse.Namespace) -> int:
+    if options.command == "status":
+        state = client.state()
+        print(as_json(state) if options.json else as_text(state))
+        return 0
+    if options.command == "wait":
+        print(as_text(client.wait_for(options.state, timeout_s=options.wait_s)))
+        return 0
+    answer = client.ask(options.command)
+    print(answer.message)
+    return 0 if answer.success else 1

@@ -1,0 +1,61 @@
+"""The client in a thread of its own, as a program beside the session would have it."""
+
+import json
+import threading
+
+import pytest
+from test_session_manager_node import Scene
+
+from h1_session_manager.session_client_node import NoSessionError, SessionClient, main
+from h1_training_node.testing import Graph
+
+
+def beside(graph: Graph, function, what: str):
+    """Run `function` in a thread while the graph spins; returns its result."""
+    results: list = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except Exception as error:  # handed to the test, below
+            results.append(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    graph.spin_until(lambda: results, what, 30.0)
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
+
+
+def test_the_client_shows_asks_and_waits(graph, tmp_path):
+    Scene(graph, tmp_path, policy_port=1)
+
+    def course() -> tuple:
+        with SessionClient() as client:
+            state = client.state()
+            refused = client.ask("stop")
+            begun = client.ask("start")
+            return state.state, refused, begun, client.wait_for("WAITING").state
+
+    state, refused, begun, reached = beside(graph, course, "the client's course")
+    assert state == "STARTING"
+    assert (refused.success, begun.success) == (False, True)
+    assert "possible: start" in refused.message
+    assert reached == "WAITING"
+
+
+def test_the_command_prints_state_and_answers(graph, tmp_path, capfd):
+    Scene(graph, tmp_path, policy_port=1)
+    assert beside(graph, lambda: main(["status", "--json"]), "status") == 0
+    assert json.loads(capfd.readouterr().out)["state"] == "STARTING"
+    assert beside(graph, lambda: main(["status"]), "status") == 0
+    assert capfd.readouterr().out.startswith("STARTING  epoch -1, episode 0\n  Press 'y' to take the arms")
+    assert beside(graph, lambda: main(["end"]), "the refusal") == 1
+    assert "'end' is not possible; state STARTING" in capfd.readouterr().out
+
+
+def test_without_a_session_it_says_so_and_where_to_look(capfd):
+    with SessionClient(timeout_s=0.2) as client, pytest.raises(NoSessionError, match="does the session run"):
+        client.state()
+    assert main(["--timeout", "0.2", "stop"]) == 2
+    assert "session_manager does not answer 'stop'" in capfd.readouterr().err

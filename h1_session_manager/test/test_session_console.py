@@ -1,0 +1,114 @@
+"""The console through textual's own pilot, in 80×24."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from session_builders import CAMERAS, S, streams
+from textual.widgets import Static
+
+from h1_session_manager import console_view
+from h1_session_manager.console_app import ConsoleApp
+from h1_session_manager.console_view import Heard
+from h1_session_manager.table import State
+from h1_session_manager.values import (
+    Arm,
+    ArmMode,
+    Connection,
+    Hand,
+    Policy,
+    Recorder,
+    RecorderState,
+    SyncProgress,
+    SyncState,
+    View,
+)
+
+NOW_NS = 1000 * S
+
+
+def everything(state: str = "EXECUTING", **changes) -> Heard:
+    view = View(state, NOW_NS - 75 * S, 3, 2, "epoch3/episode_1", "Press 's' to stop", ("s", "q"), 0.0, "a reason")
+    heard = Heard(
+        view=replace(view, **changes),
+        arm=Arm(NOW_NS, ArmMode.POLICY, NOW_NS, reason="requested", max_temperature=48),
+        recorder=Recorder(
+            NOW_NS,
+            RecorderState.RECORDING,
+            policy_frames=1200,
+            human_frames=1647,
+            bytes_free=90 * 10**9,
+            streams=streams(cam_left_wrist=-1.0),
+        ),
+        policy=Policy(NOW_NS, Connection.CONNECTED, epoch=3, latency_ms=123.0),
+        hands={"left": Hand(NOW_NS, max_temperature=39), "right": Hand(NOW_NS, reason="no answer", error=True)},
+        sync=SyncProgress(SyncState.RUNNING, progress=0.4, bytes_per_second=5e6, seconds_left=30.0),
+        heard_ns=NOW_NS,
+    )
+    heard.messages.extend((index % 3, f"recorder: message {index} " + "x" * 100) for index in range(9))
+    return heard
+
+
+def shown(heard: Heard, *keys: str) -> tuple[str, list[str]]:
+    """The panels' text in 80×24, and the keys that were handed over."""
+    pressed: list[str] = []
+
+    async def run() -> str:
+        app = ConsoleApp(heard, lambda: NOW_NS, pressed.append, CAMERAS)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press(*keys)
+            await pilot.pause()
+            last = app.query_one("#messages").region
+            assert last.bottom <= 24, f"the console is {last.bottom} lines high"
+            names = ("banner", "question", "streams", "robot", "data", "messages")
+            return "\n".join(str(app.query_one(f"#{name}", Static).render()) for name in names)
+
+    return asyncio.run(run()), pressed
+
+
+def test_all_that_matters_is_on_one_screen():
+    text, _ = shown(everything())
+    for part in (
+        "E  X  E  C  U  T  I  N  G",
+        "epoch 3, episode 2",
+        "1:15",
+        "Press 's' to stop",
+        "a reason",
+        "ego_cam           30Hz █       0.0s",
+        "cam_left_wrist  never",
+        "POLICY requested, 48 °C",
+        "right  no answer",
+        "connected, epoch 3, 123 ms",
+        "policy 1200, human 1647",
+        "90 GB left",
+        "40%",
+        "5.0 MB/s, 30 s left",
+        "message 8",
+    ):
+        assert part in text, part
+    assert "message 3" not in text
+
+
+def test_keys_go_to_the_session_as_they_are_pressed():
+    assert shown(everything(), "y", "s", "q", "enter")[1] == ["y", "s", "q"]
+
+
+@pytest.mark.parametrize("state", [state.value for state in State])
+def test_every_state_has_its_colour(state):
+    banner = console_view.banner(everything(state), NOW_NS)
+    assert "  ".join(state) in banner.plain
+    assert console_view.COLOURS[State(state)] in str(banner.style)
+
+
+def test_a_countdown_is_not_to_be_overlooked():
+    assert "ARMS MOVE IN 2.5 s" in console_view.banner(everything("READY", countdown_s=2.5), NOW_NS).plain
+
+
+def test_a_silent_session_and_none_at_all_are_told_apart():
+    assert "no session heard yet" in console_view.banner(Heard(), NOW_NS).plain
+    assert "the session is silent" in console_view.banner(everything(), NOW_NS + 10 * S).plain
+
+
+def test_nothing_heard_breaks_nothing():
+    text, _ = shown(Heard())
+    assert "recorder not heard yet" in text

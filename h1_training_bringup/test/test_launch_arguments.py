@@ -1,0 +1,81 @@
+"""The launch arguments, without launch: what each asks for, and that a wrong one is named before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from h1_training_bringup.configuration import ConfigurationError
+from h1_training_bringup.keys import BY_PATH
+from h1_training_bringup.launch_arguments import ARGUMENTS, request_from
+from h1_training_bringup.session_setup import SessionRequest, prepared
+
+
+def request(**given: str) -> SessionRequest:
+    return request_from({argument.name: argument.default for argument in ARGUMENTS} | given)
+
+
+def test_with_no_argument_at_all_a_person_runs_the_robot_as_configured() -> None:
+    assert request() == SessionRequest(simulated=False)
+    _, session = prepared(request())
+    assert not session.simulated
+    assert session.operator == "keyboard"
+
+
+def test_arguments_go_over_the_configuration(tmp_path: Path) -> None:
+    configuration, session = prepared(
+        request(
+            policy_host="policy.lab",
+            policy_port="9000",
+            hands="true",
+            speed_scale="0.25",
+            save_dir=str(tmp_path),
+            rsync_target="user@host:/data",
+        )
+    )
+    assert (session.peers.policy_host, session.peers.policy_port) == ("policy.lab", 9000)
+    assert configuration["robot.include_hands"] is True
+    assert configuration["robot.speed_scale"] == 0.25
+    assert configuration["rsync.target"] == "user@host:/data"
+    assert session.save_dir == tmp_path
+
+
+def test_a_task_that_looks_like_a_number_stays_text() -> None:
+    assert request(save_dir="123").changes == {"save_dir": "123"}
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "sim", ""])
+def test_whether_it_is_a_simulation_is_never_guessed(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"'sim' is '.*'; expected one of true, false"):
+        request(sim=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("policy_port", "http", "'policy_server.port' is 'http' \\(str\\); expected a whole number"),
+        ("policy_port", "[", "'policy_server.port' is '\\['"),
+        ("policy_port", "70000", "'policy_server.port' is 70000; allowed is 0 to 65535"),
+        ("hands", "2", "'robot.include_hands' is 2 \\(int\\); expected true or false"),
+        ("speed_scale", "2", "'robot.speed_scale' is 2"),
+        ("log_level", "loud", "'log_level' is 'loud'; expected one of debug, info, warn, error, fatal"),
+        ("operator", "robot", "operator is 'robot'; expected one of keyboard, scripted, none"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_with_what_would(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        prepared(request(**{name: value}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("policy_host", "policy.lab"), ("policy_port", "8000")])
+def test_a_simulation_cannot_be_pointed_at_a_real_policy_server(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{name}' does not go with sim:=true"):
+        request(sim="true", **{name: value})
+
+
+def test_every_argument_says_what_it_means() -> None:
+    for argument in ARGUMENTS:
+        assert argument.meaning
+        if argument.key:
+            assert BY_PATH[argument.key].description in argument.description
+            assert argument.key in argument.description
+            assert argument.default == ""

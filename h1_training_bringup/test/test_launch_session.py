@@ -1,0 +1,277 @@
+"""The launch file under the real launch: where that is installed."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+import pytest
+
+from h1_training_bringup.graph import Process
+from h1_training_bringup.launch_arguments import ARGUMENTS
+from h1_training_node.testing import wait_until
+
+pytest.importorskip("launch", reason="needs upstream launch")
+pytest.importorskip("launch_ros", reason="needs upstream launch")
+
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument
+from launch.events import Shutdown
+from launch.events.process import ProcessExited, ProcessStarted, ProcessStderr
+
+LAUNCH_FILE = Path(__file__).parents[1] / "launch/session.launch.py"
+AS_ROS2_LAUNCH_DOES = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service = LaunchService(argv=sys.argv[2:], noninteractive=False)
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture(scope="module")
+def session_launch() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("session_launch", LAUNCH_FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_declares_every_argument_with_its_description(session_launch: ModuleType) -> None:
+    entities = session_launch.generate_launch_description().entities
+    declared = {entity.name: entity.description for entity in entities if isinstance(entity, DeclareLaunchArgument)}
+    assert declared == {argument.name: argument.description for argument in ARGUMENTS}
+
+
+class Watched:
+    """A `Watch` over actions that stand for processes; nothing runs."""
+
+    def __init__(self, module: ModuleType, folder: Path, *processes: Process) -> None:
+        self.context = LaunchContext()
+        self.actions = {process.name: object() for process in processes}
+        self.watch = module.Watch({self.actions[process.name]: process for process in processes}, folder)
+        for process in processes:
+            self.start(process.name)
+
+    def _event(self, kind: type, name: str, **fields: Any) -> Any:
+        return kind(action=self.actions[name], name=name, cmd=[name], cwd=None, env=None, pid=1, **fields)
+
+    def start(self, name: str) -> list[tuple[str, str]]:
+        return self._signals(self.watch._on_start(self._event(ProcessStarted, name), self.context))
+
+    def end(self, name: str, code: int = 0) -> list[tuple[str, str]]:
+        return self._signals(self.watch._on_exit(self._event(ProcessExited, name, returncode=code), self.context))
+
+    def write(self, name: str, text: bytes) -> None:
+        self.watch._on_stderr(self._event(ProcessStderr, name, text=text))
+
+    def shutdown(self, *, due_to_sigint: bool) -> list[tuple[str, str]]:
+        self.context._set_is_shutdown(True)
+        event = Shutdown(reason="test", due_to_sigint=due_to_sigint)
+        return self._signals(self.watch._on_shutdown(event, self.context))
+
+    def _signals(self, actions: list[Any]) -> list[tuple[str, str]]:
+        """Who gets which signal, and `session` for the whole session's end."""
+        found = []
+        for event in (action.event for action in actions):
+            if isinstance(event, Shutdown):
+                found.append(("session", "end"))
+            else:
+                found += [
+                    (name, event.signal_name) for name, action in self.actions.items() if event.process_matcher(action)
+                ]
+        return sorted(found)
+
+
+ARMS = Process("any", "arm_driver", "arm_driver")
+MANAGER = Process("any", "session_manager", "session_manager", on_terminal=True)
+CAMERA = Process("any", "camera", "camera", essential=False, respawn=True)
+ROBOT = Process("any", "sim_robot", "sim_robot", ends_last=True)
+
+
+@pytest.fixture
+def watched(session_launch: ModuleType, tmp_path: Path) -> Watched:
+    return Watched(session_launch, tmp_path, ARMS, MANAGER, CAMERA, ROBOT)
+
+
+def test_a_ctrl_c_reaches_the_sessions_own_even_where_no_terminal_sends_it(watched: Watched) -> None:
+    own = [("arm_driver", "SIGINT"), ("camera", "SIGINT"), ("session_manager", "SIGINT")]
+    assert watched.shutdown(due_to_sigint=True) == own
+
+
+def test_peers_are_ended_once_when_the_last_of_the_sessions_own_has_ended(watched: Watched) -> None:
+    assert watched.shutdown(due_to_sigint=False) == []
+    assert watched.end("camera") == []
+    assert watched.end("session_manager", 130) == []
+    assert watched.end("arm_driver") == [("sim_robot", "SIGTERM")]
+    assert watched.end("sim_robot") == []
+
+
+def test_when_all_have_ended_the_table_is_shown(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    watched.shutdown(due_to_sigint=False)
+    for name in ("arm_driver", "session_manager", "camera"):
+        watched.end(name)
+        assert "No episode" not in capsys.readouterr().out
+    watched.end("sim_robot")
+    assert "No episode was finished in this session." in capsys.readouterr().out
+
+
+def test_one_that_starts_while_all_is_being_ended_is_ended_too(watched: Watched) -> None:
+    watched.end("camera", 1)
+    watched.shutdown(due_to_sigint=True)
+    assert watched.start("camera") == [("camera", "SIGINT")]
+
+
+def test_the_session_managers_clean_end_ends_the_session(watched: Watched) -> None:
+    assert watched.end("session_manager", 0) == [("session", "end")]
+
+
+def test_the_loss_of_an_essential_node_is_an_error_with_its_last_words(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched.write("arm_driver", b"Traceback\nKeyErr")
+    watched.write("arm_driver", b"or: 'x'\n")
+    with pytest.raises(RuntimeError, match="arm_driver was lost \\(killed by SIGKILL\\); ending the session"):
+        watched.end("arm_driver", -9)
+    assert capsys.readouterr().out == "    Traceback\n    KeyError: 'x'\n"
+
+
+def test_another_may_end_a_few_times(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(3):
+        assert watched.end("camera", 1) == []
+        assert capsys.readouterr().out == "! camera ended (exit status 1); started again\n"
+        watched.start("camera")
+    watched.end("camera", 1)
+    assert capsys.readouterr().out == "! camera ended (exit status 1); going on without it\n"
+
+
+def test_warnings_of_nodes_reach_the_terminal_and_information_does_not(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched.write("camera", b"[INFO] [1.5] [camera]: fine\n[WARN] [1.6] [robot1.camera]: no pic")
+    watched.write("camera", b"tures\n")
+    assert capsys.readouterr().out == "! camera: no pictures\n"
+
+
+class LaunchRun:
+    """A session under launch, in a process session of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._output = folder / "output.txt"
+        command = [sys.executable, "-c", AS_ROS2_LAUNCH_DOES, str(LAUNCH_FILE)]
+        command += [f"save_dir:={folder / 'episodes'}", f"rsync_target:={folder / 'uploaded'}", *arguments]
+        with self._output.open("wb") as output:
+            self.popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"ROS_LOG_DIR": str(folder / "log")},
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.output or self.popen.poll() is not None, f"'{text}' shown", 60.0)
+        assert text in self.output
+
+    def processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self.popen.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def close(self) -> None:
+        for process in self.processes():
+            process.kill()
+        self.popen.wait()
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[LaunchRun]:
+    run = LaunchRun(tmp_path, "sim:=true", "epochs:=1", "episodes:=1")
+    yield run
+    run.close()
+
+
+@pytest.mark.graph
+@pytest.mark.timeout(180)
+def test_a_session_runs_to_its_end(simulated: LaunchRun) -> None:
+    assert simulated.popen.wait(120) == 0, simulated.output
+    assert "training_session_epoch0/episode_0.hdf5" in simulated.output
+    assert simulated.output.count("uploaded, verified") == 1
+    assert simulated.processes() == []
+
+
+@pytest.mark.graph
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("times", [1, 10])
+def test_ctrl_c_at_launch_alone_ends_all_and_keeps_the_data(simulated: LaunchRun, times: int) -> None:
+    simulated.wait_for("[EXECUTING]")
+    for _ in range(times):
+        simulated.popen.send_signal(signal.SIGINT)
+    assert simulated.popen.wait(25) == 0, simulated.output
+    assert "Session interrupted" in simulated.output
+    assert "episode_0" in simulated.output
+    assert "escalating" not in simulated.output
+    assert simulated.processes() == []
+
+
+@pytest.mark.graph
+@pytest.mark.timeout(180)
+def test_sigterm_to_launch_leaves_no_node_behind(simulated: LaunchRun, tmp_path: Path) -> None:
+    simulated.wait_for("[EXECUTING]")
+    simulated.popen.terminate()
+    simulated.popen.wait(10)
+    wait_until(lambda: simulated.processes() == [], "every node has ended", 25.0)
+    assert list((tmp_path / "episodes").glob("*/*episode_0.*"))
+
+
+@pytest.mark.graph
+@pytest.mark.timeout(180)
+def test_the_loss_of_the_arm_driver_ends_the_session_with_status_1(simulated: LaunchRun) -> None:
+    simulated.wait_for("[EXECUTING]")
+    (driver,) = (p for p in simulated.processes() if any(part.endswith("/arm_driver") for part in p.cmdline()[:2]))
+    driver.kill()
+    assert simulated.popen.wait(25) == 1, simulated.output
+    assert "arm_driver was lost (killed by SIGKILL); ending the session" in simulated.output
+    assert simulated.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config:=/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
+        (["sim:=1"], "'sim' is '1'; expected one of true, false"),
+        (["sim:=true", "rsync_target:=user@host:/data"], "the simulation uploads only to a local folder"),
+    ],
+)
+def test_what_cannot_be_started_is_said_in_a_line_before_anything_is(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    run = LaunchRun(tmp_path, *arguments)
+    try:
+        assert run.popen.wait(30) == 1
+        assert message in run.output
+        assert "Traceback" not in run.output
+        assert "process started" not in "".join(path.read_text() for path in tmp_path.glob("log/*/launch.log"))
+    finally:
+        run.close()

@@ -265,7 +265,7 @@ class ArmController:
         if is_lost and self._damping.is_faded:
             self.has_ended = self._ending
             return None
-        return self._compose(sensed, sensed.q, _ZEROS, tau, _ZEROS, self._joints.kd_damping)
+        return self._compose(sensed, sensed.q, _ZEROS, tau, _ZEROS, self._damping.kd)
 
     def _step_stiff(self, now_ns: int, sensed: Sensed) -> None:
         """The trajectory, and the changes of mode that come from it."""

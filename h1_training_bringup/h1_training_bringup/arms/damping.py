@@ -3,7 +3,8 @@
 Torque is gravity by the model plus a dry friction that the motors do not have: as with a brush pressed on the joint,
 its bristles bend by up to 0.02 rad before they slip. So an arm that was let go rests although the model is wrong by a
 tenth, an unknown object makes it sink slowly only, and a person feels a constant, small resistance. kp stays 0: nothing
-pulls the arm back to where it was. The speed-dependent part, kd, is the motor's own and needs no round trip.
+pulls the arm back to where it was. The speed-dependent part, kd, is the motor's own and needs no round trip; it is high
+at first, so that arms that were moving stop, and then low, so that a person can guide them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from h1_training_bringup.arms.settings import JointSettings
 from h1_training_bringup.arms.trajectory import PERIOD_S
 
 _BRISTLE_RAD = 0.02
+_SPRING_BACK_RAD_S = 0.02
+_RELAX_SHARE = PERIOD_S / 0.03
 _FADE_S = 1.0
+_BRAKE_FACTOR, _BRAKE_S, _EASE_S = 4.0, 0.35, 0.3
 _SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
 _SINK_S = 8.0
 
@@ -44,13 +48,20 @@ class GravityTorque:
 
 
 class Damping:
-    """The torque of DAMPING, period by period."""
+    """The torque of DAMPING, period by period.
+
+    Attributes:
+        kd: (14,), N·m·s/rad, for the motors in this period.
+    """
 
     def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:
         self._gravity = gravity
         self._stiffness = settings.friction_nm / _BRISTLE_RAD
+        self._light, self._extra = settings.kd_damping, settings.kd_damping * (_BRAKE_FACTOR - 1)
+        self._since_s = 0.0
         self._anchor = np.zeros(COUNT)
         self._share = 1.0
+        self.kd = settings.kd_damping
         self._carried = 1.0
 
     @property
@@ -61,6 +72,7 @@ class Damping:
     def enter(self, sensed: Sensed) -> None:
         """DAMPING begins: no friction torque at first, it builds up as the joint moves."""
         self._anchor = sensed.q.copy()
+        self._since_s = 0.0
         self._share = self._carried = 1.0
 
     def torque(self, sensed: Sensed, *, is_lost: bool = False, let_down: bool = False) -> Joints:
@@ -73,13 +85,24 @@ class Damping:
         """
         self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / _FADE_S, 0.0), 1.0)
         self._sink(sensed, let_down)
+        self._ease()
         bend = np.maximum(np.minimum(sensed.q - self._anchor, _BRISTLE_RAD), -_BRISTLE_RAD)
+        # Bristles that push a joint back would make it rebound from a stop: they give way instead.
+        bend[bend * sensed.dq < -_SPRING_BACK_RAD_S * np.abs(bend)] *= 1 - _RELAX_SHARE
         self._anchor = sensed.q - bend
         torque = self._gravity(sensed)
         torque *= self._carried
         torque -= self._stiffness * bend
         torque *= self._share
         return torque
+
+    def _ease(self) -> None:
+        """From the braking kd to the light one."""
+        if self._since_s > _BRAKE_S + _EASE_S:
+            return
+        self._since_s += PERIOD_S
+        rest = min(max(1 - (self._since_s - _BRAKE_S) / _EASE_S, 0.0), 1.0)
+        self.kd = self._light + rest * self._extra
 
     def _sink(self, sensed: Sensed, let_down: bool) -> None:
         """Carry less while the arms sink slowly enough, more when they get fast."""

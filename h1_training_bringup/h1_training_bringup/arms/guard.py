@@ -41,7 +41,7 @@ class ArmGuard:
     """
 
     def __init__(self, joints: JointSettings, parameters: GuardParameters) -> None:
-        self._joints, self._parameters = joints, parameters
+        self._parameters = parameters
         gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
         self._damping = Damping(joints, gravity)
         self._handover = Handover(1.0, 1.0, parameters.release_warning_s, parameters.release_ramp_s)
@@ -123,7 +123,7 @@ class ArmGuard:
             dq=_ZEROS,
             tau=torque,
             kp=_ZEROS,
-            kd=self._joints.kd_damping,
+            kd=self._damping.kd,
             weight=self._handover.weight,
             waist_q=self._waist_q,
             mode_machine=sensed.mode_machine,

@@ -1,4 +1,4 @@
-"""The `episodes` command: look at, check, recover and label episodes. Needs no ROS.
+"""The `episodes` command: look at, check, recover, label and restore episodes. Needs no ROS.
 
 python -m h1_recorder VERB ...        or        ros2 run h1_recorder episodes VERB ...
 """
@@ -12,12 +12,12 @@ import sys
 
 from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
 
-VERBS = ("info", "list", "validate", "recover", "label")
+VERBS = ("info", "list", "validate", "recover", "label", "restore")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check, recover and label episodes.")
+    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and mend episodes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
         module = importlib.import_module(f"h1_recorder.commands.{name}")

@@ -119,6 +119,7 @@ def _sync(path: Path) -> None:
 
 
 def _write(path: Path, content: Content, progress: Progress) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640))  # pictures of people: not for everybody
     with h5py.File(path, "w", libver="earliest") as file:
         for name, value in content.attributes.items():
             file.attrs[name] = value

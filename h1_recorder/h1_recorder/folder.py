@@ -97,7 +97,7 @@ def free_index(folder: Path) -> int:
 
 def journals(folder: Path) -> list[Path]:
     """Journals in `folder`, by index."""
-    return sorted(folder.glob(".episode_*.mcap"), key=index_of_or_last)
+    return sorted((path for path in folder.glob(".episode_*.mcap") if _EPISODE_NAME.match(path.name)), key=index_of)
 
 
 def episodes(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from h1_recorder.config import RecorderParameters
+from h1_recorder.folder import episode_path, index_of
 from h1_recorder.recorder import FILE_OVER_JOURNAL, INFO, WARN, Recorder
 from h1_recorder.recovery import recover
 from h1_recorder.request import Answer, StartRequest, State, Status
@@ -56,7 +57,8 @@ class RecorderNode(SessionNode):
         self._saving_timer = self.create_timer(_SAVING_TICK_S, self._on_saving_tick)
         self._saving_timer.cancel()
         for journal in recover(self._recorder, parameters, self.event):
-            self.event(INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
+            if not episode_path(journal.parent, index_of(journal)).exists():  # else it is only kept
+                self.event(INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
 
     # ---- services
 

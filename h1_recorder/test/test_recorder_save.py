@@ -20,7 +20,7 @@ from h1_recorder.__main__ import main
 from h1_recorder.content import CUT_REASON, JOINT_NAMES
 from h1_recorder.episode import EpisodeError, read, summary
 from h1_recorder.episode_file import SaveError, part_path
-from h1_recorder.folder import DISCARDED
+from h1_recorder.folder import DISCARDED, discard
 from h1_recorder.save import EmptyEpisodeError, label_episode, save_journal
 from h1_recorder.validate import problems
 
@@ -334,6 +334,16 @@ def test_the_command_recovers_lists_and_validates_a_folder(journal: Path, capsys
     assert "pick up the block" in capsys.readouterr().out
 
 
+def test_the_command_restores_what_was_discarded(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(save_journal(journal).path)
+    aside = discard([path, journal])
+    assert main(["restore", str(journal.parent)]) == 0
+    assert capsys.readouterr().out.splitlines() == sorted(map(str, aside))
+    assert main(["restore", "--all", str(journal.parent)]) == 0
+    assert path.exists() and journal.exists()
+    assert main(["restore", str(path)]) == 1
+
+
 def test_validate_finds_what_is_wrong(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save_journal(journal).path
     with h5py.File(path, "r+") as file:
@@ -363,7 +373,8 @@ def test_what_is_no_episode_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_is_readable_by_its_owner_and_group_only(journal: Path) -> None:
-    assert stat.S_IMODE(journal.stat().st_mode) & 0o007 == 0
+    for path in (journal, Path(save_journal(journal).path)):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
 
 
 def test_a_dummy_known_at_the_start_may_come_to_life(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The verbs of the `episodes` command, a module each: `ADDS` arguments to a parser and runs."""
+"""The verbs of the `episodes` command, a module each: `HELP`, `add_arguments(parser)`, `run(arguments)`."""

@@ -101,6 +101,25 @@ def test_every_segment_gets_its_rows():
     assert segments[1][1] >= 320
 
 
+def test_a_fault_that_cuts_the_policy_short_is_acknowledged_and_made_up_for():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, episodes=1, resume_in_episode=0)))
+    rehearsal.plan.look(look(rehearsal), rehearsal.now_ns)
+    go_home = rehearsal.set_mode
+    faults = ["robot_lost"]
+
+    def failing(fields):
+        reply = go_home(fields)
+        if rehearsal.arm.mode is ArmMode.HOME and rehearsal.state == "READY" and faults:
+            rehearsal.force_damping(faults.pop())
+        return reply
+
+    rehearsal.handlers["arm_driver/set_mode"] = failing
+    rehearsal.perform()
+    assert ("DAMPING", "r") in rehearsal.pressed
+    assert rehearsal.called("arm_driver/acknowledge")
+    assert rehearsal.status == 0
+
+
 def test_weights_that_come_after_the_last_epoch_are_skipped():
     plan = OperatorPlan(OperatorParameters(epochs=0))
     rehearsal = Rehearsal(plan)

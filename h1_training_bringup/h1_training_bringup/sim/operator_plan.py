@@ -5,11 +5,13 @@ Time is only patience: a key that was ignored is pressed again, and a session th
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from h1_training_node.parameter import parameter
 
 NS_PER_S = 1_000_000_000
+_MOST_RESUMES = 3
 _AGAIN_NS = int(1.5 * NS_PER_S)
 """Longer than the guard against key repeat, which a hasty second press would only prolong."""
 
@@ -67,7 +69,7 @@ class OperatorPlan:
     _finished_epochs: set[int] = field(default_factory=set)
     _first_epoch: int | None = None
     _episodes: dict[int, list[str]] = field(default_factory=dict)
-    _resumed: set[str] = field(default_factory=set)
+    _resumed: Counter[str] = field(default_factory=Counter)
     _labelled: set[str] = field(default_factory=set)
     _retried_uploads: int = 0
     _press: tuple[str, int, int, int] | None = None
@@ -97,7 +99,7 @@ class OperatorPlan:
             if seen.reason:
                 self.complaints.append(f"{seen.episode_id} was not saved: {seen.reason}")
         elif seen.state == "EXECUTING" and self._previous_state == "DAMPING":
-            self._resumed.add(seen.episode_id)
+            self._resumed[seen.episode_id] += 1
         elif seen.state == "STOPPED" and not seen.reason.startswith("interrupted"):
             self.complaints.append(f"the session stopped: {seen.reason}")
 
@@ -127,7 +129,11 @@ class OperatorPlan:
         if rows < self.parameters.human_frames or not seen.arms_damping:
             return ""
         resumes = seen.epoch == self._first_epoch and self._episode_number(seen) == self.parameters.resume_in_episode
-        if resumes and seen.episode_id not in self._resumed:
+        # A fault may have ended the policy's turn too early; that is made up for, but not for ever.
+        falls_short = (
+            seen.policy_frames < self.parameters.policy_frames and self._resumed[seen.episode_id] < _MOST_RESUMES
+        )
+        if (resumes and not self._resumed[seen.episode_id]) or falls_short:
             return "r"
         # A demonstration that takes long is not waited for for ever.
         is_shown = seen.demonstrated == seen.episode_id or rows >= 2 * self.parameters.human_frames

@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import logging
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -125,7 +126,7 @@ class Watch:
         self._running: set[Action] = set()
         self._starts: Counter[Action] = Counter()
         self._warnings = Warnings(time.monotonic)
-        self._decoders = {node: codecs.getincrementaldecoder("utf-8")("replace") for node in nodes}
+        self._screen = Screen()
         self._logs = {node: Log() for node in nodes}
         self._is_ending = self._is_over = False
 
@@ -148,13 +149,13 @@ class Watch:
     def _on_stdout(self, event: ProcessIO) -> None:
         if self._nodes[event.action].on_terminal:
             # As it comes, not by lines: a prompt has no end of line.
-            _show(self._decoders[event.action].decode(event.text), end="")
+            self._screen.write(event.text)
 
     def _on_stderr(self, event: ProcessIO) -> None:
         name = self._nodes[event.action].name
         for line in self._logs[event.action].lines(event.text):
             if text := self._warnings.text(name, line):
-                _show(f"! {name}: {text}")
+                self._screen.line(f"! {name}: {text}")
 
     def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[Action]:
         self._running.discard(event.action)
@@ -171,12 +172,13 @@ class Watch:
             raise RuntimeError(f"{process.name} was lost ({described(code)}); ending the session")
         again = process.respawn and self._starts[event.action] <= MAX_RESPAWNS
         if again or process.respawn or code != EXIT_CLEAN:
-            _show(f"! {process.name} ended ({described(code)}); {'started again' if again else 'going on without it'}")
+            follows = "started again" if again else "going on without it"
+            self._screen.line(f"! {process.name} ended ({described(code)}); {follows}")
             self._show_end_of(event.action)
         return []
 
     def _on_shutdown(self, event: Shutdown, context: LaunchContext) -> list[Action]:
-        _show(f"\n{ENDING}" if event.due_to_sigint else "Ending the session ...")
+        self._screen.line(ENDING if event.due_to_sigint else "Ending the session ...")
         own = [node for node in self._running if not self._nodes[node].ends_last]
         # On Ctrl+C launch relies on the terminal to have signalled everybody; `kill -INT` signals launch alone.
         told = _signals(signal.SIGINT, own) if event.due_to_sigint and not context.noninteractive else []
@@ -186,8 +188,7 @@ class Watch:
         """When the session's own have ended, the others' turn; when these have, the table."""
         if not self._running and not self._is_over:
             self._is_over = True
-            _show(closing_table(self._save_dir, self._began_s))
-            _show(f"Logs: {launch_config.log_dir}")
+            self._screen.line(f"{closing_table(self._save_dir, self._began_s)}\nLogs: {launch_config.log_dir}")
         if self._is_ending or not all(self._nodes[node].ends_last for node in self._running):
             return []
         self._is_ending = True
@@ -195,7 +196,26 @@ class Watch:
 
     def _show_end_of(self, node: Action) -> None:
         for line in self._logs[node].last:
-            _show(f"    {line}")
+            self._screen.line(f"    {line}")
+
+
+class Screen:
+    """The operator's terminal: a prompt without an end of line stays last, whatever is said in between."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._prompt = ""
+
+    def write(self, data: bytes) -> None:
+        """What the node on the terminal puts out, as it is."""
+        text = self._decoder.decode(data)
+        self._prompt = (self._prompt + text).rpartition("\n")[2]
+        _show(text, end="")
+
+    def line(self, text: str) -> None:
+        """A line of anybody else's."""
+        over = "\r\x1b[K" if sys.stdout.isatty() else "\n"
+        _show(f"{over}{text}\n{self._prompt}" if self._prompt else f"{text}\n", end="")
 
 
 class Log:

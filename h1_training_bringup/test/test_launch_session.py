@@ -23,7 +23,7 @@ pytest.importorskip("launch_ros", reason="needs upstream launch")
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.events import Shutdown
-from launch.events.process import ProcessExited, ProcessStarted, ProcessStderr
+from launch.events.process import ProcessExited, ProcessStarted, ProcessStderr, ProcessStdout
 
 LAUNCH_FILE = Path(__file__).parents[1] / "launch/session.launch.py"
 AS_ROS2_LAUNCH_DOES = """
@@ -72,6 +72,9 @@ class Watched:
 
     def end(self, name: str, code: int = 0) -> list[tuple[str, str]]:
         return self._signals(self.watch._on_exit(self._event(ProcessExited, name, returncode=code), self.context))
+
+    def say(self, name: str, text: bytes) -> None:
+        self.watch._on_stdout(self._event(ProcessStdout, name, text=text))
 
     def write(self, name: str, text: bytes) -> None:
         self.watch._on_stderr(self._event(ProcessStderr, name, text=text))
@@ -164,6 +167,17 @@ def test_warnings_of_nodes_reach_the_terminal_and_information_does_not(
     assert capsys.readouterr().out == "! camera: no pictures\n"
 
 
+def test_a_prompt_is_shown_at_once_and_stays_last(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    watched.say("session_manager", b"[READY]\n  Press 'y': ")
+    watched.say("arm_driver", b"not for the terminal\n")
+    assert capsys.readouterr().out == "[READY]\n  Press 'y': "
+    watched.write("camera", b"[WARN] [1.5] [camera]: late\n")
+    assert capsys.readouterr().out == "\n! camera: late\n  Press 'y': "
+    watched.say("session_manager", b"\n[WAITING]\n")
+    watched.write("camera", b"[WARN] [1.6] [camera]: gone\n")
+    assert capsys.readouterr().out == "\n[WAITING]\n! camera: gone\n"
+
+
 class LaunchRun:
     """A session under launch, in a process session of its own."""
 
@@ -242,7 +256,7 @@ def test_sigterm_to_launch_leaves_no_node_behind(simulated: LaunchRun, tmp_path:
     simulated.popen.terminate()
     simulated.popen.wait(10)
     wait_until(lambda: simulated.processes() == [], "every node has ended", 25.0)
-    assert list((tmp_path / "episodes").glob("*/*episode_0.*"))
+    assert list((tmp_path / "episodes").rglob("*episode_0.*"))
 
 
 @pytest.mark.graph

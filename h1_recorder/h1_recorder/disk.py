@@ -10,11 +10,13 @@ GB = 1_000_000_000
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that we may still write to the file system of `folder`.
+    """Bytes that we may still write to the file system of `folder`, which need not be made yet.
 
     Raises:
-        OSError: it is not there.
+        OSError: the file system does not answer.
     """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
@@ -58,7 +60,7 @@ class DiskWatch:
     def _ask(self, path: Path) -> None:
         exists = path.exists()
         try:
-            free = free_bytes(path if path.is_dir() else path.parent)
+            free = free_bytes(path.parent if path.is_file() else path)
         except OSError:
             free = None
         if path == self._path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from h1_recorder.tracks import CameraTrack, is_jpeg
 
 JPEG_QUALITY = 85
 PASSTHROUGH, ENCODED = "passthrough", "q85"
+_ENCODED_BY_DRIVER = re.compile(r" (q\d+)$")
 _DUMMY_SHAPE, _DUMMY_GREY = (480, 640, 3), 128
 
 
@@ -72,8 +74,14 @@ class FrameSource:
 
     @property
     def source(self) -> str:
-        """`passthrough` or `q85`, as the attribute `jpeg_source_<camera>` has it."""
-        return PASSTHROUGH if self._track.data and all(map(is_jpeg, self._track.data)) else ENCODED
+        """`passthrough` or `q85`, as the attribute `jpeg_source_<camera>` has it.
+
+        A driver that had to encode anew says at which quality at the end of the message's `format`: `... q85`.
+        """
+        if not self._track.data or not all(map(is_jpeg, self._track.data)):
+            return ENCODED
+        encoded = {match[1] for text in self._track.format if (match := _ENCODED_BY_DRIVER.search(text))}
+        return ",".join(sorted(encoded)) or PASSTHROUGH
 
     def jpeg(self, index: int) -> bytes | memoryview:
         """The JPEG of message `index`."""

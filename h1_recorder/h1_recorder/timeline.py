@@ -1,7 +1,7 @@
 """Which rows an episode has, and what of each stream belongs to each: a pure function of the decoded journal.
 
-Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first arm_status stamp at which every
-required stream has a message, so that half a period of jitter on either side neither loses nor doubles a row.
+Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first arm_status stamp in step at which
+every required stream has a message, so that half a period of jitter on either side neither loses nor doubles a row.
 A tick is a row by what the session's state and the arm driver's mode were at that instant (DESIGN §5); the row is
 the world at its tick: of every stream the newest message that is not later.
 
@@ -22,6 +22,8 @@ import numpy as np
 from h1_recorder.tracks import MODE_DAMPING, MODE_HOLD, MODE_POLICY, Bools, Int64, Tracks
 
 T0_AFTER_ARM_NS = 10_000_000
+ARM_PERIOD_NS = 20_000_000
+_STEP_SAMPLE, _IN_STEP_NS = 50, 2_000_000
 ARM_SILENT_NS = 100_000_000
 LONGEST_EPISODE_NS = 24 * 3600 * 10**9
 STALE_PERIODS = 2
@@ -150,11 +152,25 @@ def _ticks(tracks: Tracks, fps: int, dummies: tuple[str, ...]) -> Int64:
     first = int(np.searchsorted(tracks.arm.stamp, complete_ns, side="left"))
     if first == len(tracks.arm.stamp):
         raise NoRowsError("no rows: the arms' last state came before every camera had delivered an image")
+    first += first_in_step(tracks.arm.stamp[first : first + _STEP_SAMPLE])
     t0, last = int(tracks.arm.stamp[first]) + T0_AFTER_ARM_NS, int(tracks.arm.stamp[-1])
     if last - t0 > LONGEST_EPISODE_NS:
         raise NoRowsError(f"no rows: the arms' stamps span {(last - t0) / 3.6e12:.0f} h; one of the clocks is wrong")
     count = max(0, (last - t0) * fps // 1_000_000_000 + 1)
     return t0 + np.arange(count, dtype=np.int64) * 1_000_000_000 // fps
+
+
+def first_in_step(stamps: Int64) -> int:
+    """Index of the first stamp that keeps the beat of the others, within 2 ms.
+
+    arm_status comes every 20 ms, and once more at every change of mode: a first row hung on such a one would put all
+    rows next to the edge between two states.
+    """
+    phase = (stamps - stamps[0]) % ARM_PERIOD_NS * (2 * np.pi / ARM_PERIOD_NS)
+    beat = np.angle(np.mean(np.exp(1j * phase)))
+    off_ns = np.abs(np.angle(np.exp(1j * (phase - beat)))) * ARM_PERIOD_NS / (2 * np.pi)
+    in_step = np.flatnonzero(off_ns <= _IN_STEP_NS)
+    return int(in_step[0]) if len(in_step) else 0
 
 
 def _conditions(tracks: Tracks, ticks: Int64, arm: Int64) -> tuple[Bools, Bools, Bools, Bools]:

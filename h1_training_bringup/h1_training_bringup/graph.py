@@ -6,68 +6,16 @@ Conditions (`Process.when`) are names; a process runs if all of its own are amon
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from h1_training_bringup.arms.settings import ArmParameters, load_joint_settings
 from h1_training_bringup.configuration import Configuration, ConfigurationError
-from h1_training_bringup.peers import Peers
-
-OPERATORS = ("keyboard", "scripted", "none")
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process of the session.
-
-    Attributes:
-        package, executable, name: what runs, and the node's name.
-        parameters: ROS parameters, plain values.
-        remappings: pairs of (name in the node, name in the graph).
-        arguments: command-line arguments of a peer that is no ROS node.
-        when: conditions, all of which must hold.
-        essential: the session cannot live without it; its end ends the session with status 1.
-        respawn: started again if it dies (a few times).
-        ends_last: a simulated peer or the keyboard: ended when all others are gone.
-        on_terminal: its standard output is the operator's terminal.
-        stop_timeout_s: how long it may take to end, s.
-        niceness: scheduling priority, 0 to 19; the arms come before everybody else.
-        foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
-    """
-
-    package: str
-    executable: str
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    remappings: tuple[tuple[str, str], ...] = ()
-    arguments: tuple[str, ...] = ()
-    when: frozenset[str] = frozenset()
-    essential: bool = True
-    respawn: bool = False
-    ends_last: bool = False
-    on_terminal: bool = False
-    stop_timeout_s: float = 5.0
-    niceness: int = 5
-    foreign: bool = False
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a session is started with, beside the configuration.
-
-    Attributes:
-        simulated: against the simulation, which can never move a robot.
-        operator: who presses the keys: one of `OPERATORS`.
-        peers: where robot, hands, camera and policy server are reached.
-        save_dir: absolute folder of the episodes.
-    """
-
-    simulated: bool
-    operator: str
-    peers: Peers
-    save_dir: Path
+from h1_training_bringup.graph_simulation import action_dim, simulated_processes
+from h1_training_bringup.process import Process, Session
+from h1_training_node.parameter import ParameterError, from_values
 
 
 def conditions(configuration: Configuration, session: Session) -> frozenset[str]:
@@ -93,23 +41,9 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
     listed = (
         *_drivers(configuration, session),
         *_session(configuration, session),
-        *_simulation(configuration, session),
+        *simulated_processes(configuration, session),
     )
     return tuple(process for process in listed if process.when <= holding)
-
-
-def action_dim(configuration: Configuration) -> int:
-    """Values per action, 14 or 26.
-
-    Raises:
-        ConfigurationError: another number was asked for, or hands that are not there.
-    """
-    wanted = configuration["policy.action_dim"] or (26 if configuration["robot.include_hands"] else 14)
-    if wanted not in (14, 26):
-        raise ConfigurationError(f"'policy.action_dim' is {wanted}; expected 14 (arms) or 26 (arms and hands)")
-    if wanted == 26 and not configuration["robot.include_hands"]:
-        raise ConfigurationError("'policy.action_dim' is 26, but 'robot.include_hands' is false; set both or neither")
-    return int(wanted)
 
 
 def robot_remappings(session: Session) -> tuple[tuple[str, str], ...]:
@@ -274,6 +208,32 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
     )
 
 
+def _episode_attributes(configuration: Configuration, session: Session) -> dict[str, Any]:
+    """What an episode's file tells about the robot that made it, beside what the journal holds."""
+    given = {**configuration.node_parameters.get("arm_driver", {}), "speed_scale": configuration["robot.speed_scale"]}
+    try:
+        parameters = from_values(ArmParameters, given)
+        joints = load_joint_settings(parameters)
+    except ParameterError as error:
+        raise ConfigurationError(f"nodes.arm_driver: {error}") from None
+    limits = {
+        "lower_rad": joints.lower,
+        "upper_rad": joints.upper,
+        "speed_rad_s": joints.speed * parameters.speed_scale,
+    }
+    limits["acceleration_rad_s2"] = joints.acceleration
+    sides = ("left", "right")
+    return {
+        "limits": {name: values.tolist() for name, values in limits.items()},
+        "payload": {f"{side}_kg": getattr(parameters, f"payload_{side}_kg") for side in sides},
+        "serials": {}
+        if session.simulated
+        else {f"cam_{side}_wrist": configuration[f"robot.{side}_wrist_serial"] for side in sides},
+        "task_name": configuration["task.name"],
+        "robot_name": configuration["robot.name"],
+    }
+
+
 def _prompt(configuration: Configuration) -> str:
     return str(configuration["policy.prompt"]).replace("{task}", configuration["task.description"])
 
@@ -296,70 +256,5 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
         "max_damping": configuration["session.max_damping_s"],
         "policy_silence_timeout": configuration["session.policy_silence_timeout_s"],
         "config_sha256": configuration.sha256(),
+        "episode_attributes": json.dumps(_episode_attributes(configuration, session)),
     }
-
-
-def _simulation(configuration: Configuration, session: Session) -> tuple[Process, ...]:
-    bringup, sim, peers = "h1_training_bringup", frozenset({"sim"}), session.peers
-    seed: int = configuration["simulation.seed"]
-    hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
-    return (
-        Process(bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True, niceness=0),
-        Process(
-            bringup,
-            "sim_cameras",
-            "sim_cameras",
-            parameters={
-                "head_port": peers.head_camera_port,
-                "fps": configuration["simulation.camera_fps"],
-                "seed": seed,
-            },
-            when=sim,
-            ends_last=True,
-        ),
-        Process(bringup, "sim_hands", "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
-        Process(
-            bringup,
-            "sim_policy_server",
-            "sim_policy_server",
-            arguments=_policy_server_arguments(configuration, session),
-            when=sim,
-            ends_last=True,
-        ),
-        Process(
-            bringup,
-            "sim_operator",
-            "sim_operator",
-            parameters={
-                "epochs": configuration["simulation.epochs"],
-                "episodes": configuration["simulation.episodes"],
-            },
-            when=sim | {"operator_scripted"},
-            ends_last=True,
-        ),
-    )
-
-
-def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
-    target = configuration["rsync.target"]
-    options = {
-        "--port": session.peers.policy_port,
-        "--inference-ms": configuration["simulation.inference_ms"],
-        "--jitter": configuration["simulation.inference_jitter"],
-        "--training-s": configuration["simulation.training_s"],
-        "--action-dim": action_dim(configuration),
-        "--seed": configuration["simulation.seed"],
-        "--first-epoch": next_epoch(Path(target)) if target else next_epoch(session.save_dir),
-        "--watch-dir": target or session.save_dir,
-    }
-    return tuple(str(part) for option in options.items() for part in option)
-
-
-def next_epoch(folder: Path) -> int:
-    """The epoch after the newest one whose data lie in `folder`: what a server trained on them would report."""
-    numbers = [
-        int(match[1])
-        for path in (folder.glob("training_session_epoch*") if folder.is_dir() else ())
-        if (match := re.fullmatch(r"training_session_epoch(\d+)", path.name))
-    ]
-    return max(numbers, default=-1) + 1

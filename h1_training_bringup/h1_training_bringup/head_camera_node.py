@@ -77,13 +77,17 @@ class HeadCameraNode(SessionNode):
             return
         for camera, jpeg in pictures.jpegs.items():
             header = self.header(arrival_ns, FRAME_IDS[camera])
-            image = CompressedImage(header=header, format=FORMAT, data=array("B", jpeg))
+            image = CompressedImage(header=header, format=self._format(pictures.method), data=array("B", jpeg))
             self._image_publishers[camera].publish(image)
         self._count_lost(source, frame.device)
         made = (pictures.method, pictures.why)
         if self._methods.get(source) != made:
             self._methods[source] = made
             self._tell_method(source, pictures.method, pictures.why)
+
+    def _format(self, method: Method) -> str:
+        """What was encoded here says at which quality; readers look for the part before it only."""
+        return f"{FORMAT} q{self._parameters.jpeg_quality}" if method is Method.ENCODED else FORMAT
 
     def _scissors_of(self, source: Source) -> Scissors:
         if source not in self._scissors:

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from h1_training_bringup.configuration import ConfigurationError
-from h1_training_bringup.graph import OPERATORS
 from h1_training_bringup.keys import BY_PATH
+from h1_training_bringup.process import OPERATORS
 from h1_training_bringup.session_setup import SessionRequest
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")

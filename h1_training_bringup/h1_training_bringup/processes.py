@@ -18,7 +18,8 @@ import psutil
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
-from h1_training_bringup.graph import Process, wrapper
+from h1_training_bringup.graph import wrapper
+from h1_training_bringup.process import Process
 from h1_training_node.process import NICENESS_VARIABLE
 
 STOP_TIMEOUT_S = 14.8

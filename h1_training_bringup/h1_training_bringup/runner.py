@@ -19,6 +19,7 @@ from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.process import OPERATORS
 from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.clock import SessionClock
@@ -158,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sim", action="store_true", help="against the simulation; it can never move a robot")
     parser.add_argument("--config", type=Path, help="configuration file (default: the package's training_config.yaml)")
     parser.add_argument(
-        "--operator", choices=graph.OPERATORS, help="who presses the keys (default: keyboard; scripted with --sim)"
+        "--operator", choices=OPERATORS, help="who presses the keys (default: keyboard; scripted with --sim)"
     )
     parser.add_argument("--save-dir", help="folder of the episodes (save_dir)")
     parser.add_argument("--rsync-target", help="where to upload (rsync.target); with --sim a local folder")

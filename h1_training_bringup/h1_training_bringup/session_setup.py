@@ -10,8 +10,9 @@ from typing import Any
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.configuration import Configuration, ConfigurationError, load
-from h1_training_bringup.graph import OPERATORS, Session, is_remote
+from h1_training_bringup.graph import is_remote
 from h1_training_bringup.peers import configured_peers, simulated_peers
+from h1_training_bringup.process import OPERATORS, Session
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SessionRequest:
 
     Attributes:
         simulated: against the simulation.
-        operator: one of `graph.OPERATORS`, or None for the usual one.
+        operator: one of `process.OPERATORS`, or None for the usual one.
         config: a configuration file, or None for the package's own.
         changes: single keys, over what the files say.
     """

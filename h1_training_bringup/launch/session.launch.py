@@ -38,6 +38,7 @@ from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.launch_arguments import ARGUMENTS, request_from
 from h1_training_bringup.log_tail import Warnings
+from h1_training_bringup.process import Process
 from h1_training_bringup.processes import MAX_RESPAWNS, PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S, executable_path
 from h1_training_bringup.runner import (
     ENDING,
@@ -85,7 +86,7 @@ def _actions(context: LaunchContext) -> list[Action]:
     ]
 
 
-def _node(process: graph.Process, namespace: str, log_level: str) -> Node:
+def _node(process: Process, namespace: str, log_level: str) -> Node:
     logger = ".".join([*filter(None, namespace.split("/")), process.name])
     # launch counts both from its own shutdown on, and the second from the first.
     sigterm_s = STOP_TIMEOUT_S if process.ends_last else process.stop_timeout_s
@@ -119,7 +120,7 @@ class Watch:
         save_dir: folder of the episodes, for the table at the end.
     """
 
-    def __init__(self, nodes: Mapping[Action, graph.Process], save_dir: Path) -> None:
+    def __init__(self, nodes: Mapping[Action, Process], save_dir: Path) -> None:
         self._nodes = nodes
         self._save_dir = save_dir
         self._began_s = time.time()

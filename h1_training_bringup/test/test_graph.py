@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from h1_training_bringup import graph
+from h1_training_bringup import graph, graph_simulation
 from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.graph import Process, Session
 from h1_training_bringup.peers import configured_peers, simulated_peers
+from h1_training_bringup.process import Process, Session
 from h1_training_bringup.processes import executable_path
 from h1_training_node.parameter import from_values
 
@@ -70,13 +70,13 @@ def test_a_local_path_with_a_colon_is_local() -> None:
 
 @pytest.mark.parametrize(("hands", "wanted", "dim"), [(False, 0, 14), (True, 0, 26), (True, 14, 14), (True, 26, 26)])
 def test_the_action_dimension_follows_the_hands_unless_it_is_set(hands: bool, wanted: int, dim: int) -> None:
-    assert graph.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted)) == dim
+    assert graph_simulation.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted)) == dim
 
 
 @pytest.mark.parametrize(("hands", "wanted"), [(False, 26), (True, 15)])
 def test_a_dimension_that_does_not_fit_is_refused(hands: bool, wanted: int) -> None:
     with pytest.raises(ConfigurationError, match="action_dim"):
-        graph.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted))
+        graph_simulation.action_dim(configured(robot__include_hands=hands, policy__action_dim=wanted))
 
 
 def test_every_executable_of_this_workspace_is_installed_and_its_module_can_be_imported() -> None:
@@ -90,10 +90,10 @@ def test_no_two_processes_share_a_name() -> None:
 
 
 def test_the_next_epoch_follows_the_newest_folder(tmp_path: Path) -> None:
-    assert graph.next_epoch(tmp_path / "none") == 0
+    assert graph_simulation.next_epoch(tmp_path / "none") == 0
     for name in ("training_session_epoch2", "training_session_epoch10", "training_session_epochX", "other"):
         (tmp_path / name).mkdir()
-    assert graph.next_epoch(tmp_path) == 11
+    assert graph_simulation.next_epoch(tmp_path) == 11
 
 
 PARAMETER_CLASSES = {

@@ -11,8 +11,8 @@ import pytest
 
 from h1_training_bringup import graph
 from h1_training_bringup.configuration import defaults
-from h1_training_bringup.graph import Process, Session
 from h1_training_bringup.peers import configured_peers
+from h1_training_bringup.process import Process, Session
 from h1_training_node.testing import wait_until
 
 STARTS_AND_WAITS = """

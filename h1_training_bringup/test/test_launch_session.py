@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from h1_training_bringup.graph import Process
 from h1_training_bringup.launch_arguments import ARGUMENTS
+from h1_training_bringup.process import Process
 from h1_training_node.testing import wait_until
 
 pytest.importorskip("launch", reason="needs upstream launch")

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from h1_training_bringup import processes
-from h1_training_bringup.graph import Process
 from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.process import Process
 from h1_training_bringup.processes import ProcessGroup, StartError, executable_path
 from h1_training_node.testing import wait_until
 

@@ -1,0 +1,64 @@
+"""What a process of the session is, and what a session is started with: the words of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from h1_training_bringup.peers import Peers
+
+OPERATORS = ("keyboard", "scripted", "none")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the session.
+
+    Attributes:
+        package, executable, name: what runs, and the node's name.
+        parameters: ROS parameters, plain values.
+        remappings: pairs of (name in the node, name in the graph).
+        arguments: command-line arguments of a peer that is no ROS node.
+        when: conditions, all of which must hold.
+        essential: the session cannot live without it; its end ends the session with status 1.
+        respawn: started again if it dies (a few times).
+        ends_last: a simulated peer or the keyboard: ended when all others are gone.
+        on_terminal: its standard output is the operator's terminal.
+        stop_timeout_s: how long it may take to end, s.
+        niceness: scheduling priority, 0 to 19; the arms come before everybody else.
+        foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
+    """
+
+    package: str
+    executable: str
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    when: frozenset[str] = frozenset()
+    essential: bool = True
+    respawn: bool = False
+    ends_last: bool = False
+    on_terminal: bool = False
+    stop_timeout_s: float = 5.0
+    niceness: int = 5
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a session is started with, beside the configuration.
+
+    Attributes:
+        simulated: against the simulation, which can never move a robot.
+        operator: who presses the keys: one of `OPERATORS`.
+        peers: where robot, hands, camera and policy server are reached.
+        save_dir: absolute folder of the episodes.
+    """
+
+    simulated: bool
+    operator: str
+    peers: Peers
+    save_dir: Path

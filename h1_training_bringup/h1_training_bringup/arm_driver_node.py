@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from array import array
 
 import numpy as np
@@ -13,6 +14,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
+from h1_training_bringup import arm_weigh_node
 from h1_training_bringup.arms.actions import Action
 from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
@@ -260,4 +262,8 @@ def _without_collector() -> ArmDriverNode:
 
 
 def main() -> int:
+    """Entry point of `arm_driver`; `arm_driver weigh` reports what the wrists carry instead."""
+    if sys.argv[1:2] == ["weigh"]:
+        del sys.argv[1]
+        return arm_weigh_node.main()
     return run_node(_without_collector)

@@ -415,3 +415,15 @@ def test_a_robot_of_other_masses_is_let_go_at_many_poses_and_hardly_drifts() -> 
         at = rig.q
         rig.run(5.0)
         assert np.abs(rig.q - at).max() <= 0.1
+
+
+def test_a_load_that_the_model_does_not_know_is_told_when_the_arms_become_compliant() -> None:
+    rig = taken()
+    rig.ask(Mode.DAMPING)
+    assert "torque_mismatch" not in rig.notices + [notice.reason for notice in rig.controller.notices]
+    rig.ask(Mode.HOLD)
+    rig.robot.inject("payload left 1.5")
+    rig.run(1.0)
+    rig.ask(Mode.DAMPING)
+    rig.tick()
+    assert "torque_mismatch" in rig.notices

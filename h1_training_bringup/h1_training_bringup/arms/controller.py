@@ -344,6 +344,8 @@ class ArmController:
             self.reason = reason
             return
         assert self._sensed is not None, "the weight is above 0, so there has been a state"
+        if mismatch := self._damping.mismatch(self._sensed):
+            self._notice(Level.WARN, "torque_mismatch", mismatch)
         self._damping.enter(self._sensed)
         self._enter(now_ns, Mode.DAMPING, reason)
 

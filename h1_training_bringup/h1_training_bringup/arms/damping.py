@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, Joints
+from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import JointSettings
 from h1_training_bringup.arms.trajectory import PERIOD_S
 
 _BRISTLE_RAD = 0.02
+_STANDING_RAD_S = 0.1
+_TOLERATED_SHARE = 0.15
+"""Of the bound on gravity torque: joint friction and masses that are a tenth off explain that much."""
 _SPRING_BACK_RAD_S = 0.02
 _RELAX_SHARE = PERIOD_S / 0.03
 _FADE_S = 1.0
@@ -58,6 +61,7 @@ class Damping:
         self._gravity = gravity
         self._stiffness = settings.friction_nm / _BRISTLE_RAD
         self._light, self._extra = settings.kd_damping, settings.kd_damping * (_BRAKE_FACTOR - 1)
+        self._tolerated = _TOLERATED_SHARE * settings.feedforward_nm
         self._since_s = 0.0
         self._anchor = np.zeros(COUNT)
         self._share = 1.0
@@ -95,6 +99,20 @@ class Damping:
         torque -= self._stiffness * bend
         torque *= self._share
         return torque
+
+    def mismatch(self, sensed: Sensed) -> str:
+        """Where standing arms ask for a torque that the model does not know of; an empty string if nowhere."""
+        if float(np.abs(sensed.dq).max()) > _STANDING_RAD_S:
+            return ""
+        model = self._gravity(sensed)
+        excess = np.abs(sensed.tau_est - model) / self._tolerated
+        worst = int(excess.argmax())
+        if excess[worst] < 1.0:
+            return ""
+        measured, known = sensed.tau_est[worst], model[worst]
+        return (
+            f"{NAMES[worst]} carries {measured:.1f} N·m, the model says {known:.1f}: a payload? run 'arm_driver weigh'"
+        )
 
     def _ease(self) -> None:
         """From the braking kd to the light one."""

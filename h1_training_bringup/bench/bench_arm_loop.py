@@ -1,0 +1,251 @@
+"""The arm loop on the wire: period, CPU, key to damping, and the guard after `kill -9`; see DESIGN §8.
+
+    python h1_training_bringup/bench/bench_arm_loop.py
+
+Starts robot, arm driver and arm guard as processes of their own, in a domain of their own, and plays the session
+manager itself: a key is a message on `keyboard`, answered with `set_mode` by the very callback that hears it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import psutil
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from arm_figures import percentiles, plot, save, show
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+from unitree_hg.msg import LowCmd
+
+from h1_training_bringup.arms.joints import ARM_MOTORS, WEIGHT_MOTOR
+from h1_training_bringup.arms.wire import decode_low_cmd
+from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
+from h1_training_msgs.srv import SetArmMode
+from h1_training_node import qos
+from h1_training_node.clock import SessionClock
+from h1_training_node.domain import DomainClaim
+from h1_training_node.stamps import to_stamp
+
+BIN = f"{get_package_prefix('h1_training_bringup')}/lib/h1_training_bringup"
+REMAP = ("--ros-args", "-r", "/lowstate:=sim/lowstate", "-r", "/arm_sdk:=sim/arm_sdk")
+PRESSES, LOADED_PRESSES = 200, 60
+IDLE_S, LOADED_S = 15.0, 8.0
+MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, "DAMPING": ArmStatus.MODE_DAMPING}
+
+
+class Session(Node):
+    """Heartbeat, session manager, policy and observer in one."""
+
+    def __init__(self, clock: SessionClock) -> None:
+        super().__init__("arm_bench")
+        self._session_clock = clock
+        self._seq = self._action_seq = 0
+        self.status: ArmStatus | None = None
+        self.samples: list[tuple[float, bytes]] = []
+        self.acts = False
+        self._heart = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
+        self.keyboard = self.create_publisher(String, "keyboard", qos.STATE)
+        self.set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
+        self.create_subscription(String, "keyboard", lambda _: self.ask(ArmStatus.MODE_DAMPING), qos.STATE)
+        self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
+        self.create_subscription(LowCmd, "sim/arm_sdk", self._on_command, qos.STATE, raw=True)
+        self.create_timer(0.1, self._beat)
+        self.create_timer(0.02, self._act)
+
+    def ask(self, mode: int) -> rclpy.task.Future:
+        expected = self.status.mode if self.status else 0
+        return self.set_mode.call_async(
+            SetArmMode.Request(who="bench", why="requested", mode=mode, expected_mode=expected)
+        )
+
+    def _on_status(self, message: ArmStatus) -> None:
+        self.status = message
+
+    def _on_command(self, sample: bytes) -> None:
+        self.samples.append((time.monotonic(), sample))
+
+    def _beat(self) -> None:
+        self._seq += 1
+        self._heart.publish(SessionState(seq=self._seq, state="EXECUTING"))
+
+    def _act(self) -> None:
+        if self.acts and self.status is not None and self.status.mode == ArmStatus.MODE_POLICY:
+            self._action_seq += 1
+            now_ns = self._session_clock.now_ns()
+            action = PolicyAction(seq=self._action_seq, positions=[0.2 * np.sin(self._action_seq / 25)] * 14)
+            action.header.stamp, action.observation_stamp = to_stamp(now_ns), to_stamp(now_ns - 20_000_000)
+            self._actions.publish(action)
+
+
+class Stage:
+    """The processes, and an executor for the bench's own node."""
+
+    def __init__(self) -> None:
+        self._claim = DomainClaim()
+        os.environ["ROS_DOMAIN_ID"] = str(self._claim.domain_id)
+        clock = SessionClock.from_environment()
+        clock.export(os.environ)
+        self.processes = {
+            name: subprocess.Popen([f"{BIN}/{name}", *arguments], stderr=subprocess.DEVNULL)
+            for name, arguments in (("sim_robot", ()), ("arm_driver", REMAP), ("arm_guard", REMAP))
+        }
+        rclpy.init(args=[])
+        self.session = Session(clock)
+        self._executor = EventsExecutor()
+        self._executor.add_node(self.session)
+
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {timeout_s} s: {what}")
+            self._executor.spin_once(timeout_sec=0.01)
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end, "time passes", seconds + 5)
+
+    def enter(self, mode: int) -> None:
+        future = self.session.ask(mode)
+        self.until(future.done, "the driver answers")
+        if not future.result().accepted:
+            raise RuntimeError(f"arm_driver refused mode {mode}: {future.result().reason}")
+
+    def take(self) -> None:
+        session = self.session
+        self.until(session.set_mode.service_is_ready, "arm_driver is there")
+        self.until(lambda: session.status is not None and session.status.state_rate > 400, "the robot is heard")
+        self.until(lambda: session.get_subscriptions_info_by_topic("session/state"), "the driver listens")
+        self.spin(0.5)
+        self.enter(ArmStatus.MODE_HOLD)
+        self.until(lambda: session.status is not None and session.status.weight == 1.0, "the arms are taken")
+
+    def close(self) -> None:
+        """Everything that is left ends at once: nobody's arms are at stake here."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        self._executor.remove_node(self.session)
+        self.session.destroy_node()
+        rclpy.try_shutdown()
+        self._claim.release()
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    built = Stage()
+    try:
+        built.take()
+        yield built
+    finally:
+        built.close()
+
+
+@contextmanager
+def both_cores_busy() -> Iterator[None]:
+    burners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(len(os.sched_getaffinity(0)))
+    ]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+def measure_loop(at: Stage, seconds: float) -> dict[str, float]:
+    """Period of the commands on the wire, ms, and CPU of driver and guard, % of a core."""
+    driver, guard = (psutil.Process(at.processes[name].pid) for name in ("arm_driver", "arm_guard"))
+    at.spin(1.0)
+    at.session.samples.clear()
+    driver.cpu_percent()
+    guard.cpu_percent()
+    at.spin(seconds)
+    cpu, guard_cpu = driver.cpu_percent(), guard.cpu_percent()
+    p50, p99, largest = percentiles(np.diff([when for when, _ in at.session.samples]) * 1e3)
+    return {
+        "arm_period_p50_ms": p50,
+        "arm_period_p99_ms": p99,
+        "arm_period_max_ms": largest,
+        "arm_cpu_percent": cpu,
+        "guard_cpu_percent": guard_cpu,
+    }
+
+
+def measure_keys(at: Stage, presses: int) -> dict[str, float]:
+    """From the key's message to the first command without stiffness, ms."""
+    session, latencies = at.session, []
+    for _ in range(presses):
+        at.enter(ArmStatus.MODE_HOLD)
+        at.spin(0.03)
+        session.samples.clear()
+        pressed = time.monotonic()
+        session.keyboard.publish(String(data="s"))
+        at.until(lambda: session.samples and not stiffness(session.samples[-1][1]), "damped")
+        first = next(when for when, sample in session.samples if not stiffness(sample))
+        latencies.append((first - pressed) * 1e3)
+        at.until(lambda: session.status is not None and session.status.mode == ArmStatus.MODE_DAMPING, "shown")
+    p50, p99, largest = percentiles(latencies)
+    return {"key_to_damping_p50_ms": p50, "key_to_damping_p99_ms": p99, "key_to_damping_max_ms": largest}
+
+
+def stiffness(sample: bytes) -> float:
+    return float(decode_low_cmd(sample)["motor_cmd"]["kp"][ARM_MOTORS].max())
+
+
+def measure_guard(name: str) -> float:
+    """`kill -9` of the arm driver in a mode: until the first command of the guard, ms."""
+    with stage() as at:
+        session = at.session
+        session.acts = True
+        if MODES[name] != ArmStatus.MODE_HOLD:
+            at.enter(MODES[name])
+        at.spin(0.6)
+        rows: list[tuple[float, float, float]] = []
+        session.samples.clear()
+        at.spin(0.5)
+        at.processes["arm_driver"].kill()
+        killed = time.monotonic()
+        at.spin(1.5)
+        after = [(when, sample) for when, sample in session.samples if when > killed + 0.03]
+        if not after or stiffness(after[0][1]) or decode_low_cmd(after[-1][1])["motor_cmd"]["q"][WEIGHT_MOTOR] < 1.0:
+            raise RuntimeError(f"the guard did not damp the arms after a kill in {name}")
+        if name == "POLICY":
+            for when, sample in session.samples:
+                motors = decode_low_cmd(sample)["motor_cmd"]
+                rows.append((when - killed, float(motors["q"][16]), float(motors["kp"][16]) / 100))
+            seconds, elbow, kp = np.array(rows).T
+            lines = {"left elbow commanded, rad": elbow, "": elbow * np.nan, "its kp, 100 N·m/rad": kp}
+            print(plot("arm_killed", "the arm driver killed in POLICY", seconds, lines, {"kill -9": 0.0}))
+        return (after[0][0] - killed) * 1e3
+
+
+def main() -> int:
+    with stage() as at:
+        idle = measure_loop(at, IDLE_S) | measure_keys(at, PRESSES)
+        with both_cores_busy():
+            at.enter(ArmStatus.MODE_HOLD)
+            loaded = measure_loop(at, LOADED_S) | measure_keys(at, LOADED_PRESSES)
+    guard = {name: measure_guard(name) for name in MODES}
+    bars = {"arm_period_p99_ms": "≤ 4.5", "arm_cpu_percent": "≤ 12", "key_to_damping_p99_ms": "≤ 20"}
+    for label, figures in (("idle", idle), ("both cores loaded", loaded)):
+        print(f"-- {label}")
+        show([(name, value, name.rpartition("_")[2], bars.get(name, "")) for name, value in figures.items()])
+    print("-- kill -9 of arm_driver")
+    show([(f"guard_takeover_{name.lower()}_ms", value, "ms", "≤ 500") for name, value in guard.items()])
+    save(idle | {"guard_takeover_ms": max(guard.values())})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

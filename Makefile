@@ -20,7 +20,7 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --save-dir "$(SAVE_DIR)" --rsync
   --log-dir log/sessions $(if $(CONFIG),--config "$(CONFIG)") $(if $(EPOCHS),--epochs "$(EPOCHS)") \
   $(if $(EPISODES),--episodes "$(EPISODES)")
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
-  $(if $(CONFIG),"config:=$(CONFIG)")
+  $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
 .PHONY: session test lint bench setup
 .DEFAULT_GOAL := session

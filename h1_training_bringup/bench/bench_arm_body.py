@@ -20,11 +20,12 @@ sys.path.insert(0, str(ROOT / "h1_training_bringup" / "test"))
 from arm_builders import Rig  # noqa: E402
 from arm_figures import plot, save, show  # noqa: E402
 
+from h1_training_bringup.arms.kinematics import ARMS  # noqa: E402
 from h1_training_bringup.arms.modes import Mode  # noqa: E402
 from h1_training_bringup.arms.settings import ArmParameters  # noqa: E402
-from h1_training_bringup.sim.robot import RobotParameters  # noqa: E402
+from h1_training_bringup.sim.robot import OWN_POSE, RobotParameters  # noqa: E402
+from h1_training_bringup.sim.robot_body import RobotBody  # noqa: E402
 
-ROBOTS = 4
 POSES = ([0.0] * 7, [-1.2, 0, 0, 0, 0, 0, 0], [-1.5, 0.1, 0, 1.4, 0, 0, 0], [0.0, 0.2, 0, 0.3, 0, 0, 0])
 LEFT, RIGHT, FORWARD, UP = (0, 10, 0), (0, -10, 0), (10, 0, 0), (0, 0, 10)
 
@@ -36,8 +37,11 @@ def both_arms(left: list[float]) -> NDArray[np.float64]:
 
 
 def robots() -> Iterator[Rig]:
-    for seed in range(ROBOTS):
+    """Two of random masses, and the two worst: all masses a tenth too large, all a tenth too small."""
+    for seed, scale in ((0, None), (1, None), (2, 1.1), (3, 0.9)):
         rig = Rig(robot_parameters=RobotParameters(seed=seed))
+        if scale is not None:
+            rig.robot.body = RobotBody(OWN_POSE, {link.link: scale for link in ARMS})
         rig.take()
         yield rig
 

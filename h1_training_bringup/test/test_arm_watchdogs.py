@@ -113,6 +113,16 @@ def test_a_robot_without_state_is_damped_its_torque_faded_then_left_in_silence(m
     assert rig.command is None
 
 
+def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot() -> None:
+    rig = rig_in(Mode.HOLD)
+    rig.now_ns += 80 * MS  # not scheduled; the timer's callback comes before those of the queued states
+    reading = rig.intake.latest()
+    assert reading is not None
+    rig.controller.step(rig.now_ns, reading, 0)
+    rig.run(0.2)
+    assert rig.mode is Mode.HOLD and not rig.controller.faults
+
+
 def test_a_robot_that_comes_back_gets_its_gravity_torque_back_slowly_and_waits_for_a_person() -> None:
     rig = rig_in(Mode.HOLD)
     rig.robot.inject("stop_state")

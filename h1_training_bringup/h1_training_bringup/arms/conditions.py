@@ -8,8 +8,10 @@ from h1_training_bringup.arms.faults import Heartbeat, Temperatures
 from h1_training_bringup.arms.modes import Notice
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_bringup.arms.trajectory import PERIOD_S
 
 _NS = 1e9
+_LONGEST_PERIOD_NS = round(2 * PERIOD_S * _NS)
 _HEAT_EVERY = 10
 """Periods; heat does not hurry."""
 
@@ -30,6 +32,7 @@ class Conditions:
         self._tilt_limit = p.tilt_limit
         self._mode_machine: int | None = None
         self._lost = False
+        self._updated_ns = self._stamp_ns = self._silent_ns = 0
         self._periods = 0
 
     @property
@@ -42,8 +45,15 @@ class Conditions:
         self._mode_machine = sensed.mode_machine
 
     def update(self, now_ns: int, sensed: Sensed) -> Notice | None:
-        """Look at the newest reading; a notice when a motor got hotter by a step."""
-        self._lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
+        """Look at the newest reading; a notice when a motor got hotter by a step.
+
+        The robot's silence is counted in periods in which this process itself ran: after a pause of its own, states
+        that came meanwhile are still in its queue.
+        """
+        ran_ns = min(now_ns - self._updated_ns, _LONGEST_PERIOD_NS)
+        self._silent_ns = 0 if sensed.stamp_ns != self._stamp_ns else self._silent_ns + ran_ns
+        self._updated_ns, self._stamp_ns = now_ns, sensed.stamp_ns
+        self._lost = self._silent_ns > self._robot_timeout_ns
         self._periods += 1
         return self.temperatures.update(sensed) if self._periods % _HEAT_EVERY == 0 else None
 

@@ -16,6 +16,7 @@ from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.graph_simulation import action_dim, simulated_processes
 from h1_training_bringup.process import Process, Session
 from h1_training_node.parameter import ParameterError, from_values
+from h1_training_node.process import REALTIME
 
 
 def conditions(configuration: Configuration, session: Session) -> frozenset[str]:
@@ -55,7 +56,7 @@ def wrapper(process: Process) -> tuple[str, ...]:
     """The command before a process' own: gives a foreign one its priority, and an end when its parent dies."""
     if not process.foreign:
         return ()
-    return ("nice", "-n", str(process.niceness), "setpriv", "--pdeathsig", "TERM", "--")
+    return ("nice", "-n", process.priority, "setpriv", "--pdeathsig", "TERM", "--")
 
 
 def is_remote(target: str) -> bool:
@@ -73,7 +74,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={"speed_scale": configuration["robot.speed_scale"], **further.get("arm_driver", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=13.0,
-            niceness=0,
+            priority=REALTIME,
         ),
         Process(
             bringup,
@@ -82,7 +83,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={**_body(further.get("arm_driver", {})), **further.get("arm_guard", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=14.0,
-            niceness=0,
+            priority=REALTIME,
         ),
         Process(
             bringup,

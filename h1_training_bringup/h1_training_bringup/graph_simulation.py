@@ -7,6 +7,7 @@ from pathlib import Path
 
 from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.process import Process, Session
+from h1_training_node.process import REALTIME
 
 
 def action_dim(configuration: Configuration) -> int:
@@ -29,7 +30,9 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
     seed: int = configuration["simulation.seed"]
     hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
     return (
-        Process(bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True, niceness=0),
+        Process(
+            bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True, priority=REALTIME
+        ),
         Process(
             bringup,
             "sim_cameras",

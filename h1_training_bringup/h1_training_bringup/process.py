@@ -27,7 +27,7 @@ class Process:
         ends_last: a simulated peer or the keyboard: ended when all others are gone.
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
-        niceness: scheduling priority, 0 to 19; the arms come before everybody else.
+        priority: `realtime` for those whose silence the arms feel, else a niceness, 0 to 19.
         foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
     """
 
@@ -43,7 +43,7 @@ class Process:
     ends_last: bool = False
     on_terminal: bool = False
     stop_timeout_s: float = 5.0
-    niceness: int = 5
+    priority: str = "5"
     foreign: bool = False
 
 

@@ -20,7 +20,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_training_bringup.graph import wrapper
 from h1_training_bringup.process import Process
-from h1_training_node.process import NICENESS_VARIABLE
+from h1_training_node.process import PRIORITY_VARIABLE
 
 STOP_TIMEOUT_S = 14.8
 """From the first signal to the last kill of the session's own processes; with the peers' 2 s, within 17 s at worst."""
@@ -130,7 +130,7 @@ class ProcessGroup:
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stdout.fileno() if process.on_terminal else log,
                 stderr=log,
-                env=self._environment | {NICENESS_VARIABLE: str(process.niceness)},
+                env=self._environment | {PRIORITY_VARIABLE: process.priority},
             )
 
     @staticmethod

@@ -50,7 +50,7 @@ from h1_training_bringup.runner import (
 )
 from h1_training_bringup.session_setup import prepared
 from h1_training_node.domain import DomainClaim
-from h1_training_node.process import NICENESS_VARIABLE
+from h1_training_node.process import PRIORITY_VARIABLE
 
 LAST_LINES = 5
 
@@ -101,7 +101,7 @@ def _node(process: Process, namespace: str, log_level: str) -> Node:
         remappings=list(process.remappings),
         arguments=list(process.arguments),
         ros_arguments=["--log-level", f"{logger}:={log_level.lower()}"],
-        additional_env={NICENESS_VARIABLE: str(process.niceness)},
+        additional_env={PRIORITY_VARIABLE: process.priority},
         output={"both": "own_log"},
         output_format="{line}",
         respawn=process.respawn,

@@ -24,7 +24,7 @@ child.wait()
 
 
 def test_a_foreign_process_does_not_survive_the_death_of_its_parent() -> None:
-    foreign = Process("any", "sleep", "sleep", foreign=True, niceness=7)
+    foreign = Process("any", "sleep", "sleep", foreign=True, priority="7")
     command = [sys.executable, "-c", STARTS_AND_WAITS, *graph.wrapper(foreign), "sleep", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

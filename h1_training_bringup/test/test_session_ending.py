@@ -82,7 +82,7 @@ def kept(run: SessionRun) -> list[Path]:
 
 def assert_arms_went_compliant_and_were_given_back(watched: Watched) -> None:
     modes = watched.onlooker.modes
-    after = modes[modes.index(ArmStatus.MODE_POLICY) + 1 :]
+    after = modes[len(modes) - modes[::-1].index(ArmStatus.MODE_POLICY) :]
     assert after == [ArmStatus.MODE_DAMPING, ArmStatus.MODE_RELEASED], watched.run.evidence()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,7 +10,8 @@ import time
 from types import FrameType
 
 PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
-NICENESS_VARIABLE = "H1_SESSION_NICENESS"
+PRIORITY_VARIABLE = "H1_SESSION_PRIORITY"
+REALTIME = "realtime"
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 
@@ -57,5 +59,17 @@ class StopSignal:
 
 
 def take_priority() -> None:
-    """Step behind the arms: take on the niceness that the graph gives this process in `H1_SESSION_NICENESS`."""
-    os.nice(int(os.environ.get(NICENESS_VARIABLE, "0")))
+    """Take on the priority that the graph gives this process in `H1_SESSION_PRIORITY`: a niceness, or `realtime`.
+
+    `realtime` is for those whose silence of 50 ms already means something to the arms. Where it is not allowed (it
+    takes root, or an `rtprio` limit for the user), a high ordinary priority is tried, and else nothing changes.
+    """
+    wanted = os.environ.get(PRIORITY_VARIABLE, "0")
+    if wanted != REALTIME:
+        os.nice(int(wanted))
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -10)

@@ -29,7 +29,6 @@ _LOW_RATE_DIVISOR = 10
 _REPORT_PERIOD_S = 0.5
 _LATE_NS = 40_000_000
 """A pause of the state that is worth a word: the arm driver takes 50 ms without one for a lost robot."""
-_PRIORITY = -10
 
 
 class SimulatedRobotNode(SessionNode):
@@ -59,14 +58,10 @@ class SimulatedRobotNode(SessionNode):
         self.create_timer(_STATE_PERIOD_S, self._on_tick, clock=steady)
         self.create_timer(_REPORT_PERIOD_S, self._on_report, clock=steady)
 
-    def take_precedence(self) -> None:
-        """A real robot shares no processor with the session; this process gets as near to that as it may."""
+    def settle(self) -> None:
+        """What was built so far is no garbage: the collector, which pauses the robot, need not look at it again."""
         gc.collect()
         gc.freeze()
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
-        except PermissionError:
-            self.get_logger().info("no right to a higher priority: a busy machine may make the robot pause")
 
     def _on_command(self, sample: bytes) -> None:
         if complaint := self._robot.inbox.take(sample, time.monotonic_ns()):
@@ -126,7 +121,7 @@ def main() -> int:
 
     def make() -> SimulatedRobotNode:
         node = SimulatedRobotNode()
-        node.take_precedence()
+        node.settle()
         return node
 
     return run_node(make, late=True)

@@ -101,7 +101,8 @@ class Session:
     def key(self, key: str, now_ns: int) -> None:
         """A person pressed `key`."""
         self.world.now_ns = now_ns
-        key = key.strip().lower()[:1] if len(key.strip()) == 1 else key.strip()
+        name = key.strip() or (key and "space")
+        key = name.lower() if len(name) == 1 else name
         if not self.over and key:
             self._requests.on_key(key)
         self._advance()

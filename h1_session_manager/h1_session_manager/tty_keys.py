@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import select
 import signal
 import termios
@@ -17,7 +18,13 @@ from typing import Any
 
 TERMINAL = "/dev/tty"
 _MOST_BYTES = 64
-_ESCAPE = 0x1B
+_ESCAPE = "\x1b"
+_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.)")
+_NAMED = {
+    **{_ESCAPE: "escape", " ": "space", "\t": "tab", "\n": "enter", "\r": "enter"},
+    **{"\x08": "backspace", "\x7f": "backspace"},
+}
+"""Keys that print nothing. They ask for nothing either, but any key takes an announced motion back."""
 
 
 class NoTerminalError(OSError):
@@ -51,11 +58,11 @@ class TtyKeys:
         atexit.register(self.close)
         tty.setcbreak(self._fd, termios.TCSADRAIN)
 
-    def read(self, timeout_s: float) -> str | None:
-        """The keys typed within `timeout_s`, "" if none; None when the terminal is gone. Blocks: not for a callback."""
+    def read(self, timeout_s: float) -> list[str] | None:
+        """The keys typed within `timeout_s`; None when the terminal is gone. Blocks: not for a callback."""
         try:
             if not select.select([self._fd], [], [], timeout_s)[0]:
-                return ""
+                return []
             data = os.read(self._fd, _MOST_BYTES)
         except (OSError, ValueError):  # hung up, or closed meanwhile
             return None
@@ -95,11 +102,10 @@ class TtyKeys:
             os._exit(0)
 
 
-def keys_in(data: bytes) -> str:
-    """The keys in what the terminal sent: letters and digits; arrow and function keys are none of ours."""
-    if data[0] == _ESCAPE:
-        return ""
-    return "".join(key for key in data.decode("utf-8", errors="ignore") if key.isprintable() and not key.isspace())
+def keys_in(data: bytes) -> list[str]:
+    """The keys in what the terminal sent: letters as they are, others by name; arrow and function keys are `escape`."""
+    text = _SEQUENCE.sub(_ESCAPE, data.decode("utf-8", errors="ignore"))
+    return [_NAMED.get(key, key) for key in text if key in _NAMED or key.isprintable()]
 
 
 def _restore(fd: int, saved: list[Any]) -> None:

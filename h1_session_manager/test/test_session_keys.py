@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from session_builders import Theatre, streams
 
 from h1_session_manager.values import ArmMode, Polled
@@ -89,7 +90,8 @@ def test_stop_keys_are_never_ignored():
     assert theatre.state == "STOPPED"
 
 
-def test_any_key_takes_an_announced_start_back():
+@pytest.mark.parametrize("key", ["7", "enter", "escape", " "])
+def test_any_key_takes_an_announced_start_back(key):
     theatre = Theatre(motion_countdown=3.0)
     theatre.to("READY")
     theatre.run(1)
@@ -97,7 +99,7 @@ def test_any_key_takes_an_announced_start_back():
     theatre.run(1)
     assert 1.5 < theatre.session.view().countdown_s < 2.5
     assert theatre.listed == ("any", "q")
-    theatre.press("7")
+    theatre.press(key)
     theatre.run(5)
     assert theatre.state == "READY"
     assert theatre.session.view().countdown_s == 0

@@ -32,7 +32,7 @@ session: setup
 ifeq ($(SOURCED),yes)
 	@$(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS)
 else
-	@exec $(IN_WORKSPACE) install/h1_training_bringup/lib/h1_training_bringup/session $(RUNNER_OPTIONS)
+	@exec $(IN_WORKSPACE) run_session $(RUNNER_OPTIONS)
 endif
 
 test: setup

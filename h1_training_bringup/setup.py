@@ -27,7 +27,7 @@ setup(
             "arm_driver = h1_training_bringup.arm_driver_node:main",
             "arm_guard = h1_training_bringup.arm_guard_node:main",
             "head_camera = h1_training_bringup.head_camera_node:main",
-            "session = h1_training_bringup.runner:main",
+            "run_session = h1_training_bringup.runner:main",
             "sim_robot = h1_training_bringup.sim.robot_node:main",
             "sim_cameras = h1_training_bringup.sim.cameras_node:main",
             "sim_hands = h1_training_bringup.sim.hands:main",

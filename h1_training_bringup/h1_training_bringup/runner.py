@@ -155,7 +155,7 @@ def _new_log_dir(parent: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="session", description="Run a training session.")
+    parser = argparse.ArgumentParser(prog="run_session", description="Run a training session.")
     parser.add_argument("--sim", action="store_true", help="against the simulation; it can never move a robot")
     parser.add_argument("--config", type=Path, help="configuration file (default: the package's training_config.yaml)")
     parser.add_argument(

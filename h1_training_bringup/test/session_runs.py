@@ -13,7 +13,7 @@ from ament_index_python.packages import get_package_prefix
 
 from h1_training_node.testing import wait_until
 
-RUNNER = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/session"
+RUNNER = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/run_session"
 
 
 class SessionRun:

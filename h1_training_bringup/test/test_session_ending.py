@@ -45,11 +45,16 @@ class Watched:
         self.onlooker = self._graph.add(Onlooker())
 
     def spin_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
-        """Look on until `condition()`; fails with all that the session said."""
+        """Look on until `condition()`; fails, with all that the session said, if it ends or takes too long instead."""
         try:
-            self._graph.spin_until(condition, what, timeout_s)
+            self._graph.spin_until(lambda: condition() or self.run.popen.poll() is not None, what, timeout_s)
         except pytest.fail.Exception as error:
             raise AssertionError(f"{error}\n{self.run.evidence()}") from None
+        assert condition(), f"ended before: {what}\n{self.run.evidence()}"
+
+    def spin_on_until(self, condition: Callable[[], bool], what: str) -> None:
+        """The same after the runner was killed."""
+        self._graph.spin_until(condition, what, END_S)
 
     def spin_until_policy_is_recorded(self) -> None:
         self.spin_until(lambda: self.onlooker.policy_rows > 25, "half a second of policy rows")
@@ -112,8 +117,7 @@ def test_a_camera_node_that_dies_is_started_again_and_sigterm_to_the_runner_ends
 def test_kill_9_of_the_runner_leaves_no_process_and_loses_no_data(watched: Watched) -> None:
     watched.spin_until_policy_is_recorded()
     watched.run.popen.kill()
-    watched.run.popen.wait()
-    watched.spin_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_RELEASED, "the arms are given back", END_S)
+    watched.spin_on_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_RELEASED, "the arms are given back")
     wait_until(lambda: watched.run.processes() == [], "every process has ended", END_S)
     assert_arms_went_compliant_and_were_given_back(watched)
     kept(watched.run)

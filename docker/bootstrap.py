@@ -66,7 +66,7 @@ def check_machine() -> None:
     if " " in str(ROOT):
         raise SetupError(f"the path '{ROOT}' has a space, which CMake and colcon do not bear; move the folder")
     if platform.system() != "Linux":
-        raise SetupError(f"this is {platform.system()}; the session runs on Linux (elsewhere: docker/README.md)")
+        raise SetupError(f"this is {platform.system()}; the session runs on Linux only")
     if not ros_is_sourced():
         if platform.machine() != "x86_64":
             raise SetupError(

@@ -46,6 +46,9 @@ LACKED_BY_APT = (
     "pyturbojpeg",
     "websockets",
     "textual",
+    "matplotlib",
+    "pyarrow",
+    "av",
 )
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "openpi-client", "rosbags", "mcap-ros2-support", "ruff", "mypy")
 

@@ -47,9 +47,7 @@ class KeyGuard:
 
     def judge(self, row: Row, now_ns: int) -> Press:
         """What this press of the key of `row` amounts to."""
-        previous = self._last.get(row.key)
-        self._last[row.key] = now_ns
-        repeats = previous is not None and now_ns - previous < self._guard_ns
+        repeats = self._repeats(row.key, now_ns)
         armed, self._armed = self._armed, None
         if row.twice:
             return self._judge_twice(row, armed, repeats, now_ns)
@@ -57,10 +55,15 @@ class KeyGuard:
             return Press.GUARDED
         return Press.COUNTS
 
-    def saw(self, key: str, now_ns: int) -> None:
-        """A press that was used otherwise, for what follows to be known as its repeat."""
-        self._last[key] = now_ns
+    def saw(self, key: str, now_ns: int) -> bool:
+        """A press that is used otherwise, for what follows to be known as its repeat; whether it was one itself."""
         self._armed = None
+        return self._repeats(key, now_ns)
+
+    def _repeats(self, key: str, now_ns: int) -> bool:
+        previous = self._last.get(key)
+        self._last[key] = now_ns
+        return previous is not None and now_ns - previous < self._guard_ns
 
     def _judge_twice(self, row: Row, armed: tuple[str, int] | None, repeats: bool, now_ns: int) -> Press:
         if armed is None or armed[0] != row.key or now_ns - armed[1] > TWICE_WITHIN_S * NS_PER_S:

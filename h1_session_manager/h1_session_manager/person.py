@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from h1_session_manager import lines
 from h1_session_manager.keys import KeyGuard, Press
 from h1_session_manager.procedures import Procedures
-from h1_session_manager.table import CANCEL, EMERGENCY, Row
+from h1_session_manager.table import CANCEL, EMERGENCY, STOP_KEY, Row
 from h1_session_manager.values import Answer
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Requests:
         """A key, in lower case."""
         s = self._s
         row = s.table.row_of_key(key)
-        if row is not None and row.trigger == EMERGENCY:
-            s.stop("emergency stop: key 'q'")
+        if key == STOP_KEY and (row is None or row.trigger == EMERGENCY or s.doing):
+            self._stop(key, is_quit=row is not None and row.trigger != EMERGENCY)
             return
         if s.cancellable:
             self._guard.saw(key, s.world.now_ns)
@@ -46,6 +46,14 @@ class Requests:
         if not answer.success:
             s.say(f"  {answer.message}")
 
+    def _stop(self, key: str, *, is_quit: bool) -> None:
+        s = self._s
+        repeats = self._guard.saw(key, s.world.now_ns)
+        if is_quit and repeats:
+            s.say(f"  {s.doing}; press '{key}' again for an emergency stop")
+        elif not s.stop(f"emergency stop: key '{key}'"):
+            s.say(f"  '{key}' does nothing more: the session is ending, the arms are being given back")
+
     @staticmethod
     def _not_yet(row: Row, press: Press) -> str:
         if press is Press.ONCE_MORE:
@@ -56,8 +64,8 @@ class Requests:
         """A call of `session_manager/<trigger>`."""
         s = self._s
         if trigger == EMERGENCY:
-            s.stop("emergency stop: service")
-            return Answer(True, f"the session is in {s.table.state.value}")
+            stopped = s.stop("emergency stop: service")
+            return Answer(stopped, f"the session is {'in ' + s.table.state.value if stopped else 'ending'}")
         if s.cancellable:
             self._cancel(f"service '{trigger}'")
             return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
@@ -68,7 +76,7 @@ class Requests:
 
     def _state_and_possible(self) -> str:
         s = self._s
-        names = ", ".join(row.trigger for row in s.available()) or "nothing but to wait"
+        names = ", ".join(row.trigger for row in s.available()) or EMERGENCY
         return f"state {s.table.state.value}; possible: {names}"
 
     def _request(self, row: Row) -> Answer:

@@ -141,8 +141,6 @@ class Procedures:
             s.episode.end_reason = fire.code or trigger
         elif trigger == "end" and fire.code:
             s.episode.end_reason = fire.code
-        elif trigger == "saved":
-            self.upload.owe()
         elif trigger == "synced":
             self.upload.synced()
 
@@ -322,6 +320,7 @@ class Procedures:
             s.tell(Level.ERROR, "save_failed", f"{s.episode.id}: {problem}")
         elif s.world.recorder is not None:
             s.say(*lines.saved(s.world.recorder))
+            self.upload.owe()  # also if a stop closed it
         return problem
 
     # --- the end ---

@@ -18,7 +18,7 @@ from h1_session_manager.outcome import Fire, Outcome, Quit
 from h1_session_manager.person import Requests
 from h1_session_manager.procedure import NS_PER_S, Desk, Runner, Steps
 from h1_session_manager.procedures import Procedures
-from h1_session_manager.table import EMERGENCY, Row, State, Table
+from h1_session_manager.table import EMERGENCY, STOP_KEY, Row, State, Table
 from h1_session_manager.values import (
     Answer,
     Arm,
@@ -200,7 +200,9 @@ class Session:
         if self.over or self.interrupted:
             return ()
         if self.cancellable:
-            return ("any", "q")
+            return ("any", STOP_KEY)
+        if self.doing:
+            return (STOP_KEY,)
         now_ns = self.world.now_ns
         return tuple(row.key for row in self.available() if not self.guard.is_guarded(row, now_ns))
 
@@ -233,10 +235,22 @@ class Session:
             self.memory = memory
             self.desk.emit(Remember(memory.text()))
 
-    def stop(self, why: str) -> None:
-        """Emergency stop, from any state."""
-        if self.table.state is not State.STOPPED and not self.over:
+    def stop(self, why: str) -> bool:
+        """Emergency stop, from any state; in STOPPED it ends a release. False: the session is ending by itself."""
+        if self.over or self.interrupted:
+            return False
+        if self.table.state is not State.STOPPED:
             self.fire(Fire(EMERGENCY, why))
+            return True
+        self._send_stop(why)
+        if self.doing:
+            self._rest()
+            self.reason = why
+            self.revision += 1
+            self.guard.rearm(self.world.now_ns)
+            self._show()
+            self._runner.start(self._procedures.enter(State.STOPPED))
+        return True
 
     @property
     def policy_since_ns(self) -> int | None:
@@ -277,8 +291,7 @@ class Session:
         self.revision += 1
         self.guard.rearm(self.world.now_ns)
         if fire.trigger == EMERGENCY:
-            self.desk.post("arm_driver/emergency_stop", {}, self._on_stop_reply, self.world.now_ns)
-            self.desk.emit(PublishStop(fire.reason))
+            self._send_stop(fire.reason)
         level = Level.WARN if fire.trigger in (EMERGENCY, "arm_fault") else Level.INFO
         self.tell(level, f"session_{state.value.lower()}", f"{before.value}: {fire.trigger} {fire.reason}".strip())
         self.comes_from_ready = before is State.READY
@@ -340,6 +353,10 @@ class Session:
                 lambda _reply: None,
                 self.world.now_ns,
             )
+
+    def _send_stop(self, why: str) -> None:
+        self.desk.post("arm_driver/emergency_stop", {}, self._on_stop_reply, self.world.now_ns)
+        self.desk.emit(PublishStop(why))
 
     def _on_stop_reply(self, reply: Reply) -> None:
         if not reply.accepted:

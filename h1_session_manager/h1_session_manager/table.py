@@ -86,6 +86,8 @@ class Row:
 
 
 EMERGENCY = "emergency_stop"
+STOP_KEY = "q"
+"""Of the emergency stop; in WAITING it ends the session in good order, and stops that if pressed again."""
 CANCEL = "cancel"
 """Takes back an announced motion; any key does."""
 
@@ -117,7 +119,7 @@ ROWS: tuple[Row, ...] = (
     Row("retry", State.SYNCING, State.SYNCING, "y", "try the upload again"),
     Row("keep_local", State.SYNCING, State.WAITING, "n", "keep the data on this machine"),
     Row("release", State.STOPPED, None, "y", "give the arms back (the arms move)", motion=True),
-    *(Row(EMERGENCY, state, State.STOPPED, "q", "emergency stop") for state in State
+    *(Row(EMERGENCY, state, State.STOPPED, STOP_KEY, "emergency stop") for state in State
       if state not in (State.WAITING, State.STOPPED)),
     # In WAITING `q` ends the session in good order; the stop is asked for by service, topic or the remote's button.
     Row(EMERGENCY, State.WAITING, State.STOPPED),

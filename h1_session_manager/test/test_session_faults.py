@@ -370,3 +370,13 @@ def test_guidance_by_hand_has_a_limit_that_saves():
     assert theatre.session.view().reason.startswith("time limit in")
     theatre.run_to("DECIDING", 5)
     assert theatre.called("recorder/finish")[0]["end_reason"] == "time_limit"
+
+
+def test_an_episode_that_a_stop_closed_is_owed_to_the_target():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.arms_in_policy()
+    theatre.press("q")
+    theatre.run(1)
+    assert theatre.lines("  Saved")
+    assert theatre.session.memory.owed == {1}

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from session_builders import Theatre, streams
 
-from h1_session_manager.values import ArmMode, Polled
+from h1_session_manager.values import ArmMode, Polled, Reply
 
 
 def test_a_key_that_starts_motion_is_ignored_just_after_its_state_was_entered():
@@ -196,3 +196,63 @@ def test_the_emergency_stop_service_works_in_every_state():
         theatre.to(state)
         assert theatre.call("emergency_stop")[0]
         assert theatre.state == "STOPPED", state
+
+
+def releasing(theatre: Theatre) -> Theatre:
+    """The arm driver has agreed to give the arms back, and is at it."""
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    theatre.run(1)
+    theatre.press("y" if theatre.state == "STOPPED" else "q")
+    theatre.run(1)
+    assert len(theatre.called("arm_driver/release")) == 1
+    theatre.calls.clear()
+    return theatre
+
+
+def test_q_stops_a_release_that_was_confirmed_and_asks_again():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("q")
+    releasing(theatre).press("q")
+    assert theatre.called("arm_driver/emergency_stop")
+    assert theatre.said[-1].startswith("  Press 'y' to release")
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(1)
+    assert theatre.called("arm_driver/release")
+
+
+def test_the_stop_by_service_stops_a_release_too():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.press("q")
+    assert releasing(theatre).call("emergency_stop") == (True, "the session is in STOPPED")
+    assert theatre.called("arm_driver/emergency_stop")
+
+
+def test_a_second_q_in_waiting_stops_the_arms_on_their_way_back_but_a_held_one_does_not():
+    theatre = Theatre()
+    theatre.offer = Polled(ready=False, epoch=0)
+    theatre.to("WAITING")
+    releasing(theatre).press("q")
+    assert theatre.state == "STOPPED"
+    assert theatre.called("arm_driver/emergency_stop")
+    theatre = Theatre()
+    theatre.offer = Polled(ready=False, epoch=0)
+    theatre.to("WAITING")
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    for _ in range(50):
+        theatre.press("q")
+        theatre.step()
+    assert theatre.state == "WAITING"
+    assert not theatre.called("arm_driver/emergency_stop")
+
+
+def test_q_while_the_session_ends_by_a_signal_says_that_it_changes_nothing():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    theatre.session.interrupt("SIGINT", theatre.now_ns)
+    theatre.press("q")
+    assert "the session is ending" in theatre.said[-1]
+    assert theatre.call("emergency_stop") == (False, "the session is ending")

@@ -106,14 +106,23 @@ def write(save_dir: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    save_dir.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=FILE_NAME, dir=save_dir)
+    write_whole(save_dir / FILE_NAME, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `path` whole or not at all, durably, with its folder if that is missing. Blocks.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(save_dir / FILE_NAME)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -126,6 +126,7 @@ class Procedures:
             self.waiting.take_epoch()
         elif trigger == "another":
             s.number += s.episode.phase is not Phase.DISCARDED
+            self.upload.begin_later()
             s.fresh_weights = False
         elif trigger == "skip":
             self.upload.skipped()

@@ -1,7 +1,7 @@
 """rsync's command lines, what it prints, and what its exit status means. Never through a shell.
 
 Options are the user's own, split as a shell would; the key is a path. `--partial-dir` keeps a broken transfer away
-from the final name; hidden files (open journals, locks, the session's memory, `.discarded`) stay here.
+from the final name and is where the next attempt goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 PARTIAL_DIR = ".rsync-partial"
 _REFUSED = ("--remove-source-files", "--daemon", "--server", "--sender")
 """Options that would delete local data, or make rsync something else than a client."""
-_FILTERS = ("--exclude=.*", "--exclude=*.tmp")
+_NAMED = ("--files-from=-", "--from0")
+"""The files to look at come on standard input: only whole episodes, never a folder as it happens to be."""
 _REMOTE = re.compile(r"^[^/]*:")
 
 
@@ -42,13 +43,25 @@ class RsyncJob:
     timeout_s: float = 300.0
     bwlimit: str = ""
 
+    def problem(self) -> str:
+        """What can be seen to be wrong without trying; empty if nothing is."""
+        if not self.is_remote or not self.ssh_key:
+            return ""
+        key = Path(self.ssh_key).expanduser()
+        if not key.is_file():
+            return f"rsync.ssh_key '{key}' does not exist; name the private key, or make one with ssh-keygen"
+        return ""
+
     @property
     def is_remote(self) -> bool:
         """Whether the target is on another machine."""
         return bool(_REMOTE.match(self.target))
 
-    def upload_command(self) -> list[str]:
-        """The transfer, with machine-readable progress in all instead of rsync's per file.
+    def upload_command(self, *, by_checksum: bool = False) -> list[str]:
+        """The transfer of the files named on standard input, with progress in all instead of rsync's per file.
+
+        Args:
+            by_checksum: trust no size and time: what was found different is sent although they agree.
 
         Raises:
             RsyncOptionError: options that cannot be used.
@@ -56,16 +69,25 @@ class RsyncJob:
         options = [option for option in self._options()[0] if option not in ("--progress", "-P")]
         limit = [f"--bwlimit={self.bwlimit}"] if self.bwlimit else []
         progress = ["--info=progress2,name1", "--no-inc-recursive", "--outbuf=L", "--out-format=%n"]
-        return ["rsync", *options, *self._common(), f"--partial-dir={PARTIAL_DIR}", *limit, *progress, *self._paths()]
+        how = [f"--partial-dir={PARTIAL_DIR}", *(["--checksum"] if by_checksum else [])]
+        return ["rsync", *options, *self._common(), *how, *limit, *progress, *self._paths()]
 
     def verify_command(self) -> list[str]:
-        """What rsync's own checksums find different at the target: one line a file.
+        """What rsync's own checksums find different at the target of the files named on standard input: a line each.
 
         Raises:
             RsyncOptionError: options that cannot be used.
         """
-        options = ["--recursive", "--checksum", "--dry-run", "--itemize-changes", "--out-format=%i %n"]
+        options = ["--checksum", "--dry-run", "--itemize-changes", "--out-format=%i %n"]
         return ["rsync", *options, *self._common(), *self._paths()]
+
+    def probe_command(self) -> list[str]:
+        """Log in and talk to the target's rsync without sending anything (an empty list on standard input).
+
+        Raises:
+            RsyncOptionError: options that cannot be used.
+        """
+        return ["rsync", "--dry-run", *self._common(), *self._paths()]
 
     def _options(self) -> tuple[list[str], str]:
         """The user's options, and the remote shell that they name (`-e 'ssh -p 2222'`), if any."""
@@ -88,7 +110,7 @@ class RsyncJob:
         return options, shell
 
     def _common(self) -> list[str]:
-        common = [*_FILTERS, f"--timeout={max(1, round(self.timeout_s))}"]
+        common = [*_NAMED, f"--timeout={max(1, round(self.timeout_s))}"]
         if self.is_remote:
             common += ["-e", self._ssh()]
         return common
@@ -150,21 +172,52 @@ _MEANINGS = {
     5: "the server refused; check rsync.target",
     10: "the connection failed; check host and network",
     11: "a file could not be written; check the target's disk and permissions",
-    12: "the connection broke",
+    12: "the connection broke; check the network",
     20: "rsync was ended",
     23: "some files could not be transferred; check permissions and disk at the target",
     24: "some files vanished meanwhile; try again",
     30: "nothing moved for too long; check the network",
     35: "the server did not answer; check the network",
-    127: "rsync is not installed at the target; install it there",
-    255: "ssh could not log in; check rsync.target and rsync.ssh_key, and log in once by hand to accept the host's key",
+    127: "rsync is not installed at the target; install it there (apt install rsync)",
+    255: "ssh could not log in; check rsync.target and rsync.ssh_key, and log in once by hand",
 }
 
+_PASSING = frozenset({10, 12, 24, 30, 35, 255})
+"""Statuses of what may pass by itself: the network, a host that starts."""
 
-def meaning(status: int, errors: str) -> str:
-    """One line for a failed rsync: what it means, and the line of its own that says most."""
+_SAID = (
+    ("No space left on device", "the target is full; make room there"),
+    ("Disk quota exceeded", "the quota at the target is used up; make room there"),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "the host has another key than before: somebody else's machine, or "
+     "installed anew? If you know why, remove the old key (ssh-keygen -R HOST) and log in once by hand"),
+    ("Host key verification failed", "the host's key is not known here; log in once by hand (ssh HOST), compare the "
+     "key with the host's own, and accept it"),
+    ("Permission denied (publickey", "the host does not accept the key; check rsync.ssh_key, the user in "
+     "rsync.target, and ~/.ssh/authorized_keys there"),
+    ("UNPROTECTED PRIVATE KEY FILE", "ssh does not use a key that others may read; chmod 600 it"),
+    ("rsync: command not found", _MEANINGS[127]),
+    ("rsync: not found", _MEANINGS[127]),
+    ("Permission denied", "the target may not be written; check its permissions"),
+    ("Read-only file system", "the target's disk is read-only; check it"),
+)  # fmt: skip
+"""What rsync and ssh say of causes that stay until a person does something, and what that is. First match counts."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why rsync failed, for a person, and whether it may pass by itself."""
+
+    text: str
+    is_passing: bool
+
+
+def failure(status: int, errors: str) -> Failure:
+    """What a failed rsync means: what to do, and the line of its own that says most."""
     said = [line.strip() for line in errors.splitlines() if line.strip()]
+    for mark, meaning in _SAID:
+        if line := next((line for line in said if mark in line), ""):
+            return Failure(f"{meaning} ({line.strip('@ ')[:200]})", False)
     own = [line for line in said if not line.startswith(("rsync error:", "rsync: connection unexpectedly closed"))]
     tail = (own or said or [""])[-1][:200]
     text = _MEANINGS.get(status, f"rsync ended with status {status}")
-    return f"{text} ({tail})" if tail else text
+    return Failure(f"{text} ({tail})" if tail else text, status in _PASSING)

@@ -30,6 +30,7 @@ from h1_session_manager.values import (
     Policy,
     Polled,
     PublishStop,
+    Reached,
     Recorder,
     Remember,
     Reply,
@@ -131,7 +132,7 @@ class Session:
             self.do("ending", self._procedures.end_interrupted())
         self._advance()
 
-    def observe(self, what: Arm | Recorder | Policy | Polled | Synced | SyncProgress, now_ns: int) -> None:
+    def observe(self, what: Arm | Recorder | Policy | Polled | Synced | SyncProgress | Reached, now_ns: int) -> None:
         """Something was heard."""
         self.world.now_ns = now_ns
         if isinstance(what, Arm):
@@ -147,7 +148,9 @@ class Session:
         elif isinstance(what, Polled):
             self.world.polled = what
         elif isinstance(what, Synced):
-            self.world.synced = what
+            self._procedures.upload.ended(what)
+        elif isinstance(what, Reached):
+            self.world.target = what
         else:
             self.world.sync_progress = what
         self._advance()
@@ -167,6 +170,7 @@ class Session:
         """Time has passed."""
         self.world.now_ns = now_ns
         self.desk.expire(now_ns)
+        self._procedures.upload.tick()
         self._advance()
 
     # --- outputs ---

@@ -26,7 +26,8 @@ from h1_session_manager.rsync import RsyncJob
 from h1_session_manager.session import Session
 from h1_session_manager.table import SERVICES
 from h1_session_manager.terminal import Terminal
-from h1_session_manager.uploader import Uploader
+from h1_session_manager.uploader import Patience, Uploader
+from h1_session_manager.validation import validate
 from h1_session_manager.values import Command, View
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
 from h1_training_node import qos
@@ -35,6 +36,8 @@ from h1_training_node.parameter import ParameterError
 from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_stamp
 
+Heard = values.Polled | values.SyncProgress | values.Synced | values.Reached
+"""What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
 _DIAGNOSTICS_S = 1.0
@@ -61,7 +64,12 @@ class SessionManagerNode(SessionNode):
         count = partial(memory.episodes_of, str(self._save_dir))
         self._session = Session(self._config, remembered, self.now_ns(), count)
         self._poller = Poller(self._config.status_url, self._observe_later)
-        self._uploader = Uploader(self._job(), self._observe_later)
+        self._uploader = Uploader(
+            self._job(),
+            self._observe_later,
+            patience=Patience(self._config.rsync_retries, self._config.rsync_retry_wait_s),
+            validate=validate if self._config.rsync_validate else None,
+        )
         self._calls = Calls(self, self.now_ns, self._on_reply)
         self._connect()
         self._carry_out()
@@ -125,11 +133,11 @@ class SessionManagerNode(SessionNode):
         self._session.reply(call_id, reply, self.now_ns())
         self._carry_out()
 
-    def _observe_later(self, value: values.Polled | values.SyncProgress | values.Synced) -> None:
+    def _observe_later(self, value: Heard) -> None:
         """From the poller's and uploader's threads."""
         self._from_threads.put(partial(self._observe_now, value))
 
-    def _observe_now(self, value: values.Polled | values.SyncProgress | values.Synced) -> None:
+    def _observe_now(self, value: Heard) -> None:
         self._session.observe(value, self.now_ns())
         if isinstance(value, values.SyncProgress):
             self._publish_progress(value)
@@ -164,9 +172,7 @@ class SessionManagerNode(SessionNode):
             case values.Poll():
                 self._poller.start()
             case values.Sync():
-                self._uploader.start()
-            case values.StopSync():
-                self._uploader.stop(0.0)
+                self._uploader.start(background=command.background)
             case values.Remember():
                 self._files.submit(self._write_memory, command.text)
             case values.PublishStop():

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from h1_session_manager.outcome import Fire, Outcome
-from h1_session_manager.procedure import Steps, Wait
-from h1_session_manager.values import ArmMode, Level, RecorderState, Sync
+from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.table import State
+from h1_session_manager.values import ArmMode, Level, RecorderState, Sync, Synced
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
 
 _WRITING_S = 20.0
+_LABEL_S = 1.0
+"""A label that was asked for just before DECIDING was left shows in the recorder's status within this time."""
 
 
 class Upload:
@@ -19,6 +22,7 @@ class Upload:
 
     def __init__(self, session: Session) -> None:
         self._s = session
+        self._due_ns: int | None = None
 
     def run(self) -> Steps[Outcome]:
         """Hold the arms, upload, verify."""
@@ -54,6 +58,34 @@ class Upload:
         s.say(f"  Upload failed: {synced.reason}", "  Press 'y' to try again, 'n' to keep the data on this machine")
         s.tell(Level.ERROR, "upload_failed", synced.reason)
         return None
+
+    # --- in the background ---
+
+    def begin_later(self) -> None:
+        """DECIDING was left for another episode: its labels are final, its file may go out."""
+        s = self._s
+        if s.config.background_upload and s.config.rsync_target and s.memory.owed:
+            self._due_ns = s.world.now_ns + int(_LABEL_S * NS_PER_S)
+
+    def tick(self) -> None:
+        """Begin what is due once no label is being written any more."""
+        s = self._s
+        if self._due_ns is None or s.world.now_ns < self._due_ns or self._recorder_writes():
+            return
+        self._due_ns = None
+        if s.table.state not in (State.SYNCING, State.STOPPED, State.DECIDING, State.SAVING):
+            s.desk.emit(Sync(background=True))
+
+    def ended(self, synced: Synced) -> None:
+        """An upload has ended. One in the background decides nothing: SYNCING does the rest, and says what stays."""
+        s = self._s
+        if not synced.background:
+            s.world.synced = synced
+        elif synced.reason and not s.over and s.table.state is not State.SYNCING:
+            s.say(f"  Upload in the background: {synced.reason}", "  SYNCING tries it again")
+            s.tell(Level.WARN, "background_upload_failed", synced.reason)
+
+    # --- what is remembered ---
 
     def owe(self) -> None:
         """An episode was saved."""

@@ -1,98 +1,202 @@
-"""Uploads with rsync beside the session: transfer, then proof by rsync's own checksums.
+"""Uploads with rsync beside the session: each file validated, sent, and proved by rsync's own checksums.
 
-Runs in a thread; progress and result go to `deliver`, in that thread. Every step is bounded: rsync by its own
-time-out on a stand-still, and a whole run that prints nothing by ours.
+Runs in a thread; progress and result go to `deliver`, in that thread. Only finished episodes that are not in the
+ledger are looked at. What may pass by itself (a cut connection) is tried again with growing waits.
 """
 
 from __future__ import annotations
 
-import contextlib
-import selectors
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, meaning, parse_progress
-from h1_session_manager.values import Synced, SyncProgress, SyncState
+from h1_session_manager.ledger import FileState, Ledger, finished_episodes
+from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, parse_progress
+from h1_session_manager.rsync_run import RsyncRun, UploadError
+from h1_session_manager.validation import Validator, ValidatorError
+from h1_session_manager.values import Reached, Synced, SyncProgress, SyncState
 
 _MARGIN_S = 30.0
 _VERIFY_S = 3600.0
 """Checksums print nothing while they read; rsync's own time-out still watches the connection."""
-_MOST_ERRORS = 8192
-Deliver = Callable[[SyncProgress | Synced], None]
+_PROBE_S = 30.0
+_LONGEST_WAIT_S = 60.0
+Deliver = Callable[[SyncProgress | Synced | Reached], None]
 
 
-class UploadError(RuntimeError):
-    """The upload failed; the message says why and what to do."""
+@dataclass(frozen=True)
+class Patience:
+    """How often what may pass by itself is tried again, and the first wait in s, which doubles each time."""
+
+    retries: int = 3
+    first_wait_s: float = 2.0
+
+    def wait_s(self, attempt: int) -> float:
+        """Before attempt 1, 2, ..."""
+        return float(min(_LONGEST_WAIT_S, self.first_wait_s * 2 ** (attempt - 1)))
 
 
 class Uploader:
-    """One upload at a time."""
+    """One upload at a time. An upload that is asked for while one runs in the background follows that one at once."""
 
-    def __init__(self, job: RsyncJob, deliver: Deliver) -> None:
+    def __init__(
+        self, job: RsyncJob, deliver: Deliver, *, patience: Patience | None = None, validate: Validator | None = None
+    ) -> None:
         self._job = job
         self._deliver = deliver
+        self._patience = Patience() if patience is None else patience
+        self._validate = validate
+        self._judged: dict[tuple[str, FileState], str] = {}
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopped = threading.Event()
+        self._run = RsyncRun()
+        self._in_background = False
+        self._awaited = threading.Event()
         self._last = SyncProgress(SyncState.IDLE)
+        self._owed = 0
+        self._listed: frozenset[str] = frozenset()
 
-    def start(self) -> None:
-        """Begin, unless an upload is under way."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._stopped.clear()
-        self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
-        self._thread.start()
+    def start(self, *, background: bool = False) -> None:
+        """Begin; `background` is for what nobody waits for: at low priority."""
+        with self._lock:
+            if self._thread is not None:
+                if self._in_background and not background:
+                    self._awaited.set()
+                return
+            self._run = RsyncRun()
+            self._awaited.clear()
+            self._in_background = background
+            self._thread = threading.Thread(target=self._work, name="uploader", daemon=True)
+            self._thread.start()
+
+    def probe(self) -> None:
+        """Find out whether the target can be reached; the answer is a `Reached`."""
+        threading.Thread(target=self._probe, name="upload probe", daemon=True).start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End a running upload; what was sent is kept and used by the next one."""
-        self._stopped.set()
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        self._run.stop()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
 
-    def _run(self) -> None:
+    # --- in the thread ---
+
+    def _work(self) -> None:
+        while True:
+            result = self._result()
+            with self._lock:
+                follows = self._in_background and self._awaited.is_set() and not self._run.stopped.is_set()
+                self._in_background = self._in_background and not follows
+                if not follows:
+                    self._thread = None
+            if not follows:
+                self._deliver(result)
+                return
+
+    def _result(self) -> Synced:
+        background = self._in_background
         try:
-            files = self._upload_and_verify()
-        except (UploadError, RsyncOptionError) as error:
-            self._tell(SyncState.FAILED, reason=str(error))
-            self._deliver(Synced(reason=str(error)))
+            self._owed, self._listed = 0, frozenset()
+            files = self._with_patience()
         except Exception as error:  # a thread must not end in silence: SYNCING waits for it
-            self._tell(SyncState.FAILED, reason=f"{type(error).__name__}: {error}")
-            self._deliver(Synced(reason=f"{type(error).__name__}: {error}"))
-        else:
-            self._tell(SyncState.DONE, progress=1.0)
-            self._deliver(Synced(files=files))
+            expected = isinstance(error, (UploadError, RsyncOptionError, ValidatorError))
+            reason = str(error) if expected else f"{type(error).__name__}: {error}"
+            self._tell(SyncState.FAILED, reason=reason)
+            return Synced(reason=reason, background=background)
+        self._tell(SyncState.DONE, progress=1.0)
+        return Synced(files=files, background=background)
 
-    def _upload_and_verify(self) -> int:
+    def _with_patience(self) -> int:
         source = Path(self._job.source)
         if not source.is_dir():
             raise UploadError(f"{source} does not exist; nothing to upload")
-        self._tell(SyncState.RUNNING)
+        if problem := self._job.problem():
+            raise UploadError(problem)
+        attempt = 0
+        by_checksum = False
+        while True:
+            try:
+                return self._upload_and_verify(source, by_checksum)
+            except UploadError as error:
+                attempt += 1
+                if not error.is_passing or attempt > self._patience.retries or self._awaited.is_set():
+                    raise
+                wait_s = self._patience.wait_s(attempt)
+                by_checksum = isinstance(error, DifferenceError)
+                again = f"{error}; attempt {attempt + 1} of {self._patience.retries + 1} in {wait_s:g} s"
+                self._tell(SyncState.RUNNING, progress=self._last.progress, reason=again)
+                if self._run.stopped.wait(wait_s):
+                    raise UploadError("ended with the session; the rest is owed") from None
+
+    def _upload_and_verify(self, source: Path, by_checksum: bool) -> int:
+        """Send what is not in the ledger, prove it, and note it there; returns how many files are at the target."""
+        ledger = Ledger.load(source, self._job.target)
+        files = ledger.unverified()
+        if self._in_background:  # an episode that is finished meanwhile may still get its label
+            self._listed = self._listed or frozenset(files)
+            files = {name: state for name, state in files.items() if name in self._listed}
+        self._owed = len(files)
+        if files:
+            self._tell(SyncState.RUNNING)
+        damaged = self._take_out_damaged(source, files)
+        if files:
+            self._send(files, by_checksum)
+            self._tell(SyncState.VERIFYING, progress=self._last.progress)
+            found: list[str] = []
+            self._execute(self._job.verify_command(), files, found.append, _VERIFY_S)
+            differing = differing_files(found)
+            ledger.add({name: state for name, state in files.items() if name not in differing}, time.time())
+            self._owed = len(ledger.unverified())
+            if differing:
+                raise DifferenceError(differing, self._job.target)
+        if damaged:
+            names = "; ".join(f"{name}: {why}" for name, why in damaged.items())
+            raise UploadError(f"{len(damaged)} damaged, not sent: {names}. See `episodes validate`; set rsync_validate "
+                              "to false to send it all the same")  # fmt: skip
+        return len(finished_episodes(source))
+
+    def _take_out_damaged(self, source: Path, files: dict[str, FileState]) -> dict[str, str]:
+        damaged: dict[str, str] = {}
+        for name, state in list(files.items()) if self._validate else ():
+            if self._run.stopped.is_set():
+                raise UploadError("ended with the session; the rest is owed")
+            if (name, state) not in self._judged and self._validate is not None:
+                self._judged[name, state] = self._validate(source / name)
+            if why := self._judged[name, state]:
+                damaged[name] = why
+                del files[name]
+        return damaged
+
+    def _send(self, files: dict[str, FileState], by_checksum: bool) -> None:
         if not self._job.is_remote:
             self._make_local_target()
-        self._execute(self._job.upload_command(), self._on_line, self._job.timeout_s + _MARGIN_S)
-        self._tell(SyncState.VERIFYING, progress=self._last.progress)
-        found: list[str] = []
-        self._execute(self._job.verify_command(), found.append, _VERIFY_S)
-        if differing := differing_files(found):
-            names = ", ".join(differing[:3]) + (" ..." if len(differing) > 3 else "")
-            raise UploadError(f"{len(differing)} files differ at {self._job.target} after the upload: {names}")
-        return sum(1 for path in source.rglob("*") if path.is_file() and not _is_hidden(path, source))
+        command = self._job.upload_command(by_checksum=by_checksum)
+        self._execute(command, files, self._on_line, self._job.timeout_s + _MARGIN_S)
+
+    def _execute(
+        self, command: list[str], files: dict[str, FileState], on_line: Callable[[str], None], silence_s: float
+    ) -> None:
+        self._run.execute(command, files, on_line, silence_s, low_priority=self._in_background)
 
     def _make_local_target(self) -> None:
         try:
             Path(self._job.target).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UploadError(f"{self._job.target} cannot be made: {error.strerror}; check rsync.target") from None
+
+    def _probe(self) -> None:
+        reason = self._job.problem()
+        try:
+            if not reason and self._job.is_remote:
+                RsyncRun().execute(self._job.probe_command(), (), lambda _line: None, _PROBE_S)
+            elif not reason:
+                self._make_local_target()
+        except (UploadError, RsyncOptionError, OSError) as error:
+            reason = str(error)
+        self._deliver(Reached(reason))
 
     def _on_line(self, line: str) -> None:
         if progress := parse_progress(line):
@@ -104,54 +208,8 @@ class Uploader:
                 bytes_per_second=progress.bytes_per_second,
                 seconds_left=progress.seconds_left,
             )
-        elif line.strip() and not line.startswith(("sending ", "sent ", "total size")):
+        elif line.strip() and not line.startswith(("sending ", "building ", "sent ", "total size")):
             self._last = SyncProgress(SyncState.RUNNING, file=line.strip(), progress=self._last.progress)
-
-    def _execute(self, command: list[str], on_line: Callable[[str], None], silence_s: float) -> None:
-        """Run rsync, handing over each line that it prints (progress lines end in a carriage return).
-
-        Raises:
-            UploadError: it could not be run, failed, or was silent for `silence_s`.
-        """
-        with tempfile.TemporaryFile() as errors:
-            try:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=False
-                )
-            except FileNotFoundError:
-                raise UploadError("rsync is not installed; install it (apt install rsync)") from None
-            with self._process as process:
-                is_in_time = self._read(process, on_line, silence_s)
-                if not is_in_time:
-                    process.kill()
-            if self._stopped.is_set():
-                raise UploadError("ended with the session; the rest is owed")
-            if not is_in_time:
-                raise UploadError(f"rsync stood still for {silence_s:g} s; check the network")
-            if process.returncode != 0:
-                raise UploadError(meaning(process.returncode, _tail(errors)))
-
-    @staticmethod
-    def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None], silence_s: float) -> bool:
-        """Read until rsync closes its output; False if it stood still for too long."""
-        assert process.stdout is not None
-        buffer = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            deadline = time.monotonic() + silence_s
-            while True:
-                if not selector.select(timeout=0.5):
-                    if time.monotonic() > deadline:
-                        return False
-                    continue
-                chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
-                if not chunk:
-                    return True
-                deadline = time.monotonic() + silence_s
-                *complete, buffer = (buffer + chunk).replace(b"\r", b"\n").split(b"\n")
-                for line in complete:
-                    if line.strip():
-                        on_line(line.decode("utf-8", errors="replace"))
 
     def _tell(
         self,
@@ -165,16 +223,14 @@ class Uploader:
         reason: str = "",
     ) -> None:
         self._last = SyncProgress(
-            state, file, progress, bytes_sent, bytes_per_second, seconds_left, files_owed=0, reason=reason
+            state, file, progress, bytes_sent, bytes_per_second, seconds_left, files_owed=self._owed, reason=reason
         )
         self._deliver(self._last)
 
 
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts) or path.suffix == ".tmp"
+class DifferenceError(UploadError):
+    """Files are not the same at the target after they were sent; sent by checksum they may be."""
 
-
-def _tail(errors: IO[bytes]) -> str:
-    size = errors.seek(0, 2)
-    errors.seek(max(0, size - _MOST_ERRORS))
-    return errors.read().decode("utf-8", errors="replace")
+    def __init__(self, differing: list[str], target: str) -> None:
+        names = ", ".join(differing[:3]) + (" ..." if len(differing) > 3 else "")
+        super().__init__(f"{len(differing)} files differ at {target} after the upload: {names}", is_passing=True)

@@ -137,9 +137,17 @@ class Polled:
 
 @dataclass(frozen=True)
 class Synced:
-    """How an upload ended; `reason` is empty if every file was verified at the target."""
+    """How an upload ended; `reason` is empty if every file was verified. Nobody waits for one in the `background`."""
 
     files: int = 0
+    reason: str = ""
+    background: bool = False
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Whether the upload's target can be reached; `reason` is empty if it can."""
+
     reason: str = ""
 
 
@@ -212,12 +220,9 @@ class Poll:
 
 @dataclass(frozen=True)
 class Sync:
-    """Upload and verify all episodes."""
+    """Upload and verify all episodes; at low priority if nobody waits for it."""
 
-
-@dataclass(frozen=True)
-class StopSync:
-    """End a running upload; nobody waits for its result."""
+    background: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,7 @@ class Exit:
     status: int
 
 
-Command = Call | Say | Tell | Poll | Sync | StopSync | Remember | PublishStop | Bell | Exit
+Command = Call | Say | Tell | Poll | Sync | Remember | PublishStop | Bell | Exit
 
 
 @dataclass(frozen=True)

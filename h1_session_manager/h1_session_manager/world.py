@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from h1_session_manager.procedure import NS_PER_S
-from h1_session_manager.values import Arm, ArmMode, Hand, Policy, Polled, Recorder, Synced, SyncProgress
+from h1_session_manager.values import Arm, ArmMode, Hand, Policy, Polled, Reached, Recorder, Synced, SyncProgress
 
 GUARD_TOOK_OVER = "guard_took_over"
 """The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
@@ -21,6 +21,7 @@ class World:
     hands: dict[str, Hand] = field(default_factory=dict)
     polled: Polled | None = None
     synced: Synced | None = None
+    target: Reached | None = None
     sync_progress: SyncProgress | None = None
     guard_took_over: bool = False
     now_ns: int = 0

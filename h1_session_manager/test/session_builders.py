@@ -72,6 +72,7 @@ class Theatre:
         self.policy_answers: bool = True
         self.polls = 0
         self.syncs = 0
+        self.background_syncs = 0
         self._episodes = 0
         self.session = Session(self.config, memory or Memory(robot="r"), self.now_ns, episodes)
         self._carry_out()
@@ -224,8 +225,11 @@ class Theatre:
             self.polls += 1
             self.session.observe(self.offer, self.now_ns)
         elif isinstance(command, Sync):
-            self.syncs += 1
-            self.session.observe(self.sync_result, self.now_ns)
+            if command.background:
+                self.background_syncs += 1
+            else:
+                self.syncs += 1
+                self.session.observe(self.sync_result, self.now_ns)
         elif isinstance(command, Remember):
             self.memory_text = command.text
         elif isinstance(command, Exit):

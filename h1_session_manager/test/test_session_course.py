@@ -1,11 +1,12 @@
 """A session's regular course, its lines included."""
 
 import json
+from dataclasses import replace
 
 from session_builders import Theatre
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import ArmMode, Polled, Synced
+from h1_session_manager.values import ArmMode, Polled, RecorderState, Synced
 
 
 def shown_in_order(said: list[str], *lines: str) -> None:
@@ -256,3 +257,55 @@ def test_a_save_that_fails_is_said_and_the_session_goes_on():
     assert "g" not in theatre.listed
     theatre.press("g")
     assert "no saved episode" in theatre.said[-1]
+
+
+def test_leaving_deciding_for_another_episode_uploads_in_the_background():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.run(5)
+    assert theatre.background_syncs == 0, "labels may still change"
+    theatre.press("y")
+    theatre.run(3)
+    assert theatre.state == "READY"
+    assert (theatre.background_syncs, theatre.syncs) == (1, 0)
+    assert json.loads(theatre.memory_text)["owed"] == [1], "only SYNCING finishes an epoch"
+
+
+def test_the_background_waits_for_a_label_that_is_being_written():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.run(1)
+    theatre.press("g", "y")
+    saved = theatre.recorder
+    theatre.recorder = replace(saved, state=RecorderState.SAVING)
+    theatre.run(5)
+    assert theatre.background_syncs == 0
+    theatre.recorder = saved
+    theatre.run(1)
+    assert theatre.background_syncs == 1
+
+
+def test_no_upload_in_the_background_where_it_is_off_or_deciding_was_left_for_syncing():
+    theatre = Theatre(background_upload=False)
+    theatre.to("DECIDING")
+    theatre.press("y")
+    theatre.run(3)
+    assert theatre.background_syncs == 0
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.press("n")
+    theatre.run_to("WAITING")
+    theatre.run(3)
+    assert (theatre.background_syncs, theatre.syncs) == (0, 1)
+
+
+def test_a_failure_in_the_background_is_shown_and_ends_no_syncing():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.press("y")
+    theatre.run(3)
+    theatre.session.observe(Synced(reason="the target is full", background=True), theatre.now_ns)
+    theatre.run(1)
+    assert theatre.lines("  Upload in the background: the target is full")
+    assert "background_upload_failed" in theatre.events
+    assert theatre.state == "READY"

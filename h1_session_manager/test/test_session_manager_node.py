@@ -29,6 +29,7 @@ class Scene:
             "key_guard_s": 0.1,
             "poll_interval": 0.1,
             "bell": False,
+            "rsync_validate": False,
             **parameters,
         }
         terminal = Terminal(self.screen)

@@ -4,12 +4,15 @@ import os
 import shutil
 import stat
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
-from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, meaning, parse_progress
-from h1_session_manager.uploader import Uploader
+from h1_session_manager.ledger import FILE_NAME, Ledger
+from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
+from h1_session_manager.uploader import Patience, Uploader
+from h1_session_manager.validation import validate
 from h1_session_manager.values import Synced, SyncProgress, SyncState
 from h1_training_node.testing import wait_until
 
@@ -31,9 +34,12 @@ def source(tmp_path) -> Path:
     return folder
 
 
-def uploaded(source: Path, target: Path | str, **settings) -> tuple[Synced, list[SyncProgress]]:
+def uploaded(
+    source: Path, target: Path | str, *, retries: int = 0, validate=None, background: bool = False, **settings
+) -> tuple[Synced, list[SyncProgress]]:
     heard: list[object] = []
-    Uploader(RsyncJob(str(source), str(target), **settings), heard.append).start()
+    job = RsyncJob(str(source), str(target), **settings)
+    Uploader(job, heard.append, patience=Patience(retries, 0.01), validate=validate).start(background=background)
     wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the end of the upload", 30)
     return next(item for item in heard if isinstance(item, Synced)), [i for i in heard if isinstance(i, SyncProgress)]
 
@@ -61,9 +67,99 @@ def test_a_file_that_differs_at_the_target_is_sent_again_even_with_size_and_time
     status = (target / name).stat()
     (target / name).write_bytes(bytes(status.st_size))
     os.utime(target / name, ns=(status.st_atime_ns, status.st_mtime_ns))
-    synced, _ = uploaded(source, target)
-    assert "1 files differ" in synced.reason
-    assert "episode_0.hdf5" in synced.reason
+    (source / FILE_NAME).unlink()
+    assert "1 files differ" in uploaded(source, target)[0].reason
+    assert "episode_0.hdf5" in uploaded(source, target)[0].reason
+    synced, progress = uploaded(source, target, retries=1)
+    assert synced == Synced(files=2)
+    assert any("attempt 2 of 2" in item.reason and item.files_owed == 1 for item in progress)
+    assert (target / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_what_was_verified_is_not_looked_at_again(source, tmp_path, monkeypatch):
+    uploaded(source, tmp_path / "target")
+    assert Ledger.load(source, str(tmp_path / "target")).unverified() == {}
+    monkeypatch.setenv("PATH", str(tmp_path))  # no rsync any more: nothing is asked of it
+    assert uploaded(source, tmp_path / "target")[0] == Synced(files=2)
+
+
+def test_a_label_that_comes_later_another_target_or_a_broken_ledger_makes_files_unverified(source, tmp_path):
+    target = str(tmp_path / "target")
+    uploaded(source, target)
+    name = "training_session_epoch1/episode_0.hdf5"
+    os.utime(source / name, ns=(1, 1))
+    assert set(Ledger.load(source, target).unverified()) == {name}
+    assert len(Ledger.load(source, "elsewhere").unverified()) == 2
+    (source / FILE_NAME).write_text("{")
+    assert len(Ledger.load(source, target).unverified()) == 2
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_remembered(source, tmp_path):
+    ledger = Ledger.load(source, "t")
+    files = ledger.unverified()
+    name = "training_session_epoch1/episode_0.hdf5"
+    os.utime(source / name, ns=(1, 1))
+    ledger.add(files, 0.0)
+    assert set(Ledger.load(source, "t").unverified()) == {name}
+
+
+def test_a_damaged_file_is_named_and_stays_while_the_others_go(source, tmp_path):
+    synced, progress = uploaded(
+        source, tmp_path / "target", validate=lambda path: "no rows" if path.name == "episode_0.hdf5" else ""
+    )
+    assert "1 damaged, not sent: training_session_epoch1/episode_0.hdf5: no rows" in synced.reason
+    assert files(tmp_path / "target") == {"training_session_epoch1/episode_1.hdf5"}
+    assert progress[-1].state is SyncState.FAILED
+    assert progress[-1].files_owed == 1
+
+
+def test_the_recorders_own_check_judges_each_file(source, tmp_path):
+    reason = validate(source / "training_session_epoch1" / "episode_0.hdf5")
+    assert reason.startswith("cannot be opened")
+
+
+def test_a_recorder_that_is_not_there_is_told_with_what_to_do(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    reason = uploaded(source, tmp_path / "target", validate=validate)[0].reason
+    assert "h1_recorder is not installed here" in reason
+    assert not (tmp_path / "target").exists()
+
+
+def test_files_owed_fall_to_none(source, tmp_path):
+    progress = uploaded(source, tmp_path / "target")[1]
+    assert progress[0].files_owed == 2
+    assert progress[-1].files_owed == 0
+
+
+def test_an_upload_in_the_background_runs_at_low_priority_and_says_so(source, tmp_path, monkeypatch):
+    told = tmp_path / "niceness"
+    fake = tmp_path / "bin" / "rsync"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\nnice > {told}\nexec {shutil.which("rsync")} "$@"\n')
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    assert uploaded(source, tmp_path / "target", background=True)[0] == Synced(files=2, background=True)
+    assert told.read_text().strip() == "19"
+
+
+def test_an_upload_that_is_waited_for_follows_the_one_in_the_background(source, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_path: Path) -> str:
+        begun.set()
+        go_on.wait(30)
+        return ""
+
+    heard: list[object] = []
+    uploader = Uploader(RsyncJob(str(source), str(tmp_path / "target")), heard.append, validate=slow)
+    uploader.start(background=True)
+    assert begun.wait(30)
+    (source / "training_session_epoch1" / "episode_2.hdf5").write_bytes(b"finished meanwhile")
+    uploader.start()
+    go_on.set()
+    wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the end of both", 30)
+    assert [item for item in heard if isinstance(item, Synced)] == [Synced(files=3)]
+    assert len(files(tmp_path / "target")) == 3
 
 
 def test_a_second_upload_finds_nothing_to_do(source, tmp_path):
@@ -74,7 +170,7 @@ def test_a_second_upload_finds_nothing_to_do(source, tmp_path):
 def test_a_local_file_is_never_touched(source, tmp_path):
     before = {name: (source / name).read_bytes() for name in files(source)}
     uploaded(source, tmp_path / "target")
-    assert {name: (source / name).read_bytes() for name in files(source)} == before
+    assert {name: (source / name).read_bytes() for name in files(source) - {FILE_NAME}} == before
 
 
 def test_a_shell_is_never_asked(source, tmp_path):
@@ -86,7 +182,9 @@ def test_a_shell_is_never_asked(source, tmp_path):
 
 def test_a_missing_rsync_is_told_with_what_to_do(source, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert uploaded(source, tmp_path / "target")[0].reason == "rsync is not installed; install it (apt install rsync)"
+    assert (
+        uploaded(source, tmp_path / "target")[0].reason == "rsync is not installed here; install it (apt install rsync)"
+    )
 
 
 def test_a_target_that_cannot_be_made_is_named(source, tmp_path):
@@ -160,7 +258,7 @@ def test_an_upload_can_be_ended(source, tmp_path, monkeypatch):
     uploader = Uploader(RsyncJob(str(source), str(tmp_path / "target"), bwlimit="1k"), heard.append)
     uploader.start()
     wait_until(lambda: heard, "the beginning of the upload")
-    wait_until(lambda: uploader._process is not None, "rsync")
+    wait_until(lambda: uploader._run._process is not None, "rsync")
     uploader.stop(5.0)
     wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the result")
     assert "owed" in heard[-1].reason
@@ -180,6 +278,9 @@ def test_only_files_count_as_different():
 
 
 def test_exit_statuses_say_what_to_do():
-    assert meaning(255, "Permission denied (publickey).\n").startswith("ssh could not log in; check rsync.target")
-    assert "Permission denied" in meaning(255, "Permission denied (publickey).\nrsync error: unexplained error\n")
-    assert meaning(99, "") == "rsync ended with status 99"
+    refused = failure(255, "Permission denied (publickey).\nrsync error: unexplained error\n")
+    assert refused.text.startswith("the host does not accept the key; check rsync.ssh_key")
+    assert "Permission denied" in refused.text
+    assert not refused.is_passing
+    assert failure(255, "Connection refused\n").is_passing
+    assert failure(99, "").text == "rsync ended with status 99"

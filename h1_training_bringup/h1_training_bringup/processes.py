@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,7 @@ STOP_TIMEOUT_S = 14.8
 """From the first signal to the last kill of the session's own processes; with the peers' 2 s, within 17 s at worst."""
 PEERS_STOP_TIMEOUT_S = 2.0
 MAX_RESPAWNS = 3
+_POLL_S = 0.1
 
 
 class StartError(RuntimeError):
@@ -97,24 +98,32 @@ class ProcessGroup:
         self._spawn(process.name)
         return True
 
-    def stop(self) -> list[str]:
+    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
         """End every process: the session's own first, simulated peers and keyboard when those are gone.
+
+        Args:
+            meanwhile: called again and again until they are gone.
 
         Returns:
             Names of those that did not end in time and were killed.
         """
         deadline = time.monotonic() + STOP_TIMEOUT_S
         late = {name for name, process in self._descriptions.items() if process.ends_last}
-        killed = self._stop_some(set(self._running) - late, signal.SIGINT, deadline)
+        killed = self._stop_some(set(self._running) - late, signal.SIGINT, deadline, meanwhile)
         peers = set(self._running) & late
-        return killed + self._stop_some(peers, signal.SIGTERM, time.monotonic() + PEERS_STOP_TIMEOUT_S)
+        return killed + self._stop_some(peers, signal.SIGTERM, time.monotonic() + PEERS_STOP_TIMEOUT_S, meanwhile)
 
-    def _stop_some(self, names: set[str], number: signal.Signals, deadline: float) -> list[str]:
+    def _stop_some(
+        self, names: set[str], number: signal.Signals, deadline: float, meanwhile: Callable[[], None]
+    ) -> list[str]:
         some = {name: self._running.pop(name) for name in sorted(names)}
         for popen in some.values():
             with contextlib.suppress(psutil.NoSuchProcess):
                 popen.send_signal(number)
-        _, alive = psutil.wait_procs(list(some.values()), timeout=max(0.0, deadline - time.monotonic()))
+        alive = list(some.values())
+        while alive and (left_s := deadline - time.monotonic()) > 0:
+            _, alive = psutil.wait_procs(alive, timeout=min(left_s, _POLL_S))
+            meanwhile()
         killed = [name for name, popen in some.items() if popen in alive]
         for name in killed:
             with contextlib.suppress(psutil.NoSuchProcess):

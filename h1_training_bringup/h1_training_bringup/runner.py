@@ -95,9 +95,9 @@ class Runner:
             time.sleep(_PERIOD_S)
             self._show_warnings()
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
-        if status == EXIT_INTERRUPTED:
+        if status != EXIT_CLEAN:
             print(f"\n{ENDING}", flush=True)
-        killed = self._group.stop()
+        killed = self._group.stop(self._show_warnings)  # among them: that the arms are about to be given back
         self._show_warnings()
         if killed:
             print(f"Killed, because they did not end in time: {', '.join(killed)}", file=sys.stderr)

@@ -76,6 +76,21 @@ def test_one_that_will_not_end_is_killed_and_named(
     assert children_of(tmp_path) == []
 
 
+def test_what_a_process_says_while_it_ends_can_be_seen_before_it_has_ended(tmp_path: Path, programs: Programs) -> None:
+    go = tmp_path / "go"
+    ending = f"print('[WARN] [1.0] [driver]: stand clear', flush=True)\nwhile not os.path.exists({str(go)!r}): pass\n"
+    code = f"import os\ndef end(*_):\n    {ending.replace(chr(10), chr(10) + '    ')}sys.exit(0)\n"
+    group = started(tmp_path, programs.process("driver", code + SLEEPS.replace("lambda *_: sys.exit(0)", "end")))
+    tail = LogTail({"driver": group.log_path("driver")}, lambda: 0.0)
+
+    def look() -> None:
+        if list(tail.warnings()) == [("driver", "stand clear")]:
+            go.touch()
+
+    assert group.stop(look) == []
+    assert go.exists()
+
+
 def test_an_end_is_reported_once_with_its_status(tmp_path: Path, programs: Programs) -> None:
     group = started(tmp_path, programs.process("short", "print('up', flush=True)\nraise SystemExit(3)\n"))
     seen: list[tuple[Process, int]] = []

@@ -75,6 +75,9 @@ class SessionConfig:
     )
     rsync_validate: bool = parameter(True, "a file that fails `episodes validate` is named and not sent")
     background_upload: bool = parameter(True, "upload at low priority once DECIDING is left for another episode")
+    sound_command: tuple[str, ...] = parameter(
+        ("",), "played when the session needs the person: program and arguments, no shell; empty: none"
+    )
     bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
 
     def __post_init__(self) -> None:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from h1_session_manager.config import SessionConfig
+from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import Connection, Policy, RecorderState, Stream
 from h1_session_manager.world import World
 
 GB = 1_000_000_000
+_NO_EARLIER_S = 1_735_689_600.0
+"""2025-01-01 UTC: a clock before it was never set."""
+_CLOCK_JUMP_S = 1.0
+_THROTTLED_S = 60.0
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """The result: `problems` block the start; `cameras` is the operator's line about them."""
+    """The result: `problems` block the start, `warnings` do not; `cameras` is the operator's line about them."""
 
     problems: tuple[str, ...]
     cameras: str
     dummies: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All of it for a person, a line each."""
+        lines = [f"Not ready: {problem}" for problem in self.problems] or ["Ready"]
+        return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings), self.cameras])
 
     @property
     def reason(self) -> str:
@@ -44,7 +57,10 @@ def check(world: World, config: SessionConfig, epoch: int, own_episode: str = ""
     if not recorder_problem:
         problems += _disk(world, config)
     problems += _arms(world, config) + _policy(world, config, epoch) + _hands(world, config)
-    return Preflight(tuple(problems), cameras_line(working, list(broken)), tuple(broken))
+    problems += _clock(world)
+    return Preflight(
+        tuple(problems), cameras_line(working, list(broken)), tuple(broken), tuple(_warnings(world, config))
+    )
 
 
 def cameras_line(working: list[str], broken: list[str]) -> str:
@@ -120,6 +136,28 @@ def _policy(world: World, config: SessionConfig, epoch: int) -> list[str]:
         return ["policy: policy_bridge is silent; does it run?"]
     problem = policy_problem(world.policy, epoch)
     return [f"policy: {problem}"] if problem else []
+
+
+def _clock(world: World) -> list[str]:
+    if world.machine is None or world.machine.utc_s >= _NO_EARLIER_S:
+        return []
+    day = datetime.fromtimestamp(world.machine.utc_s, UTC).date()
+    return [f"clock: it says {day}, so would every file; set it (timedatectl)"]
+
+
+def _warnings(world: World, config: SessionConfig) -> list[str]:
+    """What a person should know, but may leave as it is."""
+    warnings = []
+    if config.rsync_target and world.target is not None and world.target.reason:
+        warnings.append(f"upload: {world.target.reason}")
+    if world.machine is not None and abs(world.machine.clock_jump_s) > _CLOCK_JUMP_S:
+        warnings.append(
+            f"clock: it was set by {world.machine.clock_jump_s:+.1f} s during the session, whose stamps keep the old "
+            "time; start the session anew for the new one"
+        )
+    if world.throttled_ns is not None and (world.now_ns - world.throttled_ns) / NS_PER_S < _THROTTLED_S:
+        warnings.append("processor: slowed down by heat in the last minute; check its cooling")
+    return warnings
 
 
 def _hands(world: World, config: SessionConfig) -> list[str]:

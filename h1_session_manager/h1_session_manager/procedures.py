@@ -12,11 +12,11 @@ from h1_session_manager import lines
 from h1_session_manager.episode import Phase
 from h1_session_manager.execution import Execution
 from h1_session_manager.outcome import Fire, Outcome, Quit
-from h1_session_manager.preflight import policy_problem
+from h1_session_manager.preflight import Preflight, policy_problem
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
-from h1_session_manager.values import ArmMode, Level, RecorderState, Reply
+from h1_session_manager.values import ArmMode, Level, Probe, RecorderState, Reply
 from h1_session_manager.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -210,6 +210,9 @@ class Procedures:
     def _enter_ready(self) -> Steps[Outcome]:
         s = self._s
         yield from self._hold_if_free("ready")
+        if s.config.rsync_target:
+            s.world.target = None
+            s.desk.emit(Probe())
         recorder = s.world.recorder
         if recorder is not None and recorder.state is RecorderState.RECORDING and not s.episode.is_open:
             s.say(f"  The recorder still had {recorder.episode_id} open; it is being closed")
@@ -228,8 +231,11 @@ class Procedures:
                 s.say(*(f"  Not ready: {problem}" for problem in checks.problems))
             else:
                 s.say(checks.cameras)
+            if checks.warnings:
+                s.say(*(f"  Warning: {warning}" for warning in checks.warnings))
             s.revision += 1
-            yield Wait(lambda known=failing: _failing(s.preflight().problems) != known, None)  # type: ignore[misc]
+            known = failing + _failing(checks.warnings)
+            yield Wait(lambda known=known: _about(s.preflight()) != known, None)  # type: ignore[misc]
             yield Wait(lambda: False, _SETTLE_S)
 
     def _start(self) -> Steps[Outcome]:
@@ -374,6 +380,10 @@ class Procedures:
 def _failing(problems: tuple[str, ...]) -> tuple[str, ...]:
     """What the problems are about; ages and figures in them change all the time."""
     return tuple(problem.partition(":")[0] for problem in problems)
+
+
+def _about(checks: Preflight) -> tuple[str, ...]:
+    return _failing(checks.problems) + _failing(checks.warnings)
 
 
 def _rest() -> Steps[Outcome]:

@@ -27,6 +27,7 @@ from h1_session_manager.values import (
     Exit,
     Hand,
     Level,
+    Machine,
     Policy,
     Polled,
     PublishStop,
@@ -44,6 +45,7 @@ from h1_session_manager.watch import Watch
 from h1_session_manager.world import GUARD_TOOK_OVER, World
 
 _NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
+Observed = Arm | Recorder | Policy | Polled | Synced | SyncProgress | Reached | Machine
 _MOST_STEPS = 32
 """Transitions that one input may cause; more would be a loop."""
 
@@ -132,7 +134,7 @@ class Session:
             self.do("ending", self._procedures.end_interrupted())
         self._advance()
 
-    def observe(self, what: Arm | Recorder | Policy | Polled | Synced | SyncProgress | Reached, now_ns: int) -> None:
+    def observe(self, what: Observed, now_ns: int) -> None:
         """Something was heard."""
         self.world.now_ns = now_ns
         if isinstance(what, Arm):
@@ -149,6 +151,8 @@ class Session:
             self.world.polled = what
         elif isinstance(what, Synced):
             self._procedures.upload.ended(what)
+        elif isinstance(what, Machine):
+            self.world.hear_machine(what)
         elif isinstance(what, Reached):
             self.world.target = what
         else:
@@ -344,7 +348,7 @@ class Session:
     def _show(self) -> None:
         screen = self.screen()
         self.desk.emit(Say(screen.lines, screen.prompt, replaces_prompt=True))
-        if self.table.state in _NEEDS_PERSON and self.config.bell:
+        if self.table.state in _NEEDS_PERSON:
             self.desk.emit(Bell())
 
     def _on_late_reply(self, service: str, reply: Reply) -> None:

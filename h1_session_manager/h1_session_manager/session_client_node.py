@@ -138,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     waiting = commands.add_parser("wait", help="wait until the session is in a state")
     waiting.add_argument("state", choices=[state.value for state in State])
     waiting.add_argument("--for", dest="wait_s", type=float, default=600.0, help="seconds (default: %(default)s)")
+    commands.add_parser("preflight", help="what stands in the way of an episode; exit status 1 if anything does")
     for trigger in SERVICES:
         commands.add_parser(trigger, help=f"ask for '{trigger}'")
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)

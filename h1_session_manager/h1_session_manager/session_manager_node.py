@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from h1_session_manager import memory, messages_node, values
+from h1_session_manager import machine, memory, messages_node, values
 from h1_session_manager.arms import WHO
 from h1_session_manager.calls_node import Calls
 from h1_session_manager.config import SessionConfig
@@ -24,6 +24,7 @@ from h1_session_manager.diagnostics import diagnose
 from h1_session_manager.poller import Poller
 from h1_session_manager.rsync import RsyncJob
 from h1_session_manager.session import Session
+from h1_session_manager.sound import Sound
 from h1_session_manager.table import SERVICES
 from h1_session_manager.terminal import Terminal
 from h1_session_manager.uploader import Patience, Uploader
@@ -71,6 +72,7 @@ class SessionManagerNode(SessionNode):
             validate=validate if self._config.rsync_validate else None,
         )
         self._calls = Calls(self, self.now_ns, self._on_reply)
+        self._sound = Sound(self._config.sound_command)
         self._connect()
         self._carry_out()
 
@@ -96,6 +98,7 @@ class SessionManagerNode(SessionNode):
                 self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
         for trigger in SERVICES:
             self.create_service(Trigger, f"session_manager/{trigger}", partial(self._on_service, trigger))
+        self.create_service(Trigger, "session_manager/preflight", self._on_preflight)
         self.create_timer(_TICK_S, self._on_tick)
         self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics)
 
@@ -127,6 +130,11 @@ class SessionManagerNode(SessionNode):
         answer = self._session.service(trigger, self.now_ns())
         self._carry_out()
         response.success, response.message = answer.success, answer.message
+        return response
+
+    def _on_preflight(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        checks = self._session.preflight()
+        response.success, response.message = not checks.problems, checks.text
         return response
 
     def _on_reply(self, call_id: int, reply: values.Reply) -> None:
@@ -173,14 +181,22 @@ class SessionManagerNode(SessionNode):
                 self._poller.start()
             case values.Sync():
                 self._uploader.start(background=command.background)
+            case values.Probe():
+                self._uploader.probe()
             case values.Remember():
                 self._files.submit(self._write_memory, command.text)
             case values.PublishStop():
                 self._stop.publish(String(data=f"{WHO}: {command.why}"))
             case values.Bell():
-                self._terminal.bell()
+                self._needs_person()
             case values.Exit():
                 self._finish(command.status)
+
+    def _needs_person(self) -> None:
+        if self._config.bell:
+            self._terminal.bell()
+        if problem := self._sound.play():
+            self.event(Event.WARN, "sound_failed", problem)
 
     def _write_memory(self, text: str) -> None:
         """In the thread for files."""
@@ -253,6 +269,7 @@ class SessionManagerNode(SessionNode):
         )
 
     def _publish_diagnostics(self) -> None:
+        self._session.observe(machine.look(self.now_ns()), self.now_ns())
         session, name = self._session, self._config.robot_name
         statuses = [
             messages_node.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")

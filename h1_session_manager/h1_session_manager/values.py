@@ -152,6 +152,15 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """The machine's clock (UTC, s; and how far it is from the session's) and its count of throttlings by heat."""
+
+    utc_s: float
+    clock_jump_s: float = 0.0
+    throttled: int = 0
+
+
+@dataclass(frozen=True)
 class SyncProgress:
     """How far an upload is: share of all in 0..1, bytes, bytes/s, s (-1: not known)."""
 
@@ -226,6 +235,11 @@ class Sync:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Find out whether the upload's target can be reached."""
+
+
+@dataclass(frozen=True)
 class Remember:
     """Write the session's memory to its file."""
 
@@ -251,7 +265,7 @@ class Exit:
     status: int
 
 
-Command = Call | Say | Tell | Poll | Sync | Remember | PublishStop | Bell | Exit
+Command = Call | Say | Tell | Poll | Sync | Probe | Remember | PublishStop | Bell | Exit
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from h1_session_manager.procedure import NS_PER_S
-from h1_session_manager.values import Arm, ArmMode, Hand, Policy, Polled, Reached, Recorder, Synced, SyncProgress
+from h1_session_manager.values import (
+    Arm,
+    ArmMode,
+    Hand,
+    Machine,
+    Policy,
+    Polled,
+    Reached,
+    Recorder,
+    Synced,
+    SyncProgress,
+)
 
 GUARD_TOOK_OVER = "guard_took_over"
 """The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
@@ -21,6 +32,8 @@ class World:
     hands: dict[str, Hand] = field(default_factory=dict)
     polled: Polled | None = None
     synced: Synced | None = None
+    machine: Machine | None = None
+    throttled_ns: int | None = None
     target: Reached | None = None
     sync_progress: SyncProgress | None = None
     guard_took_over: bool = False
@@ -31,6 +44,12 @@ class World:
         """Seconds since `arm`, `recorder`, `policy`, `left hand` or `right hand` was heard; infinite if never."""
         heard = self.heard_ns.get(name)
         return float("inf") if heard is None else max(0.0, (self.now_ns - heard) / NS_PER_S)
+
+    def hear_machine(self, machine: Machine) -> None:
+        """The machine was looked at; more throttlings than before are a slow processor now."""
+        if self.machine is not None and machine.throttled > self.machine.throttled:
+            self.throttled_ns = self.now_ns
+        self.machine = machine
 
     @property
     def arm_mode(self) -> ArmMode | None:

@@ -1,13 +1,17 @@
+import time
 from dataclasses import replace
 
 import pytest
 from session_builders import streams
 
+from h1_session_manager import machine
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.diagnostics import Health, diagnose
 from h1_session_manager.preflight import check
-from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Policy, Recorder, RecorderState
+from h1_session_manager.sound import Sound
+from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
 from h1_session_manager.world import World
+from h1_training_node.testing import wait_until
 
 NOW_NS = 10**12
 
@@ -132,3 +136,54 @@ def test_parameters_that_cannot_be_are_named():
         SessionConfig(episode_attributes="[]")
     with pytest.raises(ValueError, match="save_dir"):
         SessionConfig(save_dir="")
+
+
+def test_a_clock_that_was_never_set_blocks_and_says_what_to_do():
+    assert problems(machine=Machine(utc_s=3600.0)) == (
+        "clock: it says 1970-01-01, so would every file; set it (timedatectl)",
+    )
+    assert problems(machine=machine.look(time.time_ns())) == ()
+
+
+def warned(config: SessionConfig | None = None, **changes) -> tuple[str, ...]:
+    result = check(world(**changes), config or SessionConfig(rsync_target="host:/data"), 1)
+    assert result.problems == ()
+    return result.warnings
+
+
+def test_what_a_person_should_know_warns_and_blocks_nothing():
+    assert warned(target=Reached("")) == ()
+    assert warned(target=Reached("the host's key is not known here")) == ("upload: the host's key is not known here",)
+    assert warned(SessionConfig(), target=Reached("old")) == ()
+    assert warned(machine=Machine(2e9, clock_jump_s=-3.0))[0].startswith("clock: it was set by -3.0 s")
+
+
+def test_throttling_is_told_for_a_minute():
+    hot = world(machine=Machine(2e9, throttled=4))
+    hot.hear_machine(Machine(2e9, throttled=5))
+    assert check(hot, SessionConfig(), 1).warnings[0].startswith("processor: slowed down by heat")
+    hot.now_ns += 61 * 10**9
+    assert not any(warning.startswith("processor") for warning in check(hot, SessionConfig(), 1).warnings)
+
+
+def test_throttlings_are_counted_over_all_cores(tmp_path):
+    for core, text in (("cpu0", "3\n"), ("cpu1", "4\n"), ("cpu2", "")):
+        folder = tmp_path / core / "thermal_throttle"
+        folder.mkdir(parents=True)
+        (folder / "core_throttle_count").write_text(text)
+    assert machine.look(0, tmp_path).throttled == 7
+
+
+def test_the_whole_preflight_reads_as_lines():
+    assert check(world(), SessionConfig(), 1).text == "Ready\nCameras ready: All cameras working!"
+    assert check(world(arm=None), SessionConfig(), 1).text.startswith("Not ready: arms: arm_driver is silent")
+
+
+def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_told_once(tmp_path):
+    heard = tmp_path / "heard $(no shell)"
+    assert Sound(("touch", str(heard))).play() == ""
+    wait_until(heard.exists, "the sound")
+    missing = Sound(("no-such-player",))
+    assert missing.play() == "no-such-player: No such file or directory; check sound_command"
+    assert missing.play() == ""
+    assert Sound(("",)).play() == ""

@@ -58,13 +58,21 @@ class ProcessGroup:
         processes: what to run.
         log_dir: folder for logs and parameter files; it exists.
         environment: what every process inherits.
+        pass_fds: descriptors that every process inherits.
     """
 
-    def __init__(self, processes: Sequence[Process], log_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        processes: Sequence[Process],
+        log_dir: Path,
+        environment: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self._commands = {process.name: self._command(process, log_dir) for process in processes}
         self._descriptions = {process.name: process for process in processes}
         self._log_dir = log_dir
         self._environment = dict(environment)
+        self._pass_fds = tuple(pass_fds)
         self._respawns = dict.fromkeys(self._descriptions, 0)
         self._running: dict[str, psutil.Popen] = {}
 
@@ -140,6 +148,7 @@ class ProcessGroup:
                 stdout=sys.stdout.fileno() if process.on_terminal else log,
                 stderr=log,
                 env=self._environment | {PRIORITY_VARIABLE: process.priority},
+                pass_fds=self._pass_fds,
             )
 
     @staticmethod

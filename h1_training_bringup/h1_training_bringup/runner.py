@@ -23,7 +23,7 @@ from h1_training_bringup.process import OPERATORS
 from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.clock import SessionClock
-from h1_training_node.domain import DomainClaim
+from h1_training_node.domain import DomainClaim, DomainsExhaustedError
 from h1_training_node.process import PARENT_VARIABLE
 
 EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -39,12 +39,12 @@ def main() -> int:
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
-        if session.simulated:
-            claim = DomainClaim()
+        claims = [DomainClaim()] if session.simulated else []
+        for claim in claims:
             environment |= simulation_variables(claim.domain_id)
             print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
-        group = ProcessGroup(processes, log_dir, environment)
-    except (ConfigurationError, StartError, OSError) as error:
+        group = ProcessGroup(processes, log_dir, environment, pass_fds=[claim.fileno() for claim in claims])
+    except (ConfigurationError, DomainsExhaustedError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"Logs: {log_dir}", flush=True)

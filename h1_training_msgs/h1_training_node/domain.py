@@ -2,7 +2,7 @@
 
 Fast DDS shares /dev/shm between network namespaces and containers, so discovery on LOCALHOST alone does not
 keep two graphs apart; a domain id that nobody else holds does. It is held by a lock on a file, which the kernel
-lets go when the holder ends, however it ends.
+lets go when the holder and all children that were handed the lock have ended, however they end.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ class DomainClaim:
                 continue
             self.domain_id = domain_id
             self._handle: IO[str] = handle
+            os.set_inheritable(handle.fileno(), True)
             return
         raise DomainsExhaustedError(f"ROS domains {FIRST_DOMAIN} to {LAST_DOMAIN} are all in use; end a session first")
+
+    def fileno(self) -> int:
+        """The lock's descriptor: a child that is handed it keeps the domain claimed for as long as it lives."""
+        return self._handle.fileno()
 
     def release(self) -> None:
         """Let others have it."""

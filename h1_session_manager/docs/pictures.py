@@ -1,0 +1,107 @@
+"""Draws the console in its main states: `python docs/pictures.py`, from this package's folder, writes docs/*.svg.
+
+What it shows is made up here; nothing is connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from h1_session_manager.console_app import ConsoleApp
+from h1_session_manager.console_view import Heard
+from h1_session_manager.values import (
+    Arm,
+    ArmMode,
+    Connection,
+    Hand,
+    Policy,
+    Recorder,
+    RecorderState,
+    Stream,
+    SyncProgress,
+    SyncState,
+    View,
+)
+
+S = 1_000_000_000
+NOW_NS = 1_000_000 * S
+STREAMS = ("ego_cam", "cam_left_wrist", "cam_right_wrist", "arm_status")
+READY_ASKS = (
+    "Press 'y' to start epoch 3, 'n' to skip ('y' moves the arms: home first, then the policy. Stand clear)"
+)  # fmt: skip
+UPLOAD = SyncProgress(SyncState.RUNNING, "epoch3", 0.42, 180_000_000, 11.5e6, 22.0, files_owed=2)
+
+
+def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: object) -> Heard:
+    """A session in good health, but for what `others` says."""
+    ages = {"cam_left_wrist": -1.0} if others.get("broken") else {}
+    rows = tuple(Stream(name, 50.0 if name == "arm_status" else 30.0, ages.get(name, 0.02)) for name in STREAMS)
+    recorder = RecorderState.RECORDING if view.state in ("EXECUTING", "DAMPING") else RecorderState.IDLE
+    result = Heard(
+        view=view,
+        arm=Arm(NOW_NS, mode, NOW_NS, str(others.get("arms", "requested")), fault=str(others.get("fault", "")),
+                acknowledge_needed="fault" in others, max_temperature=46),
+        recorder=Recorder(NOW_NS, recorder, view.episode_id, 1200, 412 if view.state == "DAMPING" else 0, rows,
+                          180 * S),
+        policy=Policy(NOW_NS, Connection.CONNECTED, view.epoch, latency_ms=118.0),
+        hands={side: Hand(NOW_NS, max_temperature=38) for side in ("left", "right")},
+        heard_ns=NOW_NS,
+    )  # fmt: skip
+    if view.state == "SYNCING":
+        result.sync = UPLOAD
+    result.messages.extend(messages)
+    return result
+
+
+def states() -> dict[str, Heard]:
+    """The pictures, by file name."""
+
+    def view(state: str, seconds: int, prompt: str, *keys: str, reason: str = "", countdown_s: float = 0.0) -> View:
+        return View(state, NOW_NS - seconds * S, 3, 2, "epoch3/episode_1", prompt, keys, countdown_s, reason)
+
+    broken = "camera cam_left_wrist: no image yet"
+    return {
+        "console_ready": heard(view("READY", 12, READY_ASKS, "y", "n", "q"), ArmMode.HOLD),
+        "console_blocked": heard(
+            view("READY", 31, READY_ASKS, "n", "q", reason=broken), ArmMode.HOLD,
+            (1, "h1_recorder: cam_left_wrist is silent"), broken=True,
+        ),
+        "console_countdown": heard(
+            view("READY", 14, "Press any key to cancel", "any", "q", countdown_s=2.4), ArmMode.HOLD
+        ),
+        "console_executing": heard(
+            view("EXECUTING", 24, "Press 's' to stop execution and enter damping mode", "s", "q"), ArmMode.POLICY
+        ),
+        "console_damping": heard(
+            view("DAMPING", 8, "Press 'e' to end epoch and save. Press 'r' to acknowledge 'blocked' and resume the "
+                 "policy from here (the arms move)", "e", "r", "x", "q", reason="blocked"),
+            ArmMode.DAMPING, (1, "arm_driver: left_elbow_joint is blocked"), arms="blocked", fault="blocked",
+        ),
+        "console_syncing": heard(view("SYNCING", 16, "", "q"), ArmMode.HOLD),
+        "console_stopped": heard(
+            view("STOPPED", 3, "Press 'y' to release: arms return to the robot's own controller: stand clear", "y",
+                 reason="emergency stop: key 'q'"),
+            ArmMode.DAMPING, (1, "session_manager: EXECUTING: emergency_stop emergency stop: key 'q'"),
+            arms="emergency_stop",
+        ),
+    }  # fmt: skip
+
+
+async def draw(name: str, seen: Heard, folder: Path) -> Path:
+    """One picture, in 80×24."""
+    app = ConsoleApp(seen, lambda: NOW_NS, lambda _key: None, STREAMS)
+    app.title = f"console: {seen.view.state if seen.view else ''}"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        return Path(app.save_screenshot(f"{name}.svg", str(folder)))
+
+
+def main(folder: Path = Path(__file__).parent) -> None:
+    """Draw all of them."""
+    for name, seen in states().items():
+        print(asyncio.run(draw(name, seen, folder)))
+
+
+if __name__ == "__main__":
+    main()

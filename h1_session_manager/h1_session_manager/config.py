@@ -39,7 +39,7 @@ class SessionConfig:
     call_timeout_s: float = parameter(3.0, "wait for a node to answer a request", unit="s", low=0.1, high=60.0)
     take_timeout_s: float = parameter(10.0, "wait for the arms to be taken", unit="s", low=0.5, high=120.0)
     home_timeout_s: float = parameter(
-        30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=300.0
+        30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=3600.0
     )
     release_timeout_s: float = parameter(20.0, "wait for the arms to be given back", unit="s", low=1.0, high=120.0)
     first_chunk_timeout_s: float = parameter(

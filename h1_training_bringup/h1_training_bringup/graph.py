@@ -18,6 +18,9 @@ from h1_training_bringup.process import Process, Session
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.process import REALTIME
 
+_SLOWEST_HOME_RAD = 12.0
+"""Way times the ratio of peak to mean speed (1.875) of the longest move to home, rad."""
+
 
 def conditions(configuration: Configuration, session: Session) -> frozenset[str]:
     """The names of the conditions that hold in this session."""
@@ -209,11 +212,24 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
     )
 
 
+def _arm_parameters(configuration: Configuration) -> ArmParameters:
+    given = {"speed_scale": configuration["robot.speed_scale"], **configuration.node_parameters.get("arm_driver", {})}
+    try:
+        return from_values(ArmParameters, given)
+    except ParameterError as error:
+        raise ConfigurationError(f"nodes.arm_driver: {error}") from None
+
+
+def _home_timeout_s(configuration: Configuration) -> float:
+    """How long the longest way home may take: at a low speed, much longer than at the full one."""
+    arms = _arm_parameters(configuration)
+    return min(10.0 + _SLOWEST_HOME_RAD / (arms.home_speed * arms.speed_scale), 3600.0)
+
+
 def _episode_attributes(configuration: Configuration, session: Session) -> dict[str, Any]:
     """What an episode's file tells about the robot that made it, beside what the journal holds."""
-    given = {**configuration.node_parameters.get("arm_driver", {}), "speed_scale": configuration["robot.speed_scale"]}
+    parameters = _arm_parameters(configuration)
     try:
-        parameters = from_values(ArmParameters, given)
         joints = load_joint_settings(parameters)
     except ParameterError as error:
         raise ConfigurationError(f"nodes.arm_driver: {error}") from None
@@ -253,6 +269,7 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
         "include_hands": configuration["robot.include_hands"],
         "ask_before_taking": configuration["session.ask_before_taking"],
         "motion_countdown": configuration["session.motion_countdown_s"],
+        "home_timeout_s": _home_timeout_s(configuration),
         "max_execution": configuration["session.max_execution_s"],
         "max_damping": configuration["session.max_damping_s"],
         "policy_silence_timeout": configuration["session.policy_silence_timeout_s"],

@@ -4,9 +4,13 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from h1_training_bringup import graph, graph_simulation
+from h1_training_bringup.arms.joints import COUNT, LOWER, UPPER
+from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_bringup.arms.trajectory import MinimumJerk
 from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
 from h1_training_bringup.peers import configured_peers, simulated_peers
 from h1_training_bringup.process import Process, Session
@@ -112,3 +116,12 @@ def test_a_node_is_given_only_parameters_that_it_declares() -> None:
         if process.name in PARAMETER_CLASSES:
             module, _, name = PARAMETER_CLASSES[process.name].partition(":")
             from_values(getattr(importlib.import_module(module), name), process.parameters, owner=process.name)
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.25, 1.0])
+def test_the_session_waits_for_home_as_long_as_the_slowest_way_takes(scale: float) -> None:
+    listed = {process.name: process for process in on_robot(configured(robot__speed_scale=scale))}
+    arms = from_values(ArmParameters, listed["arm_driver"].parameters)
+    start, goal = LOWER, UPPER
+    way = MinimumJerk(start, goal, arms.home_speed * arms.speed_scale, np.full(COUNT, 15.0))
+    assert listed["session_manager"].parameters["home_timeout_s"] > way.duration_s + 5.0

@@ -41,6 +41,10 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
         raise ConfigurationError(
             f"'rsync.target' is '{target}': the simulation uploads only to a local folder; set RSYNC_TARGET=DIR"
         )
+    if not session.simulated and not configuration["session.ask_before_taking"]:
+        raise ConfigurationError(
+            "'session.ask_before_taking' is false: a robot's arms start to move only after a key; leave it out"
+        )
     holding = conditions(configuration, session)
     listed = (
         *_drivers(configuration, session),

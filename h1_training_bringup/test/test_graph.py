@@ -125,3 +125,10 @@ def test_the_session_waits_for_home_as_long_as_the_slowest_way_takes(scale: floa
     start, goal = LOWER, UPPER
     way = MinimumJerk(start, goal, arms.home_speed * arms.speed_scale, np.full(COUNT, 15.0))
     assert listed["session_manager"].parameters["home_timeout_s"] > way.duration_s + 5.0
+
+
+def test_only_in_the_simulation_may_the_arms_be_taken_without_a_key() -> None:
+    unasked = configured(session__ask_before_taking=False)
+    assert simulated(unasked)
+    with pytest.raises(ConfigurationError, match="only after a key"):
+        on_robot(unasked)

@@ -12,7 +12,7 @@ import sys
 
 from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
 
-VERBS = ("info", "list", "validate", "recover", "label", "restore")
+VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "video", "diff", "export")
 
 
 def main(arguments: list[str] | None = None) -> int:

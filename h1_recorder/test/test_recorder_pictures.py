@@ -1,0 +1,91 @@
+"""Curves, contact sheets, videos and differences of episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from recorder_builders import ordinary
+
+from h1_recorder.__main__ import main
+from h1_recorder.commands.diff import differences
+from h1_recorder.episode import Episode, read
+from h1_recorder.plot import camera_ages_ms, contact_sheet, phase_bands
+from h1_recorder.save import label_episode, save_journal
+
+
+def make_episode(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return Path(save_journal(ordinary().write(folder / ".episode_0.mcap")).path)
+
+
+@pytest.fixture
+def episode(tmp_path: Path) -> Episode:
+    return read(make_episode(tmp_path / "epoch"))
+
+
+def test_bands_are_the_unbroken_stretches_of_one_phase(episode: Episode) -> None:
+    assert phase_bands(episode) == [(0, 50, "policy"), (50, 100, "human")]
+    episode.segment[70:] += 1
+    assert phase_bands(episode) == [(0, 50, "policy"), (50, 70, "human"), (70, 100, "human")]
+
+
+def test_a_picture_is_as_old_as_its_stamp_and_a_dummy_has_no_age(episode: Episode) -> None:
+    episode.stamps["ego_cam"][3] = -1
+    ages = camera_ages_ms(episode)
+    assert np.isnan(ages["ego_cam"][3])
+    assert (ages["cam_left_wrist"] >= 0).all() and (ages["cam_left_wrist"] < 34).all()
+
+
+def test_a_contact_sheet_has_24_pictures_from_first_to_last(episode: Episode) -> None:
+    sheet = contact_sheet(episode, "ego_cam")
+    height, width = sheet.shape[:2]
+    assert (height % 4, width % 6) == (0, 0)
+    tile = sheet[: height // 4, : width // 6]
+    assert abs(float(tile[:50].mean()) - float(episode.image("ego_cam", 0).mean())) < 3
+
+
+def test_plot_draws_a_page_and_a_sheet_a_camera(tmp_path: Path, episode: Episode) -> None:
+    assert main(["plot", str(episode.path), "--out", str(tmp_path / "pictures")]) == 0
+    found = {path.name: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
+    cameras = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
+    assert set(found) == {"epoch_episode_0.png", *(f"epoch_episode_0_{camera}.jpg" for camera in cameras)}
+    assert all(picture is not None for picture in found.values())
+
+
+def test_a_video_shows_the_cameras_side_by_side_as_long_as_the_episode(tmp_path: Path, episode: Episode) -> None:
+    assert main(["video", str(episode.path), "--out", str(tmp_path), "--every", "5"]) == 0
+    with av.open(str(tmp_path / "epoch_episode_0.mp4")) as container:
+        frames = [(float(frame.time), frame.width, frame.height) for frame in container.decode(video=0)]
+    assert len(frames) == 20 and frames[-1] == (pytest.approx(1.9), 3 * 480, 360)
+
+
+def test_what_is_no_episode_is_said_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "episode_0.hdf5"
+    path.write_text("no HDF5")
+    for verb in ("plot", "video"):
+        assert main([verb, str(path), "--out", str(tmp_path)]) == 1
+        assert str(path) in capsys.readouterr().out
+    assert main(["diff", str(path), str(path)]) == 2
+
+
+def test_an_episode_differs_in_nothing_from_itself(episode: Episode, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(episode.path), str(episode.path)]) == 0
+    assert capsys.readouterr().out == "no difference\n"
+
+
+def test_diff_names_what_was_changed(tmp_path: Path, episode: Episode) -> None:
+    other = make_episode(tmp_path / "other")
+    label_episode(other, "failure")
+    assert {"attribute outcome", "attribute advantage"} <= {name for name, _ in differences(episode.path, other)}
+    import h5py
+
+    with h5py.File(other, "r+") as file:
+        file["action"][7, 3] += 0.5
+        file["observations/images/ego_cam"][9] = file["observations/images/ego_cam"][40]
+    found = dict(differences(episode.path, other))
+    assert found["action"] == "1 rows, the first is 7, by up to 0.5"
+    assert found["images/ego_cam"] == "1 pictures, the first is 9"

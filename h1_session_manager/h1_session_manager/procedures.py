@@ -163,6 +163,8 @@ class Procedures:
         if problem := (yield from s.arms.settle("start")):
             return self._refused(problem)
         if problem := (yield from s.arms.go_home("start")):
+            if s.world.arm_mode is ArmMode.HOME:  # it took too long: nothing moves on once that was said
+                yield from s.arms.hold("home_timeout")
             return self._refused(problem)
         return Fire("start")
 

@@ -380,3 +380,14 @@ def test_an_episode_that_a_stop_closed_is_owed_to_the_target():
     theatre.run(1)
     assert theatre.lines("  Saved")
     assert theatre.session.memory.owed == {1}
+
+
+def test_arms_that_take_too_long_to_home_move_no_further_once_that_is_said():
+    theatre = Theatre(home_timeout_s=1.0)
+    theatre._play = lambda: None
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(6)
+    assert theatre.state == "STARTING"
+    assert theatre.arm.mode is ArmMode.HOLD
+    assert "did not reach the home position" in theatre.said[-2]

@@ -331,3 +331,23 @@ def test_extra_topics_are_journaled_as_soon_as_somebody_publishes_them(session: 
 
     running.graph.spin_until(journaled, "remark in the journal")
     assert read_journal(journal).streams["remark"].type == "std_msgs/msg/String"
+
+
+def test_a_jump_of_the_system_clock_is_an_event_and_moves_no_row(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session()
+    made.until_heard()
+    started = made.start()
+    made.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    made.until_rows(20, 0)
+    monkeypatch.setattr(SessionClock, "system_clock_jump_ns", lambda clock: 3_600_000_000_000)
+    made.graph.spin_until(lambda: "clock_jump" in made.peers.events, "event clock_jump")
+    made.until_rows(made.peers.status.policy_frames + 20, 0)
+    made.peers.enter("SAVING", ArmStatus.MODE_HOLD)
+    made.call("finish", episode_id=started.episode_id, end_reason="operator", outcome="unlabeled")
+    episode = read(made.until(RecorderStatus.SAVED).last_path)
+    assert [event["detail"] for event in episode.events if event["reason"] == "clock_jump"] == [
+        "the system clock was moved by +3600.0 s; no row is affected"
+    ]
+    assert (np.diff(episode.stamps["tick"]) == 20_000_000).all()

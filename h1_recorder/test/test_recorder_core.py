@@ -14,7 +14,6 @@ from recorder_builders import DAMPING, HOLD, MS, POLICY, START_NS, STREAMS, chan
 from sensor_msgs.msg import CompressedImage
 
 from h1_recorder.config import RecorderParameters
-from h1_recorder.disk import DiskWatch, free_bytes
 from h1_recorder.folder import (
     DISCARDED,
     FolderInUseError,
@@ -27,7 +26,6 @@ from h1_recorder.folder import (
     restore,
 )
 from h1_recorder.journal_file import read_journal
-from h1_recorder.monitor import PhaseEstimate, StreamMonitor
 from h1_recorder.recorder import Recorder
 from h1_recorder.recovery import recover
 from h1_recorder.request import Answer, StartRequest, State
@@ -394,51 +392,3 @@ def test_a_live_save_goes_before_the_recovery_of_old_journals(bench: Any) -> Non
     one.recorder.jobs.label(Path("/nowhere/episode_1.hdf5"), "success", lambda *_: None)
     one.recorder.tick()
     assert InProcess.asked[0][0] == "label"
-
-
-# ---- figures
-
-
-def test_rate_age_and_losses_of_a_stream() -> None:
-    monitor = StreamMonitor()
-    assert monitor.age_s(5) == -1.0
-    for number in range(100):
-        monitor.saw(number * 20 * MS, number + (number >= 50) * 3)
-        if number % 10 == 0:
-            rate = monitor.rate(number * 20 * MS)
-    assert rate == pytest.approx(50.0)
-    assert monitor.lost == 3
-    assert monitor.age_s(99 * 20 * MS + 500 * MS) == 0.5
-
-
-def test_a_publisher_that_began_anew_has_lost_nothing() -> None:
-    monitor = StreamMonitor()
-    for seq in (100, 101, 1, 2, 3):
-        monitor.saw(1, seq)
-    assert monitor.lost == 0
-
-
-def test_the_estimate_follows_state_and_mode() -> None:
-    estimate = PhaseEstimate(50)
-    script = [
-        ("EXECUTING", HOLD, ""),
-        ("EXECUTING", POLICY, "policy"),
-        ("DAMPING", DAMPING, "human"),
-        ("SAVING", 4, ""),
-    ]
-    for number, (state, mode, phase) in enumerate(script):
-        estimate.on_state(state)
-        for step in range(10):
-            estimate.on_arm((number * 10 + step) * 20 * MS, mode, "requested")
-        assert estimate.phase == phase
-    assert (estimate.frames("policy"), estimate.frames("human")) == (10, 9)
-
-
-def test_the_disk_is_watched(tmp_path: Path) -> None:
-    watch = DiskWatch(period_s=0.005)
-    watch.watch(tmp_path)
-    wait_until(lambda: watch.free, "free bytes")
-    assert watch.free == pytest.approx(free_bytes(tmp_path), rel=0.01)
-    watch.watch(tmp_path / "gone")
-    wait_until(lambda: not watch.exists, "it is noticed")
-    watch.stop()

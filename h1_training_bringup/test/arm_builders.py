@@ -162,3 +162,9 @@ class Rig:
         for n in range(round(seconds * 50)):
             self.act(target(n))
             self.run(0.02)
+
+
+def taken(**parameters: object) -> Rig:
+    rig = Rig(ArmParameters(**parameters))  # type: ignore[arg-type]
+    rig.take()
+    return rig

@@ -1,0 +1,57 @@
+"""What the operator is told while it records: rates, ages, losses, rows so far, room on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from recorder_builders import DAMPING, HOLD, MS, POLICY
+
+from h1_recorder.disk import DiskWatch, free_bytes
+from h1_recorder.monitor import PhaseEstimate, StreamMonitor
+from h1_training_node.testing import wait_until
+
+
+def test_rate_age_and_losses_of_a_stream() -> None:
+    monitor = StreamMonitor()
+    assert monitor.age_s(5) == -1.0
+    for number in range(100):
+        monitor.saw(number * 20 * MS, number + (number >= 50) * 3)
+        if number % 10 == 0:
+            rate = monitor.rate(number * 20 * MS)
+    assert rate == pytest.approx(50.0)
+    assert monitor.lost == 3
+    assert monitor.age_s(99 * 20 * MS + 500 * MS) == 0.5
+
+
+def test_a_publisher_that_began_anew_has_lost_nothing() -> None:
+    monitor = StreamMonitor()
+    for seq in (100, 101, 1, 2, 3):
+        monitor.saw(1, seq)
+    assert monitor.lost == 0
+
+
+def test_the_estimate_follows_state_and_mode() -> None:
+    estimate = PhaseEstimate(50)
+    script = [
+        ("EXECUTING", HOLD, ""),
+        ("EXECUTING", POLICY, "policy"),
+        ("DAMPING", DAMPING, "human"),
+        ("SAVING", 4, ""),
+    ]
+    for number, (state, mode, phase) in enumerate(script):
+        estimate.on_state(state)
+        for step in range(10):
+            estimate.on_arm((number * 10 + step) * 20 * MS, mode, "requested")
+        assert estimate.phase == phase
+    assert (estimate.frames("policy"), estimate.frames("human")) == (10, 9)
+
+
+def test_the_disk_is_watched(tmp_path: Path) -> None:
+    watch = DiskWatch(period_s=0.005)
+    watch.watch(tmp_path)
+    wait_until(lambda: watch.free, "free bytes")
+    assert watch.free == pytest.approx(free_bytes(tmp_path), rel=0.01)
+    watch.watch(tmp_path / "gone")
+    wait_until(lambda: not watch.exists, "it is noticed")
+    watch.stop()

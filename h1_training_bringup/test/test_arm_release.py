@@ -1,0 +1,122 @@
+"""Giving the arms back: on request, on an emergency stop, and when the process ends."""
+
+from __future__ import annotations
+
+import pytest
+from arm_builders import Rig, S, taken
+
+from h1_training_bringup.arms.modes import Mode
+
+HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)
+
+
+def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
+    rig = taken()
+    rig.ask(Mode.DAMPING)
+    rig.run(0.2)
+    begin_ns = rig.now_ns
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(0.5)
+    assert "release_warning" in rig.notices and rig.controller.reason == "released"
+    full = [at for at, command in rig.sent if at > begin_ns and command.weight == 1.0]
+    falling = [at for at, command in rig.sent if at > begin_ns and 0.0 < command.weight < 1.0]
+    assert full[-1] - begin_ns >= 2.99 * S
+    assert falling[-1] - falling[0] >= 2.98 * S
+    assert rig.sent[-1][1].weight == 0.0
+
+
+def test_after_giving_back_it_says_weight_zero_for_a_while_and_is_silent() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(1.0)
+    assert sum(command.weight == 0.0 for _, command in rig.sent) >= 20
+    assert rig.command is None
+
+
+def test_a_release_from_hold_stays_stiff_so_that_nothing_drops() -> None:
+    rig = taken()
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run(1.0)
+    assert rig.mode is Mode.HOLD and rig.controller.transition
+
+
+def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run(0.5)
+    assert rig.ask(Mode.POLICY).startswith("releasing")
+    assert rig.ask(Mode.HOME).startswith("releasing")
+    assert rig.ask(Mode.DAMPING) == ""
+    assert not rig.controller.release(rig.now_ns).accepted
+
+
+def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run(0.5)
+    rig.take()
+    assert rig.controller.handover.weight == 1.0
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
+def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: Mode) -> None:
+    rig = taken()
+    rig.ask(mode)
+    rig.run(0.1)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "just so")
+    rig.tick()
+    command = rig.sent[-1][1]
+    assert not command.kp.any() and command.weight == 1.0
+    assert rig.notices.count("emergency_stop") == 1
+    rig.run(5.0)
+    assert rig.mode is Mode.DAMPING and rig.controller.handover.weight == 1.0
+    assert not rig.controller.acknowledge().accepted
+    assert rig.ask(Mode.HOLD) != ""
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    assert not rig.controller.faults
+
+
+def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> None:
+    rig = taken()
+    rig.controller.release(rig.now_ns)
+    rig.run(4.0)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "")
+    weight = rig.controller.handover.weight
+    rig.run(5.0)
+    assert rig.controller.handover.weight == weight and rig.mode is Mode.DAMPING
+
+
+def test_an_emergency_stop_before_the_arms_are_taken_forbids_taking_them() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    rig.controller.emergency_stop(rig.now_ns, "a test", "")
+    assert rig.ask(Mode.HOLD) != "" and rig.sent == []
+    assert rig.controller.release(rig.now_ns).accepted
+    assert rig.ask(Mode.HOLD) == ""
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
+def test_the_end_of_the_process_is_damping_at_once_then_warning_ramp_and_done(mode: Mode) -> None:
+    rig = taken()
+    rig.ask(mode)
+    rig.run(0.1)
+    begin_ns = rig.now_ns
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    rig.tick()
+    assert not rig.sent[-1][1].kp.any()
+    rig.controller.emergency_stop(rig.now_ns, "a test", "pressed as well")
+    rig.heartbeat = False
+    rig.run_until(lambda: rig.controller.has_ended, "ended", 9.0)
+    assert 6.0 * S <= rig.now_ns - begin_ns <= 6.3 * S
+    assert rig.sent[-1][1].weight == 0.0
+
+
+def test_the_end_of_the_process_before_anything_was_taken_is_immediate() -> None:
+    rig = Rig()
+    rig.run(0.2)
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    assert rig.controller.has_ended and rig.sent == []

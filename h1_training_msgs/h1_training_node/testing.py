@@ -5,6 +5,7 @@ Named in `pyproject.toml` (`-p h1_training_node.testing`). Tests wait on conditi
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -53,11 +54,15 @@ class Graph:
             self._executor.spin_once(timeout_sec=0.02)
 
     def close(self) -> None:
-        """Destroy all nodes and leave the domain."""
+        """Destroy all nodes and leave the domain; what the executor still refers to would stay on the wire."""
         for node in self._nodes:
             self._executor.remove_node(node)
             node.destroy_node()
+        self._nodes.clear()
+        self._executor.shutdown()
+        del self._executor
         self._rclpy.try_shutdown()
+        gc.collect()
 
 
 @pytest.fixture

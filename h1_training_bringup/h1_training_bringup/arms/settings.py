@@ -112,7 +112,7 @@ class BodyParameters:
 
     joint_settings: str = parameter("", "file of gains and limits per joint; empty: config/arms.yaml of this package")
     robot_timeout_s: float = parameter(0.05, "without robot state, DAMPING that fades", unit="s", low=0.02, high=0.2)
-    release_warning_s: float = parameter(3.0, "from warning to ramp when giving the arms back", unit="s", low=3.0, high=5.0)
+    release_warning_s: float = parameter(3.0, "from warning to ramp when giving back", unit="s", low=3.0, high=5.0)
     release_ramp_s: float = parameter(3.0, "weight 1 to 0", unit="s", low=3.0, high=5.0)
     imu_frame: str = parameter("torso", "where the robot's IMU sits", choices=("torso", "pelvis"))
     payload_left_kg: float = parameter(0.0, "what the left wrist carries (hand, tool)", unit="kg", low=0.0, high=3.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ class ArmWeighNode(SessionNode):
         super().__init__("arm_weigh")
         parameters = self.parameters(BodyParameters)
         self._coms = {side: payload.com_m for side, payload in parameters.payloads().items()}
-        self._q: list[np.ndarray] = []
-        self._tau: list[np.ndarray] = []
+        self._q: list[np.ndarray[Any, Any]] = []
+        self._tau: list[np.ndarray[Any, Any]] = []
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
         self.create_timer(_PATIENCE_S, self._give_up)
 

@@ -15,6 +15,7 @@ from h1_training_bringup.arms.settings import ArmParameters, load_joint_settings
 from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.graph_simulation import action_dim, simulated_processes
 from h1_training_bringup.process import Process, Session
+from h1_training_bringup.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.process import REALTIME
 
@@ -72,7 +73,6 @@ def is_remote(target: str) -> bool:
 
 def _drivers(configuration: Configuration, session: Session) -> tuple[Process, ...]:
     bringup, further, peers = "h1_training_bringup", configuration.node_parameters, session.peers
-    wrists = tuple(_wrist(configuration, side) for side in ("left", "right"))
     return (
         Process(
             bringup,
@@ -121,7 +121,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             essential=False,
             respawn=True,
         ),
-        *wrists,
+        *(() if session.simulated else wrist_processes(configuration)),
     )
 
 
@@ -129,34 +129,6 @@ def _body(arm_driver: Mapping[str, Any]) -> dict[str, Any]:
     """What the guard must know of the arms as the driver does: joints, payload, IMU, the way of giving them back."""
     about = ("joint_settings", "imu_frame", "payload_", "release_", "robot_timeout_s")
     return {name: value for name, value in arm_driver.items() if name.startswith(about)}
-
-
-def _wrist(configuration: Configuration, side: str) -> Process:
-    """A D405: it has no RGB sensor of its own, so that its colour stream is set on the depth module."""
-    camera = f"{side}_wrist_camera"
-    return Process(
-        "realsense2_camera",
-        "realsense2_camera_node",
-        camera,
-        parameters={
-            "serial_no": "_" + configuration[f"robot.{side}_wrist_serial"],
-            "camera_name": camera,
-            "depth_module.color_profile": "640x480x30",
-            "enable_depth": False,
-            "enable_color": True,
-            f"{camera}.color.image_raw.compressed.jpeg_quality": configuration["recording.image_quality"],
-            f"{camera}.color.image_rect_raw.compressed.jpeg_quality": configuration["recording.image_quality"],
-        },
-        # Wrappers up to 4.56 call a D405's colour image_rect_raw, later ones image_raw (realsense-ros #3287).
-        remappings=tuple(
-            (f"~/color/{name}/compressed", f"{camera}/color/image_raw/compressed")
-            for name in ("image_raw", "image_rect_raw")
-        ),
-        when=frozenset({"robot"}),
-        essential=False,
-        respawn=True,
-        foreign=True,
-    )
 
 
 def _session(configuration: Configuration, session: Session) -> tuple[Process, ...]:

@@ -1,0 +1,59 @@
+"""What the RealSense wrapper is given at the wrists."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from h1_training_bringup import graph
+from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.peers import configured_peers
+from h1_training_bringup.process import Process, Session
+
+
+def on_robot(configuration: Configuration) -> dict[str, Process]:
+    session = Session(False, "keyboard", configured_peers(configuration), Path("/data/episodes"))
+    return {process.name: process for process in graph.processes(configuration, session)}
+
+
+def configured(**changes: Any) -> Configuration:
+    return defaults().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
+
+
+def test_each_wrist_has_its_own_camera_with_colour_and_nothing_else() -> None:
+    given = on_robot(configured(robot__left_wrist_serial="111", robot__right_wrist_serial="222"))
+    for side, serial in (("left", "_111"), ("right", "_222")):
+        parameters = given[f"{side}_wrist_camera"].parameters
+        assert parameters["serial_no"] == serial
+        assert parameters["depth_module.color_profile"] == "640x480x30"
+        assert [name for name, value in parameters.items() if name.startswith("enable_") and value] == ["enable_color"]
+
+
+def test_the_jpeg_quality_is_set_by_every_name_that_the_wrappers_releases_and_a_namespace_make_of_it() -> None:
+    parameters = on_robot(configured(recording__image_quality=70))["left_wrist_camera"].parameters
+    qualities = {name: value for name, value in parameters.items() if name.endswith("jpeg_quality")}
+    base = "left_wrist_camera.color"
+    assert qualities == {
+        f"{dot}{base}.{topic}.compressed.jpeg_quality": 70
+        for topic in ("image_raw", "image_rect_raw")
+        for dot in ("", ".")
+    }
+
+
+def test_either_topic_of_the_wrapper_becomes_ours() -> None:
+    remappings = dict(on_robot(defaults())["right_wrist_camera"].remappings)
+    ours = "right_wrist_camera/color/image_raw/compressed"
+    assert remappings == {"~/color/image_raw/compressed": ours, "~/color/image_rect_raw/compressed": ours}
+
+
+@pytest.mark.parametrize("serials", [("", "222"), ("111", ""), ("_", "222"), ("111", "111")])
+def test_cameras_that_could_be_taken_for_each_other_are_refused(serials: tuple[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="wrist_serial"):
+        on_robot(configured(robot__left_wrist_serial=serials[0], robot__right_wrist_serial=serials[1]))
+
+
+@pytest.mark.parametrize(("in_frame", "left"), [(0, 2), (1, 1), (2, 0)])
+def test_a_wrist_whose_images_come_with_the_heads_has_no_camera_of_its_own(in_frame: int, left: int) -> None:
+    base = defaults()
+    given = Configuration(base.values, {"head_camera": {"wrists_in_frame": in_frame}})
+    assert sum(name.endswith("wrist_camera") for name in on_robot(given)) == left

@@ -86,7 +86,8 @@ def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
     configuration = load(CONFIG_DIR / "sim.yaml", over)
     assert configuration["session.motion_countdown_s"] == 1.5
     assert configuration["session.ask_before_taking"] is False
-    assert configuration.node_parameters == {"recorder": {"x": 1}}
+    assert configuration.node_parameters["recorder"] == {"x": 1}
+    assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4}
 
 
 def test_the_fingerprint_tells_configurations_apart() -> None:

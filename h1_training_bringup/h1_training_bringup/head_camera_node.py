@@ -13,12 +13,13 @@ import cv2
 from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage
 
-from h1_training_bringup.head_camera.cutting import Cutter, Method, Scissors, lossless_cutter
+from h1_training_bringup.head_camera.cutting import Cutter, Method, Pictures, Scissors, lossless_cutter
 from h1_training_bringup.head_camera.drop_count import DropCount
+from h1_training_bringup.head_camera.frozen import FrozenWatch, Turn
 from h1_training_bringup.head_camera.head_camera_parameters import HeadCameraParameters
 from h1_training_bringup.head_camera.layout import HEAD, LEFT_WRIST, RIGHT_WRIST, WRISTS, Cut, Layout
 from h1_training_bringup.head_camera.payload import DeviceStamp, RefusedFrameError, frame_of
-from h1_training_bringup.head_camera.receiver import Listener, Receiver, Source
+from h1_training_bringup.head_camera.receiver import NS_PER_S, Listener, Receiver, Source
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.node_main import run_node
@@ -34,8 +35,8 @@ FRAME_IDS = {
     LEFT_WRIST: "left_wrist_camera_color_optical_frame",
     RIGHT_WRIST: "right_wrist_camera_color_optical_frame",
 }
-FORMAT = "bgr8; jpeg compressed bgr8"
-"""As compressed_image_transport writes it for colour JPEG."""
+FORMAT, GREY_FORMAT = "bgr8; jpeg compressed bgr8", "mono8; jpeg compressed mono8"
+"""As compressed_image_transport writes it for JPEG."""
 _WATCH_PERIOD_S = 0.1
 _JOIN_S = 2.0
 
@@ -56,11 +57,14 @@ class HeadCameraNode(SessionNode):
         self._encode_anew = encoder(self._parameters.jpeg_quality)
         self._scissors: dict[Source, Scissors] = {}
         self._methods: dict[Source, tuple[Method, str]] = {}
+        self._frozen: dict[Source, FrozenWatch] = {}
         self._last_device: dict[Source, DeviceStamp] = {}
         self._refused_in_a_row: dict[Source, int] = {}
-        self._drops = DropCount()
+        self._drops, self._cuts_off = DropCount(), DropCount("times cut off")
         self._is_stopping = False
-        listener = Listener(self._on_frame, self._on_silent, self._on_speaks, self._on_trouble, self._tell_drops)
+        listener = Listener(
+            self._on_frame, self._on_silent, self._on_speaks, self._on_cut_off, self._on_trouble, self._tell_drops
+        )
         self._receiver = Receiver(self._parameters, listener, self.now_ns)
         self._receiver.start()
         self.create_timer(_WATCH_PERIOD_S, self._watch)
@@ -77,17 +81,38 @@ class HeadCameraNode(SessionNode):
             return
         for camera, jpeg in pictures.jpegs.items():
             header = self.header(arrival_ns, FRAME_IDS[camera])
-            image = CompressedImage(header=header, format=self._format(pictures.method), data=array("B", jpeg))
+            image = CompressedImage(header=header, format=self._format(pictures), data=array("B", jpeg))
             self._image_publishers[camera].publish(image)
         self._count_lost(source, frame.device)
+        if (turn := self._frozen_watch_of(source).frame(frame.jpeg, arrival_ns)) is not None:
+            self._tell_frozen(source, turn)
         made = (pictures.method, pictures.why)
         if self._methods.get(source) != made:
             self._methods[source] = made
             self._tell_method(source, pictures.method, pictures.why)
 
-    def _format(self, method: Method) -> str:
+    def _format(self, pictures: Pictures) -> str:
         """What was encoded here says at which quality; readers look for the part before it only."""
-        return f"{FORMAT} q{self._parameters.jpeg_quality}" if method is Method.ENCODED else FORMAT
+        image_format = GREY_FORMAT if pictures.is_grey else FORMAT
+        return f"{image_format} q{self._parameters.jpeg_quality}" if pictures.method is Method.ENCODED else image_format
+
+    def _frozen_watch_of(self, source: Source) -> FrozenWatch:
+        if source not in self._frozen:
+            self._frozen[source] = FrozenWatch(int(self._parameters.frozen_after * NS_PER_S))
+        return self._frozen[source]
+
+    def _tell_frozen(self, source: Source, turn: Turn) -> None:
+        seconds, total = turn.lasted_ns / NS_PER_S, self._frozen_watch_of(source).total_repeats
+        if turn.is_frozen:
+            self.event(
+                Event.WARN,
+                "head_camera_frozen",
+                f"{source.address} has sent the same bytes for {seconds:.1f} s ({turn.repeats} frames); "
+                "is the camera covered, or has its driver hung? Restart the image server",
+            )
+        else:
+            told = f"{turn.repeats} frames in {seconds:.1f} s were the same; {total} repeated frames so far"
+            self.event(Event.INFO, "head_camera_alive_again", f"{source.address} sends new pictures: {told}")
 
     def _scissors_of(self, source: Source) -> Scissors:
         if source not in self._scissors:
@@ -139,12 +164,18 @@ class HeadCameraNode(SessionNode):
     def _on_speaks(self, source: Source) -> None:
         self.event(Event.INFO, "head_camera_connected", f"frames arrive from {source.address}")
 
+    def _on_cut_off(self, source: Source, largest: int) -> None:
+        why = f"the server ended, or sent more than {largest} bytes at once, which are not even received"
+        self._cuts_off.add(source.camera, source.address, f"{why}; connecting again")
+
     def _on_trouble(self, trouble: str) -> None:
         self.event(Event.WARN, "head_camera_not_configured", trouble)
 
     def _tell_drops(self) -> None:
         for line in self._drops.due(self.now_ns()):
             self.event(Event.WARN, "head_camera_frames_dropped", line)
+        for line in self._cuts_off.due(self.now_ns()):
+            self.event(Event.WARN, "head_camera_cut_off", line)
 
     # In the executor's thread.
 

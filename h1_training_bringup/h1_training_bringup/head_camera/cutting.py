@@ -35,11 +35,13 @@ class Pictures:
         jpegs: by camera.
         method: how they were made.
         why: it could not be done better; empty for `PASSED_ON`.
+        is_grey: they have one component.
     """
 
     jpegs: dict[str, bytes]
     method: Method
     why: str
+    is_grey: bool = False
 
 
 def lossless_cutter() -> tuple[Cutter | None, str]:
@@ -107,7 +109,7 @@ class Scissors:
                 "if the camera was changed on purpose, start head_camera anew",
             )
         if len(cuts) == 1 and (cuts[0].x, cuts[0].width) == (0, header.width):
-            pictures = Pictures({cuts[0].camera: frame.jpeg}, Method.PASSED_ON, "")
+            pictures = Pictures({cuts[0].camera: frame.jpeg}, Method.PASSED_ON, "", header.components == 1)
         else:
             pictures = self._cut(frame, cuts)
         self._shape = (header.width, header.height)
@@ -125,7 +127,8 @@ class Scissors:
             raise RefusedFrameError(cause, f"cannot be read: {error}") from None
         if sizes != [(cut.width, cut.height) for cut in cuts]:
             raise RefusedFrameError("cut_failed", f"cut into {sizes}")
-        return Pictures(dict(zip((cut.camera for cut in cuts), jpegs, strict=True)), method, why_not)
+        by_camera = dict(zip((cut.camera for cut in cuts), jpegs, strict=True))
+        return Pictures(by_camera, method, why_not, frame.header.components == 1)
 
 
 def _off_grid(header: JpegHeader, cuts: Sequence[Cut]) -> str:

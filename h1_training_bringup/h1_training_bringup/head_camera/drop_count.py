@@ -1,4 +1,4 @@
-"""Dropped frames, counted by cause and told at most once a second each."""
+"""What went wrong with a stream, dropped frames above all: counted by cause and told at most once a second each."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ class _Cause:
 
 
 class DropCount:
-    """Counts; used from one thread."""
+    """Counts; used from one thread.
 
-    def __init__(self) -> None:
+    Args:
+        what: happened, as it follows a number.
+    """
+
+    def __init__(self, what: str = "dropped") -> None:
+        self._what = what
         self._causes: dict[tuple[str, str], _Cause] = {}
 
     def add(self, stream: str, cause: str, detail: str, count: int = 1) -> None:
-        """`count` frames of `stream` were dropped, the last one because of `detail`."""
+        """It happened `count` times to `stream`, the last time because of `detail`."""
         entry = self._causes.setdefault((stream, cause), _Cause())
         entry.detail = detail
         entry.untold += count
         entry.total += count
 
     def total(self, cause: str) -> int:
-        """Frames dropped for `cause` so far, of all streams."""
+        """How often so far for `cause`, in all streams."""
         return sum(entry.total for (_, name), entry in self._causes.items() if name == cause)
 
     def due(self, now_ns: int) -> list[str]:
@@ -37,6 +42,6 @@ class DropCount:
         lines = []
         for (stream, cause), entry in self._causes.items():
             if entry.untold and (entry.told_ns is None or now_ns - entry.told_ns >= TELL_EVERY_NS):
-                lines.append(f"{stream}: {entry.untold} dropped, {cause} ({entry.detail}); {entry.total} so far")
+                lines.append(f"{stream}: {entry.untold} {self._what}, {cause} ({entry.detail}); {entry.total} so far")
                 entry.untold, entry.told_ns = 0, now_ns
         return lines

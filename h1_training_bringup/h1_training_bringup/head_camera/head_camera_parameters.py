@@ -48,6 +48,9 @@ class HeadCameraParameters:
         5.0, "a stream without its first frame for this long is reported", unit="s", low=0.2, high=600.0
     )
     silent_after: float = parameter(1.0, "a stream that stops for this long is reported", unit="s", low=0.2, high=60.0)
+    frozen_after: float = parameter(
+        0.4, "a stream that sends the same bytes for this long is reported", unit="s", low=0.1, high=60.0
+    )
 
     def __post_init__(self) -> None:
         if not self.host:

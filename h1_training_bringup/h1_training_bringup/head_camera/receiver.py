@@ -2,7 +2,9 @@
 up the node.
 
 With `format` auto the classic stream is subscribed and teleimager's configuration is asked for at the same time; who
-delivers first is believed. ZeroMQ connects anew by itself; its heartbeats notice a cable that was pulled.
+delivers first is believed. ZeroMQ connects anew by itself, and its heartbeats notice a cable that was pulled; but after
+a message that was too large it stays away for good (libzmq's session ends on a protocol error), so that a
+connection that stays broken is replaced by a new socket.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from h1_training_bringup.head_camera.head_camera_parameters import HeadCameraParameters
 from h1_training_bringup.head_camera.layout import HEAD, WRISTS
@@ -27,6 +30,7 @@ NS_PER_S = 1_000_000_000
 _POLL_MS = 100
 _ASK_EVERY_NS = NS_PER_S
 """teleimager's own client waits 1 s for the configuration."""
+_OPEN_ANEW_NS = NS_PER_S // 2
 _QUEUED_FRAMES = 10
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 1000, 3000
 _OVERSIZE_FACTOR = 4
@@ -58,6 +62,7 @@ class Listener:
         frame: source, the message's parts, when it arrived (session time, ns).
         silent: source, seconds without a frame; told once, until it speaks again.
         speaks: source; its first frame, or the first after it was silent.
+        cut_off: source, largest message that is received, bytes; its connection has broken.
         trouble: what is wrong with teleimager's answer; told when that changes.
         tick: called at least ten times a second.
     """
@@ -65,6 +70,7 @@ class Listener:
     frame: Callable[[Source, Sequence[bytes], int], None]
     silent: Callable[[Source, float], None]
     speaks: Callable[[Source], None]
+    cut_off: Callable[[Source, int], None]
     trouble: Callable[[str], None]
     tick: Callable[[], None]
 
@@ -75,9 +81,16 @@ class _Ear:
 
     source: Source
     socket: zmq.Socket[bytes]
+    monitor: zmq.Socket[bytes]
     heard_ns: int
     is_silent: bool = False
     has_spoken: bool = False
+    open_anew_ns: int | None = None
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close()
+        self.socket.close()
 
 
 class Receiver(threading.Thread):
@@ -115,6 +128,7 @@ class Receiver(threading.Thread):
             while not self._stopping.is_set():
                 self._ask_if_due(context)
                 self._poll(context)
+                self._mend(context)
                 self._watch_silence()
                 self._listener.tick()
         finally:
@@ -125,14 +139,33 @@ class Receiver(threading.Thread):
         poller = zmq.Poller()
         for ear in self._ears:
             poller.register(ear.socket, zmq.POLLIN)
+            poller.register(ear.monitor, zmq.POLLIN)
         if self._question is not None:
             poller.register(self._question, zmq.POLLIN)
         ready = dict(poller.poll(_POLL_MS))
         for ear in self._ears:
             if ear.socket in ready:
                 self._hear(ear)
+            if ear.monitor in ready:
+                self._connection_changed(ear)
         if self._question is not None and self._question in ready:
             self._answered(context, self._question.recv())
+
+    def _connection_changed(self, ear: _Ear) -> None:
+        if recv_monitor_message(ear.monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            ear.open_anew_ns = None
+            return
+        ear.open_anew_ns = self._clock_ns() + _OPEN_ANEW_NS
+        self._listener.cut_off(ear.source, self._largest_message)
+
+    def _mend(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """Replace the sockets whose connection has broken and that have not found back by themselves."""
+        now_ns = self._clock_ns()
+        for ear in self._ears:
+            if ear.open_anew_ns is not None and now_ns >= ear.open_anew_ns:
+                ear.close()
+                ear.socket, ear.monitor = self._connected(context, ear.source)
+                ear.open_anew_ns = None
 
     def _hear(self, ear: _Ear) -> None:
         """Take what is queued, but not for ever: others want to be heard as well."""
@@ -198,23 +231,36 @@ class Receiver(threading.Thread):
         self._trouble = ""
         if sources != tuple(ear.source for ear in self._ears):
             for ear in self._ears:
-                ear.socket.close()
+                ear.close()
             self._ears = [self._ear(context, source) for source in sources]
 
     def _source(self, stream: Stream) -> Source:
         return Source(f"tcp://{self._parameters.host}:{stream.port}", stream.camera, True, stream.is_binocular)
 
     def _ear(self, context: zmq.Context[zmq.Socket[bytes]], source: Source) -> _Ear:
+        return _Ear(source, *self._connected(context, source), self._clock_ns())
+
+    def _connected(
+        self, context: zmq.Context[zmq.Socket[bytes]], source: Source
+    ) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """A socket that listens to `source`, and its monitor."""
         socket = context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, _QUEUED_FRAMES)
-        socket.setsockopt(zmq.MAXMSGSIZE, _OVERSIZE_FACTOR * self._parameters.max_frame_bytes)
+        socket.setsockopt(zmq.MAXMSGSIZE, self._largest_message)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
+        # ZeroMQ says nothing of a message that it does not take; that it has closed the connection can be heard.
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         socket.connect(source.address)
-        return _Ear(source, socket, self._clock_ns())
+        return socket, monitor
+
+    @property
+    def _largest_message(self) -> int:
+        """Bytes; ZeroMQ closes the connection on more."""
+        return _OVERSIZE_FACTOR * self._parameters.max_frame_bytes
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from h1_training_node.parameter import parameter
 
@@ -21,8 +22,8 @@ class SessionConfig:
     allow_mixed_folder: bool = parameter(False, "record into a folder of another robot or joint configuration")
     config_sha256: str = parameter("", "of the configuration, for every episode's file")
 
-    policy_host: str = parameter("localhost", "host of the policy server's /training_status")
-    policy_port: int = parameter(8000, "its port", low=1, high=65535)
+    policy_host: str = parameter("localhost", "host of the policy server, or its whole ws:// or wss:// URL")
+    policy_port: int = parameter(8000, "its port; 0 if the URL says it", low=0, high=65535)
     poll_interval: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.05, high=3600.0)
 
     ask_before_taking: bool = parameter(True, "wait for 'y' before taking the arms")
@@ -43,7 +44,7 @@ class SessionConfig:
     )
     release_timeout_s: float = parameter(20.0, "wait for the arms to be given back", unit="s", low=1.0, high=120.0)
     first_chunk_timeout_s: float = parameter(
-        30.0, "wait for the policy's first actions (a server's first inference compiles)", unit="s", low=0.5, high=600.0
+        75.0, "wait for the policy's first actions (a server may compile for 40 s)", unit="s", low=0.5, high=600.0
     )
     policy_silence_timeout: float = parameter(
         5.0, "after stale_action the policy is resumed if it is back within this time", unit="s", low=0.0, high=60.0
@@ -102,5 +103,11 @@ class SessionConfig:
 
     @property
     def status_url(self) -> str:
-        """Where the policy server tells about its weights."""
-        return f"http://{self.policy_host}:{self.policy_port}/training_status"
+        """Where the policy server tells about its weights: on the WebSocket's port, and through TLS if that is."""
+        host = self.policy_host
+        if "://" not in host:
+            host = f"ws://[{host}]" if ":" in host else f"ws://{host}"
+        parts = urlsplit(host)
+        port = f":{self.policy_port}" if self.policy_port and parts.port is None else ""
+        scheme = "https" if parts.scheme == "wss" else "http"
+        return f"{scheme}://{parts.netloc.rpartition('@')[2]}{port}{parts.path.rstrip('/')}/training_status"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from h1_session_manager.config import SessionConfig
 from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
 from h1_session_manager.values import Polled
 from h1_training_node.testing import wait_until
@@ -159,3 +160,17 @@ def test_one_poll_runs_at_a_time():
         go.set()
         wait_until(lambda: results, "a result")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        ("10.0.0.5", 8000, "http://10.0.0.5:8000/training_status"),
+        ("fe80::1", 8000, "http://[fe80::1]:8000/training_status"),
+        ("ws://a.example", 8000, "http://a.example:8000/training_status"),
+        ("wss://a.example/policy/", 0, "https://a.example/policy/training_status"),
+        ("wss://a.example:9", 8000, "https://a.example:9/training_status"),
+    ],
+)
+def test_the_status_is_asked_for_where_the_policy_is_served_however_that_is_written(host, port, url):
+    assert SessionConfig(policy_host=host, policy_port=port).status_url == url

@@ -1,6 +1,7 @@
 # make session   two epochs of the training loop against the simulation (OPERATOR=keyboard: you press the keys)
 # make test      all tests                    make lint    ruff and mypy
 # make bench     what it costs, measured      make setup   only set up
+# make docs      write the generated parts of the pages anew      make docs-check   run the pages' commands
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  EPOCHS=N  EPISODES=N
 
@@ -22,7 +23,7 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --save-dir "$(SAVE_DIR)" --rsync
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
   $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
-.PHONY: session test lint bench setup
+.PHONY: session test lint bench setup docs
 .DEFAULT_GOAL := session
 
 setup:
@@ -46,3 +47,6 @@ lint: setup
 
 bench: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES)
+
+docs: setup
+	@$(IN_WORKSPACE) python h1_training_bringup/docs/generate.py

@@ -1,11 +1,13 @@
 """The session's processes, described once, as data: the launch file and the runner both read this list.
 
 Conditions (`Process.when`) are names; a process runs if all of its own are among the session's:
-`robot` or `sim`, `hands`, `operator_scripted`, `operator_keyboard`.
+`robot` or `sim`, `session` (the whole one, not a part), `hands`, `cameras`, `operator_scripted`, `operator_keyboard`,
+a tool's name (`process.TOOLS`), `displays` (rviz or foxglove).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from typing import Any
 from h1_training_bringup.arms.settings import ArmParameters, load_joint_settings
 from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.graph_simulation import action_dim, simulated_processes
+from h1_training_bringup.graph_tools import tool_processes
 from h1_training_bringup.process import Process, Session
 from h1_training_bringup.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
@@ -26,8 +29,9 @@ _SLOWEST_HOME_RAD = 12.0
 def conditions(configuration: Configuration, session: Session) -> frozenset[str]:
     """The names of the conditions that hold in this session."""
     return frozenset(
-        {"sim" if session.simulated else "robot", f"operator_{session.operator}"}
-        | ({"hands"} if configuration["robot.include_hands"] else set())
+        {"sim" if session.simulated else "robot", session.part, f"operator_{session.operator}", *session.tools}
+        | {name for name in ("hands", "cameras") if configuration[f"robot.include_{name}"]}
+        | ({"displays"} if session.tools & {"rviz", "foxglove"} else set())
     )
 
 
@@ -47,12 +51,14 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
             "'session.ask_before_taking' is false: a robot's arms start to move only after a key; leave it out"
         )
     holding = conditions(configuration, session)
-    listed = (
-        *_drivers(configuration, session),
-        *_session(configuration, session),
-        *simulated_processes(configuration, session),
-    )
-    return tuple(process for process in listed if process.when <= holding)
+    listed = {
+        "robot": _drivers(configuration, session),
+        "session": _session(configuration, session),
+        "sim": simulated_processes(configuration, session),
+    }
+    wanted = listed.values() if session.part == "session" else [listed[session.part]]
+    tools = () if session.part == "sim" else tool_processes(configuration, session)
+    return tuple(process for process in (*itertools.chain.from_iterable(wanted), *tools) if process.when <= holding)
 
 
 def robot_remappings(session: Session) -> tuple[tuple[str, str], ...]:
@@ -103,6 +109,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
                 "jpeg_quality": configuration["recording.image_quality"],
                 **further.get("head_camera", {}),
             },
+            when=frozenset({"cameras"}),
             essential=False,
             respawn=True,
         ),

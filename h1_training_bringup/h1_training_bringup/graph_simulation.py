@@ -42,7 +42,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
                 "fps": configuration["simulation.camera_fps"],
                 "seed": seed,
             },
-            when=sim,
+            when=sim | {"cameras"},
             ends_last=True,
         ),
         Process(bringup, "sim_hands", "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
@@ -62,7 +62,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
                 "epochs": configuration["simulation.epochs"],
                 "episodes": configuration["simulation.episodes"],
             },
-            when=sim | {"operator_scripted"},
+            when=sim | {"operator_scripted", "session"},
             ends_last=True,
         ),
     )

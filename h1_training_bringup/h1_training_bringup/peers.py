@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from h1_training_bringup.configuration import Configuration
 
@@ -36,6 +36,20 @@ def configured_peers(configuration: Configuration) -> Peers:
         left_hand_port=configuration["robot.left_hand_port"],
         right_hand_host=configuration["robot.right_hand_ip"],
         right_hand_port=configuration["robot.right_hand_port"],
+    )
+
+
+def local_peers(configuration: Configuration) -> Peers:
+    """Peers on this machine, each on the port that the configuration names: for parts that are started one by one."""
+    there = configured_peers(configuration)
+    return replace(
+        there,
+        policy_host=LOOPBACK,
+        head_camera_host=LOOPBACK,
+        left_hand_host=LOOPBACK,
+        right_hand_host=LOOPBACK,
+        # On one machine the hands cannot share a port, as they do on two addresses of their own.
+        right_hand_port=there.right_hand_port + (there.right_hand_port == there.left_hand_port),
     )
 
 

@@ -10,6 +10,10 @@ from typing import Any
 from h1_training_bringup.peers import Peers
 
 OPERATORS = ("keyboard", "scripted", "none")
+PARTS = ("session", "robot", "sim")
+"""What is started: the whole session; the drivers alone; the simulated peers alone."""
+TOOLS = ("rviz", "rqt", "foxglove", "bag")
+"""What may be started beside the session, to look on; each is a condition, too."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Process:
         stop_timeout_s: how long it may take to end, s.
         priority: `realtime` for those whose silence the arms feel, else a niceness, 0 to 19.
         foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
+        launch_file: the launch file of `package` by which `ros2 launch` starts it, with the arguments `camera_name`,
+            `camera_namespace` and `config_file`; the runner starts the executable.
     """
 
     package: str
@@ -45,6 +51,7 @@ class Process:
     stop_timeout_s: float = 5.0
     priority: str = "5"
     foreign: bool = False
+    launch_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,15 @@ class Session:
         operator: who presses the keys: one of `OPERATORS`.
         peers: where robot, hands, camera and policy server are reached.
         save_dir: absolute folder of the episodes.
+        part: one of `PARTS`.
+        tools: some of `TOOLS`.
+        bag_dir: folder of the bag, with the tool `bag`; it does not exist yet.
     """
 
     simulated: bool
     operator: str
     peers: Peers
     save_dir: Path
+    part: str = "session"
+    tools: frozenset[str] = frozenset()
+    bag_dir: Path = Path("bag")

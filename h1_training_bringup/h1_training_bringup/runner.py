@@ -60,6 +60,8 @@ def session_variables() -> dict[str, str]:
     variables = {
         PARENT_VARIABLE: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
+        # Warnings are found in what the nodes log, by their first word.
+        "RCUTILS_COLORIZED_OUTPUT": "0",
         # Matrices of 14 joints: a second thread of a linear algebra library would only spin.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.graph import is_remote
-from h1_training_bringup.peers import configured_peers, simulated_peers
+from h1_training_bringup.peers import Peers, configured_peers, local_peers, simulated_peers
 from h1_training_bringup.process import OPERATORS, Session
 
 
@@ -24,12 +25,16 @@ class SessionRequest:
         operator: one of `process.OPERATORS`, or None for the usual one.
         config: a configuration file, or None for the package's own.
         changes: single keys, over what the files say.
+        part: one of `process.PARTS`.
+        tools: some of `process.TOOLS`.
     """
 
     simulated: bool
     operator: str | None = None
     config: Path | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    part: str = "session"
+    tools: frozenset[str] = frozenset()
 
 
 def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
@@ -50,13 +55,24 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     if target and not is_remote(target):
         absolute = str(Path(target).expanduser().absolute())
         configuration = configuration.replaced({"rsync.target": absolute}, source="command line")
+    save_dir = Path(configuration["save_dir"]).expanduser().absolute()
     session = Session(
         simulated=request.simulated,
         operator=operator,
-        peers=simulated_peers() if request.simulated else configured_peers(configuration),
-        save_dir=Path(configuration["save_dir"]).expanduser().absolute(),
+        peers=_peers(request, configuration),
+        save_dir=save_dir,
+        part=request.part,
+        tools=request.tools,
+        bag_dir=save_dir / "bags" / datetime.now().strftime("session_%Y%m%d_%H%M%S"),
     )
     return configuration, session
+
+
+def _peers(request: SessionRequest, configuration: Configuration) -> Peers:
+    """A whole simulation finds free ports; its parts, started one by one, have to meet at the configured ones."""
+    if not request.simulated:
+        return configured_peers(configuration)
+    return simulated_peers() if request.part == "session" else local_peers(configuration)
 
 
 def _files(request: SessionRequest) -> list[Path]:

@@ -95,8 +95,9 @@ def _process(side: str, serial: str, jpeg_quality: int) -> Process:
         remappings=tuple(
             (f"~/color/{topic}/compressed", f"{camera}/color/image_raw/compressed") for topic in _COLOUR_TOPICS
         ),
-        when=frozenset({"robot"}),
+        when=frozenset({"robot", "cameras"}),
         essential=False,
         respawn=True,
         foreign=True,
+        launch_file="rs_launch.py",
     )

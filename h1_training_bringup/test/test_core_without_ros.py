@@ -28,7 +28,10 @@ def folder(package: str) -> Path:
 
 
 def modules(package: str) -> Iterator[Path]:
-    return (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
+    """All but the shells: nodes, and the actions of the launch files."""
+    shells = folder(package) / "launching"
+    paths = (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
+    return (path for path in paths if shells not in path.parents)
 
 
 def imported(path: Path) -> Iterator[str]:

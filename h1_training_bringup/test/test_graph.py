@@ -12,8 +12,8 @@ from h1_training_bringup.arms.joints import COUNT, LOWER, UPPER
 from h1_training_bringup.arms.settings import ArmParameters
 from h1_training_bringup.arms.trajectory import MinimumJerk
 from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.peers import configured_peers, simulated_peers
-from h1_training_bringup.process import Process, Session
+from h1_training_bringup.peers import configured_peers, local_peers, simulated_peers
+from h1_training_bringup.process import TOOLS, Process, Session
 from h1_training_bringup.processes import executable_path
 from h1_training_node.parameter import from_values
 
@@ -52,6 +52,67 @@ def test_hands_bring_their_driver_and_in_the_simulation_their_peer() -> None:
     with_hands = configured(robot__include_hands=True)
     assert names(simulated(with_hands)) - names(simulated(configured())) == {"inspire_driver", "sim_hands"}
     assert names(on_robot(with_hands)) - names(on_robot(configured())) == {"inspire_driver"}
+
+
+def test_without_camera_drivers_the_rest_runs() -> None:
+    without = configured(robot__include_cameras=False)
+    cameras = {"head_camera", "left_wrist_camera", "right_wrist_camera"}
+    assert names(on_robot(configured())) - names(on_robot(without)) == cameras
+    assert names(simulated(configured())) - names(simulated(without)) == {"head_camera", "sim_cameras"}
+
+
+def parted(part: str, *, sim: bool, hands: bool = True) -> tuple[Process, ...]:
+    configuration = configured(robot__include_hands=hands)
+    return graph.processes(configuration, Session(sim, "none", local_peers(configuration), SAVE_DIR, part=part))
+
+
+def test_the_parts_make_the_whole() -> None:
+    drivers, peers = names(parted("robot", sim=True)), names(parted("sim", sim=True))
+    assert drivers == {"arm_driver", "arm_guard", "head_camera", "inspire_driver"}
+    assert peers == {"sim_robot", "sim_cameras", "sim_hands", "sim_policy_server"}
+    whole = names(simulated(configured(robot__include_hands=True), "none"))
+    assert drivers | peers | {"policy_bridge", "recorder", "session_manager"} == whole
+    assert names(parted("robot", sim=False)) == drivers | {"left_wrist_camera", "right_wrist_camera"}
+
+
+TOOL_PROCESSES = {
+    "rviz": {"robot_state_publisher", "state_marker", "rviz"},
+    "foxglove": {"robot_state_publisher", "state_marker", "foxglove_bridge"},
+    "rqt": {"rqt"},
+    "bag": {"bag"},
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_adds_only_what_the_session_can_live_without(tool: str) -> None:
+    configuration = configured()
+    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset({tool}))
+    added = [
+        p for p in graph.processes(configuration, session) if p.name not in names(simulated(configuration, "none"))
+    ]
+    assert {process.name for process in added} == TOOL_PROCESSES[tool]
+    assert not any(process.essential for process in added)
+    assert all(graph.wrapper(process) for process in added if process.package != "h1_training_bringup")
+
+
+def test_every_file_that_a_tool_is_given_exists() -> None:
+    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset(TOOLS))
+    for process in graph.processes(configured(), session):
+        for argument in process.arguments:
+            if "/share/" in argument:
+                assert Path(argument).is_file(), process.name
+
+
+def test_a_bag_leaves_the_images_out_and_never_meets_an_older_one() -> None:
+    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset({"bag"}), bag_dir=Path("/data/bags/1"))
+    (bag,) = (process for process in graph.processes(configured(), session) if process.name == "bag")
+    assert "sensor_msgs/msg/CompressedImage" in bag.parameters["record.exclude_topic_types"]
+    assert bag.parameters["storage.uri"] == "/data/bags/1"
+
+
+def test_the_wrist_cameras_come_up_by_their_own_launch_file() -> None:
+    by_file = {process.name: process.launch_file for process in on_robot(configured()) if process.launch_file}
+    assert by_file == {"left_wrist_camera": "rs_launch.py", "right_wrist_camera": "rs_launch.py"}
 
 
 def test_nothing_in_a_simulation_speaks_to_the_robots_own_names_or_to_another_machine() -> None:

@@ -6,12 +6,13 @@ import pytest
 
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.keys import BY_PATH
-from h1_training_bringup.launch_arguments import ARGUMENTS, request_from
+from h1_training_bringup.launch_arguments import ARGUMENTS, arguments_of, request_from
+from h1_training_bringup.process import TOOLS
 from h1_training_bringup.session_setup import SessionRequest, prepared
 
 
-def request(**given: str) -> SessionRequest:
-    return request_from({argument.name: argument.default for argument in ARGUMENTS} | given)
+def request(part: str = "session", **given: str) -> SessionRequest:
+    return request_from({argument.name: argument.default for argument in arguments_of(part)} | given, part)
 
 
 def test_with_no_argument_at_all_a_person_runs_the_robot_as_configured() -> None:
@@ -70,6 +71,38 @@ def test_a_value_that_does_not_fit_is_named_with_what_would(name: str, value: st
 def test_a_simulation_cannot_be_pointed_at_a_real_policy_server(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' does not go with sim:=true"):
         request(sim="true", **{name: value})
+
+
+def test_the_session_has_every_argument() -> None:
+    assert arguments_of("session") == ARGUMENTS
+    wanted = (
+        "config namespace sim operator hands cameras rviz rqt foxglove bag policy_host policy_port save_dir log_level"
+    )
+    assert set(wanted.split()) <= {argument.name for argument in ARGUMENTS}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_runs_only_if_it_is_asked_for(tool: str) -> None:
+    assert request().tools == frozenset()
+    assert request(**{tool: "true"}).tools == {tool}
+    with pytest.raises(ConfigurationError, match=f"'{tool}' is 'yes'; expected one of true, false"):
+        request(**{tool: "yes"})
+
+
+def test_the_peers_alone_are_a_simulation_at_the_configured_ports(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("policy_server: {port: 8123}\nrobot: {head_camera_server_port: 5556}")
+    _, session = prepared(request("sim", config=str(config)))
+    assert session.simulated
+    assert (session.peers.policy_host, session.peers.policy_port) == ("127.0.0.1", 8123)
+    assert session.peers.head_camera_port == 5556
+    assert session.peers.left_hand_port != session.peers.right_hand_port
+
+
+def test_drivers_alone_meet_the_peers_that_were_started_alone() -> None:
+    _, drivers = prepared(request("robot", sim="true"))
+    _, peers = prepared(request("sim"))
+    assert drivers.peers == peers.peers
 
 
 def test_every_argument_says_what_it_means() -> None:

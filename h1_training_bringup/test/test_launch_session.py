@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from h1_training_bringup.launch_arguments import ARGUMENTS
-from h1_training_bringup.process import Process
+from h1_training_bringup.launch_arguments import arguments_of
+from h1_training_bringup.process import PARTS, Process
 from h1_training_node.testing import wait_until
 
 pytest.importorskip("launch", reason="needs upstream launch")
@@ -25,7 +25,9 @@ from launch.actions import DeclareLaunchArgument
 from launch.events import Shutdown
 from launch.events.process import ProcessExited, ProcessStarted, ProcessStderr, ProcessStdout
 
-LAUNCH_FILE = Path(__file__).parents[1] / "launch/session.launch.py"
+from h1_training_bringup.launching.watch import Watch
+
+LAUNCH_FILES = Path(__file__).parents[1] / "launch"
 AS_ROS2_LAUNCH_DOES = """
 import sys
 from launch import LaunchDescription, LaunchService
@@ -39,28 +41,28 @@ sys.exit(service.run())
 """
 
 
-@pytest.fixture(scope="module")
-def session_launch() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("session_launch", LAUNCH_FILE)
+def loaded(part: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{part}_launch", LAUNCH_FILES / f"{part}.launch.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_it_declares_every_argument_with_its_description(session_launch: ModuleType) -> None:
-    entities = session_launch.generate_launch_description().entities
+@pytest.mark.parametrize("part", PARTS)
+def test_it_declares_every_argument_with_its_description(part: str) -> None:
+    entities = loaded(part).generate_launch_description().entities
     declared = {entity.name: entity.description for entity in entities if isinstance(entity, DeclareLaunchArgument)}
-    assert declared == {argument.name: argument.description for argument in ARGUMENTS}
+    assert declared == {argument.name: argument.description for argument in arguments_of(part)}
 
 
 class Watched:
     """A `Watch` over actions that stand for processes; nothing runs."""
 
-    def __init__(self, module: ModuleType, folder: Path, *processes: Process) -> None:
+    def __init__(self, folder: Path, *processes: Process) -> None:
         self.context = LaunchContext()
         self.actions = {process.name: object() for process in processes}
-        self.watch = module.Watch({self.actions[process.name]: process for process in processes}, folder)
+        self.watch = Watch({self.actions[process.name]: process for process in processes}, folder)
         for process in processes:
             self.start(process.name)
 
@@ -104,8 +106,8 @@ ROBOT = Process("any", "sim_robot", "sim_robot", ends_last=True)
 
 
 @pytest.fixture
-def watched(session_launch: ModuleType, tmp_path: Path) -> Watched:
-    return Watched(session_launch, tmp_path, ARMS, MANAGER, CAMERA, ROBOT)
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path, ARMS, MANAGER, CAMERA, ROBOT)
 
 
 def test_a_ctrl_c_reaches_the_sessions_own_even_where_no_terminal_sends_it(watched: Watched) -> None:
@@ -181,9 +183,9 @@ def test_a_prompt_is_shown_at_once_and_stays_last(watched: Watched, capsys: pyte
 class LaunchRun:
     """A session under launch, in a process session of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, part: str = "session") -> None:
         self._output = folder / "output.txt"
-        command = [sys.executable, "-c", AS_ROS2_LAUNCH_DOES, str(LAUNCH_FILE)]
+        command = [sys.executable, "-c", AS_ROS2_LAUNCH_DOES, str(LAUNCH_FILES / f"{part}.launch.py")]
         command += [f"save_dir:={folder / 'episodes'}", f"rsync_target:={folder / 'uploaded'}", *arguments]
         with self._output.open("wb") as output:
             self.popen = subprocess.Popen(

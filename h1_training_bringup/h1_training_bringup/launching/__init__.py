@@ -1,0 +1,1 @@
+"""The graph as launch actions: what the files of the `launch` folder have in common. Only here is launch imported."""

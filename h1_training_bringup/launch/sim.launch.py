@@ -1,0 +1,13 @@
+"""Launch the simulated peers alone: robot, cameras, hands and policy server, at the ports of the configuration.
+
+ros2 launch h1_training_bringup sim.launch.py
+"""
+
+from launch import LaunchDescription
+
+from h1_training_bringup.launching.description import description_of
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The peers' launch arguments and, once they are known, their processes."""
+    return description_of("sim")

@@ -37,6 +37,12 @@ class SessionConfig:
     )
     limit_warning_s: float = parameter(15.0, "a time limit is announced this long before", unit="s", low=0.0)
 
+    startup_timeout_s: float = parameter(
+        30.0, "a node not heard for so long after the start is named", unit="s", low=0.5
+    )
+    first_sign_timeout_s: float = parameter(
+        8.0, "wait at the start for the first sign of cameras and hands", unit="s", low=0.0, high=120.0
+    )
     call_timeout_s: float = parameter(3.0, "wait for a node to answer a request", unit="s", low=0.1, high=60.0)
     take_timeout_s: float = parameter(10.0, "wait for the arms to be taken", unit="s", low=0.5, high=120.0)
     home_timeout_s: float = parameter(

@@ -37,6 +37,7 @@ class Subject:
     taken: bool = True
     interrupted: bool = False
     asks: bool = True
+    missing: tuple[str, ...] = ()
 
 
 def screen(state: State, subject: Subject) -> Screen:
@@ -50,7 +51,10 @@ def _acknowledging(subject: Subject) -> str:
 
 def _starting(subject: Subject) -> Screen:
     ask = f"Press 'y' to {_acknowledging(subject)}take the arms and move to home position"
-    lines = ("[STARTING] The arms are with the robot's own controller",)
+    lines: tuple[str, ...] = ("[STARTING] The arms are with the robot's own controller",)
+    if subject.missing:
+        waiting = f"Waiting for {', '.join(subject.missing)} to start"
+        return Screen((*lines, f"  {waiting}"), "", waiting)
     return Screen(lines, f"  {ask}: " if subject.asks else "", ask)
 
 

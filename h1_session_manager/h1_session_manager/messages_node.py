@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from h1_session_manager import values
@@ -40,6 +41,10 @@ def arm(message: ArmStatus) -> values.Arm:
         max_temperature=int(max(message.temperature)),
         state_rate=message.state_rate,
     )
+
+
+def guard(message: Bool) -> values.Guard:
+    return values.Guard(active=message.data)
 
 
 def recorder(message: RecorderStatus) -> values.Recorder:

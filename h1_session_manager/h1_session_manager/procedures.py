@@ -14,6 +14,7 @@ from h1_session_manager.execution import Execution
 from h1_session_manager.outcome import Fire, Outcome, Quit
 from h1_session_manager.preflight import Preflight, policy_problem
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.startup import Startup
 from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
 from h1_session_manager.values import ArmMode, Level, Probe, RecorderState, Reply
@@ -43,6 +44,7 @@ class Procedures:
 
     def __init__(self, session: Session) -> None:
         self._s = session
+        self.startup = Startup(session)
         self.execution = Execution(session)
         self.waiting = Waiting(session)
         self.upload = Upload(session)
@@ -148,7 +150,9 @@ class Procedures:
     # --- STARTING ---
 
     def _enter_starting(self) -> Steps[Outcome]:
+        yield from self.startup.wait()
         if self._s.config.ask_before_taking:
+            self.startup.ask()
             return (yield from _rest())
         self._s.doing, self._s.cancellable = "taking the arms", True
         return (yield from self._take_arms())

@@ -25,6 +25,7 @@ from h1_session_manager.values import (
     Bell,
     Command,
     Exit,
+    Guard,
     Hand,
     Level,
     Machine,
@@ -45,7 +46,7 @@ from h1_session_manager.watch import Watch
 from h1_session_manager.world import GUARD_TOOK_OVER, World
 
 _NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
-Observed = Arm | Recorder | Policy | Polled | Synced | SyncProgress | Reached | Machine
+Observed = Arm | Guard | Recorder | Policy | Polled | Synced | SyncProgress | Reached | Machine
 _MOST_STEPS = 32
 """Transitions that one input may cause; more would be a loop."""
 
@@ -83,6 +84,7 @@ class Session:
         self.doing = ""
         self.announced_ns: int | None = None
         self.cancellable = False
+        self.asked = config.ask_before_taking
         self.sync_failed = False
         self.lower_epoch: int | None = None
         self.offered = -1
@@ -141,6 +143,9 @@ class Session:
             self.world.arm = what
             self.world.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
             self.world.heard_ns["arm"] = now_ns
+        elif isinstance(what, Guard):
+            self.world.guard_took_over |= what.active
+            self.world.heard_ns["guard"] = now_ns
         elif isinstance(what, Recorder):
             self.world.recorder = what
             self.world.heard_ns["recorder"] = now_ns
@@ -230,6 +235,7 @@ class Session:
 
     def say_and_ask_again(self, *text: str) -> None:
         """Lines after which the state's question stands again."""
+        self.asked = True
         screen = self.screen()
         self.desk.emit(Say(text if screen.prompt else (*text, f"  {screen.summary}"), screen.prompt, True))
 
@@ -267,8 +273,12 @@ class Session:
 
     def screen(self) -> lines.Screen:
         """What the present state shows."""
+        return lines.screen(self.table.state, self.subject())
+
+    def subject(self) -> lines.Subject:
+        """What the lines of the present state speak about."""
         taken = self.world.arm is not None and not self.world.arms_are_given_back
-        subject = lines.Subject(
+        return lines.Subject(
             epoch=self.epoch,
             episode=self.number,
             first_episode=self.fresh_weights,
@@ -277,9 +287,9 @@ class Session:
             has_episode=self.episode.phase is Phase.SAVED,
             taken=taken,
             interrupted=self.interrupted,
-            asks=self.config.ask_before_taking or self.revision > 0,
+            asks=self.asked,
+            missing=self._procedures.startup.missing(),
         )
-        return lines.screen(self.table.state, subject)
 
     def available(self) -> tuple[Row, ...]:
         """The rows that a person can ask for now."""

@@ -48,7 +48,8 @@ class SessionClient:
         self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._state: SessionState | None = None
-        self._node.create_subscription(SessionState, "session/state", self._on_state, qos.LATCHED)
+        # Not the latched ones: those begin with states that are long over. The heartbeat brings the present one.
+        self._node.create_subscription(SessionState, "session/state", self._on_state, qos.STATE)
 
     def __enter__(self) -> SessionClient:
         return self

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from h1_session_manager import machine, memory, messages_node, values
@@ -91,6 +91,7 @@ class SessionManagerNode(SessionNode):
         self.create_subscription(String, "keyboard", self._on_key, qos.STATE)
         self.create_subscription(String, "emergency_stop", self._on_stop, qos.STATE)
         self._listen(ArmStatus, "arm_status", messages_node.arm, qos.LATEST)
+        self._listen(Bool, "arm_guard/active", messages_node.guard, qos.LATCHED)
         self._listen(RecorderStatus, "recorder/status", messages_node.recorder, qos.STATE)
         self._listen(PolicyStatus, "policy/status", messages_node.policy, qos.STATE)
         if self._config.include_hands:

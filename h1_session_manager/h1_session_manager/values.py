@@ -77,6 +77,13 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """The arm guard is there; `active`: it commands the arms in the driver's place."""
+
+    active: bool = False
+
+
+@dataclass(frozen=True)
 class Stream:
     """One stream as the recorder sees it: Hz, s since its last message (-1: never one), messages lost."""
 

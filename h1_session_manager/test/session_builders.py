@@ -15,6 +15,7 @@ from h1_session_manager.values import (
     Call,
     Connection,
     Exit,
+    Guard,
     Policy,
     Poll,
     Polled,
@@ -42,7 +43,13 @@ class Theatre:
 
     step_ns = 20 * MS
 
-    def __init__(self, memory: Memory | None = None, episodes: Callable[[int], int] = lambda _: 0, **config: Any):
+    def __init__(
+        self,
+        memory: Memory | None = None,
+        episodes: Callable[[int], int] = lambda _: 0,
+        absent: tuple[str, ...] = (),
+        **config: Any,
+    ) -> None:
         defaults: dict[str, Any] = {"rsync_target": "/target", "motion_countdown": 1.0, "poll_interval": 1.0}
         self.config = SessionConfig(**{**defaults, **config})
         self.now_ns = 1_000 * S
@@ -56,7 +63,7 @@ class Theatre:
         self.events: list[str] = []
         self.memory_text = ""
         self.status: int | None = None
-        self.absent: set[str] = set()
+        self.absent: set[str] = set(absent)
         self.handlers: dict[str, Callable[[dict[str, Any]], Reply]] = {
             "arm_driver/set_mode": self.set_mode,
             "arm_driver/acknowledge": self.acknowledge,
@@ -68,6 +75,7 @@ class Theatre:
             "recorder/discard": self.discard_recording,
             "recorder/label": lambda _fields: Reply(True),
         }
+        self.guard_active = False
         self.saves: bool = True
         self.policy_answers: bool = True
         self.polls = 0
@@ -112,6 +120,8 @@ class Theatre:
         self._play()
         if "arm_driver" not in self.absent:
             self.session.observe(replace(self.arm, stamp_ns=self.now_ns), self.now_ns)
+        if "arm_guard" not in self.absent:
+            self.session.observe(Guard(self.guard_active), self.now_ns)
         if "recorder" not in self.absent:
             self.session.observe(replace(self.recorder, stamp_ns=self.now_ns), self.now_ns)
         if "policy_bridge" not in self.absent:

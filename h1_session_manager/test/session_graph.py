@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rclpy.parameter import Parameter
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SessionState
@@ -46,6 +46,8 @@ class StubGraph(SessionNode):
         self._arm = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
         self._recorder = self.create_publisher(RecorderStatus, "recorder/status", qos.STATE)
         self._policy = self.create_publisher(PolicyStatus, "policy/status", qos.STATE)
+        self.guard = self.create_publisher(Bool, "arm_guard/active", qos.LATCHED)
+        self.guard.publish(Bool(data=False))
         self.keyboard = self.create_publisher(String, "keyboard", qos.STATE)
         self.stop_topic = self.create_publisher(String, "emergency_stop", qos.STATE)
         self.create_subscription(SessionState, "session/state", self.states.append, qos.LATCHED)

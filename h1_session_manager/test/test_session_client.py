@@ -70,3 +70,14 @@ def test_the_preflight_command_says_what_stands_in_the_way(graph, tmp_path, capf
     graph.spin_until(lambda: scene.node._session.world.recorder.bytes_free == 10**13, "the room")
     assert beside(graph, lambda: main(["preflight"]), "the preflight") == 0
     assert capfd.readouterr().out.startswith("Ready\n")
+
+
+def test_a_client_that_joins_late_is_told_the_present_state_and_not_a_past_one(graph, tmp_path):
+    scene = Scene(graph, tmp_path, policy_port=1)
+    scene.press_to("y", "WAITING")
+
+    def asked() -> str:
+        with SessionClient() as client:
+            return client.state().state
+
+    assert beside(graph, asked, "the state") == "WAITING"

@@ -194,7 +194,9 @@ class SessionRules(RuleBasedStateMachine):
         view = self.theatre.session.view()
         if self.theatre.status is None and not self.theatre.session.interrupted and view.countdown_s == 0:
             moving = {"STARTING": "take the arms and move", "READY": "moves the arms", "DAMPING": "the arms move"}
-            if view.state in moving and not self.theatre.session.cancellable:
+            if view.prompt.startswith("Waiting for"):
+                assert view.keys == ("q",)
+            elif view.state in moving and not self.theatre.session.cancellable:
                 assert moving[view.state] in view.prompt
             if view.state in moving and self.theatre.session.world.fault and not self.theatre.session.cancellable:
                 assert self.theatre.session.world.fault in view.prompt

@@ -39,7 +39,7 @@ class Scene:
                 super().__init__(terminal)
 
         self.node = graph.add(make(Node, **settings))
-        graph.spin_until(lambda: self.stub.states, "session/state")
+        graph.spin_until(lambda: "y" in self.stub.keys, "the question after the start")
         graph.spin_until(lambda: self.node.count_publishers("keyboard"), "the keyboard")
 
     def press_to(self, key: str, state: str) -> None:

@@ -130,8 +130,22 @@ class Arms:
         if not reply.accepted:
             return reply.reason
         begun()
-        done = yield Wait(lambda: self._world.arms_are_given_back, self._config.release_timeout_s)
-        return "" if done else f"arm_driver did not give the arms back within {self._config.release_timeout_s:g} s"
+        world, config = self._world, self._config
+        yield Wait(lambda: world.arms_are_given_back or (world.arm and world.arm.transition), config.call_timeout_s)
+        ended = yield Wait(self._release_ended, config.release_timeout_s)
+        if world.arms_are_given_back:
+            return ""
+        if not ended:
+            return f"arm_driver did not give the arms back within {config.release_timeout_s:g} s"
+        if world.age_s("arm") > config.arm_timeout_s:
+            return "arm_driver went silent while it gave the arms back"
+        assert world.arm is not None
+        return f"The release was stopped: {world.arm.fault or world.arm.reason}. The arms stay in damping mode"
+
+    def _release_ended(self) -> bool:
+        """Given back; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
+        arm = self._world.arm
+        return arm is None or not arm.transition or self._world.age_s("arm") > self._config.arm_timeout_s
 
     def forced(self, mark_ns: int) -> str:
         """Why the arms have been taken from the session since the mode of `mark_ns`; empty if they have not."""
@@ -145,7 +159,9 @@ class Arms:
         return "blocked" if arm.mode is ArmMode.HOLD and arm.reason == "blocked" else ""
 
     def stopped_by(self) -> str:
-        """Why arm_driver is in an emergency stop of its own (service, topic, remote, guard); empty if it is not."""
+        """Why the arms are in an emergency stop of their own (service, topic, remote, guard); empty if they are not."""
+        if self._world.guard_took_over:  # whatever the driver says: it hangs, died, or is silent for good
+            return GUARD_TOOK_OVER
         arm = self._world.arm
         if arm is None or arm.mode not in (ArmMode.DAMPING, ArmMode.RELEASED):
             return ""

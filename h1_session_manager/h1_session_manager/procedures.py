@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from h1_session_manager import lines
+from h1_session_manager.ending import Ending
 from h1_session_manager.episode import Phase
 from h1_session_manager.execution import Execution
-from h1_session_manager.outcome import Fire, Outcome, Quit
+from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.preflight import Preflight, policy_problem
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.startup import Startup
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 _PREFLIGHT_GRACE_S = 3.0
 _SETTLE_S = 1.0
-_ENDING_S = 12.0
-"""What an ending by signal may take in all; the runner kills after 14.5 s."""
-_STAND_CLEAR = "  The arms return to the robot's own controller: stand clear"
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Procedures:
         self.execution = Execution(session)
         self.waiting = Waiting(session)
         self.upload = Upload(session)
+        self.ending = Ending(session, self.close_episode)
         self._enter = {
             State.STARTING: self._enter_starting,
             State.WAITING: self._enter_waiting,
@@ -57,7 +56,7 @@ class Procedures:
             State.DAMPING: self._enter_damping,
             State.SAVING: self._enter_saving,
             State.SYNCING: self.upload.run,
-            State.STOPPED: self._enter_stopped,
+            State.STOPPED: self.ending.enter_stopped,
         }
 
     def enter(self, state: State) -> Steps[Outcome]:
@@ -107,9 +106,9 @@ class Procedures:
         if row.trigger == "resume":
             return Begun(steps=self._resume(), doing="resuming the policy")
         if row.trigger == "quit":
-            return Begun(steps=self._give_back(), doing="ending the session")
+            return Begun(steps=self.ending.give_back(), doing="ending the session")
         if row.trigger == "release":
-            return Begun(steps=self._give_back(), doing="giving the arms back")
+            return Begun(steps=self.ending.give_back(), doing="giving the arms back")
         if row.trigger == "discard" and row.source is State.DAMPING:
             return Begun(steps=self._discard(), doing="discarding the episode")
         if row.trigger in ("good", "bad"):
@@ -161,15 +160,15 @@ class Procedures:
         s = self._s
         heard = yield Wait(lambda: s.world.age_s("arm") <= s.config.arm_timeout_s, 10 * s.config.call_timeout_s)
         if not heard:
-            return self._refused("arm_driver is silent; does it run?")
+            return self._s.refused("arm_driver is silent; does it run?")
         yield from self._countdown("The arms are taken and move to the home position")
         s.cancellable = False
         if problem := (yield from s.arms.settle("start")):
-            return self._refused(problem)
+            return self._s.refused(problem)
         if problem := (yield from s.arms.go_home("start")):
             if s.world.arm_mode is ArmMode.HOME:  # it took too long: nothing moves on once that was said
                 yield from s.arms.hold("home_timeout")
-            return self._refused(problem)
+            return self._s.refused(problem)
         return Fire("start")
 
     def _countdown(self, what: str) -> Steps[None]:
@@ -191,13 +190,6 @@ class Procedures:
             problem = yield from s.episode.discard("the start was taken back")
         if problem:
             s.say(f"  {problem}")
-        return None
-
-    def _refused(self, problem: str) -> Outcome:
-        s = self._s
-        s.reason = problem
-        s.say_and_ask_again(f"  {problem}")
-        s.tell(Level.WARN, "refused", problem)
         return None
 
     # --- WAITING and READY ---
@@ -247,18 +239,18 @@ class Procedures:
     def _start(self) -> Steps[Outcome]:
         s = self._s
         if problem := (yield from s.arms.settle("start")) or s.preflight().reason:
-            return self._refused(problem)
+            return self._s.refused(problem)
         yield from self._countdown("The arms move home, then the policy moves them,")
         if problem := self._not_holding() or s.preflight().reason:
-            return self._refused(problem)
+            return self._s.refused(problem)
         if problem := (yield from s.episode.start(s.epoch, s.number, s.preflight().dummies)):
-            return self._refused(f"recorder: {problem}")
+            return self._s.refused(f"recorder: {problem}")
         s.cancellable = False
         s.arms_mark_ns = s.world.arms_since_ns
         if problem := (yield from s.arms.ask(ArmMode.HOME, "start")):
             undone = yield from s.episode.discard("the arms did not start")
             s.episode.phase = Phase.FAILED if undone else Phase.DISCARDED
-            return self._refused(problem)
+            return self._s.refused(problem)
         return Fire("start")
 
     def _not_holding(self) -> str:
@@ -297,12 +289,12 @@ class Procedures:
             s.arms_mark_ns = s.world.arms_since_ns
             return Fire("resume")
         s.cancellable = False
-        self._refused(problem)
+        self._s.refused(problem)
         return (yield from self.taken_back())
 
     def _discard(self) -> Steps[Outcome]:
         if problem := (yield from self._s.episode.discard("operator")):
-            return self._refused(f"Not discarded: {problem}")
+            return self._s.refused(f"Not discarded: {problem}")
         self._s.say("  Discarded (kept for a week in .discarded)")
         return Fire("discard")
 
@@ -319,10 +311,10 @@ class Procedures:
         self._s.say(f"  Marked as {outcome}" if reply.accepted else f"  Not marked: {reply.reason}")
 
     def _enter_saving(self) -> Steps[Outcome]:
-        problem = yield from self._close_episode()
+        problem = yield from self.close_episode()
         return Fire("save_failed", problem, "save_failed") if problem else Fire("saved")
 
-    def _close_episode(self, within_s: float | None = None) -> Steps[str]:
+    def close_episode(self, within_s: float | None = None) -> Steps[str]:
         """Close the episode if it is open or closing, and say what has become of it."""
         s = self._s
         if s.episode.phase not in (Phase.OPEN, Phase.CLOSING):
@@ -335,52 +327,6 @@ class Procedures:
             s.say(*lines.saved(s.world.recorder))
             self.upload.owe()  # also if a stop closed it
         return problem
-
-    # --- the end ---
-
-    def _enter_stopped(self) -> Steps[Outcome]:
-        yield from self._close_episode()
-        return (yield from _rest())
-
-    def _give_back(self) -> Steps[Outcome]:
-        """Give the arms back and end."""
-        s = self._s
-
-        def stand_clear() -> None:
-            s.say_without_prompt(_STAND_CLEAR)
-
-        problem = yield from s.arms.release(stand_clear)
-        if problem and s.world.fault and not (yield from s.arms.acknowledge()):
-            problem = yield from s.arms.release(stand_clear)
-        driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
-        if problem and (s.arms.guard_has_them() or not driver_lives):
-            reply = yield from s.desk.call("arm_guard/release", {})
-            problem = "The arm guard gives the arms back; start the session anew" if reply.accepted else reply.reason
-            driver_lives = driver_lives and not reply.accepted
-        if problem and driver_lives:
-            return self._refused(problem)
-        if problem:
-            s.say_without_prompt(f"  {problem}")
-        yield from self._close_episode()
-        if s.memory.owed:
-            s.say(f"  Not uploaded yet: epoch {', '.join(map(str, sorted(s.memory.owed)))}")
-        s.say_without_prompt("  Session ended" if not problem else "  Session ended without the arm driver")
-        return Quit(1 if problem else 0)
-
-    def end_interrupted(self) -> Steps[Outcome]:
-        """After a signal: the arms are in damping mode; save while they are given back, all within a bound."""
-        s = self._s
-        until_ns = s.world.now_ns + int(_ENDING_S * NS_PER_S)
-        driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
-        if driver_lives and not s.world.arms_are_given_back:
-            s.say_without_prompt(_STAND_CLEAR)
-            yield from s.desk.call("arm_driver/release", {}, 1.0)  # refused if it is ending by itself: as well
-        yield from self._close_episode((until_ns - s.world.now_ns) / NS_PER_S)
-        if driver_lives:
-            left_s = max(0.0, (until_ns - s.world.now_ns) / NS_PER_S)
-            yield Wait(lambda: s.world.arms_are_given_back or s.world.age_s("arm") > s.config.arm_timeout_s, left_s)
-        s.say_without_prompt("  Session interrupted")
-        return Quit(130)
 
 
 def _failing(problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ class Session:
             self.interrupted = True
             if self.table.state is not State.STOPPED:
                 self.fire(Fire(EMERGENCY, f"interrupted by {why}"))
-            self.do("ending", self._procedures.end_interrupted())
+            self.do("ending", self._procedures.ending.end_interrupted())
         self._advance()
 
     def observe(self, what: Observed, now_ns: int) -> None:
@@ -202,11 +202,19 @@ class Session:
             epoch=self.epoch,
             episode=self.number,
             episode_id=self.episode.id,
-            prompt="Press any key to cancel" if self.cancellable else self.screen().summary,
+            prompt=self._question(),
             keys=self.keys(),
             countdown_s=left_ns / NS_PER_S,
             reason=self._watch.reason_shown(),
         )
+
+    def _question(self) -> str:
+        if self.cancellable:
+            return "Press any key to cancel"
+        screen = self.screen()
+        if not self.doing or screen.summary.startswith("Waiting for"):
+            return screen.summary
+        return f"{self.doing[0].upper()}{self.doing[1:]}; 'q' is an emergency stop"
 
     def keys(self) -> tuple[str, ...]:
         """The keys that do something now."""
@@ -238,6 +246,13 @@ class Session:
         self.asked = True
         screen = self.screen()
         self.desk.emit(Say(text if screen.prompt else (*text, f"  {screen.summary}"), screen.prompt, True))
+
+    def refused(self, problem: str) -> Outcome:
+        """What was asked for cannot be done: say why, and ask again; the session stays where it is."""
+        self.reason = problem
+        self.say_and_ask_again(f"  {problem}")
+        self.tell(Level.WARN, "refused", problem)
+        return None
 
     def tell(self, level: Level, reason: str, detail: str) -> None:
         """An event for everybody."""

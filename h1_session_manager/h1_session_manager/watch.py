@@ -9,9 +9,13 @@ from h1_session_manager.outcome import Fire
 from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import Level, RecorderState
+from h1_session_manager.world import GUARD_TOOK_OVER
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
+
+
+_STOPS = {GUARD_TOOK_OVER: "guard_took_over: the arm driver hangs or died; the arm guard holds the arms in damping"}
 
 
 class Watch:
@@ -30,7 +34,7 @@ class Watch:
         if state is State.STOPPED:
             return None
         if why := s.arms.stopped_by():
-            return Fire(EMERGENCY, f"emergency stop of the arms: {why}")
+            return Fire(EMERGENCY, _STOPS.get(why, f"emergency stop of the arms: {why}"))
         if state in (State.EXECUTING, State.LABELING) and (why := s.arms.forced(s.arms_mark_ns)):
             return Fire("arm_fault", why, why if why.isidentifier() else "arm_fault")
         if state is State.EXECUTING and (why := s.episode.closed_by_recorder()):

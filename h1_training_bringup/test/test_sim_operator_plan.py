@@ -179,3 +179,10 @@ def test_an_episode_that_was_not_saved_is_reported():
     rehearsal.saves = False
     rehearsal.perform()
     assert "was not saved: no space left on device" in rehearsal.plan.complaints[0]
+
+
+def test_one_q_ends_the_session_since_a_second_one_stops_the_arms_on_their_way_back():
+    plan = OperatorPlan(OperatorParameters(epochs=0))
+    waiting = Seen("WAITING", since_ns=0, keys=("q",))
+    assert plan.look(waiting, 0) == "q"
+    assert [plan.look(waiting, second * 10**9) for second in (2, 10, 20)] == ["", "", ""]

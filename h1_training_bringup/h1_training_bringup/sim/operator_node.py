@@ -27,7 +27,7 @@ class OperatorNode(SessionNode):
         self._arms_damping = False
         self._demonstrated = ""
         self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
-        self.create_subscription(SessionState, "session/state", self._on_session, qos.STATE)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATCHED)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(String, "sim/person/done", self._on_demonstrated, qos.STATE)

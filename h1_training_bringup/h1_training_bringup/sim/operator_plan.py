@@ -14,6 +14,8 @@ NS_PER_S = 1_000_000_000
 _MOST_RESUMES = 3
 _AGAIN_NS = int(1.5 * NS_PER_S)
 """Longer than the guard against key repeat, which a hasty second press would only prolong."""
+_QUIT_AGAIN_NS = int(25 * NS_PER_S)
+"""A second `q` while the arms are being given back is an emergency stop."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class OperatorPlan:
         presses = 0
         if self._press is not None and self._press[:2] == (key, seen.since_ns):
             _, _, presses, last_ns = self._press
-            if now_ns - last_ns < _AGAIN_NS:
+            if now_ns - last_ns < (_QUIT_AGAIN_NS if key == "q" else _AGAIN_NS):
                 return False
             if presses >= self.parameters.most_presses:
                 self._complain(f"'{key}' was pressed {presses} times in {seen.state} without effect: {seen.reason}")

@@ -1,0 +1,95 @@
+"""What the session does when the arms are taken from it: by the arm guard, or on their way back to the robot."""
+
+from dataclasses import replace
+
+import pytest
+from session_builders import Theatre
+
+from h1_session_manager.values import ArmMode, Reply
+
+
+@pytest.mark.parametrize("state", ["WAITING", "READY", "EXECUTING", "LABELING", "DAMPING", "DECIDING"])
+def test_a_guard_that_took_over_stops_the_session_though_the_driver_says_nothing(state):
+    theatre = Theatre(max_execution=1.0) if state == "LABELING" else Theatre()
+    if state == "WAITING":
+        theatre.offer = replace(theatre.offer, ready=False)
+    theatre.to("EXECUTING" if state == "LABELING" else state)
+    theatre.run(20, lambda: theatre.state == state)
+    theatre.absent.add("arm_driver")
+    theatre.guard_active = True
+    theatre.step()
+    assert theatre.state == "STOPPED"
+    assert "the arm driver hangs or died" in theatre.session.view().reason
+    theatre.run(8)
+    assert theatre.session.view().prompt.startswith("Press 'y' to release")
+    theatre.press("y")
+    theatre.run(1)
+    assert theatre.called("arm_guard/release")
+    assert not theatre.called("arm_driver/release")
+    assert any("The arm guard gives the arms back" in line for line in theatre.said)
+    assert theatre.status == 1
+
+
+def test_a_guard_that_does_not_give_the_arms_back_is_told_and_can_be_asked_again():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.arms_in_policy()
+    theatre.handlers["arm_guard/release"] = lambda _fields: Reply(False, "robot_lost: not now")
+    theatre.guard_active = True
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(1)
+    assert theatre.status is None
+    assert "  robot_lost: not now" in theatre.said
+    assert theatre.said[-1].startswith("  Press 'y' to release")
+    theatre.handlers["arm_guard/release"] = lambda _fields: Reply(True)
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(1)
+    assert theatre.status == 1
+
+
+def releasing(state: str) -> Theatre:
+    """A session that has asked for the release; the arms are on their way back."""
+    theatre = Theatre()
+    if state == "WAITING":
+        theatre.offer = replace(theatre.offer, ready=False)
+    theatre.to("WAITING" if state == "WAITING" else "EXECUTING")
+    theatre.run(1)
+    if state == "STOPPED":
+        theatre.press("q")
+        theatre.run(1)
+
+    def release(_fields):
+        theatre.arm = replace(theatre.arm, transition=True)
+        return Reply(True)
+
+    theatre.handlers["arm_driver/release"] = release
+    theatre.press("q" if state == "WAITING" else "y")
+    theatre.run(2)
+    assert theatre.session.view().prompt.endswith("'q' is an emergency stop")
+    theatre.said.clear()
+    return theatre
+
+
+@pytest.mark.parametrize("state", ["WAITING", "STOPPED"])
+@pytest.mark.parametrize("why", ["emergency_stop", "robot_lost"])
+def test_a_release_that_is_stopped_from_elsewhere_is_told_at_once_and_can_be_asked_again(state, why):
+    theatre = releasing(state)
+    theatre.enter(ArmMode.DAMPING, why, transition=False, fault=why, acknowledge_needed=True)
+    theatre.run(0.5)
+    assert any(why in line for line in theatre.said), theatre.said
+    assert theatre.state == ("WAITING" if (state, why) == ("WAITING", "robot_lost") else "STOPPED")
+    assert theatre.status is None
+    theatre.handlers["arm_driver/release"] = theatre.release
+    theatre.run(1)
+    theatre.press("q" if theatre.state == "WAITING" else "y")
+    theatre.run(2)
+    assert theatre.status == 0
+
+
+def test_a_driver_that_dies_while_it_gives_the_arms_back_is_told():
+    theatre = releasing("STOPPED")
+    theatre.absent.add("arm_driver")
+    theatre.run(6)
+    assert any("went silent while it gave the arms back" in line for line in theatre.said), theatre.said

@@ -22,10 +22,11 @@ import numpy as np
 import simplejpeg
 
 from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge.address import Address
+from h1_policy_bridge.exchange import Outcome, Request
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
-from h1_policy_bridge.policy_client import ClientConfig, Outcome, PolicyClient, Request
-from h1_policy_bridge.policy_link import Address
+from h1_policy_bridge.policy_client import ClientConfig, PolicyClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 from strategies_figure import draw, table

@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
+from h1_policy_bridge.exchange import ClientState, Connection, ObservationError, Outcome, Request
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
-from h1_policy_bridge.policy_client import ClientState, Connection, ObservationError, Outcome, Request
 from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.stream_digest import StreamDigest

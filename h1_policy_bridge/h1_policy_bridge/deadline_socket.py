@@ -17,6 +17,10 @@ class DeadlineError(Exception):
     """The deadline passed before the operation was over."""
 
 
+class TooMuchError(Exception):
+    """The peer sent more than it was given room for."""
+
+
 class InterruptedWait(Exception):  # noqa: N818 - it reports no error
     """Another thread asked for attention. Nothing is lost: the read may be taken up again where it was."""
 
@@ -64,6 +68,7 @@ class DeadlineSocket:
         self._wake = wake
         self._deadline = float("inf")
         self._interruptible = False
+        self._budget: int | None = None
 
     def set_deadline(self, timeout_s: float | None, *, interruptible: bool) -> None:
         """What all further operations are bound by.
@@ -75,15 +80,23 @@ class DeadlineSocket:
         self._deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         self._interruptible = interruptible
 
+    def set_budget(self, size: int | None) -> None:
+        """How many bytes may come from now on before `TooMuchError` is raised; None: any number."""
+        self._budget = size
+
     def recv(self, size: int) -> bytes:
-        # A TLS socket may hold decrypted bytes that select does not see.
-        if not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
-            self._wait_for_data()
-        self._sock.settimeout(self._remaining_s())
-        try:
-            return self._sock.recv(size)
-        except TimeoutError:
-            raise DeadlineError from None
+        while True:
+            # A TLS socket may hold decrypted bytes that select does not see.
+            if not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+                self._wait_for_data()
+            # What select saw may have been half a TLS record, or none for us: back to where the wake is heard.
+            self._sock.settimeout(0.0)
+            try:
+                data = self._sock.recv(size)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
+            self._count(len(data))
+            return data
 
     def send(self, data: bytes) -> int:
         self._sock.settimeout(self._remaining_s())
@@ -107,6 +120,12 @@ class DeadlineSocket:
 
     def close(self) -> None:
         self._sock.close()
+
+    def _count(self, received: int) -> None:
+        if self._budget is not None:
+            self._budget -= received
+            if self._budget < 0:
+                raise TooMuchError
 
     def _wait_for_data(self) -> None:
         sources: list[socket.socket | Wake] = [self._sock]

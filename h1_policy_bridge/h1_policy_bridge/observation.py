@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE
+from h1_policy_bridge.exchange import ObservationError
 from h1_policy_bridge.images import Image, ImageError, dummy, padded, stretched
 from h1_policy_bridge.layout import Layout
-from h1_policy_bridge.policy_client import ObservationError
 
 HANDS = ("left", "right")
 

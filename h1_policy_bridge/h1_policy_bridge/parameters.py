@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from h1_policy_bridge.address import Address
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.layout import PRESETS, Layout, LayoutError, parse_layout
 from h1_policy_bridge.msgpack_numpy import MAX_BYTES
 from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
-from h1_policy_bridge.policy_link import Address, LinkLimits
+from h1_policy_bridge.policy_link import LinkLimits
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, StrategyConfig
 from h1_training_node.parameter import parameter
@@ -28,6 +30,7 @@ class BridgeParameters:
     host: str = parameter("127.0.0.1", "policy server's host, or its whole ws:// or wss:// URL")
     port: int = parameter(8000, "policy server's port; 0 if the URL says it", low=0, high=65535)
     api_key_file: str = parameter("", f"file that holds the API key; empty: the variable {API_KEY_VARIABLE}, if set")
+    ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
     action_dim: int = parameter(14, "values per action: 14 arms, 26 arms and hands", low=14, high=26)
     horizon: int = parameter(0, "actions per chunk that the server must give; 0 takes any", low=0, high=2000)
     preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))
@@ -52,6 +55,9 @@ class BridgeParameters:
     )
     request_timeout: float = parameter(5.0, "for every later inference", unit="s", low=0.1, high=600.0)
     backoff_max: float = parameter(5.0, "longest pause between two attempts to connect", unit="s", low=0.1, high=60.0)
+    ping_interval: float = parameter(
+        20.0, "between two pings while nothing is asked; keeps proxies from closing", unit="s", low=1.0, high=600.0
+    )
     max_reply_bytes: int = parameter(MAX_BYTES, "largest message accepted", unit="B", low=1024, high=1 << 28)
 
     def __post_init__(self) -> None:
@@ -115,12 +121,39 @@ class BridgeParameters:
         return ClientConfig(
             address=Address(self.host, self.port),
             expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
-            limits=LinkLimits(self.connect_timeout, self.handshake_timeout, self.max_reply_bytes),
+            limits=LinkLimits(
+                connect_timeout_s=self.connect_timeout,
+                handshake_timeout_s=self.handshake_timeout,
+                ping_interval_s=self.ping_interval,
+                # A server answers no ping while it infers, be it for another client and for the first time.
+                silence_s=self.first_request_timeout + self.ping_interval,
+                max_reply_bytes=self.max_reply_bytes,
+            ),
             first_request_timeout_s=self.first_request_timeout,
             request_timeout_s=self.request_timeout,
             backoff_high_s=self.backoff_max,
             api_key=self._api_key(os.environ if environ is None else environ),
+            ca_file=self._readable_ca_file(),
         )
+
+    def key_file_warning(self) -> str:
+        """What is careless about the API key's file; empty if nothing is."""
+        if not self.api_key_file:
+            return ""
+        path = Path(self.api_key_file).expanduser()
+        mode = path.stat().st_mode & 0o777
+        return f"{path} can be read by others (mode {mode:o}); chmod 600 {path}" if mode & 0o077 else ""
+
+    def _readable_ca_file(self) -> str:
+        if not self.ca_file:
+            return ""
+        path = Path(self.ca_file).expanduser()
+        try:
+            ssl.create_default_context(cafile=str(path))
+        except OSError as error:  # ssl.SSLError is one
+            reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ValueError(f"parameter 'ca_file': cannot use {path}: {reason}") from None
+        return str(path)
 
     def _api_key(self, environ: Mapping[str, str]) -> str:
         if not self.api_key_file:

@@ -52,6 +52,8 @@ class PolicyBridgeNode(SessionNode):
             config = parameters.client_config()
         except ValueError as error:
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
+        if warning := parameters.key_file_warning():
+            self.event(Level.WARN, "api_key_readable", warning)
         self._server = config.address.url
         self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self._statuses = self.create_publisher(PolicyStatus, "policy/status", qos.STATE)

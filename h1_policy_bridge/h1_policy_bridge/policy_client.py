@@ -12,34 +12,20 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.chunk import Chunk, Expectation, MetadataError, ReplyError, ServerFacts, read_metadata, read_reply
+from h1_policy_bridge.address import Address
+from h1_policy_bridge.chunk import Expectation, MetadataError, ReplyError, read_metadata, read_reply
 from h1_policy_bridge.deadline_socket import InterruptedWait, Wake
-from h1_policy_bridge.policy_link import Address, LinkError, LinkLimits, PolicyLink, ServerError
+from h1_policy_bridge.exchange import ClientState, Connection, ObservationError, Outcome, Request
+from h1_policy_bridge.policy_link import LinkLimits, PolicyLink, ServerError
+from h1_policy_bridge.transport import LinkError
+from h1_training_node.process import yield_priority
 
 _STEADY_S = 5.0
 """A connection that lived this long was no failure."""
-
-
-class Connection(Enum):
-    """As in PolicyStatus."""
-
-    DISCONNECTED = 0
-    CONNECTING = 1
-    CONNECTED = 2
-    REFUSED = 3
-
-
-class ObservationError(ValueError):
-    """An observation that cannot be built, so nothing is sent."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +40,7 @@ class ClientConfig:
         request_timeout_s: for every later reply, s.
         backoff_low_s, backoff_high_s: pause before the second attempt to connect, and the longest one, s.
         api_key: sent as `Authorization: Api-Key KEY`; never logged.
+        ca_file: PEM file of authorities trusted beside the system's, for wss://; empty: the system's alone.
     """
 
     address: Address
@@ -64,60 +51,7 @@ class ClientConfig:
     backoff_low_s: float = 0.25
     backoff_high_s: float = 5.0
     api_key: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One inference to make.
-
-    Attributes:
-        tag: comes back in the outcome, so that the asker knows what it belongs to.
-        build: makes the message; called in the client's thread; may raise `ObservationError`.
-        state: (action_dim,) what `build` sends as state, arms rad, hands 0..1.
-        observation_ns: arm stamp of the observation.
-    """
-
-    tag: int
-    build: Callable[[], Mapping[str, Any]]
-    state: npt.NDArray[np.float64]
-    observation_ns: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a request: a chunk, or a reason why there is none.
-
-    Attributes:
-        tag: the request's.
-        chunk: the actions, if all went well.
-        reason: why there is none, else empty.
-        was_sent: whether the server had a part in it; False if the observation could not be built.
-    """
-
-    tag: int
-    chunk: Chunk | None = None
-    reason: str = ""
-    was_sent: bool = True
-
-
-@dataclass(frozen=True)
-class ClientState:
-    """The connection, as of now.
-
-    Attributes:
-        since_ns: when the metadata was read, session clock; 0 = not connected.
-        epoch: the session's epoch for which the connection was last made anew; -1 = none yet.
-        facts: what the metadata said.
-        reason: why it is not connected, or refused.
-        connections: how often a connection was made.
-    """
-
-    connection: Connection = Connection.DISCONNECTED
-    since_ns: int = 0
-    epoch: int = -1
-    facts: ServerFacts = field(default_factory=ServerFacts)
-    reason: str = "not connected yet"
-    connections: int = 0
+    ca_file: str = ""
 
 
 class PolicyClient:
@@ -191,6 +125,7 @@ class PolicyClient:
     # -- everything below runs in the client's own thread -------------------------------------------------------
 
     def _run(self) -> None:
+        yield_priority()  # pictures are decoded here, beside a stream that must not wait for them
         failures = 0
         while not self._stop:
             began = time.monotonic()
@@ -246,7 +181,7 @@ class PolicyClient:
         """A link; None if this was called off by a stop, or by a reconnection for another epoch."""
         config = self._config
         try:
-            return PolicyLink(config.address, config.limits, self._wake, api_key=config.api_key)
+            return PolicyLink(config.address, config.limits, self._wake, api_key=config.api_key, ca_file=config.ca_file)
         except InterruptedWait:
             self._wake.clear()
             return None

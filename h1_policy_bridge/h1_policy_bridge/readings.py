@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from h1_policy_bridge.policy_client import ClientState
+from h1_policy_bridge.exchange import ClientState
 from h1_policy_bridge.strategy import Positions, Step
 
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
+from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
 from h1_policy_bridge.layout import Layout
 from h1_policy_bridge.observation import HANDS, ObservationRules, Stamped
-from h1_policy_bridge.policy_client import ClientState, Connection, Outcome, Request
 from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session
 from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
 

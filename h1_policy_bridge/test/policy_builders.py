@@ -13,9 +13,11 @@ import simplejpeg
 from websockets.sync.server import Server, ServerConnection, serve
 
 from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge.address import Address
 from h1_policy_bridge.chunk import Chunk, Expectation
-from h1_policy_bridge.policy_client import ClientConfig, ClientState, Connection, Outcome, Request
-from h1_policy_bridge.policy_link import Address, LinkLimits
+from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
+from h1_policy_bridge.policy_client import ClientConfig
+from h1_policy_bridge.policy_link import LinkLimits
 
 SECOND_NS = 1_000_000_000
 METADATA = msgpack_numpy.pack({"action_dim": 14})

@@ -12,8 +12,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
+from h1_policy_bridge.address import Address
 from h1_policy_bridge.policy_bridge_node import CAMERA_TOPICS, PolicyBridgeNode
-from h1_policy_bridge.policy_link import Address
 from h1_training_msgs.msg import ArmStatus, Event, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock

@@ -11,8 +11,9 @@ import threading
 
 from policy_builders import client_config, monotonic_ns, request
 
-from h1_policy_bridge.policy_client import Outcome, PolicyClient, Request
-from h1_policy_bridge.policy_link import Address
+from h1_policy_bridge.address import Address
+from h1_policy_bridge.exchange import Outcome, Request
+from h1_policy_bridge.policy_client import PolicyClient
 from h1_training_node.testing import wait_until
 
 
@@ -74,12 +75,21 @@ def raw_server(behaviour):
 
 def accept_handshake(connection: socket.socket) -> None:
     """The server's half of RFC 6455's opening handshake."""
+    connection.sendall(handshake_answer(read_request(connection)))
+
+
+def read_request(connection: socket.socket) -> bytes:
     request = b""
     while b"\r\n\r\n" not in request:
         request += connection.recv(4096)
+    return request
+
+
+def handshake_answer(request: bytes) -> bytes:
+    """101, with the answer to the request's key."""
     key = next(line.split(b": ")[1] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
     accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-    connection.sendall(
+    return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )

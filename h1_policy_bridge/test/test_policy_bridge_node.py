@@ -16,8 +16,8 @@ from policy_builders import METADATA, reply, server
 from policy_scene import Scene, arguments
 
 from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge.address import Address
 from h1_policy_bridge.policy_bridge_node import PolicyBridgeNode
-from h1_policy_bridge.policy_link import Address
 from h1_policy_bridge.readings import ArmMode, Level
 from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus
 from h1_training_node.parameter import ParameterError
@@ -246,7 +246,7 @@ def test_the_core_has_the_numbers_of_the_messages():
         assert getattr(ArmStatus, f"MODE_{mode.name}") == mode
     for level in Level:
         assert getattr(Event, level.name) == level
-    from h1_policy_bridge.policy_client import Connection
+    from h1_policy_bridge.exchange import Connection
 
     for connection in Connection:
         assert getattr(PolicyStatus, connection.name) == connection.value

@@ -7,9 +7,9 @@ from policy_builders import jpeg, ramp
 from policy_stage import STATE_ONLY, Stage
 
 from h1_policy_bridge.chunk import ServerFacts
+from h1_policy_bridge.exchange import ClientState, Connection
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import ObservationRules, Stamped
-from h1_policy_bridge.policy_client import ClientState, Connection
 from h1_policy_bridge.readings import ArmMode, Level
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
 

@@ -1,13 +1,11 @@
-"""The client over real sockets: connecting, asking, the key, TLS, epochs."""
+"""The client over real sockets: connecting, asking, the key, epochs."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import socket
-import ssl
 import threading
-from pathlib import Path
 
 import numpy as np
 from policy_builders import METADATA, answering, reply, request, server
@@ -16,11 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.policy_client import Connection, ObservationError, Request
-from h1_policy_bridge.policy_link import Address
+from h1_policy_bridge.address import Address
+from h1_policy_bridge.exchange import Connection, ObservationError, Request
 from h1_training_node.testing import wait_until
-
-TLS_FILE = Path(__file__).with_name("policy_tls.pem")
 
 
 def test_the_metadata_are_read_before_the_client_is_idle():
@@ -167,26 +163,6 @@ def test_a_bug_while_building_is_logged_and_the_client_lives_on():
         assert it.outcome(Request(1, build, np.zeros(14), 0)).chunk is None
         assert any("ZeroDivisionError" in line for line in it.log)
         assert it.outcome(request(2)).chunk is not None
-
-
-def tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS_FILE)
-    return context
-
-
-def test_wss_works_with_a_certificate_that_is_trusted(monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(TLS_FILE))
-    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
-        assert it.outcome().chunk is not None
-        big = {"x": np.zeros(450_000, np.uint8)}
-        assert it.outcome(Request(2, lambda: big, np.zeros(14), 0)).chunk is not None
-
-
-def test_wss_with_a_certificate_that_nobody_vouches_for_is_refused_and_says_so():
-    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
-        wait_until(lambda: "no TLS with wss://127.0.0.1" in it.client.state.reason, "the reason is shown")
-        assert "CERTIFICATE_VERIFY_FAILED" in it.client.state.reason
 
 
 def test_a_request_arrives_as_it_was_built():

@@ -5,15 +5,23 @@ from __future__ import annotations
 import struct
 import threading
 
+import msgpack
 import numpy as np
 import pytest
-from policy_builders import METADATA, answering, reply, request, server
+from policy_builders import METADATA, answering, reply, server
 from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.policy_client import Connection
+from h1_policy_bridge.chunk import Expectation
+from h1_policy_bridge.exchange import Connection
 from h1_policy_bridge.policy_link import LinkLimits, first_telling_line
 from h1_training_node.testing import wait_until
+
+
+def actions_on_the_wire(**changes: object) -> bytes:
+    """A reply whose array of actions says something of itself that is not so."""
+    fields = {"__ndarray__": True, "data": b"\0" * 5600, "dtype": "<f8", "shape": [50, 14], **changes}
+    return msgpack.packb({"actions": {name.encode(): value for name, value in fields.items()}})
 
 
 @pytest.mark.parametrize(
@@ -32,6 +40,14 @@ from h1_training_node.testing import wait_until
         (b"\xc1", "not a msgpack message"),
         (b"", "not a msgpack message"),
         (b"\x91" * 500 + b"\xc0", "nested deeper"),
+        (actions_on_the_wire(dtype="|O"), "array dtype is '|O'; only plain numbers"),
+        (actions_on_the_wire(dtype="|V8"), "array dtype is '|V8'"),
+        (actions_on_the_wire(dtype="<c8"), "array dtype is '<c8'"),
+        (actions_on_the_wire(data=b"\0" * 5599), "needs 5600 bytes, has 5599"),
+        (actions_on_the_wire(shape=[50, 15]), "needs 6000 bytes, has 5600"),
+        (actions_on_the_wire(shape=[-50, -14]), "is negative or too large"),
+        (actions_on_the_wire(shape=[2**62, 14]), "is negative or too large"),
+        (msgpack_numpy.pack({"actions": np.full((2, 14), 45.0)}), "'actions' is 45.0 rad at step 0, joint 0"),
     ],
 )
 def test_a_reply_that_cannot_be_used_is_refused_by_name_and_the_connection_lives_on(message, reason):
@@ -145,28 +161,6 @@ def test_a_server_that_drips_its_reply_byte_by_byte_is_given_up_after_the_time_o
         assert it.outcome().reason == "the policy server gave no answer within 0.3 s"
 
 
-def test_a_server_that_drips_its_handshake_is_given_up_after_the_time_out():
-    def behaviour(connection, stop):
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n")
-        while not stop.is_set():
-            connection.sendall(b"x: y\r\n")
-            stop.wait(0.01)
-
-    limits = LinkLimits(connect_timeout_s=1.0, handshake_timeout_s=0.3)
-    with raw_server(behaviour) as address, running(address, limits=limits) as it:
-        wait_until(lambda: "did not answer the WebSocket handshake" in it.client.state.reason, "the handshake fails")
-
-
-def test_a_server_that_sends_no_metadata_is_given_up_after_the_time_out():
-    def handler(connection):
-        connection.recv()
-
-    limits = LinkLimits(connect_timeout_s=1.0, handshake_timeout_s=0.3)
-    with server(handler) as address, running(address, limits=limits) as it:
-        wait_until(lambda: "no metadata within 0.3 s" in it.client.state.reason, "the metadata are missed")
-
-
 @pytest.mark.parametrize("announced", [2**40, 2**62])
 def test_a_frame_announced_as_huge_is_refused_before_it_is_read(announced):
     def behaviour(connection, stop):
@@ -209,55 +203,40 @@ def test_a_reply_in_fragments_is_read_whole():
         assert it.outcome().chunk is not None
 
 
-@pytest.mark.parametrize("metadata", ["Traceback (most recent call last):\n  x\nOSError: gpu\n", b"\xc1", b"\x91\x01"])
-def test_metadata_that_are_none_are_a_lost_connection_with_a_reason(metadata):
-    with server(answering(reply(), metadata=metadata)) as address, running(address) as it:
-        expected = "OSError: gpu" if isinstance(metadata, str) else "metadata is"
-        wait_until(lambda: expected in it.client.state.reason, "the reason is shown")
-        assert not it.client.is_idle
+def test_chunks_of_another_length_than_configured_are_refused():
+    with server(answering(reply())) as address, running(address, expected=Expectation(horizon=10)) as it:
+        assert it.outcome().reason == "reply refused: 'actions' has 50 steps; expected 10"
+
+
+def test_pings_without_end_are_no_answer():
+    def behaviour(connection, stop):
+        accept_handshake(connection)
+        connection.sendall(frame(METADATA))
+        connection.recv(65536)
+        while not stop.is_set():
+            connection.sendall(frame(b"still here", opcode=0x09))
+            stop.wait(0.01)
+
+    with raw_server(behaviour) as address, running(address, first_request_timeout_s=0.3) as it:
+        assert it.outcome().reason == "the policy server gave no answer within 0.3 s"
 
 
 @pytest.mark.parametrize(
-    ("metadata", "reason"),
+    ("unasked", "reason"),
     [
-        ({"action_dim": 26}, "26 values per action, this robot is configured for 14 (without hands)"),
-        ({"action_dim": "14"}, "action_dim = '14'; expected a whole number"),
-        ({"action_dim": True}, "action_dim = True"),
-        ({"action_dim": -1}, "action_dim = -1"),
+        (frame(reply()), "bytes unasked"),
+        (frame(b"Traceback (most recent call last):\n  x\nOSError: gpu lost\n", opcode=0x01), "OSError: gpu lost"),
+        (frame(b"", opcode=0x00), "Illegal frame"),
+        (frame(b"", opcode=0x03), "Invalid opcode"),
+        (b"\xc2\x00", "rsv is not implemented"),
+        (frame(b"x" * 126, opcode=0x09), "Ping message is too long"),
     ],
 )
-def test_a_server_that_does_not_fit_is_refused_and_asked_nothing(metadata, reason):
-    asked = []
-
-    def handler(connection):
-        connection.send(msgpack_numpy.pack(metadata))
-        asked.extend(connection)
-
-    with server(handler) as address, running(address) as it:
-        wait_until(lambda: it.client.state.connection is Connection.REFUSED, "the server is refused")
-        assert reason in it.client.state.reason
-        assert not it.client.submit(request())
-        assert it.client.state.connections == 1
-    assert asked == []
-
-
-def test_something_else_at_the_port_is_said():
+def test_what_a_server_says_unasked_is_a_lost_connection_with_a_reason(unasked, reason):
     def behaviour(connection, stop):
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        accept_handshake(connection)
+        connection.sendall(frame(METADATA) + unasked)
+        stop.wait(5.0)
 
     with raw_server(behaviour) as address, running(address) as it:
-        wait_until(lambda: "HTTP 404" in it.client.state.reason, "the status is shown")
-        assert "check the port" in it.client.state.reason
-
-
-def test_a_redirect_is_not_followed_with_the_key():
-    seen = []
-
-    def behaviour(connection, stop):
-        seen.append(connection.recv(65536))
-        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
-
-    with raw_server(behaviour) as address, running(address, api_key="secret") as it:
-        wait_until(lambda: "broke" in it.client.state.reason, "the redirect is an error")
-    assert b"Authorization: Api-Key secret\r\n" in seen[0]
+        wait_until(lambda: reason in it.client.state.reason, f"'{reason}' is shown")

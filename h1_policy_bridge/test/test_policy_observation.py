@@ -8,12 +8,12 @@ import pytest
 from openpi_client import image_tools
 from policy_builders import jpeg, picture
 
+from h1_policy_bridge.address import Address
+from h1_policy_bridge.exchange import ObservationError
 from h1_policy_bridge.images import ImageError, dummy, padded, stretched
 from h1_policy_bridge.layout import PRESETS, LayoutError, parse_layout
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
 from h1_policy_bridge.parameters import API_KEY_VARIABLE, BridgeParameters
-from h1_policy_bridge.policy_client import ObservationError
-from h1_policy_bridge.policy_link import Address
 from h1_training_node.parameter import ParameterError, from_values
 
 NOW_NS = 10_000_000_000

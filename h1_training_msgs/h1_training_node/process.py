@@ -73,3 +73,11 @@ def take_priority() -> None:
     except PermissionError:
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, -10)
+
+
+def yield_priority() -> None:
+    """Ordinary scheduling for the calling thread: it does the slow work of a process that has priority."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)

@@ -25,7 +25,10 @@ def action_dim(configuration: Configuration) -> int:
 
 
 def simulated_processes(configuration: Configuration, session: Session) -> tuple[Process, ...]:
-    """The peers of a simulated session; each runs under the condition `sim`."""
+    """The peers of a simulated session; each runs under the condition `sim`.
+
+    A policy server that several simulations share was started by somebody else, and outlives them.
+    """
     bringup, sim, peers = "h1_training_bringup", frozenset({"sim"}), session.peers
     seed: int = configuration["simulation.seed"]
     hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
@@ -46,14 +49,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
             ends_last=True,
         ),
         Process(bringup, "sim_hands", "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
-        Process(
-            bringup,
-            "sim_policy_server",
-            "sim_policy_server",
-            arguments=_policy_server_arguments(configuration, session),
-            when=sim,
-            ends_last=True,
-        ),
+        *(() if configuration["simulation.policy_server_port"] else (_policy_server(configuration, session),)),
         Process(
             bringup,
             "sim_operator",
@@ -65,6 +61,17 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
             when=sim | {"operator_scripted", "session"},
             ends_last=True,
         ),
+    )
+
+
+def _policy_server(configuration: Configuration, session: Session) -> Process:
+    return Process(
+        "h1_training_bringup",
+        "sim_policy_server",
+        "sim_policy_server",
+        arguments=_policy_server_arguments(configuration, session),
+        when=frozenset({"sim"}),
+        ends_last=True,
     )
 
 

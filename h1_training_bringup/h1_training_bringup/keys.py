@@ -49,7 +49,12 @@ KEYS: tuple[Key, ...] = (
     Key("policy_server.port", 8000, "port of the policy server, WebSocket and HTTP", **_PORT),
     Key("policy_server.poll_interval_sec", 5.0, "time between polls of /training_status", "s", 0.1, 3600.0),
     Key("policy_server.api_key_file", "", "file that holds the API key; else H1_POLICY_API_KEY of the environment"),
-    Key("robot.name", "", "name of this robot, for folders and diagnostics when there are several"),
+    Key(
+        "robot.name",
+        "",
+        "name of this robot where there are several: a folder of this name under save_dir and rsync.target, and in "
+        "the episodes and diagnostics; letters, digits and _",
+    ),
     Key("robot.include_hands", False, "read and command the Inspire hands (26-dimensional policies)"),
     Key(
         "robot.include_cameras",
@@ -114,6 +119,12 @@ KEYS: tuple[Key, ...] = (
     Key("simulation.epochs", 2, "epochs that the scripted operator runs", "", 1, 1000),
     Key("simulation.episodes", 2, "episodes that it runs in each", "", 1, 1000),
     Key("simulation.seed", 1, "of masses, scenes and chance", "", 0, 2**31 - 1),
+    Key(
+        "simulation.policy_server_port",
+        0,
+        "port of 127.0.0.1 at which a policy server already runs, for several simulations; 0: each starts its own",
+        **_PORT,
+    ),
     Key("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
     Key(
         "policy.action_dim",

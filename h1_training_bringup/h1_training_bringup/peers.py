@@ -53,10 +53,14 @@ def local_peers(configuration: Configuration) -> Peers:
     )
 
 
-def simulated_peers() -> Peers:
-    """Peers on this machine, each on a port that is free now."""
+def simulated_peers(policy_port: int = 0) -> Peers:
+    """Peers on this machine, each on a port that is free now.
+
+    Args:
+        policy_port: of a policy server that runs already; 0: a free one, for the session's own.
+    """
     with contextlib.ExitStack() as stack:
         # All are held at once, so that no two get the same.
         sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(4)]
         ports = [int(held.getsockname()[1]) for held in sockets]
-    return Peers(LOOPBACK, ports[0], LOOPBACK, ports[1], LOOPBACK, ports[2], LOOPBACK, ports[3])
+    return Peers(LOOPBACK, policy_port or ports[0], LOOPBACK, ports[1], LOOPBACK, ports[2], LOOPBACK, ports[3])

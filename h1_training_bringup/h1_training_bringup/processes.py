@@ -7,6 +7,7 @@ process writes to a log file of its own and not through this one: a dead parent 
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ STOP_TIMEOUT_S = 14.8
 PEERS_STOP_TIMEOUT_S = 2.0
 MAX_RESPAWNS = 3
 _POLL_S = 0.1
+_NAMESPACE = re.compile("/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class StartError(RuntimeError):
@@ -59,6 +61,10 @@ class ProcessGroup:
         log_dir: folder for logs and parameter files; it exists.
         environment: what every process inherits.
         pass_fds: descriptors that every process inherits.
+        namespace: of the session's own names; empty: none.
+
+    Raises:
+        StartError: an executable is not there, or the namespace is none.
     """
 
     def __init__(
@@ -67,8 +73,11 @@ class ProcessGroup:
         log_dir: Path,
         environment: Mapping[str, str],
         pass_fds: Sequence[int] = (),
+        namespace: str = "",
     ) -> None:
-        self._commands = {process.name: self._command(process, log_dir) for process in processes}
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            raise StartError(f"namespace '{namespace}': expected letters, digits and _, e.g. robot1")
+        self._commands = {process.name: self._command(process, log_dir, namespace) for process in processes}
         self._descriptions = {process.name: process for process in processes}
         self._log_dir = log_dir
         self._environment = dict(environment)
@@ -152,13 +161,15 @@ class ProcessGroup:
             )
 
     @staticmethod
-    def _command(process: Process, log_dir: Path) -> list[str]:
+    def _command(process: Process, log_dir: Path, namespace: str) -> list[str]:
         command = [*wrapper(process), str(executable_path(process)), *process.arguments]
         if process.arguments:
             return command
         parameters = log_dir / f"{process.name}.params.yaml"
         parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(process.parameters)}}))
         command += ["--ros-args", "-r", f"__node:={process.name}", "--params-file", str(parameters)]
+        if namespace:
+            command += ["-r", f"__ns:=/{namespace.strip('/')}"]
         for name, replacement in process.remappings:
             command += ["-r", f"{name}:={replacement}"]
         return command

@@ -43,7 +43,8 @@ def main() -> int:
         for claim in claims:
             environment |= simulation_variables(claim.domain_id)
             print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
-        group = ProcessGroup(processes, log_dir, environment, pass_fds=[claim.fileno() for claim in claims])
+        handed_down = [claim.fileno() for claim in claims]
+        group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace)
     except (ConfigurationError, DomainsExhaustedError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -163,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--operator", choices=OPERATORS, help="who presses the keys (default: keyboard; scripted with --sim)"
     )
+    parser.add_argument("--namespace", default="", help="of the session's own names, for several robots, e.g. robot1")
     parser.add_argument("--save-dir", help="folder of the episodes (save_dir)")
     parser.add_argument("--rsync-target", help="where to upload (rsync.target); with --sim a local folder")
     parser.add_argument("--epochs", type=int, help="epochs that the scripted operator runs")

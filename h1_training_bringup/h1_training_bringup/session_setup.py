@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,8 @@ from h1_training_bringup.configuration import Configuration, ConfigurationError,
 from h1_training_bringup.graph import is_remote
 from h1_training_bringup.peers import Peers, configured_peers, local_peers, simulated_peers
 from h1_training_bringup.process import OPERATORS, Session
+
+_ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,13 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
             "a scripted operator exists only in the simulation; a robot needs a person at the keys"
         )
     configuration = load(*_files(request)).replaced(request.changes, source="command line")
+    name = _robot_name(configuration)
     target = configuration["rsync.target"]
     if target and not is_remote(target):
-        absolute = str(Path(target).expanduser().absolute())
-        configuration = configuration.replaced({"rsync.target": absolute}, source="command line")
-    save_dir = Path(configuration["save_dir"]).expanduser().absolute()
+        target = str(Path(target).expanduser().absolute())
+    if target:
+        configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")
+    save_dir = Path(configuration["save_dir"]).expanduser().absolute() / name
     session = Session(
         simulated=request.simulated,
         operator=operator,
@@ -72,7 +77,25 @@ def _peers(request: SessionRequest, configuration: Configuration) -> Peers:
     """A whole simulation finds free ports; its parts, started one by one, have to meet at the configured ones."""
     if not request.simulated:
         return configured_peers(configuration)
-    return simulated_peers() if request.part == "session" else local_peers(configuration)
+    shared = configuration["simulation.policy_server_port"]
+    return simulated_peers(shared) if request.part == "session" else local_peers(configuration)
+
+
+def _robot_name(configuration: Configuration) -> str:
+    """The robot's name, or nothing; it becomes a folder here and at the upload's target."""
+    name = str(configuration["robot.name"])
+    if name and not _ROBOT_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"'robot.name' is '{name}'; it becomes a folder's name: a letter, then up to 62 letters, digits or _"
+        )
+    return name
+
+
+def _of_robot(target: str, name: str) -> str:
+    """Where this robot's episodes go: robots that share a data host never write into each other's folders."""
+    if not name:
+        return target
+    return f"{target}{name}" if target.endswith((":", "/")) else f"{target}/{name}"
 
 
 def _files(request: SessionRequest) -> list[Path]:

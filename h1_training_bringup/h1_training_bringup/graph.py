@@ -167,6 +167,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 **dummies,
                 "fps": configuration["recording.fps"],
                 "keep_journal": configuration["recording.keep_journal"],
+                **({"camera_fps": configuration["simulation.camera_fps"]} if session.simulated else {}),
                 **further.get("recorder", {}),
             },
             stop_timeout_s=14.5,
@@ -253,6 +254,8 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
         "ask_before_taking": configuration["session.ask_before_taking"],
         "motion_countdown": configuration["session.motion_countdown_s"],
         "home_timeout_s": _home_timeout_s(configuration),
+        # A simulated camera that is slow on purpose is not a broken one; two thirds is what a real one must do as well.
+        **({"min_camera_hz": configuration["simulation.camera_fps"] * 2 / 3} if session.simulated else {}),
         "max_execution": configuration["session.max_execution_s"],
         "max_damping": configuration["session.max_damping_s"],
         "policy_silence_timeout": configuration["session.policy_silence_timeout_s"],

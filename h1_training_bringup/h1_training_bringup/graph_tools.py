@@ -28,7 +28,8 @@ def tool_processes(configuration: Configuration, session: Session) -> tuple[Proc
             "robot_state_publisher",
             "robot_state_publisher",
             parameters={"robot_description": (share / "urdf/h1_2_arms.urdf").read_text()},
-            remappings=OWN_TF,
+            # joint_states has the arms' 14 joints; the model begins with the waist.
+            remappings=(*OWN_TF, ("joint_states", "session/model_joint_states")),
             when=frozenset({"displays"}),
             essential=False,
             respawn=True,
@@ -45,7 +46,14 @@ def tool_processes(configuration: Configuration, session: Session) -> tuple[Proc
             priority=PRIORITY,
         ),
         _window("rviz2", "rviz2", "rviz", ("-d", str(share / "rviz/session.rviz"))),
-        _window("rqt_gui", "rqt_gui", "rqt", ("--perspective-file", str(share / "rqt/session.perspective"))),
+        _window(
+            "rqt_gui",
+            "rqt_gui",
+            "rqt",
+            ("--force-discover", "--perspective-file", str(share / "rqt/session.perspective")),
+            # Its robot monitor listens to an aggregator, which the session has no need of.
+            remappings=(("/diagnostics_agg", "/diagnostics"),),
+        ),
         Process(
             "foxglove_bridge",
             "foxglove_bridge",
@@ -61,14 +69,20 @@ def tool_processes(configuration: Configuration, session: Session) -> tuple[Proc
     )
 
 
-def _window(package: str, executable: str, condition: str, arguments: tuple[str, ...]) -> Process:
+def _window(
+    package: str,
+    executable: str,
+    condition: str,
+    arguments: tuple[str, ...],
+    remappings: tuple[tuple[str, str], ...] = OWN_TF,
+) -> Process:
     """A program with a window: when its person closes it, it stays closed."""
     return Process(
         package,
         executable,
         condition,
         arguments=arguments,
-        remappings=OWN_TF,
+        remappings=remappings,
         when=frozenset({condition}),
         essential=False,
         priority=PRIORITY,

@@ -1,4 +1,8 @@
-"""Shows the session's state as a text above the robot: a marker for rviz2 and Foxglove. Runs only beside them."""
+"""What rviz2 and Foxglove need beside the session's own topics; runs only beside them.
+
+The session's state as a text above the robot, and the model's joints: joint_states has the arms' 14, and without the
+waist, with which the model begins, no frame of it would be known.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from dataclasses import replace
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Vector3
+from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from h1_training_bringup.arms.joints import NAMES, WAIST_NAME
 from h1_training_bringup.state_text import MarkerParameters, Shown, colour, lines
 from h1_training_msgs.msg import ArmStatus, RecorderStatus, SessionState
 from h1_training_node import qos
@@ -20,13 +26,14 @@ _MODES = {getattr(ArmStatus, name): name.removeprefix("MODE_") for name in dir(A
 
 
 class StateMarkerNode(SessionNode):
-    """Publishes session/markers, 5 Hz."""
+    """Publishes session/markers, 5 Hz, and session/model_joint_states, 50 Hz."""
 
     def __init__(self) -> None:
         super().__init__("state_marker")
         self._parameters = self.parameters(MarkerParameters)
         self._shown = Shown()
         self._markers = self.create_publisher(MarkerArray, "session/markers", qos.STATE)
+        self._joints = self.create_publisher(JointState, "session/model_joint_states", qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_state, qos.LATEST)
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
@@ -45,6 +52,8 @@ class StateMarkerNode(SessionNode):
 
     def _on_arms(self, message: ArmStatus) -> None:
         self._shown = replace(self._shown, mode=_MODES.get(message.mode, "?"), mode_reason=message.reason)
+        position = [*map(float, message.q), float(message.waist_q)]
+        self._joints.publish(JointState(header=message.header, name=[*NAMES, WAIST_NAME], position=position))
 
     def _on_recorder(self, message: RecorderStatus) -> None:
         self._shown = replace(self._shown, phase=message.phase)

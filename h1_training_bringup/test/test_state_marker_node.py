@@ -1,5 +1,6 @@
 """The marker reaches whoever displays it."""
 
+from sensor_msgs.msg import JointState
 from visualization_msgs.msg import MarkerArray
 
 from h1_training_bringup.state_marker_node import StateMarkerNode
@@ -23,3 +24,18 @@ def test_it_shows_what_the_session_says(graph: Graph) -> None:
         return bool(texts) and texts[-1] == "DAMPING  human\nepoch 1, episode 2\narms DAMPING: requested"
 
     graph.spin_until(is_shown, "the marker says all of it")
+
+
+def test_the_models_first_joint_is_known_too(graph: Graph) -> None:
+    node = graph.add(StateMarkerNode())
+    heard: list[JointState] = []
+    node.create_subscription(JointState, "session/model_joint_states", heard.append, qos.STATE)
+    arms = node.create_publisher(ArmStatus, "arm_status", qos.STATE)
+
+    def is_told() -> bool:
+        arms.publish(ArmStatus(q=[0.5] * 14, waist_q=0.25))
+        return bool(heard)
+
+    graph.spin_until(is_told, "joints for the model")
+    assert dict(zip(heard[0].name, heard[0].position, strict=True))["torso_joint"] == 0.25
+    assert len(heard[0].name) == 15

@@ -117,7 +117,8 @@ class Watch:
         return []
 
     def _on_shutdown(self, event: Event, context: LaunchContext) -> list[Action]:
-        self._screen.line(ENDING if event.due_to_sigint else "Ending the session ...")
+        whole = self._save_dir is not None
+        self._screen.line(ENDING if event.due_to_sigint and whole else "Ending ...")
         own = [node for node in self._running if not self._nodes[node].ends_last]
         # On Ctrl+C launch relies on the terminal to have signalled everybody; `kill -INT` signals launch alone.
         told = _signals(signal.SIGINT, own) if event.due_to_sigint and not context.noninteractive else []

@@ -1,4 +1,8 @@
-"""The graph's health as diagnostic statuses: one a node and stream, each with what a person would ask first."""
+"""The graph's health as diagnostic statuses: one a node and stream, each with what a person would ask first.
+
+Levels as rqt_robot_monitor shows them: OK; WARN is worth a look; ERROR keeps an episode from starting or has stopped
+one; STALE was never heard.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from h1_session_manager.config import SessionConfig
-from h1_session_manager.preflight import GB, camera_problem, policy_problem
-from h1_session_manager.values import RecorderState, Stream, SyncState
+from h1_session_manager.preflight import GB, camera_problem, machine_problem, machine_warnings, policy_problem
+from h1_session_manager.procedure import NS_PER_S
+from h1_session_manager.values import ArmMode, Connection, RecorderState, Stream, SyncState, View
 from h1_session_manager.world import World
+
+_LATE_S = 0.2
+"""A camera silent for so long is shown as late; what blocks an episode is `max_camera_age_s`."""
+_LOSS_SHOWN_NS = 10 * NS_PER_S
+_LOW_STATE_HZ = 200.0
 
 
 class Health(IntEnum):
@@ -31,58 +41,161 @@ class Diagnosis:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def diagnose(world: World, config: SessionConfig, epoch: int) -> list[Diagnosis]:
-    """The health of every node and stream that the session watches."""
-    statuses = [_arms(world, config), _policy(world, config, epoch), _recorder(world, config)]
-    if world.recorder is not None:
-        statuses += [_stream(stream, config) for stream in world.recorder.streams]
-    if config.include_hands:
-        statuses += [_hand(world, config, side) for side in ("left", "right")]
-    if config.rsync_target:
-        statuses.append(_upload(world, config))
-    return statuses
+class Diagnostics:
+    """Looks at what the session knows; remembers since when messages are being lost."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self._config = config
+        self._drops: dict[str, tuple[int, int]] = {}
+
+    def statuses(self, world: World, view: View) -> list[Diagnosis]:
+        """The health of every node and stream that the session watches."""
+        config = self._config
+        statuses = [
+            _session(view),
+            _arms(world, config),
+            _guard(world),
+            _policy(world, config, view.epoch),
+            _recorder(world, config),
+        ]
+        if world.recorder is not None:
+            age_s = world.age_s("recorder")
+            known = {stream.name: stream for stream in world.recorder.streams}
+            missing = [Stream(name, 0.0, -1.0) for name in config.cameras if name not in known]
+            statuses += [self._stream(stream, world, age_s) for stream in (*known.values(), *missing)]
+        if config.include_hands:
+            statuses += [_hand(world, config, side) for side in ("left", "right")]
+        statuses.append(_machine(world, config))
+        if config.rsync_target:
+            statuses.append(_upload(world, config))
+        return statuses
+
+    def _stream(self, stream: Stream, world: World, told_s: float) -> Diagnosis:
+        """`told_s`: the age of what the recorder told about it, which adds to the stream's own."""
+        config, name = self._config, f"stream: {stream.name}"
+        age_s = stream.age + told_s if stream.age >= 0 else -1.0
+        values = {"rate [Hz]": f"{stream.rate:.1f}", "age [s]": f"{age_s:.2f}", "lost": str(stream.drops)}
+        if told_s > config.status_timeout_s:
+            return Diagnosis(name, Health.STALE, "not known: the recorder is silent", values)
+        if stream.name in config.cameras:
+            present = Stream(stream.name, stream.rate, age_s, stream.drops)
+            if problem := camera_problem(present, config):
+                return Diagnosis(name, Health.STALE if age_s < 0 else Health.ERROR, problem, values)
+            if age_s > _LATE_S:
+                return Diagnosis(name, Health.WARN, f"no image for {age_s:.2f} s", values)
+        if lost := self._lost_lately(stream, world.now_ns):
+            return Diagnosis(name, Health.WARN, f"{lost} messages lost in the last seconds", values)
+        # Many streams speak only in some states: their silence is no fault by itself.
+        return Diagnosis(name, Health.OK, f"{stream.rate:.1f} Hz" if age_s >= 0 else "nothing yet", values)
+
+    def _lost_lately(self, stream: Stream, now_ns: int) -> int:
+        """Messages lost since the count last stood still for a while."""
+        before, since_ns = self._drops.get(stream.name, (0, now_ns))
+        if now_ns - since_ns > _LOSS_SHOWN_NS or stream.drops < before:
+            before, since_ns = stream.drops, now_ns
+        if stream.drops == before:
+            since_ns = now_ns
+        self._drops[stream.name] = (before, since_ns)
+        return stream.drops - before
+
+
+def _silent(name: str, world: World, what: str, limit_s: float) -> Diagnosis | None:
+    """The status of a node that is not heard; None if it is."""
+    age_s = world.age_s(what)
+    if age_s <= limit_s:
+        return None
+    if what not in world.heard_ns:
+        return Diagnosis(name, Health.STALE, "not heard yet; does it run?")
+    return Diagnosis(name, Health.ERROR, f"silent for {age_s:.1f} s; does it run?", _pulse(world, what))
+
+
+def _pulse(world: World, what: str) -> dict[str, str]:
+    pulse = world.pulses.get(what)
+    rate = "" if pulse is None else f"{pulse.rate(world.now_ns):.1f}"
+    count = "" if pulse is None else str(pulse.count)
+    return {"rate [Hz]": rate, "age [s]": f"{world.age_s(what):.2f}", "messages": count}
+
+
+def _session(view: View) -> Diagnosis:
+    values = {
+        "epoch": str(view.epoch),
+        "episode": str(view.episode),
+        "episode id": view.episode_id,
+        "keys": " ".join(view.keys),
+        "reason": view.reason,
+    }
+    health = Health.ERROR if view.state == "STOPPED" else Health.OK
+    return Diagnosis(
+        "node: session_manager", health, f"{view.state}: {view.reason}" if view.reason else view.state, values
+    )
 
 
 def _arms(world: World, config: SessionConfig) -> Diagnosis:
     name = "node: arm_driver"
-    if world.arm is None or world.age_s("arm") > config.arm_timeout_s:
-        return Diagnosis(name, Health.STALE, "silent")
+    if silent := _silent(name, world, "arm", config.arm_timeout_s):
+        return silent
+    assert world.arm is not None
     arm = world.arm
     values = {
+        **_pulse(world, "arm"),
         "mode": arm.mode.name,
         "reason": arm.reason,
         "fault": arm.fault,
+        "weight": f"{arm.weight:.2f}",
         "hottest motor [degC]": str(arm.max_temperature),
         "robot state [Hz]": f"{arm.state_rate:.0f}",
+        "CRC errors": str(arm.crc_errors),
+        "refused actions": str(arm.refused_actions),
     }
-    if world.fault:
-        return Diagnosis(name, Health.ERROR, f"{arm.mode.name}: {world.fault}", values)
+    if world.fault or arm.fault:
+        return Diagnosis(name, Health.ERROR, f"{arm.mode.name}: {world.fault or arm.fault}", values)
     if arm.max_temperature > config.max_temperature:
         return Diagnosis(name, Health.WARN, f"a motor has {arm.max_temperature} degC", values)
+    if arm.mode is not ArmMode.RELEASED and arm.state_rate < _LOW_STATE_HZ:
+        return Diagnosis(name, Health.WARN, f"the robot's state comes at {arm.state_rate:.0f} Hz only", values)
     return Diagnosis(name, Health.OK, f"{arm.mode.name}: {arm.reason}" if arm.reason else arm.mode.name, values)
+
+
+def _guard(world: World) -> Diagnosis:
+    """It speaks once at its start and when it takes over, so that its silence means nothing."""
+    name = "node: arm_guard"
+    if "guard" not in world.heard_ns:
+        return Diagnosis(name, Health.STALE, "not heard yet; does it run?")
+    if world.guard_took_over:
+        return Diagnosis(name, Health.ERROR, "has taken the arms over; release them and start the session anew")
+    return Diagnosis(name, Health.OK, "watching")
 
 
 def _policy(world: World, config: SessionConfig, epoch: int) -> Diagnosis:
     name = "node: policy_bridge"
-    if world.policy is None or world.age_s("policy") > config.status_timeout_s:
-        return Diagnosis(name, Health.STALE, "silent")
+    if silent := _silent(name, world, "policy", config.status_timeout_s):
+        return silent
+    assert world.policy is not None
     policy = world.policy
     values = {
+        **_pulse(world, "policy"),
         "server": policy.server,
+        "connection": policy.connection.name,
         "epoch": str(policy.epoch),
         "latency [ms]": f"{policy.latency_ms:.0f}",
+        "inferences": str(policy.inferences),
+        "failures": str(policy.failures),
         "reason": policy.reason,
     }
-    problem = policy_problem(policy, epoch) if epoch >= 0 else ""
-    return Diagnosis(name, Health.ERROR if problem else Health.OK, problem or policy.connection.name, values)
+    if problem := policy_problem(policy, epoch) if epoch >= 0 else "":
+        return Diagnosis(name, Health.ERROR, problem, values)
+    health = Health.OK if policy.connection is Connection.CONNECTED else Health.WARN
+    return Diagnosis(name, health, policy.reason or policy.connection.name, values)
 
 
 def _recorder(world: World, config: SessionConfig) -> Diagnosis:
     name = "node: recorder"
-    if world.recorder is None or world.age_s("recorder") > config.status_timeout_s:
-        return Diagnosis(name, Health.STALE, "silent")
+    if silent := _silent(name, world, "recorder", config.status_timeout_s):
+        return silent
+    assert world.recorder is not None
     recorder = world.recorder
     values = {
+        **_pulse(world, "recorder"),
         "episode": recorder.episode_id,
         "policy frames": str(recorder.policy_frames),
         "human frames": str(recorder.human_frames),
@@ -93,36 +206,43 @@ def _recorder(world: World, config: SessionConfig) -> Diagnosis:
     if recorder.state is RecorderState.FAILED:
         return Diagnosis(name, Health.ERROR, recorder.last_error or "the last save failed", values)
     if recorder.bytes_free < config.min_free_gb * GB:
-        return Diagnosis(name, Health.WARN, "the disk is nearly full", values)
+        return Diagnosis(name, Health.ERROR, "the disk is nearly full: no episode can start", values)
     return Diagnosis(name, Health.OK, recorder.state.name, values)
-
-
-def _stream(stream: Stream, config: SessionConfig) -> Diagnosis:
-    values = {"rate [Hz]": f"{stream.rate:.1f}", "age [s]": f"{stream.age:.2f}", "dropped": str(stream.drops)}
-    name = f"stream: {stream.name}"
-    if stream.name in config.cameras:
-        problem = camera_problem(stream, config)
-        health = Health.STALE if stream.age < 0 else Health.ERROR
-        return Diagnosis(name, health if problem else Health.OK, problem or f"{stream.rate:.1f} Hz", values)
-    if stream.drops:
-        return Diagnosis(name, Health.WARN, f"{stream.drops} messages lost", values)
-    # Many streams speak only in some states: their silence is no fault by itself.
-    return Diagnosis(name, Health.OK, f"{stream.rate:.1f} Hz" if stream.age >= 0 else "nothing yet", values)
 
 
 def _hand(world: World, config: SessionConfig, side: str) -> Diagnosis:
     name = f"hand: {side}"
-    hand, age = world.hands.get(side), world.age_s(f"{side} hand")
-    if hand is None or age > config.max_hand_age_s:
-        return Diagnosis(name, Health.STALE, "no answer")
-    values = {"age [s]": f"{age:.2f}", "hottest finger [degC]": str(hand.max_temperature), "reason": hand.reason}
+    if silent := _silent(name, world, f"{side} hand", config.max_hand_age_s):
+        return silent
+    hand = world.hands[side]
+    values = {
+        **_pulse(world, f"{side} hand"),
+        "hottest finger [degC]": str(hand.max_temperature),
+        "reason": hand.reason,
+    }
     return Diagnosis(name, Health.ERROR if hand.error else Health.OK, hand.reason or "answering", values)
 
 
+def _machine(world: World, config: SessionConfig) -> Diagnosis:
+    problems, warnings = machine_problem(world), machine_warnings(world)
+    values = {}
+    if world.machine is not None:
+        values = {"clock set by [s]": f"{world.machine.clock_jump_s:+.3f}", "throttled": str(world.machine.throttled)}
+    health = Health.ERROR if problems else Health.WARN if warnings else Health.OK
+    return Diagnosis("machine", health, "; ".join(problems + warnings) or "clock and processor are well", values)
+
+
 def _upload(world: World, config: SessionConfig) -> Diagnosis:
-    progress = world.sync_progress
+    progress, values = world.sync_progress, {"target": config.rsync_target}
+    if world.target is not None and world.target.reason:
+        return Diagnosis("upload", Health.WARN, world.target.reason, values)
     if progress is None:
-        return Diagnosis("upload", Health.OK, "nothing uploaded yet", {"target": config.rsync_target})
-    values = {"target": config.rsync_target, "progress": f"{progress.progress:.0%}", "file": progress.file}
+        return Diagnosis("upload", Health.OK, "nothing uploaded yet", values)
+    values |= {
+        "progress": f"{progress.progress:.0%}",
+        "file": progress.file,
+        "rate [MB/s]": f"{progress.bytes_per_second / 1e6:.1f}",
+        "files owed": str(progress.files_owed),
+    }
     health = Health.ERROR if progress.state is SyncState.FAILED else Health.OK
     return Diagnosis("upload", health, progress.reason or progress.state.name, values)

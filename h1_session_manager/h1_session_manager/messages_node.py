@@ -40,6 +40,9 @@ def arm(message: ArmStatus) -> values.Arm:
         transition=message.transition,
         max_temperature=int(max(message.temperature)),
         state_rate=message.state_rate,
+        weight=message.weight,
+        crc_errors=message.crc_errors,
+        refused_actions=message.refused_actions,
     )
 
 
@@ -75,6 +78,8 @@ def policy(message: PolicyStatus) -> values.Policy:
         latency_ms=message.latency_ms,
         reason=message.reason,
         server=message.server,
+        inferences=message.inferences,
+        failures=message.failures,
     )
 
 

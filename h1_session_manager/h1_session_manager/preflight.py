@@ -57,7 +57,7 @@ def check(world: World, config: SessionConfig, epoch: int, own_episode: str = ""
     if not recorder_problem:
         problems += _disk(world, config)
     problems += _arms(world, config) + _policy(world, config, epoch) + _hands(world, config)
-    problems += _clock(world)
+    problems += machine_problem(world)
     return Preflight(
         tuple(problems), cameras_line(working, list(broken)), tuple(broken), tuple(_warnings(world, config))
     )
@@ -138,7 +138,8 @@ def _policy(world: World, config: SessionConfig, epoch: int) -> list[str]:
     return [f"policy: {problem}"] if problem else []
 
 
-def _clock(world: World) -> list[str]:
+def machine_problem(world: World) -> list[str]:
+    """What is wrong with the machine so that no episode may start."""
     if world.machine is None or world.machine.utc_s >= _NO_EARLIER_S:
         return []
     day = datetime.fromtimestamp(world.machine.utc_s, UTC).date()
@@ -147,9 +148,15 @@ def _clock(world: World) -> list[str]:
 
 def _warnings(world: World, config: SessionConfig) -> list[str]:
     """What a person should know, but may leave as it is."""
-    warnings = []
+    warnings: list[str] = []
     if config.rsync_target and world.target is not None and world.target.reason:
         warnings.append(f"upload: {world.target.reason}")
+    return warnings + machine_warnings(world)
+
+
+def machine_warnings(world: World) -> list[str]:
+    """What a person should know about the machine."""
+    warnings = []
     if world.machine is not None and abs(world.machine.clock_jump_s) > _CLOCK_JUMP_S:
         warnings.append(
             f"clock: it was set by {world.machine.clock_jump_s:+.1f} s during the session, whose stamps keep the old "

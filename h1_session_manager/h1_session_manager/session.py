@@ -142,16 +142,16 @@ class Session:
         if isinstance(what, Arm):
             self.world.arm = what
             self.world.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
-            self.world.heard_ns["arm"] = now_ns
+            self.world.hear("arm")
         elif isinstance(what, Guard):
             self.world.guard_took_over |= what.active
-            self.world.heard_ns["guard"] = now_ns
+            self.world.hear("guard")
         elif isinstance(what, Recorder):
             self.world.recorder = what
-            self.world.heard_ns["recorder"] = now_ns
+            self.world.hear("recorder")
         elif isinstance(what, Policy):
             self.world.policy = what
-            self.world.heard_ns["policy"] = now_ns
+            self.world.hear("policy")
         elif isinstance(what, Polled):
             self.world.polled = what
         elif isinstance(what, Synced):
@@ -166,8 +166,9 @@ class Session:
 
     def observe_hand(self, side: str, hand: Hand, now_ns: int) -> None:
         """A hand (`left` or `right`) was heard. Nothing waits for it."""
+        self.world.now_ns = now_ns
         self.world.hands[side] = hand
-        self.world.heard_ns[f"{side} hand"] = now_ns
+        self.world.hear(f"{side} hand")
 
     def reply(self, call_id: int, reply: Reply, now_ns: int) -> None:
         """A service answered."""

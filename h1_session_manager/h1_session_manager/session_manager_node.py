@@ -20,7 +20,7 @@ from h1_session_manager import machine, memory, messages_node, values
 from h1_session_manager.arms import WHO
 from h1_session_manager.calls_node import Calls
 from h1_session_manager.config import SessionConfig
-from h1_session_manager.diagnostics import diagnose
+from h1_session_manager.diagnostics import Diagnostics
 from h1_session_manager.poller import Poller
 from h1_session_manager.rsync import RsyncJob
 from h1_session_manager.session import Session
@@ -41,7 +41,9 @@ Heard = values.Polled | values.SyncProgress | values.Synced | values.Reached
 """What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
-_DIAGNOSTICS_S = 1.0
+_MACHINE_S = 1.0
+_DIAGNOSTICS_NS = 190_000_000
+"""Between two arrays: as often as the recorder tells about the streams."""
 
 
 class SessionManagerNode(SessionNode):
@@ -87,7 +89,9 @@ class SessionManagerNode(SessionNode):
         self._state = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self._progress = self.create_publisher(SyncProgress, "session/sync_progress", qos.STATE)
         self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self._diagnostics = Diagnostics(self._config)
+        self._diagnosed_ns = 0
+        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self.create_subscription(String, "keyboard", self._on_key, qos.STATE)
         self.create_subscription(String, "emergency_stop", self._on_stop, qos.STATE)
         self._listen(ArmStatus, "arm_status", messages_node.arm, qos.LATEST)
@@ -101,7 +105,7 @@ class SessionManagerNode(SessionNode):
             self.create_service(Trigger, f"session_manager/{trigger}", partial(self._on_service, trigger))
         self.create_service(Trigger, "session_manager/preflight", self._on_preflight)
         self.create_timer(_TICK_S, self._on_tick)
-        self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics)
+        self.create_timer(_MACHINE_S, self._look_at_machine)
 
     def _listen(self, kind: Any, topic: str, convert: Callable[[Any], Any], profile: Any) -> None:
         def on_message(message: Any) -> None:
@@ -158,6 +162,7 @@ class SessionManagerNode(SessionNode):
         self._calls.tick()
         self._ticks += 1
         self._carry_out()
+        self._publish_diagnostics()
         if self._ticks % _HEARTBEAT_TICKS == 0:
             self._publish_state(self._session.view())
 
@@ -269,14 +274,21 @@ class SessionManagerNode(SessionNode):
             )
         )
 
-    def _publish_diagnostics(self) -> None:
+    def _look_at_machine(self) -> None:
         self._session.observe(machine.look(self.now_ns()), self.now_ns())
-        session, name = self._session, self._config.robot_name
+        self._carry_out()
+
+    def _publish_diagnostics(self) -> None:
+        """A camera that is missing, slow or frozen must show within half a second."""
+        now_ns, name = self.now_ns(), self._config.robot_name
+        if now_ns - self._diagnosed_ns < _DIAGNOSTICS_NS:
+            return
+        self._diagnosed_ns = now_ns
         statuses = [
             messages_node.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")
-            for diagnosis in diagnose(session.world, self._config, session.epoch)
+            for diagnosis in self._diagnostics.statuses(self._session.world, self._session.view())
         ]
-        self._diagnostics.publish(DiagnosticArray(header=self.header(), status=statuses))
+        self._diagnostics_out.publish(DiagnosticArray(header=self.header(), status=statuses))
 
 
 def main() -> int:

@@ -74,6 +74,9 @@ class Arm:
     transition: bool = False
     max_temperature: int = 0
     state_rate: float = 0.0
+    weight: float = 0.0
+    crc_errors: int = 0
+    refused_actions: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Policy:
     latency_ms: float = 0.0
     reason: str = ""
     server: str = ""
+    inferences: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True)

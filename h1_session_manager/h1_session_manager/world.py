@@ -23,6 +23,31 @@ GUARD_TOOK_OVER = "guard_took_over"
 
 
 @dataclass
+class Pulse:
+    """How often something is heard. `count`: messages so far."""
+
+    count: int = 0
+    _since_ns: int = 0
+    _since_count: int = 0
+    _last_ns: int = 0
+    _rate: float = 0.0
+
+    def beat(self, now_ns: int) -> None:
+        """One message."""
+        self.count += 1
+        self._last_ns = now_ns
+        if not self._since_ns:
+            self._since_ns, self._since_count = now_ns, self.count
+        elif now_ns - self._since_ns >= NS_PER_S:
+            self._rate = (self.count - self._since_count) * NS_PER_S / (now_ns - self._since_ns)
+            self._since_ns, self._since_count = now_ns, self.count
+
+    def rate(self, now_ns: int) -> float:
+        """Hz over the last second or so; 0 once it is silent for longer."""
+        return self._rate if now_ns - self._last_ns < 2 * NS_PER_S else 0.0
+
+
+@dataclass
 class World:
     """Newest observations with the time of their reception, ns. None: never heard."""
 
@@ -39,6 +64,12 @@ class World:
     guard_took_over: bool = False
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
+    pulses: dict[str, Pulse] = field(default_factory=dict)
+
+    def hear(self, name: str) -> None:
+        """`name` was heard now."""
+        self.heard_ns[name] = self.now_ns
+        self.pulses.setdefault(name, Pulse()).beat(self.now_ns)
 
     def age_s(self, name: str) -> float:
         """Seconds since `arm`, `recorder`, `policy`, `left hand` or `right hand` was heard; infinite if never."""

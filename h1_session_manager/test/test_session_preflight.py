@@ -6,7 +6,6 @@ from session_builders import streams
 
 from h1_session_manager import machine
 from h1_session_manager.config import SessionConfig
-from h1_session_manager.diagnostics import Health, diagnose
 from h1_session_manager.preflight import check
 from h1_session_manager.sound import Sound
 from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
@@ -105,28 +104,6 @@ def test_hands_count_only_where_they_are_included():
     hands = {"left": Hand(NOW_NS), "right": Hand(NOW_NS, error=True)}
     heard = {"arm": NOW_NS, "recorder": NOW_NS, "policy": NOW_NS, "left hand": NOW_NS, "right hand": NOW_NS}
     assert problems(config, hands=hands, heard_ns=heard) == ("right hand: reports an error",)
-
-
-def test_diagnostics_are_good_when_all_is_well():
-    assert {status.health for status in diagnose(world(), SessionConfig(), 1)} == {Health.OK}
-
-
-def test_diagnostics_show_silence_faults_and_losses():
-    arm = Arm(NOW_NS, ArmMode.DAMPING, NOW_NS, acknowledge_needed=True, fault="robot_lost")
-    lossy = tuple(replace(stream, drops=3) for stream in streams(ego_cam=-1.0))
-    recorder = Recorder(NOW_NS, RecorderState.FAILED, streams=lossy, bytes_free=1, last_error="no space")
-    config = SessionConfig(include_hands=True, rsync_target="/t", cameras=("ego_cam",))
-    found = {status.name: status for status in diagnose(world(arm=arm, recorder=recorder, policy=None), config, 1)}
-    assert (found["node: arm_driver"].health, found["node: arm_driver"].message) == (
-        Health.ERROR,
-        "DAMPING: robot_lost",
-    )
-    assert (found["node: recorder"].health, found["node: recorder"].message) == (Health.ERROR, "no space")
-    assert found["node: policy_bridge"].health is Health.STALE
-    assert found["stream: ego_cam"].health is Health.STALE
-    assert found["stream: cam_left_wrist"].health is Health.WARN
-    assert found["hand: left"].health is Health.STALE
-    assert found["upload"].health is Health.OK
 
 
 def test_parameters_that_cannot_be_are_named():

@@ -11,27 +11,23 @@ No ROS and no waiting here: `tick` is called 50 times a second, everything else 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.exchange import ClientState, Connection, ObservationError, Outcome, Request
+from h1_policy_bridge.exchange import Connection, ObservationError
+from h1_policy_bridge.inferring import Client, Inferring
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
 from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
-from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S, Positions, Step, Strategy
-from h1_policy_bridge.stream_digest import StreamDigest
-
-_READY_FOR_NS = 2_000_000_000
-"""A first chunk that has waited this long for POLICY is renewed: the scene may have changed meanwhile."""
-
-_RETRY_LOW_NS, _RETRY_HIGH_NS = 100_000_000, 1_000_000_000
-"""Pause before asking again after a refused reply: doubling, so that a broken server is not hammered."""
+from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
+from h1_policy_bridge.stream import Stream
 
 NS_PER_S = 1_000_000_000
+
+_READY_FOR_NS = 2 * NS_PER_S
+"""A first chunk that has waited this long for POLICY is renewed: the scene may have changed meanwhile."""
 
 _ARMS_LOST_TICKS = TICKS_PER_S // 2
 """Without an arm_status for this many ticks the stream ends: nobody is known to follow it. Ticks and not time: after a
@@ -40,27 +36,8 @@ stall of this process the arms' messages are still waiting to be read."""
 _SAID_AFTER_S = 2
 """From then on a first answer that takes long is shown as what it is: a server may compile for 40 s."""
 
-
-@dataclass(frozen=True)
-class _Asked:
-    """The request under way: what it is for, and when it was made."""
-
-    tag: int
-    generation: int
-    observed_tick: int
-    asked_ns: int
-
-
-class Client(Protocol):
-    """What the bridge needs of `policy_client.PolicyClient`."""
-
-    @property
-    def state(self) -> ClientState: ...
-    @property
-    def is_idle(self) -> bool: ...
-    def reconnect(self, epoch: int) -> None: ...
-    def submit(self, request: Request) -> bool: ...
-    def take_outcomes(self) -> list[Outcome]: ...
+_MISSED_SHOWN_NS = 5 * NS_PER_S
+"""How long missed ticks are shown, and at least between two events about them."""
 
 
 class PolicyBridge:
@@ -85,6 +62,7 @@ class PolicyBridge:
         self._rules = rules
         self._make_strategy = make_strategy
         self._on_event = on_event
+        self._inferring = Inferring(client, on_event)
         self._arms: Arms | None = None
         self._ticks_without_arms = 0
         self._session = Session("", -1, "")
@@ -95,22 +73,12 @@ class PolicyBridge:
         self._hold_ns = 0
         self._ready: Chunk | None = None
         self._was_slow = False
-        self._strategy: Strategy | None = None
-        self._policy_ns = 0
-        self._tick = 0
-        self._digest = StreamDigest()
-        self._asked: _Asked | None = None
-        self._tags = 0
+        self._stream: Stream | None = None
+        self._ended_for = ""
+        self._missed_told_ns = 0
+        self._missed_shown = ""
         self._seq = 0
-        self._latencies_ns: deque[int] = deque(maxlen=8)
-        self._retry_ns = 0
-        self._failures_in_row = 0
-        self._reason = ""
         self._done = False
-        self._inferences = 0
-        self._failures = 0
-        self._newest: Chunk | None = None
-        self._dummies: tuple[str, ...] = ()
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
@@ -127,8 +95,8 @@ class PolicyBridge:
             self._wanted_epoch = session.epoch
             self._client.reconnect(session.epoch)
         if self._is_executing and not was_executing:
-            self._reason, self._done = "", False
-            self._retry_ns = self._failures_in_row = 0
+            self._ended_for, self._done = "", False
+            self._inferring.begin_anew()
 
     # -- 50 times a second ---------------------------------------------------------------------------------------
 
@@ -147,15 +115,15 @@ class PolicyBridge:
     @property
     def status(self) -> Status:
         """The bridge as of now."""
-        client, newest = self._client.state, self._newest
+        facts, newest = self._client.state.facts, self._inferring.newest
         return Status(
-            client=client,
-            action_dim=client.facts.action_dim or (newest.actions.shape[1] if newest else 0),
-            horizon=client.facts.horizon or (newest.horizon if newest else 0),
+            client=self._client.state,
+            action_dim=facts.action_dim or (newest.actions.shape[1] if newest else 0),
+            horizon=facts.horizon or (newest.horizon if newest else 0),
             chunk_ready=self._ready is not None and self._is_holding,
-            done=self._is_executing and (self._done or client.facts.done),
-            inferences=self._inferences,
-            failures=self._failures,
+            done=self._is_executing and (self._done or facts.done),
+            inferences=self._inferring.inferences,
+            failures=self._inferring.failures,
             latency_ms=newest.inference_ms if newest else 0.0,
             server_ms=newest.server_ms if newest else math.nan,
             reason=self._shown_reason,
@@ -164,14 +132,16 @@ class PolicyBridge:
     @property
     def _shown_reason(self) -> str:
         """What stands in the way, the connection's reason first."""
-        client, arms, asked = self._client.state, self._arms, self._asked
+        client, arms, asked = self._client.state, self._arms, self._inferring.asked
         if client.connection is not Connection.CONNECTED:
             return client.reason
-        if not self._reason and asked is not None and arms is not None and self._is_holding and self._ready is None:
+        if reason := self._inferring.reason or self._ended_for:
+            return reason
+        if asked is not None and arms is not None and self._is_holding and self._ready is None:
             waited_s = (arms.stamp_ns - asked.asked_ns) // NS_PER_S
             if waited_s >= _SAID_AFTER_S:
                 return f"the policy server has been inferring for {waited_s} s"
-        return self._reason
+        return self._missed_shown if self._stream is not None else ""
 
     # -- parts of a tick -----------------------------------------------------------------------------------------
 
@@ -212,13 +182,10 @@ class PolicyBridge:
                 self._drop()
                 self._hold_ns = arms.mode_since_ns
             return
-        if self._strategy is not None and arms.mode_since_ns != self._policy_ns:
+        if self._stream is not None and arms.mode_since_ns != self._stream.policy_ns:
             self._drop()  # left and entered again, with the HOLD between not seen
         elif self._ready is not None:
-            self._strategy, self._policy_ns = self._make_strategy(), arms.mode_since_ns
-            self._strategy.start(self._ready)
-            self._tick, self._digest = 0, StreamDigest()
-            self._digest.chunk(self._ready)
+            self._stream = Stream(self._make_strategy(), self._ready, arms.mode_since_ns)
             self._ready = None
 
     def _drop(self) -> None:
@@ -228,89 +195,69 @@ class PolicyBridge:
         self._hold_ns, self._ready, self._was_slow = 0, None, False
 
     def _end_stream(self, why: str) -> None:
-        if self._strategy is not None:
-            self._strategy = None
-            self._on_event(Level.WARN if why else Level.INFO, "stream_ended", self._digest.line(why))
+        if self._stream is not None:
+            self._on_event(Level.WARN if why else Level.INFO, "stream_ended", self._stream.digest.line(why))
+            self._stream = None
+            if why:  # the newest reason is shown, until an attempt after it gives another
+                self._ended_for, self._inferring.reason = why, ""
+            self._missed_shown, self._missed_told_ns = "", 0
 
     def _collect(self, now_ns: int) -> None:
-        for outcome in self._client.take_outcomes():
-            asked, self._asked = self._asked, None
-            if outcome.chunk is None:
-                self._failed(outcome, now_ns)
-                continue
-            self._inferences += 1
-            self._failures_in_row, self._reason = 0, ""
-            chunk = self._newest = replace(outcome.chunk, chunk_id=self._inferences)
-            if asked is None or asked.tag != outcome.tag or asked.generation != self._generation:
-                continue  # the session moved on
-            self._latencies_ns.append(now_ns - asked.asked_ns)
+        good_before = self._inferring.inferences
+        for chunk, asked in self._inferring.collect(now_ns, self._generation):
             self._done = self._done or chunk.done
-            if self._strategy is not None:
-                self._strategy.take(chunk, asked.observed_tick, self._tick)
-                self._digest.chunk(chunk)
+            if self._stream is not None:
+                self._stream.take(chunk, asked.observed_tick)
             elif now_ns - chunk.observation_ns > _READY_FOR_NS and not self._was_slow:
                 self._was_slow = True  # compiling, perhaps: the next answer will have seen the present
             elif self._is_holding:
                 self._ready = chunk
-
-    def _failed(self, outcome: Outcome, now_ns: int) -> None:
-        self._failures += outcome.was_sent
-        pause_ns = min(_RETRY_LOW_NS << min(self._failures_in_row, 16), _RETRY_HIGH_NS)
-        self._failures_in_row += 1
-        self._retry_ns = now_ns + pause_ns
-        self._complain(outcome.reason, "reply_refused" if outcome.was_sent else "observation_refused")
-
-    def _complain(self, reason: str, name: str) -> None:
-        """Show the reason; tell it as an event once for each row of failures."""
-        if not self._reason:
-            self._on_event(Level.WARN, name, reason)
-        self._reason = reason
+        if self._inferring.inferences > good_before:
+            self._ended_for = ""
 
     def _streamed(self, now_ns: int) -> Step | None:
-        if self._strategy is None or self._arms is None:
+        if self._stream is None:
             return None
         self._ticks_without_arms += 1
         if self._ticks_without_arms > _ARMS_LOST_TICKS:
-            self._reason = "no arm_status any more; is the arm driver running?"
-            self._end_stream(self._reason)
+            self._end_stream("no arm_status any more; is the arm driver running?")
             return None
-        step = self._strategy.step(self._tick)
+        missed = self._stream.digest.missed
+        step = self._stream.step(now_ns)
         if step is None:
-            waiting = self._reason or self._client.state.reason or "no answer yet"
-            self._reason = f"the policy is silent: {waiting}"
-            self._end_stream(self._reason)
+            waiting = self._inferring.reason or self._client.state.reason or "no answer yet"
+            self._end_stream(f"the policy is silent: {waiting}")
             return None
-        self._digest.step(step, now_ns)
-        self._tick += 1
+        self._tell_missed(self._stream.digest.missed, missed, now_ns)
         return replace(step, positions=_with_hands_in_range(step.positions))
 
+    def _tell_missed(self, missed: int, before: int, now_ns: int) -> None:
+        """Show ticks that were missed, and tell of them now and then."""
+        if missed == before:
+            if now_ns - self._missed_told_ns > _MISSED_SHOWN_NS:
+                self._missed_shown = ""
+            return
+        self._missed_shown = f"{missed} of the stream's ticks missed so far: this computer is too busy"
+        if now_ns - self._missed_told_ns > _MISSED_SHOWN_NS:
+            self._missed_told_ns = now_ns
+            self._on_event(Level.WARN, "ticks_missed", self._missed_shown)
+
     def _ask(self, now_ns: int) -> None:
-        if self._asked is not None or now_ns < self._retry_ns or not self._client.is_idle or not self._wants(now_ns):
+        if not self._inferring.may_ask(now_ns) or not self._wants(now_ns):
             return
         try:
             observation = take(self.senses, self._rules, now_ns=now_ns, task=self._session.task)
         except ObservationError as error:
-            self._complain(str(error), "observation_refused")
+            self._inferring.refuse(error)
             return
         if observation.oldest_ns <= self._hold_ns:
             return  # partly of before this HOLD, from another pose: the next one will do
-        self._tell_dummies(observation.dummies)
-        self._tags += 1
-        # The tick just put out was due now; step 0 belongs to the moment of the observation.
-        observed_tick = self._tick - 1 - round((now_ns - observation.stamp_ns) / TICK_NS)
-        asked = _Asked(self._tags, self._generation, observed_tick, now_ns)
-        if self._client.submit(Request(self._tags, observation.message, observation.state, observation.stamp_ns)):
-            self._asked = asked
-
-    def _tell_dummies(self, dummies: tuple[str, ...]) -> None:
-        if dummies != self._dummies and dummies:
-            self._on_event(Level.WARN, "dummy_images", f"the policy is shown grey instead of {', '.join(dummies)}")
-        self._dummies = dummies
+        observed_tick = self._stream.tick_of(observation.stamp_ns, now_ns) if self._stream is not None else 0
+        self._inferring.ask(observation, now_ns=now_ns, generation=self._generation, observed_tick=observed_tick)
 
     def _wants(self, now_ns: int) -> bool:
-        if self._strategy is not None:
-            latency_ns = max(self._latencies_ns, default=0)
-            return self._strategy.wants_chunk(self._tick, -(-latency_ns // TICK_NS) + 1)
+        if self._stream is not None:
+            return self._stream.wants_chunk(self._inferring.latency_ns)
         if not self._is_holding:
             return False
         return self._ready is None or now_ns - self._ready.observation_ns > _READY_FOR_NS

@@ -30,6 +30,8 @@ CAMERA_TOPICS = {
     "cam_left_wrist": "left_wrist_camera/color/image_raw/compressed",
     "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
 }
+_ARM_MODES = frozenset(ArmMode)
+
 STATUS_TICKS = TICKS_PER_S // 5
 """policy/status goes out at 5 Hz, and at once on a change."""
 
@@ -65,6 +67,7 @@ class PolicyBridgeNode(SessionNode):
         make_strategy = partial(STRATEGIES[parameters.strategy], parameters.strategy_config())
         self._bridge = PolicyBridge(self._client, rules, make_strategy, self._on_event)
         self._listen(rules.layout.cameras)
+        self._has_told_mode = False
         self._status_seq = 0
         self._shown: Status | None = None
         self._ticks_since_status = 0
@@ -88,6 +91,12 @@ class PolicyBridgeNode(SessionNode):
     # -- in ------------------------------------------------------------------------------------------------------
 
     def _on_arm_status(self, message: ArmStatus) -> None:
+        if message.mode not in _ARM_MODES:
+            if not self._has_told_mode:
+                self._has_told_mode = True
+                detail = f"arm_status says mode {message.mode}, which this bridge does not know: update both together"
+                self.event(Level.ERROR, "arm_mode_unknown", detail)
+            return  # arms in a mode unknown are arms not heard
         self._bridge.on_arms(
             Arms(
                 stamp_ns=to_ns(message.header.stamp),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,14 +11,12 @@ import threading
 import numpy as np
 import pytest
 from policy_builders import METADATA, reply, server
-from policy_scene import Scene, arguments
+from policy_scene import Scene
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.address import Address
-from h1_policy_bridge.policy_bridge_node import PolicyBridgeNode
 from h1_policy_bridge.readings import ArmMode, Level
 from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus
-from h1_training_node.parameter import ParameterError
 from h1_training_node.stamps import to_ns
 
 REACH = np.linspace(0.0, 0.3, 50)[:, None].repeat(14, 1).astype(np.float32)
@@ -235,10 +231,42 @@ def test_nobody_at_the_port_is_shown_and_the_node_stays_alive(graph):
     assert scene.robot.status.connection in (PolicyStatus.DISCONNECTED, PolicyStatus.CONNECTING)
 
 
-def test_a_mapping_with_an_unknown_camera_is_refused_at_the_start(graph):
-    mapping = "images: {third_eye: a}"
-    with arguments({"observation_mapping": mapping}), pytest.raises(ParameterError, match="unknown camera 'third_eye'"):
-        PolicyBridgeNode()
+def test_arms_in_a_mode_that_nobody_knows_are_told_and_not_followed(graph):
+    seen: list[dict] = []
+    with server(reaching(seen)) as address:
+        scene = Scene(graph, address)
+        scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        scene.robot.enter("EXECUTING", 77)
+        scene.until(lambda it: "arm_mode_unknown" in it.reasons(), "it is told")
+        assert seen == []
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: it.status.chunk_ready, "a chunk is ready")
+        assert scene.robot.reasons().count("arm_mode_unknown") == 1
+
+
+def test_a_key_that_others_can_read_is_told_and_the_key_is_in_no_word_of_the_node(graph, tmp_path, capfd):
+    key_file = tmp_path / "key"
+    key_file.write_text("sesame-4711\n")
+    key_file.chmod(0o644)
+    seen_keys = []
+
+    def handler(connection):
+        seen_keys.append(connection.request.headers.get("Authorization"))
+        connection.send(METADATA)
+        connection.recv()
+        connection.send("Traceback (most recent call last):\n  x\nRuntimeError: no\n")
+
+    with server(handler) as address:
+        scene = Scene(graph, address, api_key_file=str(key_file))
+        scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
+        scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: "RuntimeError: no" in it.status.reason, "the server fails")
+        words = [repr(message) for message in [*scene.robot.events, *scene.robot.statuses]]
+    logged = "".join(capfd.readouterr())
+    assert seen_keys[0] == "Api-Key sesame-4711"
+    assert f"{key_file} can be read by others (mode 644); chmod 600" in logged
+    assert "RuntimeError" in logged
+    assert "sesame" not in "".join(words) + logged
 
 
 def test_the_core_has_the_numbers_of_the_messages():
@@ -250,34 +278,3 @@ def test_the_core_has_the_numbers_of_the_messages():
 
     for connection in Connection:
         assert getattr(PolicyStatus, connection.name) == connection.value
-
-
-def bridge_process(*parameters: str) -> subprocess.Popen:
-    arguments = [part for parameter in parameters for part in ("-p", parameter)]
-    command = [sys.executable, "-m", "h1_policy_bridge.policy_bridge_node", "--ros-args", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def test_the_process_ends_with_a_signal_in_the_middle_of_a_connection_attempt():
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        process = bridge_process(f"port:={mute.getsockname()[1]}")
-        mute.accept()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
-        process.communicate()
-
-
-@pytest.mark.parametrize(
-    ("parameter", "words"),
-    [
-        ("action_dim:=15", "/policy_bridge: parameter 'action_dim' is 15; expected 14 (arms) or 26 (arms and hands)"),
-        ("api_key_file:=/nowhere/key", "/policy_bridge: parameter 'api_key_file': cannot read /nowhere/key"),
-        ("resize:=crop", "parameter 'resize' is 'crop'; expected one of stretch, pad"),
-    ],
-)
-def test_a_parameter_that_cannot_work_ends_the_process_with_one_line(parameter, words):
-    process = bridge_process(parameter)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert words in errors
-    assert "Traceback" not in errors

@@ -165,4 +165,44 @@ def test_the_end_of_a_stream_is_told_with_its_numbers():
     stage.tick()
     level, reason, detail = stage.events[-1]
     assert (level, reason) == (Level.INFO, "stream_ended")
-    assert detail == "10 actions, 0 held, 0 late; 1 inferences, median 100 ms, worst 100 ms"
+    assert detail == "10 actions, 0 held, 0 missed, longest gap 20 ms; 1 inferences, median 100 ms, worst 100 ms"
+
+
+def test_a_tick_that_comes_late_goes_on_with_the_very_next_step_and_what_was_missed_is_counted():
+    stage = Stage()
+    stage.until_streaming()
+    stage.ticks(3)
+    stage.now_ns += 3 * TICK_NS
+    steps = [action.step for action in stage.ticks(2) if action is not None]
+    assert [step.index for step in steps] == [4, 5]
+    assert stage.bridge.status.reason == "3 of the stream's ticks missed so far: this computer is too busy"
+    assert stage.reasons().count("ticks_missed") == 1
+    stage.session("DAMPING")
+    stage.tick()
+    assert "6 actions, 0 held, 3 missed, longest gap 80 ms" in stage.events[-1][2]
+    assert stage.bridge.status.reason == ""
+
+
+def test_missed_ticks_are_told_now_and_then_and_shown_for_a_while():
+    stage = Stage()
+    stage.until_streaming()
+    for tick in range(400):
+        if len(stage.client.requests) > stage.bridge.status.inferences:
+            stage.client.answer(ramp(0.0, 0.0))
+        stage.now_ns += TICK_NS * (tick < 20)
+        assert stage.tick() is not None
+    assert stage.reasons().count("ticks_missed") == 1
+    assert stage.bridge.status.reason == ""
+
+
+def test_a_chunk_asked_for_before_a_stall_is_entered_where_the_arms_still_are():
+    stage = Stage()
+    stage.until_streaming()
+    while len(stage.client.requests) < 2:
+        stage.tick()
+    stage.ticks(2)
+    stage.now_ns += 10 * TICK_NS
+    stage.client.answer(ramp(1.0))
+    action = stage.tick()
+    assert action.step.chunk.chunk_id == 2
+    assert action.step.index == 3

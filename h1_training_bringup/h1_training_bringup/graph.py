@@ -157,6 +157,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 **dummies,
                 **further.get("policy_bridge", {}),
             },
+            priority=REALTIME,
         ),
         Process(
             "h1_recorder",

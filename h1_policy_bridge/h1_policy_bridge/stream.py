@@ -1,0 +1,54 @@
+"""One entry of POLICY: a strategy, the tick that comes next, and how even it all was.
+
+Its time is the number of steps put out, not the clock. A tick that comes late is put out late, ticks that were missed
+are counted and never made up for: the arms stood meanwhile, and go on with the very next step. To catch up or to skip
+would turn a stall of this computer into a jump of the arms.
+"""
+
+from __future__ import annotations
+
+from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.strategy import TICK_NS, Step, Strategy
+from h1_policy_bridge.stream_digest import StreamDigest
+
+
+class Stream:
+    """See the module.
+
+    Args:
+        strategy: a new one.
+        first: chunk to begin with.
+        policy_ns: when the arms entered POLICY.
+    """
+
+    def __init__(self, strategy: Strategy, first: Chunk, policy_ns: int) -> None:
+        self.policy_ns = policy_ns
+        self.digest = StreamDigest()
+        self._strategy = strategy
+        self._tick = 0
+        self._last_ns = 0
+        strategy.start(first)
+        self.digest.chunk(first)
+
+    def take(self, chunk: Chunk, observed_tick: int) -> None:
+        """A new chunk, observed at `observed_tick`."""
+        self._strategy.take(chunk, observed_tick, self._tick)
+        self.digest.chunk(chunk)
+
+    def step(self, now_ns: int) -> Step | None:
+        """The step that is due; None ends the stream."""
+        step = self._strategy.step(self._tick)
+        if step is None:
+            return None
+        self.digest.step(step, now_ns - self._last_ns if self._last_ns else TICK_NS)
+        self._last_ns = now_ns
+        self._tick += 1
+        return step
+
+    def wants_chunk(self, latency_ns: int) -> bool:
+        """Whether to observe and ask now, if an answer takes so long."""
+        return self._strategy.wants_chunk(self._tick, -(-latency_ns // TICK_NS) + 1)
+
+    def tick_of(self, observation_ns: int, now_ns: int) -> int:
+        """The tick at which something was observed. The one just put out was due now."""
+        return self._tick - 1 - round((now_ns - observation_ns) / TICK_NS)

@@ -24,6 +24,7 @@ from h1_training_bringup.arms.modes import Answer
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, load_joint_settings
 from h1_training_bringup.arms.trajectory import PERIOD_S
+from h1_training_bringup.ear_node import Ear
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
@@ -38,6 +39,8 @@ _STATUS_PERIOD_NS = 20_000_000
 _GRAPH_CHECK_S = 0.5
 _COLLECT_S = 5.0
 _NO_ROBOT_S = 3.0
+_STATES_KEPT = 50
+"""Between two periods there are two; after a pause of this process the newest count, not their number."""
 _NO_COMMAND = np.zeros(COUNT, np.float32)
 
 
@@ -49,7 +52,6 @@ class ArmDriverNode(SessionNode):
         parameters = self.parameters(ArmParameters)
         joints = load_joint_settings(parameters)
         self._guard_name = parameters.guard_name
-        self._min_state_rate = parameters.min_state_rate
         self._controller = ArmController(joints, parameters)
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
@@ -64,7 +66,7 @@ class ArmDriverNode(SessionNode):
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._arm_status = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
-        self._lowstate = self.create_subscription(LowState, "/lowstate", self._on_state, qos.LATEST, raw=True)
+        self._lowstate = Ear(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
@@ -83,10 +85,17 @@ class ArmDriverNode(SessionNode):
         """DAMPING at once, warning, ramp; the node ends when the arms are given back."""
         self._controller.end(self.now_ns(), f"ending_{why.lower()}")
 
+    def destroy_node(self) -> None:
+        """Leave the graph, with the ear that listens for the robot."""
+        self._lowstate.close()
+        super().destroy_node()
+
     # ---- in -------------------------------------------------------------------------------------------------------
 
-    def _on_state(self, sample: bytes) -> None:
-        self._intake.receive(sample, self.now_ns())
+    def _newest(self, now_ns: int) -> Sensed | None:
+        for sample, stamp_ns in self._lowstate.samples(now_ns):
+            self._intake.receive(sample, stamp_ns)
+        return self._intake.latest()
 
     def _on_action(self, message: PolicyAction) -> None:
         action = Action(
@@ -109,13 +118,8 @@ class ArmDriverNode(SessionNode):
             self._controller.give_way(self.now_ns())
 
     def _on_set_mode(self, request: SetArmMode.Request, response: SetArmMode.Response) -> SetArmMode.Response:
-        now_ns = self.now_ns()
         answer = self._controller.set_mode(
-            now_ns,
-            request.why or "requested",
-            request.mode,
-            request.expected_mode,
-            good_rate=self._intake.rate(now_ns) >= self._min_state_rate,
+            self.now_ns(), request.why or "requested", request.mode, request.expected_mode
         )
         response.accepted, response.reason = answer.accepted, answer.reason
         response.mode = int(self._controller.mode)
@@ -139,18 +143,24 @@ class ArmDriverNode(SessionNode):
 
     def _tick(self) -> None:
         now_ns = self.now_ns()
-        sensed = self._intake.latest()
+        sensed = self._newest(now_ns)
         if sensed is None:
             self._miss_robot(now_ns)
         else:
-            self._command = self._controller.step(now_ns, sensed, self._intake.good_for_ns(now_ns))
-            if self._command is not None:
-                self._arm_sdk.publish(self._encoder.encode(self._command))
+            self._step(now_ns, sensed)
             self._report(now_ns, sensed)
         if self._controller.notices or self._intake.notices:
             self._tell()
         if self._controller.has_ended:
             self.end(0)
+
+    def _step(self, now_ns: int, sensed: Sensed) -> None:
+        controller, intake = self._controller, self._intake
+        command = controller.step(now_ns, sensed, intake.good_for_ns(now_ns), intake.rate(now_ns))
+        if command is not None:
+            self._arm_sdk.publish(self._encoder.encode(command))
+        if not controller.is_listening:
+            self._command = command
 
     def _report_now(self) -> None:
         """The new mode goes out before the answer to who asked for it: no caller meets an old arm_status."""
@@ -234,7 +244,10 @@ class ArmDriverNode(SessionNode):
                 others.append(endpoint.node_name)
         robots = self.count_publishers(self._lowstate.topic_name)
         if others:
-            text = f"{', '.join(sorted(others))} also publishes on {self._arm_sdk.topic_name}; end it"
+            text = (
+                f"{', '.join(sorted(others))} also publishes on {self._arm_sdk.topic_name}; end it "
+                "(one that was killed is forgotten after 20 s)"
+            )
         elif robots > 1:
             text = f"{robots} publishers on {self._lowstate.topic_name}; only one robot may be in this domain"
         else:

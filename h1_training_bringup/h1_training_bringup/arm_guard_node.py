@@ -12,7 +12,7 @@ from h1_training_bringup.arms.command import CommandEncoder
 from h1_training_bringup.arms.guard import WATCH_PERIOD_S, ArmGuard
 from h1_training_bringup.arms.settings import GuardParameters, load_joint_settings
 from h1_training_bringup.arms.trajectory import PERIOD_S
-from h1_training_node import qos
+from h1_training_bringup.ear_node import Ear
 from h1_training_node.node_main import run_node
 from h1_training_node.session_node import SessionNode
 
@@ -21,7 +21,7 @@ _ACTIVE_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ArmGuardNode(SessionNode):
-    """Listens to /arm_sdk and /lowstate at 50 Hz; once it has taken over, commands the arms at 250 Hz."""
+    """Looks at /arm_sdk and /lowstate 50 times a second; once it has taken over, commands the arms 250 times."""
 
     def __init__(self) -> None:
         super().__init__("arm_guard")
@@ -29,13 +29,12 @@ class ArmGuardNode(SessionNode):
         joints = load_joint_settings(parameters)
         self._guard = ArmGuard(joints, parameters)
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
-        self._newest: tuple[bytes, int] | None = None
         # Made now and not when it is needed: finding the robot's side takes seconds.
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", _ARM_SDK_QOS)
         self._active = self.create_publisher(Bool, "arm_guard/active", _ACTIVE_QOS)
         self._active.publish(Bool(data=False))
-        self.create_subscription(LowState, "/lowstate", self._on_state, qos.LATEST, raw=True)
-        self._ear = self.create_subscription(LowCmd, "/arm_sdk", self._guard.hear, qos.LATEST, raw=True)
+        self._states = Ear(self, LowState, "/lowstate", depth=1, suffix="lowstate")
+        self._commands = Ear(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
@@ -44,17 +43,23 @@ class ArmGuardNode(SessionNode):
         """See the arm driver's ending through, or give back what the guard holds itself."""
         self._guard.end(self.now_ns())
 
-    def _on_state(self, sample: bytes) -> None:
-        self._newest = (sample, self.now_ns())
+    def destroy_node(self) -> None:
+        """Leave the graph, with the ears that listen for robot and driver."""
+        self._states.close()
+        self._commands.close()
+        super().destroy_node()
 
-    def _take_in(self) -> None:
-        if self._newest is not None:
-            self._guard.intake.receive(*self._newest)
-            self._newest = None
+    def _look(self, now_ns: int) -> None:
+        """Take in all that has come by now: what is decided next is decided on nothing older."""
+        for sample, stamp_ns in self._states.samples(now_ns):
+            self._guard.intake.receive(sample, stamp_ns)
+        for sample, _ in self._commands.samples(now_ns):
+            self._guard.hear(sample)
 
     def _watch(self) -> None:
-        self._take_in()
-        if self._guard.watch(self.now_ns()):
+        now_ns = self.now_ns()
+        self._look(now_ns)
+        if self._guard.watch(now_ns):
             self._timer.cancel()
             self._speak()
             self._timer = self.create_timer(PERIOD_S, self._speak, clock=self._steady)
@@ -62,8 +67,9 @@ class ArmGuardNode(SessionNode):
         self._finish_period()
 
     def _speak(self) -> None:
-        self._take_in()
-        command = self._guard.speak(self.now_ns())
+        now_ns = self.now_ns()
+        self._look(now_ns)
+        command = self._guard.speak(now_ns)
         if command is not None:
             self._arm_sdk.publish(self._encoder.encode(command))
         self._finish_period()

@@ -20,7 +20,7 @@ from h1_training_bringup.graph_tools import tool_processes
 from h1_training_bringup.process import Process, Session
 from h1_training_bringup.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
-from h1_training_node.process import REALTIME
+from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED
 
 _SLOWEST_HOME_RAD = 12.0
 """Way times the ratio of peak to mean speed (1.875) of the longest move to home, rad."""
@@ -79,6 +79,7 @@ def is_remote(target: str) -> bool:
 
 def _drivers(configuration: Configuration, session: Session) -> tuple[Process, ...]:
     bringup, further, peers = "h1_training_bringup", configuration.node_parameters, session.peers
+    arms_priority = REALTIME_IF_ALLOWED if session.simulated else REALTIME
     return (
         Process(
             bringup,
@@ -87,7 +88,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={"speed_scale": configuration["robot.speed_scale"], **further.get("arm_driver", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=13.0,
-            priority=REALTIME,
+            priority=arms_priority,
         ),
         Process(
             bringup,
@@ -96,7 +97,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={**_body(further.get("arm_driver", {})), **further.get("arm_guard", {})},
             remappings=robot_remappings(session),
             stop_timeout_s=14.0,
-            priority=REALTIME,
+            priority=arms_priority,
         ),
         Process(
             bringup,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.process import Process, Session
-from h1_training_node.process import REALTIME
+from h1_training_node.process import REALTIME_IF_ALLOWED
 
 
 def action_dim(configuration: Configuration) -> int:
@@ -34,7 +34,13 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
     hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
     return (
         Process(
-            bringup, "sim_robot", "sim_robot", parameters={"seed": seed}, when=sim, ends_last=True, priority=REALTIME
+            bringup,
+            "sim_robot",
+            "sim_robot",
+            parameters={"seed": seed},
+            when=sim,
+            ends_last=True,
+            priority=REALTIME_IF_ALLOWED,
         ),
         Process(
             bringup,

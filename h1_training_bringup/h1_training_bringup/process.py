@@ -31,7 +31,8 @@ class Process:
         ends_last: a simulated peer or the keyboard: ended when all others are gone.
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
-        priority: `realtime` for those whose silence the arms feel, else a niceness, 0 to 19.
+        priority: `realtime` for those whose silence the arms feel (`realtime_if_allowed` where no arms are at stake),
+            else a niceness, 0 to 19.
         foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
         launch_file: the launch file of `package` by which `ros2 launch` starts it, with the arguments `camera_name`,
             `camera_namespace` and `config_file`; the runner starts the executable.

@@ -17,7 +17,7 @@ from h1_training_bringup.arms.intake import StateIntake
 from h1_training_bringup.arms.joints import COUNT
 from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
-from h1_training_bringup.arms.settings import ArmParameters, JointSettings
+from h1_training_bringup.arms.settings import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_node.parameter import parameter
 
@@ -30,13 +30,32 @@ START_NS = 1_000 * S
 
 @dataclass(frozen=True)
 class QuickParameters(ArmParameters):
-    """For tests in real time: the shortest ramp, and watchdogs that bear a machine busy with something else."""
+    """For tests in real time: the shortest ramp, and watchdogs that bear a machine that stands still for seconds.
+
+    A test of one of them sets it, on the command line or here, to what it needs.
+    """
 
     good_state_s: float = parameter(0.1, "")
-    take_ramp_s: float = parameter(1.0, "")
-    robot_timeout_s: float = parameter(0.2, "")
-    stale_action_s: float = parameter(0.4, "")
-    session_timeout_s: float = parameter(1.0, "")
+    min_state_rate: float = parameter(20.0, "")
+    take_timeout_s: float = parameter(20.0, "")
+    take_ramp_s: float = parameter(0.5, "")
+    take_motion_limit: float = parameter(1.0, "")
+    release_warning_s: float = parameter(0.5, "")
+    release_ramp_s: float = parameter(0.5, "")
+    robot_timeout_s: float = parameter(5.0, "")
+    stale_action_s: float = parameter(5.0, "")
+    session_timeout_s: float = parameter(5.0, "")
+    hung_s: float = parameter(10.0, "")
+
+
+@dataclass(frozen=True)
+class QuickGuardParameters(GuardParameters):
+    """The guard's, likewise."""
+
+    release_warning_s: float = parameter(0.5, "")
+    release_ramp_s: float = parameter(0.5, "")
+    robot_timeout_s: float = parameter(5.0, "")
+    silence_s: float = parameter(5.0, "")
 
 
 def joint_settings() -> JointSettings:
@@ -109,7 +128,8 @@ class Rig:
         self._ticks += 1
         sensed = self.intake.latest()
         if sensed is not None:
-            self.command = self.controller.step(self.now_ns, sensed, self.intake.good_for_ns(self.now_ns))
+            good_for_ns, rate = self.intake.good_for_ns(self.now_ns), self.intake.rate(self.now_ns)
+            self.command = self.controller.step(self.now_ns, sensed, good_for_ns, rate)
             if self.command is not None:
                 self.sent.append((self.now_ns, self.command))
                 self.robot.inbox.take(self._encoder.encode(self.command), self.now_ns)
@@ -131,14 +151,9 @@ class Rig:
 
     def ask(self, mode: Mode, expected: Mode | None = None) -> str:
         """Ask for a mode; the reason why not, or an empty string."""
-        answer = self.controller.set_mode(
-            self.now_ns,
-            "requested",
-            mode,
-            self.mode if expected is None else expected,
-            good_rate=self.intake.rate(self.now_ns) >= self.parameters.min_state_rate,
-        )
-        return answer.reason
+        return self.controller.set_mode(
+            self.now_ns, "requested", mode, self.mode if expected is None else expected
+        ).reason
 
     def take(self) -> None:
         """From the start to HOLD with all of the weight."""

@@ -136,7 +136,7 @@ class Followed:
         self.now_ns += 4 * MS
         self.beat += 1
         self.controller.conditions.heartbeat.receive(self.now_ns, self.beat)
-        command = self.controller.step(self.now_ns, reading(self.now_ns, self.q), 10**9)
+        command = self.controller.step(self.now_ns, reading(self.now_ns, self.q), 10**9, 500.0)
         if command is not None:
             motors = decode_low_cmd(self.encoder.encode(command))["motor_cmd"][12:28]
             self.rows.append(np.array([motors[name] for name in ("q", "dq", "tau", "kp", "kd")], float))

@@ -68,6 +68,21 @@ def test_a_position_that_cannot_be_is_dropped_and_counted(value: float) -> None:
     assert intake.bad_states == 1 and [notice.reason for notice in intake.notices] == ["state_bad"]
 
 
+def test_a_joint_that_is_suddenly_elsewhere_is_a_wrong_reading_and_the_next_right_one_is_taken() -> None:
+    glitch = good_state()
+    glitch["motor_state"]["q"][16] = 1.0
+    intake = StateIntake(gap_ns=50 * MS)
+    for index, record in enumerate([good_state(), glitch, good_state()]):
+        intake.receive(encode_low_state(record), START_NS + index * 2 * MS)
+        reading = intake.latest()
+        assert reading is not None and not reading.q.any()
+    assert intake.bad_states == 1 and reading.stamp_ns == START_NS + 4 * MS
+    for n in range(3, 60):  # it stays there: then it is so
+        intake.receive(encode_low_state(glitch), START_NS + n * 2 * MS)
+        reading = intake.latest()
+    assert reading is not None and reading.q[3] == 1.0
+
+
 def test_a_state_without_imu_is_no_good_state() -> None:
     record = good_state()
     record["imu_state"]["quaternion"] = 0

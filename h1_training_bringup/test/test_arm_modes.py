@@ -81,20 +81,40 @@ def test_taking_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None
     rig.person = np.array([[80.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     rig.run_until(lambda: "moved_while_taking" in rig.notices, "aborted")
     assert rig.mode is Mode.DAMPING and rig.controller.transition
+    assert rig.notices[-1] == "release_warning", "giving back is motion: people are told first"
+    weight, begin = rig.controller.handover.weight, len(rig.sent)
+    assert 0.0 < weight < 1.0
+    rig.run(2.9)
+    assert {command.weight for _, command in rig.sent[begin:]} == {weight}
+    assert not any(command.kp.any() for _, command in rig.sent[begin:]), "compliant while somebody is at the arms"
     rig.person = None
     rig.run_until(lambda: rig.mode is Mode.RELEASED, "given back")
     assert rig.controller.reason == "moved_while_taking"
-    assert rig.sent[-1][1].weight == 0.0
+    falling = np.array([command.weight for _, command in rig.sent[begin:]])
+    assert np.abs(np.diff(falling)).max() <= 1 / 750 + 1e-9 and falling[-1] == 0.0
 
 
 def test_taking_is_given_up_when_the_state_does_not_become_good() -> None:
     rig = Rig()
-    rig.run(0.3)
-    rig.robot.inject("slow_state 100")
-    rig.run(0.5)
+    rig.run(1.0)
+    for n in range(12):
+        rig.robot.inject("stop_state")
+        rig.run(0.06)
+        rig.robot.inject("clear")
+        rig.run(0.3)
+        assert n > 0 or rig.ask(Mode.HOLD) == ""
+    assert rig.mode is Mode.RELEASED
+    assert rig.controller.reason == "no_good_state" and rig.sent == []
+
+
+def test_arms_are_not_taken_at_the_low_rate_of_the_robots_other_state_topic() -> None:
+    rig = Rig()
+    rig.robot.inject("slow_state 10")
+    rig.run(1.0)
     assert rig.ask(Mode.HOLD) == ""
     rig.run_until(lambda: rig.mode is Mode.RELEASED, "given up")
-    assert rig.controller.reason == "no_good_state" and rig.sent == []
+    assert rig.controller.reason == "state_slow" and rig.sent == []
+    assert rig.notices == ["state_slow"]
 
 
 def test_nothing_but_damping_is_granted_while_the_arms_are_being_taken() -> None:
@@ -254,11 +274,15 @@ def test_released_is_not_a_mode_to_ask_for() -> None:
     assert rig.ask(Mode.RELEASED).startswith("use_release")
 
 
-def test_policy_is_refused_while_the_state_comes_too_slowly() -> None:
+def test_home_and_policy_are_refused_while_the_state_comes_too_slowly() -> None:
     rig = taken()
     rig.robot.inject("slow_state 5")
+    rig.run(2.5)
+    assert rig.ask(Mode.POLICY).startswith("state_slow: robot state at 10")
+    assert rig.ask(Mode.HOME).startswith("state_slow")
+    rig.robot.inject("clear")
     rig.run(1.2)
-    assert rig.ask(Mode.POLICY).startswith("state_slow")
+    assert rig.ask(Mode.POLICY) == ""
 
 
 def test_only_part_of_the_weight_is_taken_when_told_so() -> None:

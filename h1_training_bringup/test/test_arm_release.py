@@ -80,6 +80,23 @@ def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given
     assert not rig.controller.faults
 
 
+def test_who_stopped_and_why_is_told_though_another_was_faster() -> None:
+    rig = taken()
+    for who, why in (("service", "called"), ("pedal", "stepped on"), ("service", "called"), ("pedal", "stepped on")):
+        rig.controller.emergency_stop(rig.now_ns, who, why)
+    details = [notice.detail for notice in rig.controller.notices if notice.reason == "emergency_stop"]
+    assert details == ["by service: called", "by pedal: stepped on"]
+    for n in range(100):
+        rig.controller.emergency_stop(rig.now_ns, "somebody", f"reason {n}")
+    assert len(rig.controller.notices) < 12, "nobody can flood the log with it"
+    rig.run(0.1)
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.take()
+    rig.controller.emergency_stop(rig.now_ns, "service", "called")
+    assert [notice.detail for notice in rig.controller.notices][:1] == ["by service: called"], "a new stop is news"
+
+
 def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> None:
     rig = taken()
     rig.controller.release(rig.now_ns)

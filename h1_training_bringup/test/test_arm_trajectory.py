@@ -7,7 +7,7 @@ from arm_builders import joint_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arms.joints import COUNT
+from h1_training_bringup.arms.joints import COUNT, VELOCITY
 from h1_training_bringup.arms.trajectory import PERIOD_S, WINDOW, Interpolator, MinimumJerk, Tracker, stopping_speed
 
 JOINTS = joint_settings()
@@ -116,3 +116,13 @@ def test_a_minimum_jerk_move_keeps_its_speed_and_ends_at_rest_at_its_goal(goal: 
     assert steps.max() <= speed * 1.001
     np.testing.assert_allclose(rows[-1], goal, atol=1e-9)
     assert steps[-1].max() < 0.05
+
+
+def test_a_bound_far_away_pulls_no_faster_than_the_motor_could_turn() -> None:
+    tracker = Tracker(SPEED, ACCELERATION)
+    tracker.restart(np.zeros(COUNT))
+    assert tracker.bound(np.full(COUNT, 1.0), np.full(COUNT, 2.0))
+    np.testing.assert_allclose(tracker.q, VELOCITY * PERIOD_S)
+    while tracker.bound(np.full(COUNT, 1.0), np.full(COUNT, 2.0)):
+        pass
+    np.testing.assert_allclose(tracker.q, 1.0)

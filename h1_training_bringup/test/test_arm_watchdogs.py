@@ -8,6 +8,7 @@ from arm_builders import MS, Rig, S
 
 from h1_training_bringup.arms.joints import COUNT
 from h1_training_bringup.arms.modes import Mode
+from h1_training_bringup.arms.settings import ArmParameters
 
 MODES = [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING]
 
@@ -113,14 +114,98 @@ def test_a_robot_without_state_is_damped_its_torque_faded_then_left_in_silence(m
     assert rig.command is None
 
 
-def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot() -> None:
-    rig = rig_in(Mode.HOLD)
-    rig.now_ns += 80 * MS  # not scheduled; the timer's callback comes before those of the queued states
-    reading = rig.intake.latest()
-    assert reading is not None
-    rig.controller.step(rig.now_ns, reading, 0)
+@pytest.mark.parametrize("mode", [Mode.HOME, Mode.POLICY])
+def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: Mode) -> None:
+    rig = Rig(ArmParameters(home_pose=(0.35,) * COUNT, home_speed=0.05))
+    rig.take()
+    assert rig.ask(mode) == ""
+    rig.robot.inject("slow_state 5")
+    begin = len(rig.sent)
+    for _ in range(125):
+        if mode is Mode.POLICY:
+            rig.act(np.full(COUNT, 0.3))
+        rig.run(0.02)
+    assert rig.mode is Mode.HOLD and rig.controller.reason == "state_slow"
+    assert rig.notices.count("state_slow") == 1 and not rig.controller.faults
+    rows = np.array([command.q for _, command in rig.sent[begin:]])
+    assert (np.abs(np.diff(rows, n=2, axis=0)) / 0.004**2 <= rig.joints.acceleration * 1.01).all()
+
+
+@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.DAMPING])
+def test_arms_that_stand_or_are_guided_while_the_state_gets_slow_stay_as_they_are_and_it_is_told(mode: Mode) -> None:
+    rig = rig_in(mode)
+    at = rig.q
+    rig.robot.inject("slow_state 5")
+    rig.run(4.0)
+    assert rig.mode is mode and rig.notices.count("state_slow") == 1
+    np.testing.assert_allclose(rig.q, at, atol=0.05)
+    rig.robot.inject("clear")
+    rig.run(2.0)
+    rig.robot.inject("slow_state 5")
+    rig.run(4.0)
+    assert rig.notices.count("state_slow") == 2, "once each time"
+
+
+def pause(rig: Rig, seconds: float) -> None:
+    """The driver's process stands still; the robot and the session live on."""
+    for _ in range(round(seconds * 500)):
+        rig.now_ns += 2 * MS
+        rig.robot.advance(rig.now_ns)
+        sample = rig.robot.state_sample()
+        assert sample is not None
+        rig.intake.receive(sample, rig.now_ns)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot(mode: Mode) -> None:
+    rig = rig_in(mode)
+    pause(rig, 0.35)
     rig.run(0.2)
-    assert rig.mode is Mode.HOLD and not rig.controller.faults
+    assert rig.mode in (mode, Mode.HOLD) and not rig.controller.faults
+
+
+def test_after_a_pause_of_its_own_the_driver_listens_before_it_speaks() -> None:
+    rig = rig_in(Mode.POLICY)
+    pause(rig, 0.12)
+    sent = len(rig.sent)
+    rig.run(0.02)
+    assert len(rig.sent) == sent and rig.controller.is_listening
+    rig.controller.give_way(rig.now_ns)  # the guard's word arrives
+    rig.run(1.0)
+    assert len(rig.sent) == sent and rig.controller.faults.first == "guard_took_over"
+
+
+def test_a_driver_that_goes_on_after_a_short_pause_has_lost_nothing() -> None:
+    rig = rig_in(Mode.HOLD)
+    pause(rig, 0.12)
+    rig.run(0.1)
+    assert rig.sent[-1][0] == rig.now_ns and not rig.controller.is_listening
+    assert rig.mode is Mode.HOLD
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_driver_that_stood_still_for_long_never_speaks_again(mode: Mode) -> None:
+    rig = rig_in(mode)
+    pause(rig, 1.1)
+    sent = len(rig.sent)
+    rig.run(2.0)
+    assert len(rig.sent) == sent and rig.controller.faults.first == "driver_hung"
+    assert rig.notices.count("driver_hung") == 1
+    assert "arm_guard/release" in rig.controller.release(rig.now_ns).reason
+    assert not rig.controller.acknowledge().accepted
+    rig.controller.give_way(rig.now_ns)
+    rig.run(0.1)
+    assert rig.controller.reason == "guard_took_over" and len(rig.sent) == sent
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    assert rig.controller.has_ended and "release_warning" not in rig.notices
+
+
+def test_a_driver_that_stood_still_without_the_arms_goes_on() -> None:
+    rig = Rig()
+    rig.run(0.6)
+    pause(rig, 3.0)
+    rig.take()
+    assert rig.mode is Mode.HOLD
 
 
 def test_a_robot_that_comes_back_gets_its_gravity_torque_back_slowly_and_waits_for_a_person() -> None:

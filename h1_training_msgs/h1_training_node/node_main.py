@@ -31,7 +31,7 @@ def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = N
     stop = StopSignal(late=late)
     if not stop.end_with_parent():
         return 1
-    take_priority()
+    priority = take_priority()
     rclpy.init(args=sys.argv if args is None else args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:
@@ -40,6 +40,7 @@ def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = N
             print(f"[ERROR] {error}", file=sys.stderr, flush=True)
             return _EXIT_USAGE
         try:
+            node.tell_priority(priority)
             return _spin(node, stop)
         finally:
             node.destroy_node()

@@ -7,11 +7,13 @@ import ctypes
 import os
 import signal
 import time
+from dataclasses import dataclass
 from types import FrameType
 
 PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
 PRIORITY_VARIABLE = "H1_SESSION_PRIORITY"
-REALTIME = "realtime"
+REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
+"""Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 
@@ -58,21 +60,39 @@ class StopSignal:
             self._received = signal.Signals(number)
 
 
-def take_priority() -> None:
-    """Take on the priority that the graph gives this process in `H1_SESSION_PRIORITY`: a niceness, or `realtime`.
+@dataclass(frozen=True)
+class Priority:
+    """What the graph wanted for this process, and what it got.
 
-    `realtime` is for those whose silence of 50 ms already means something to the arms. Where it is not allowed (it
-    takes root, or an `rtprio` limit for the user), a high ordinary priority is tried, and else nothing changes.
+    Attributes:
+        wanted: `REALTIME`, `REALTIME_IF_ALLOWED`, or a niceness.
+        granted: for the log, e.g. `"realtime (SCHED_RR 1)"` or `"niceness 0"`.
+        is_realtime: whether realtime was granted.
+    """
+
+    wanted: str
+    granted: str
+    is_realtime: bool = False
+
+
+def take_priority() -> Priority:
+    """Take on the priority that the graph gives this process in `H1_SESSION_PRIORITY`: a niceness, or realtime.
+
+    Realtime is for those whose silence of 50 ms already means something to the arms. Where it is not allowed (it takes
+    root, or an `rtprio` limit for the user), a high ordinary priority is tried. What came of it is returned: whoever
+    runs the node says so.
     """
     wanted = os.environ.get(PRIORITY_VARIABLE, "0")
-    if wanted != REALTIME:
+    if wanted not in (REALTIME, REALTIME_IF_ALLOWED):
         os.nice(int(wanted))
-        return
+        return Priority(wanted, f"niceness {os.nice(0)}")
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, -10)
+        return Priority(wanted, f"niceness {os.nice(0)}")
+    return Priority(wanted, "realtime (SCHED_RR 1)", is_realtime=True)
 
 
 def yield_priority() -> None:

@@ -12,9 +12,15 @@ from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.declare import declared
+from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED, Priority
 from h1_training_node.stamps import to_stamp
 
 T = TypeVar("T")
+
+_HOW_REALTIME = (
+    "so that any other program can hold it up; allow realtime: put the line 'USER - rtprio 10' into "
+    "/etc/security/limits.d/h1_training.conf and log in again (Docker: --ulimit rtprio=10)"
+)
 
 
 class SessionNode(Node):
@@ -70,6 +76,13 @@ class SessionNode(Node):
             self.get_logger().warning(text)
         else:
             self.get_logger().info(text)
+
+    def tell_priority(self, priority: Priority) -> None:
+        """Say what the realtime priority that the graph wanted for this process came to, if it wanted any."""
+        if priority.wanted == REALTIME and not priority.is_realtime:
+            self.event(Event.WARN, "no_realtime", f"runs at {priority.granted} only, {_HOW_REALTIME}")
+        elif priority.wanted in (REALTIME, REALTIME_IF_ALLOWED):
+            self.get_logger().info(f"runs at {priority.granted}")
 
     def request_stop(self, why: str) -> None:
         """Called once, in the executor's thread, when the process was told to end. Default: end at once."""

@@ -14,6 +14,8 @@ _NS = 1e9
 _LONGEST_PERIOD_NS = round(2 * PERIOD_S * _NS)
 _HEAT_EVERY = 10
 """Periods; heat does not hurry."""
+_SLOW_NS = 1_000_000_000
+"""For so long the state's rate, itself a mean over a second, may be too low before it means something."""
 
 
 class Conditions:
@@ -26,6 +28,11 @@ class Conditions:
             p.temperature_warn, p.temperature_no_policy, p.temperature_damping, p.temperature_critical
         )
         self.foreign = ""
+        self.state_rate = 0.0
+        self._least_rate = p.min_state_rate
+        self._slow_ns = 0
+        self._sink_after_ns = round(p.release_warning_s * _NS)
+        self._critical_since_ns: int | None = None
         self._robot_timeout_ns = round(p.robot_timeout_s * _NS)
         self._good_state_ns = round(p.good_state_s * _NS)
         self._level_cos = math.cos(p.tilt_limit)
@@ -40,22 +47,59 @@ class Conditions:
         """No robot state for too long, by the last `update`."""
         return self._lost
 
+    @property
+    def state_comes_fast(self) -> bool:
+        """Whether the robot's state comes at the rate that having the arms takes."""
+        return self.state_rate >= self._least_rate
+
+    @property
+    def state_is_slow(self) -> bool:
+        """Whether it has been coming too slowly for too long, by the last `update`."""
+        return self._slow_ns > _SLOW_NS
+
+    @property
+    def rate_text(self) -> str:
+        """The rate as measured and as needed."""
+        return (
+            f"robot state at {self.state_rate:.0f} Hz, {self._least_rate:.0f} Hz are needed; "
+            "look at the network cable, and that the topic is /lowstate and not /lf/lowstate"
+        )
+
+    def may_sink(self, now_ns: int) -> bool:
+        """Whether a motor has been so hot that the arms are let down; people were warned a while before."""
+        since_ns = self._critical_since_ns
+        return since_ns is not None and now_ns - since_ns > self._sink_after_ns
+
     def remember_mode_machine(self, sensed: Sensed) -> None:
         """The robot's mode_machine from now on counts as the right one."""
         self._mode_machine = sensed.mode_machine
 
-    def update(self, now_ns: int, sensed: Sensed) -> Notice | None:
+    def update(self, now_ns: int, sensed: Sensed, state_rate: float) -> Notice | None:
         """Look at the newest reading; a notice when a motor got hotter by a step.
 
-        The robot's silence is counted in periods in which this process itself ran: after a pause of its own, states
-        that came meanwhile are still in its queue.
+        The robot's silence is counted in periods in which this process itself ran: a pause of its own is none of the
+        robot's.
+
+        Args:
+            now_ns: session time.
+            sensed: the newest good reading, however old.
+            state_rate: Hz, good states over the last second.
         """
         ran_ns = min(now_ns - self._updated_ns, _LONGEST_PERIOD_NS)
         self._silent_ns = 0 if sensed.stamp_ns != self._stamp_ns else self._silent_ns + ran_ns
         self._updated_ns, self._stamp_ns = now_ns, sensed.stamp_ns
         self._lost = self._silent_ns > self._robot_timeout_ns
+        self.state_rate = state_rate
+        self._slow_ns = 0 if self._lost or self.state_comes_fast else self._slow_ns + ran_ns
         self._periods += 1
-        return self.temperatures.update(sensed) if self._periods % _HEAT_EVERY == 0 else None
+        if self._periods % _HEAT_EVERY:
+            return None
+        notice = self.temperatures.update(sensed)
+        if not self.temperatures.is_critical:
+            self._critical_since_ns = None
+        elif self._critical_since_ns is None:
+            self._critical_since_ns = now_ns
+        return notice
 
     def forcing(self, now_ns: int, sensed: Sensed, good_for_ns: int, *, was_lost: bool) -> dict[str, str]:
         """Conditions that force DAMPING while the arms are ours.

@@ -13,10 +13,11 @@ from h1_training_bringup.arms.actions import Action, ActionGate
 from h1_training_bringup.arms.command import ArmCommand
 from h1_training_bringup.arms.conditions import Conditions
 from h1_training_bringup.arms.damping import Damping, GravityTorque
-from h1_training_bringup.arms.faults import EMERGENCY_STOP, GUARD_TOOK_OVER, Faults
+from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_TOOK_OVER, Faults
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
 from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Level, Mode, Notice, refused
+from h1_training_bringup.arms.pauses import Own, Pauses
 from h1_training_bringup.arms.requests import RequestedFrom, objection
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
@@ -39,6 +40,7 @@ class ArmController:
     Attributes:
         mode, mode_since_ns, reason: as in ArmStatus.
         notices: for people, oldest first; whoever publishes them empties the list.
+        is_listening: this process had paused: nothing is sent in this period, the arms' last command stands.
         has_ended: after `end`: the arms are given back, the process may go.
     """
 
@@ -56,13 +58,14 @@ class ArmController:
         self._damping = Damping(joints, self._gravity)
         self.mode, self.mode_since_ns, self.reason = Mode.RELEASED, 0, "not_taken"
         self.notices: list[Notice] = []
-        self.has_ended = False
+        self.is_listening = self.has_ended = False
         self._ending = self._gave_way = False
+        self._pauses = Pauses(round(parameters.hung_s * _NS))
         self._sensed: Sensed | None = None
         self._waist_q = 0.0
         self._farewell = 0
         self._button_was_down = True
-        self._critical_since_ns: int | None = None
+        self._told_slow = False
         self._refusals_told: set[str] = set()
 
     @property
@@ -72,7 +75,7 @@ class ArmController:
 
     # ---- requests -------------------------------------------------------------------------------------------------
 
-    def set_mode(self, now_ns: int, why: str, mode: int, expected: int, *, good_rate: bool = True) -> Answer:
+    def set_mode(self, now_ns: int, why: str, mode: int, expected: int) -> Answer:
         """Ask for a mode; see `_objection` for what is refused.
 
         DAMPING is granted whatever the caller expected: it must not fail because the arms just left another mode.
@@ -81,9 +84,8 @@ class ArmController:
             now_ns: session time.
             why: becomes `reason`.
             mode, expected: `Mode` wanted, and the one that is to be left.
-            good_rate: whether the robot's state comes in fast enough.
         """
-        objection = self._objection(now_ns, mode, expected, good_rate=good_rate)
+        objection = self._objection(now_ns, mode, expected)
         if objection:
             return refused(objection)
         wanted = Mode(mode)
@@ -123,9 +125,13 @@ class ArmController:
         return ACCEPTED
 
     def emergency_stop(self, now_ns: int, who: str, why: str) -> None:
-        """DAMPING at once, which stays until the arms are given back. Granted always."""
-        if self.faults.latch(EMERGENCY_STOP, why):
-            self._notice(Level.ERROR, EMERGENCY_STOP, f"by {who}: {why or 'no reason given'}")
+        """DAMPING at once, which stays until the arms are given back. Granted always.
+
+        Several may cause one at the same moment, and the first to arrive may be the one that knows least: each is told.
+        """
+        cause = f"by {who}: {why or 'no reason given'}"
+        if self.faults.latch_cause(EMERGENCY_STOP, cause):
+            self._notice(Level.ERROR, EMERGENCY_STOP, cause)
         if self.mode is Mode.RELEASED or self.handover.phase is Phase.WAITING:
             self._become_released(now_ns, EMERGENCY_STOP)
             return
@@ -138,24 +144,28 @@ class ArmController:
         if self._ending:
             return
         self._ending = True
-        if self.handover.weight == 0.0:
+        if self._gave_way:
+            self.has_ended = True
+        elif self.handover.weight == 0.0:
             self._become_released(now_ns, why)
             self.has_ended = self._farewell == 0
-            return
-        self._to_damping(now_ns, why)
-        if not self.handover.is_releasing:
-            self._warn(now_ns)
+        else:
+            self._to_damping(now_ns, why)
+            if not self.handover.is_releasing:
+                self._warn(now_ns)
 
     def give_way(self, now_ns: int) -> None:
         """The guard commands the arms: be silent for good."""
-        if self._gave_way:
+        self._fall_silent(now_ns, GUARD_TOOK_OVER, "the arm guard commands the arms")
+
+    def _fall_silent(self, now_ns: int, reason: str, detail: str) -> None:
+        if not self.faults.latch(reason, detail):
             return
         self._gave_way = True
-        self.faults.latch(GUARD_TOOK_OVER, "")
-        self._notice(Level.ERROR, GUARD_TOOK_OVER, "the arm guard commands the arms; this driver is silent from now on")
+        self._notice(Level.ERROR, reason, f"{detail}; this driver is silent from now on")
         if self.mode is not Mode.RELEASED:
             self.handover.begin(Phase.IDLE, now_ns)
-            self._to_damping(now_ns, GUARD_TOOK_OVER)
+            self._to_damping(now_ns, reason)
 
     def offer_action(self, now_ns: int, action: Action) -> None:
         """An action of the policy; followed in POLICY if it may be, else refused whole."""
@@ -172,22 +182,31 @@ class ArmController:
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
-    def step(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> ArmCommand | None:
+    def step(self, now_ns: int, sensed: Sensed, good_for_ns: int, state_rate: float) -> ArmCommand | None:
         """One period.
 
         Args:
             now_ns: session time.
             sensed: the newest good reading, however old.
             good_for_ns: how long readings have been good without a break.
+            state_rate: Hz, of good readings over the last second.
         """
         self._sensed = sensed
+        own = self._pauses.step(now_ns)
+        self.is_listening = own is Own.LISTENS
+        if own is Own.HUNG and self.handover.weight > 0.0:
+            pause = f"this process stood still for more than {self.parameters.hung_s:g} s: the guard has the arms"
+            self._fall_silent(now_ns, DRIVER_HUNG, pause)
         if self._gave_way:
             self.has_ended = self._ending
             return None
-        if notice := self.conditions.update(now_ns, sensed):
+        if self.is_listening:
+            return None
+        if notice := self.conditions.update(now_ns, sensed, state_rate):
             self.notices.append(notice)
         self._watch_button(now_ns, sensed)
         self._watch_conditions(now_ns, sensed, good_for_ns)
+        self._watch_rate(now_ns)
         self._advance_handover(now_ns, sensed, good_for_ns)
         return self._command(now_ns, sensed)
 
@@ -216,22 +235,36 @@ class ArmController:
             if self.handover.is_releasing and reason == "robot_lost" and not self._ending:
                 self.handover.begin(Phase.IDLE, now_ns)
 
+    def _watch_rate(self, now_ns: int) -> None:
+        """Arms that move on old news stop; arms that stand or are guided go on: any other mode would be worse."""
+        if not self.conditions.state_is_slow or self.handover.weight == 0.0:
+            self._told_slow = False
+            return
+        if not self._told_slow:
+            self._told_slow = True
+            self._notice(Level.WARN, "state_slow", self.conditions.rate_text)
+        if self.mode in (Mode.HOME, Mode.POLICY):
+            self._enter(now_ns, Mode.HOLD, "state_slow")
+
     def _advance_handover(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
         handover, p = self.handover, self.parameters
         if handover.phase is Phase.WAITING:
-            if good_for_ns >= p.good_state_s * _NS:
+            if good_for_ns >= p.good_state_s * _NS and self.conditions.state_comes_fast:
                 self._waist_q = sensed.waist_q
                 self.conditions.remember_mode_machine(sensed)
                 self.stiff.start(sensed, at_rest=True)
                 handover.begin(Phase.RISING, now_ns)
             elif handover.waited_ns(now_ns) > p.take_timeout_s * _NS:
-                self._give_up_taking(
-                    now_ns, "no_good_state", f"robot state was not good for {p.good_state_s} s without a break"
-                )
+                if self.conditions.state_comes_fast:
+                    text = f"robot state was not good for {p.good_state_s} s without a break"
+                    self._give_up_taking(now_ns, "no_good_state", text)
+                else:
+                    self._give_up_taking(now_ns, "state_slow", self.conditions.rate_text)
         elif handover.phase is Phase.RISING and (mover := self._moved(sensed)):
-            self._notice(Level.ERROR, "moved_while_taking", f"{mover} moved; the arms go back to the robot")
+            # Somebody is at the arms: compliant with the weight that we have, and given back like always, with warning.
+            self._notice(Level.ERROR, "moved_while_taking", f"{mover} moved while the arms were being taken")
             self._to_damping(now_ns, "moved_while_taking")
-            handover.begin(Phase.FALLING, now_ns)
+            self._warn(now_ns)
         was_falling = handover.phase is Phase.FALLING
         if handover.step(now_ns) and was_falling:
             self._farewell = _FAREWELL_PERIODS
@@ -261,7 +294,7 @@ class ArmController:
             tau = self._gravity(sensed)
             return self._compose(sensed, self.stiff.q, self.stiff.dq, tau, self._joints.kp, self._joints.kd)
         is_lost = self.conditions.robot_is_lost
-        tau = self._damping.torque(sensed, is_lost=is_lost, let_down=self._may_sink(now_ns))
+        tau = self._damping.torque(sensed, is_lost=is_lost, let_down=self.conditions.may_sink(now_ns))
         if is_lost and self._damping.is_faded:
             self.has_ended = self._ending
             return None
@@ -284,21 +317,12 @@ class ArmController:
             self.stiff.start(sensed, at_rest=True)
             self._enter(now_ns, Mode.HOLD, "blocked")
 
-    def _may_sink(self, now_ns: int) -> bool:
-        """Whether a motor is so hot that the arms are let down; the warning came 3 s before."""
-        if not self.conditions.temperatures.is_critical:
-            self._critical_since_ns = None
-            return False
-        if self._critical_since_ns is None:
-            self._critical_since_ns = now_ns
-        return now_ns - self._critical_since_ns > self.parameters.release_warning_s * _NS
-
     def _compose(self, sensed: Sensed, q: Joints, dq: Joints, tau: Joints, kp: Joints, kd: Joints) -> ArmCommand:
         return ArmCommand(q, dq, tau, kp, kd, self.handover.weight, self._waist_q, sensed.mode_machine)
 
     # ---- changes of mode ------------------------------------------------------------------------------------------
 
-    def _objection(self, now_ns: int, mode: int, expected: int, *, good_rate: bool) -> str:
+    def _objection(self, now_ns: int, mode: int, expected: int) -> str:
         """Why a mode is not granted, or an empty string."""
         state = RequestedFrom(
             mode=self.mode,
@@ -320,8 +344,9 @@ class ArmController:
             return f"{reason}: {detail}"
         if mode == Mode.POLICY and self.conditions.temperatures.forbids_policy:
             return f"motor_hot: {self.conditions.temperatures.text}; let it cool down"
-        if mode == Mode.POLICY and not good_rate:
-            return f"state_slow: robot state below {self.parameters.min_state_rate:.0f} Hz; check the network"
+        slow = not self.conditions.state_comes_fast if mode == Mode.POLICY else self.conditions.state_is_slow
+        if mode in (Mode.HOME, Mode.POLICY) and slow:
+            return f"state_slow: {self.conditions.rate_text}"
         return ""
 
     def _enter(self, now_ns: int, mode: Mode, reason: str) -> None:

@@ -12,11 +12,15 @@ from h1_training_bringup.arms.sensed import Sensed
 
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"
+DRIVER_HUNG = "driver_hung"
 
+_GUARD_HAS_THEM = "the arm guard has the arms: arm_guard/release gives them back; then start the session anew"
 _NOT_ACKNOWLEDGED = {
     EMERGENCY_STOP: "it ends only by giving the arms back: arm_driver/release",
-    GUARD_TOOK_OVER: "the arm guard has the arms: arm_guard/release gives them back; then start the session anew",
+    GUARD_TOOK_OVER: _GUARD_HAS_THEM,
+    DRIVER_HUNG: _GUARD_HAS_THEM,
 }
+_MOST_CAUSES = 8
 
 
 class Faults:
@@ -25,6 +29,7 @@ class Faults:
     def __init__(self) -> None:
         self._latched: dict[str, str] = {}
         self._present: Mapping[str, str] = {}
+        self._causes: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._latched)
@@ -49,6 +54,17 @@ class Faults:
         if reason in self._latched:
             return False
         self._latched[reason] = detail
+        return True
+
+    def latch_cause(self, reason: str, detail: str) -> bool:
+        """A fault that several may cause, each worth a word; False if this `detail` was there already."""
+        cause = f"{reason}: {detail}"
+        if self.latch(reason, detail):
+            self._causes = {cause}
+            return True
+        if cause in self._causes or len(self._causes) >= _MOST_CAUSES:
+            return False
+        self._causes.add(cause)
         return True
 
     def acknowledge(self) -> str:

@@ -8,6 +8,7 @@ to the driver: two voices on one topic would be worse than none.
 from __future__ import annotations
 
 import struct
+from math import isfinite
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class ArmGuard:
         self._last_sample = b""
         self._weight = 0.0
         self._silent_s = 0.0
-        self._watched_ns = 0
+        self._watched_ns = self._state_ns = 0
         self._heard = False
         self._waist_q = 0.0
         self._farewell = _FAREWELL_PERIODS
@@ -63,9 +64,11 @@ class ArmGuard:
         """A command on /arm_sdk; the guard's own, once it speaks, tell it nothing."""
         if self.is_speaking or len(sample) < LOW_CMD_CDR.itemsize:
             return
+        weight = struct.unpack_from("<f", sample, _WEIGHT_OFFSET)[0]
+        if not isfinite(weight):
+            return  # no driver says that
         self._heard = True
-        self._last_sample = sample
-        self._weight = struct.unpack_from("<f", sample, _WEIGHT_OFFSET)[0]
+        self._last_sample, self._weight = sample, weight
 
     def release(self, now_ns: int) -> Answer:
         """A person wants the arms given back: warning, then the ramp."""
@@ -86,14 +89,18 @@ class ArmGuard:
     def watch(self, now_ns: int) -> bool:
         """One watch period; True if the guard has to speak from now on.
 
-        Silence is counted in periods in which this process itself ran: after a pause of its own, the commands that
-        came meanwhile are still in its queue. Periods that are caught up in a burst after it count for nothing.
+        Silence is counted in periods in which this process itself ran, by no more than a period each, so that a pause
+        of its own is not the driver's; and in periods in which the robot was heard, so that a wire that stalls is not.
         """
         passed_s = min((now_ns - self._watched_ns) / _NS, WATCH_PERIOD_S)
         self._watched_ns = now_ns
         sensed = self.intake.latest()
         is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + WATCH_PERIOD_S * _NS
-        self._silent_s = 0.0 if self._heard or not is_fresh or self._weight <= 0.0 else self._silent_s + passed_s
+        if self._heard or not is_fresh or self._weight <= 0.0:
+            self._silent_s = 0.0
+        elif sensed is not None and sensed.stamp_ns != self._state_ns:
+            self._silent_s += passed_s
+        self._state_ns = sensed.stamp_ns if sensed is not None else 0
         self._heard = False
         if sensed is not None and self._silent_s >= self._parameters.silence_s:
             self._take_over(now_ns, sensed)

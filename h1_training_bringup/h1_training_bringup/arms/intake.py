@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+
+from h1_training_bringup.arms.joints import VELOCITY
 from h1_training_bringup.arms.modes import Level, Notice
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.wire import CrcError, Record, WireError, decode_low_state
 
 _NS_PER_S = 1_000_000_000
+_LEAP_RAD = 0.2
+"""More than the way at a motor's greatest speed plus this no joint goes between two states: the reading is wrong."""
 
 
 class StateIntake:
@@ -32,7 +37,7 @@ class StateIntake:
         self.notices: list[Notice] = []
 
     def receive(self, sample: bytes, now_ns: int) -> None:
-        """A sample came off the wire; it is read by the next `latest`, where the code for that is warm."""
+        """A sample came off the wire at `now_ns`; it is read by the next `latest`."""
         self._pending.append((sample, now_ns))
 
     def latest(self) -> Sensed | None:
@@ -63,6 +68,10 @@ class StateIntake:
             self._good_since_ns = stamp_ns
             self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
             return
+        if self._good is not None and _leaps(self._good, reading):
+            self._good_since_ns = stamp_ns
+            self._count_bad("robot state in which a joint is suddenly elsewhere, faster than its motor can turn")
+            return
         if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
             self._good_since_ns = reading.stamp_ns
         self._good = reading
@@ -86,3 +95,8 @@ class StateIntake:
     def _report_first(self, count: int, reason: str, detail: str) -> None:
         if count == 1:
             self.notices.append(Notice(Level.WARN, reason, detail))
+
+
+def _leaps(before: Sensed, after: Sensed) -> bool:
+    seconds = (after.stamp_ns - before.stamp_ns) / _NS_PER_S
+    return bool((np.abs(after.q - before.q) > VELOCITY * seconds + _LEAP_RAD).any())

@@ -145,7 +145,9 @@ class ArmParameters(BodyParameters):
     home_tolerance: float = parameter(0.05, "error at which home counts as reached", unit="rad", low=0.01, high=0.2)
 
     good_state_s: float = parameter(0.5, "unbroken good robot state before the arms are taken", unit="s", low=0.1)
-    min_state_rate: float = parameter(200.0, "least rate of robot states to take the arms, or for POLICY", unit="Hz")
+    min_state_rate: float = parameter(
+        200.0, "rate of robot states below which arms are not taken, nor moved", unit="Hz", low=20.0, high=500.0
+    )
     take_timeout_s: float = parameter(3.0, "how long to wait for good robot state when taking the arms", unit="s")
     take_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0)
     take_motion_limit: float = parameter(0.05, "motion of a joint that aborts the taking", unit="rad", low=0.01)
@@ -153,6 +155,9 @@ class ArmParameters(BodyParameters):
     stale_action_s: float = parameter(0.1, "without a fresh action, POLICY becomes HOLD", unit="s", low=0.04, high=0.5)
     first_action_s: float = parameter(1.0, "POLICY without a first action becomes HOLD", unit="s", low=0.1, high=5.0)
     session_timeout_s: float = parameter(0.5, "without the session's heartbeat, DAMPING", unit="s", low=0.2, high=2.0)
+    hung_s: float = parameter(
+        1.0, "pause of this very process after which it leaves the arms to the guard", unit="s", low=0.2, high=5.0
+    )
     blocked_s: float = parameter(0.3, "a joint held back this long makes HOLD at the measured pose", unit="s", low=0.1)
     tilt_limit: float = parameter(0.5, "lean of the robot that counts as falling", unit="rad", low=0.1, high=1.0)
     temperature_warn: int = parameter(70, "motor temperature that is reported", unit="degC", low=30, high=150)

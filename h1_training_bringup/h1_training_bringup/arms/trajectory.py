@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, Joints
+from h1_training_bringup.arms.joints import COUNT, VELOCITY, Joints
 
 PERIOD_S = 0.004
 WINDOW = 5
@@ -19,6 +19,8 @@ ACTION_TICKS = 5
 _MIN_JERK_PEAK_SPEED = 1.875
 _MIN_JERK_PEAK_ACCELERATION = 5.7735
 """Of a minimum-jerk move over unit distance in unit time."""
+_BOUND_STEP_RAD = VELOCITY * PERIOD_S
+"""No arm moves faster than its motors can turn, so no command needs to, to stay near it."""
 
 
 def stopping_speed(distance: Joints, acceleration: Joints) -> Joints:
@@ -83,11 +85,14 @@ class Tracker:
         self._accelerate(np.zeros(COUNT))
 
     def bound(self, low: Joints, high: Joints) -> bool:
-        """Pull the command into `low`..`high` at once, where it stops; whether any joint had to be."""
+        """Pull the command into `low`..`high`, where it stops; whether any joint had to be.
+
+        At once, but for a single reading that was wrong: faster than its motor no joint's command is pulled.
+        """
         outside = (self.q < low) | (self.q > high)
         if not outside.any():
             return False
-        self.q = np.clip(self.q, low, high)
+        self.q = np.clip(np.clip(self.q, low, high), self.q - _BOUND_STEP_RAD, self.q + _BOUND_STEP_RAD)
         self._position[outside] = self.q[outside]
         self._history[:, outside] = self.q[outside]
         self._velocity[outside] = 0.0

@@ -1,0 +1,76 @@
+"""The priority that the graph gives a process: taken where allowed, and said either way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from h1_training_msgs.msg import Event
+from h1_training_node.process import PRIORITY_VARIABLE, REALTIME, REALTIME_IF_ALLOWED, Priority, take_priority
+from h1_training_node.session_node import SessionNode
+from h1_training_node.testing import Graph
+
+
+def refuse(*_: Any) -> None:
+    raise PermissionError
+
+
+@pytest.mark.parametrize("wanted", [REALTIME, REALTIME_IF_ALLOWED])
+def test_realtime_that_is_not_allowed_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setenv(PRIORITY_VARIABLE, wanted)
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    priority = take_priority()
+    assert priority == Priority(wanted, f"niceness {os.nice(0)}")
+
+
+def test_realtime_that_is_allowed_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setenv(PRIORITY_VARIABLE, REALTIME)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *arguments: taken.append(arguments))
+    assert take_priority().is_realtime
+    assert [arguments[1] for arguments in taken] == [os.SCHED_RR]
+
+
+def test_a_niceness_is_taken() -> None:
+    code = "from h1_training_node.process import take_priority; print(take_priority())"
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {PRIORITY_VARIABLE: "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"granted='niceness {min(os.nice(0) + 3, 19)}'" in result.stdout
+
+
+def told(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:
+    """What a node tells of it, as events."""
+    node = graph.add(SessionNode("probe"))
+    events: list[tuple[int, str, str]] = []
+    node.event = lambda *event: events.append(event)  # type: ignore[method-assign,assignment]
+    node.tell_priority(priority)
+    return events
+
+
+def test_a_robot_without_realtime_is_worth_a_warning_that_says_what_to_do(graph: Graph) -> None:
+    ((level, reason, detail),) = told(graph, Priority(REALTIME, "niceness 0"))
+    assert (level, reason) == (Event.WARN, "no_realtime")
+    assert "niceness 0" in detail and "rtprio" in detail and "/etc/security/limits.d" in detail
+
+
+@pytest.mark.parametrize(
+    "priority",
+    [
+        Priority(REALTIME_IF_ALLOWED, "niceness 0"),
+        Priority(REALTIME, "realtime (SCHED_RR 1)", is_realtime=True),
+        Priority("5", "niceness 5"),
+    ],
+)
+def test_anything_else_is_not(graph: Graph, priority: Priority) -> None:
+    assert told(graph, priority) == []

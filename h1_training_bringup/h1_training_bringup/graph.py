@@ -158,7 +158,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 **dummies,
                 **further.get("policy_bridge", {}),
             },
-            priority=REALTIME,
+            priority=REALTIME_IF_ALLOWED,
         ),
         Process(
             "h1_recorder",

@@ -43,8 +43,8 @@ class QuickParameters(ArmParameters):
     release_warning_s: float = parameter(0.5, "")
     release_ramp_s: float = parameter(0.5, "")
     robot_timeout_s: float = parameter(5.0, "")
-    stale_action_s: float = parameter(5.0, "")
-    session_timeout_s: float = parameter(5.0, "")
+    stale_action_s: float = parameter(1.5, "")
+    session_timeout_s: float = parameter(2.0, "")
     hung_s: float = parameter(10.0, "")
 
 

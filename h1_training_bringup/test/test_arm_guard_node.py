@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
-from arm_builders import QuickParameters
+from arm_builders import QuickGuardParameters, QuickParameters
 from arm_peer import Peer
 from arm_robot_stub import RobotStub
 from std_msgs.msg import Bool
@@ -16,9 +16,10 @@ from h1_training_node.testing import Graph
 
 
 @pytest.fixture(autouse=True)
-def quick_driver_without_a_predecessor(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_programs_without_predecessors(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()  # the test before may still hold publishers, which would be foreign commanders here
     monkeypatch.setattr("h1_training_bringup.arm_driver_node.ArmParameters", QuickParameters)
+    monkeypatch.setattr("h1_training_bringup.arm_guard_node.GuardParameters", QuickGuardParameters)
 
 
 def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arms_back(graph: Graph) -> None:

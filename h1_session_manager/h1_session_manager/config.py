@@ -85,6 +85,11 @@ class SessionConfig:
     sound_command: tuple[str, ...] = parameter(
         ("",), "played when the session needs the person: program and arguments, no shell; empty: none"
     )
+    speech_command: tuple[str, ...] = parameter(
+        ("",),
+        "says aloud that the arms are about to move: program and arguments, the text comes last, e.g. [spd-say, --]; "
+        "empty: the terminal's bell, three times, before a release",
+    )
     bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
 
     def __post_init__(self) -> None:

@@ -42,10 +42,12 @@ class Ending:
         if s.arms.guard_has_them() or not (driver_lives or s.world.arms_are_given_back):
             reply = yield from s.desk.call("arm_guard/release", {})
             begun = reply.accepted or reply.reason.startswith("releasing")
+            if begun:
+                s.speak_of_release()
             problem = _BY_GUARD if begun else reply.reason
             if driver_lives and not begun:
                 return s.refused(problem)
-        elif problem := (yield from s.arms.release(lambda: s.say_without_prompt(_STAND_CLEAR))):
+        elif problem := (yield from s.arms.release(self._announce)):
             return s.refused(problem)
         if problem:
             s.say_without_prompt(f"  {problem}")
@@ -61,7 +63,7 @@ class Ending:
         until_ns = s.world.now_ns + int(_ENDING_S * NS_PER_S)
         driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
         if driver_lives and not s.world.arms_are_given_back:
-            s.say_without_prompt(_STAND_CLEAR)
+            self._announce()
             yield from s.desk.call("arm_driver/release", {}, 1.0)  # refused if it is ending by itself: as well
         yield from self._close_episode((until_ns - s.world.now_ns) / NS_PER_S)
         if driver_lives:
@@ -69,3 +71,7 @@ class Ending:
             yield Wait(lambda: s.world.arms_are_given_back or s.world.age_s("arm") > s.config.arm_timeout_s, left_s)
         s.say_without_prompt("  Session interrupted")
         return Quit(130)
+
+    def _announce(self) -> None:
+        self._s.say_without_prompt(_STAND_CLEAR)
+        self._s.speak_of_release()

@@ -40,6 +40,10 @@ class Subject:
     missing: tuple[str, ...] = ()
 
 
+RELEASE_SPEECH = "Attention. The arms return to the robot's own controller. Stand clear."
+"""Said aloud before a release."""
+
+
 def screen(state: State, subject: Subject) -> Screen:
     """The lines of `state`."""
     return _SCREENS[state](subject)

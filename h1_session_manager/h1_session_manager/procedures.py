@@ -18,7 +18,7 @@ from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.startup import Startup
 from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
-from h1_session_manager.values import ArmMode, Level, Probe, RecorderState, Reply
+from h1_session_manager.values import ArmMode, Level, Probe, RecorderState, Reply, Speak
 from h1_session_manager.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ class Procedures:
         seconds = s.config.motion_countdown
         if seconds > 0:
             s.say_without_prompt(lines.countdown(seconds, what))
+            s.desk.emit(Speak(f"{what.rstrip(',')} in {seconds:g} seconds."))
             s.announced_ns = s.world.now_ns + int(seconds * NS_PER_S)
             yield Wait(lambda: False, seconds)
         s.announced_ns = None

@@ -21,32 +21,27 @@ from h1_session_manager.procedures import Procedures
 from h1_session_manager.table import EMERGENCY, STOP_KEY, Row, State, Table
 from h1_session_manager.values import (
     Answer,
-    Arm,
     Bell,
     Command,
     Exit,
-    Guard,
     Hand,
     Level,
-    Machine,
-    Policy,
-    Polled,
     PublishStop,
-    Reached,
-    Recorder,
+    ReleaseWarned,
     Remember,
     Reply,
     Say,
+    Speak,
     Synced,
-    SyncProgress,
     Tell,
     View,
 )
 from h1_session_manager.watch import Watch
-from h1_session_manager.world import GUARD_TOOK_OVER, World
+from h1_session_manager.world import Observation, World
 
 _NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
-Observed = Arm | Guard | Recorder | Policy | Polled | Synced | SyncProgress | Reached | Machine
+_SPEECH_AGAIN_S = 8.0
+"""The session's own announcement and the driver's warning are about one release."""
 _MOST_STEPS = 32
 """Transitions that one input may cause; more would be a loop."""
 
@@ -93,6 +88,7 @@ class Session:
         self.comes_from_ready = False
         self.interrupted = False
         self.over = False
+        self._spoken_ns = -NS_PER_S * 3600
         self._runner = Runner()
         self._procedures = Procedures(self)
         self._requests = Requests(self, self.guard, self._procedures)
@@ -136,32 +132,15 @@ class Session:
             self.do("ending", self._procedures.ending.end_interrupted())
         self._advance()
 
-    def observe(self, what: Observed, now_ns: int) -> None:
+    def observe(self, what: Observation | Synced | ReleaseWarned, now_ns: int) -> None:
         """Something was heard."""
         self.world.now_ns = now_ns
-        if isinstance(what, Arm):
-            self.world.arm = what
-            self.world.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
-            self.world.hear("arm")
-        elif isinstance(what, Guard):
-            self.world.guard_took_over |= what.active
-            self.world.hear("guard")
-        elif isinstance(what, Recorder):
-            self.world.recorder = what
-            self.world.hear("recorder")
-        elif isinstance(what, Policy):
-            self.world.policy = what
-            self.world.hear("policy")
-        elif isinstance(what, Polled):
-            self.world.polled = what
-        elif isinstance(what, Synced):
+        if isinstance(what, Synced):
             self._procedures.upload.ended(what)
-        elif isinstance(what, Machine):
-            self.world.hear_machine(what)
-        elif isinstance(what, Reached):
-            self.world.target = what
+        elif isinstance(what, ReleaseWarned):
+            self.speak_of_release()
         else:
-            self.world.sync_progress = what
+            self.world.take_in(what)
         self._advance()
 
     def observe_hand(self, side: str, hand: Hand, now_ns: int) -> None:
@@ -258,6 +237,12 @@ class Session:
     def tell(self, level: Level, reason: str, detail: str) -> None:
         """An event for everybody."""
         self.desk.emit(Tell(level, reason, detail))
+
+    def speak_of_release(self) -> None:
+        """Aloud, once for each release: the arms are about to move, and nobody may be looking at a screen."""
+        if self.world.now_ns - self._spoken_ns > _SPEECH_AGAIN_S * NS_PER_S:
+            self._spoken_ns = self.world.now_ns
+            self.desk.emit(Speak(lines.RELEASE_SPEECH, urgent=True))
 
     def remember(self, memory: Memory) -> None:
         """Keep `memory`, also beyond the session."""

@@ -41,6 +41,8 @@ Heard = values.Polled | values.SyncProgress | values.Synced | values.Reached
 """What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
+_RELEASE_WARNING = "release_warning"
+"""The event of arm_driver and arm_guard before they give the arms back."""
 _MACHINE_S = 1.0
 _DIAGNOSTICS_NS = 190_000_000
 """Between two arrays: as often as the recorder tells about the streams."""
@@ -75,6 +77,7 @@ class SessionManagerNode(SessionNode):
         )
         self._calls = Calls(self, self.now_ns, self._on_reply)
         self._sound = Sound(self._config.sound_command)
+        self._speech = Sound(self._config.speech_command, "speech_command")
         self._connect()
         self._carry_out()
 
@@ -94,6 +97,7 @@ class SessionManagerNode(SessionNode):
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self.create_subscription(String, "keyboard", self._on_key, qos.STATE)
         self.create_subscription(String, "emergency_stop", self._on_stop, qos.STATE)
+        self.create_subscription(Event, "session/event", self._on_event, qos.STATE)
         self._listen(ArmStatus, "arm_status", messages_node.arm, qos.LATEST)
         self._listen(Bool, "arm_guard/active", messages_node.guard, qos.LATCHED)
         self._listen(RecorderStatus, "recorder/status", messages_node.recorder, qos.STATE)
@@ -127,6 +131,11 @@ class SessionManagerNode(SessionNode):
         who, _, why = message.data.partition(":")
         self._session.emergency(who.strip(), why.strip(), self.now_ns())
         self._carry_out()
+
+    def _on_event(self, message: Event) -> None:
+        if message.reason == _RELEASE_WARNING:
+            self._session.observe(values.ReleaseWarned(), self.now_ns())
+            self._carry_out()
 
     def _on_hand(self, side: str, message: HandState) -> None:
         self._session.observe_hand(side, messages_node.hand(message), self.now_ns())
@@ -195,6 +204,8 @@ class SessionManagerNode(SessionNode):
                 self._stop.publish(String(data=f"{WHO}: {command.why}"))
             case values.Bell():
                 self._needs_person()
+            case values.Speak():
+                self._speak(command)
             case values.Exit():
                 self._finish(command.status)
 
@@ -203,6 +214,12 @@ class SessionManagerNode(SessionNode):
             self._terminal.bell()
         if problem := self._sound.play():
             self.event(Event.WARN, "sound_failed", problem)
+
+    def _speak(self, speak: values.Speak) -> None:
+        if problem := self._speech.play(speak.text, urgent=speak.urgent):
+            self.event(Event.WARN, "speech_failed", problem)
+        if speak.urgent and not self._speech.is_there and self._config.bell:
+            self._terminal.bell(3)
 
     def _write_memory(self, text: str) -> None:
         """In the thread for files."""

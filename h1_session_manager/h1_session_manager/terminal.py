@@ -10,9 +10,11 @@ import contextlib
 import queue
 import sys
 import threading
+import time
 from typing import TextIO
 
 _QUEUE = 1000
+_PAUSE, _PAUSE_S = "\0", 0.25
 
 
 class Terminal:
@@ -34,11 +36,11 @@ class Terminal:
             self._prompt = prompt
         self._put(text + self._prompt)
 
-    def bell(self) -> None:
-        """Ring, if there is somebody to hear it."""
+    def bell(self, times: int = 1) -> None:
+        """Ring, if there is somebody to hear it. Terminals make one of rings without a pause between them."""
         with contextlib.suppress(OSError, ValueError):
             if self._stream.isatty():
-                self._put("\a")
+                self._put("\a" + f"{_PAUSE}\a" * (times - 1))
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is left, for at most `timeout_s`."""
@@ -59,7 +61,10 @@ class Terminal:
             if self._is_gone:
                 continue
             try:
-                self._stream.write(text)
-                self._stream.flush()
+                for number, part in enumerate(text.split(_PAUSE)):
+                    if number:
+                        time.sleep(_PAUSE_S)
+                    self._stream.write(part)
+                    self._stream.flush()
             except (OSError, ValueError):  # ValueError: the stream was closed
                 self._is_gone = True

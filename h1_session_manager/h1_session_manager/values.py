@@ -164,6 +164,11 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class ReleaseWarned:
+    """Arm driver or arm guard is about to give the arms back, whoever asked for it."""
+
+
+@dataclass(frozen=True)
 class Machine:
     """The machine's clock (UTC, s; and how far it is from the session's) and its count of throttlings by heat."""
 
@@ -271,13 +276,21 @@ class Bell:
 
 
 @dataclass(frozen=True)
+class Speak:
+    """Say `text` aloud. What is `urgent` is heard by the terminal's bell where there is no voice."""
+
+    text: str
+    urgent: bool = False
+
+
+@dataclass(frozen=True)
 class Exit:
     """The session is over."""
 
     status: int
 
 
-Command = Call | Say | Tell | Poll | Sync | Probe | Remember | PublishStop | Bell | Exit
+Command = Call | Say | Tell | Poll | Sync | Probe | Remember | PublishStop | Bell | Speak | Exit
 
 
 @dataclass(frozen=True)

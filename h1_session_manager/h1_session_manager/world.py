@@ -8,6 +8,7 @@ from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import (
     Arm,
     ArmMode,
+    Guard,
     Hand,
     Machine,
     Policy,
@@ -20,6 +21,9 @@ from h1_session_manager.values import (
 
 GUARD_TOOK_OVER = "guard_took_over"
 """The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
+
+
+Observation = Arm | Guard | Recorder | Policy | Polled | SyncProgress | Reached | Machine
 
 
 @dataclass
@@ -65,6 +69,30 @@ class World:
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
     pulses: dict[str, Pulse] = field(default_factory=dict)
+
+    def take_in(self, what: Observation) -> None:
+        """Something was heard now."""
+        if isinstance(what, Arm):
+            self.arm = what
+            self.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
+            self.hear("arm")
+        elif isinstance(what, Guard):
+            self.guard_took_over |= what.active
+            self.hear("guard")
+        elif isinstance(what, Recorder):
+            self.recorder = what
+            self.hear("recorder")
+        elif isinstance(what, Policy):
+            self.policy = what
+            self.hear("policy")
+        elif isinstance(what, Polled):
+            self.polled = what
+        elif isinstance(what, Machine):
+            self.hear_machine(what)
+        elif isinstance(what, Reached):
+            self.target = what
+        else:
+            self.sync_progress = what
 
     def hear(self, name: str) -> None:
         """`name` was heard now."""

@@ -24,6 +24,7 @@ from h1_session_manager.values import (
     Remember,
     Reply,
     Say,
+    Speak,
     Stream,
     Sync,
     Synced,
@@ -61,6 +62,7 @@ class Theatre:
         self.calls: list[Call] = []
         self.said: list[str] = []
         self.events: list[str] = []
+        self.spoken: list[Speak] = []
         self.memory_text = ""
         self.status: int | None = None
         self.absent: set[str] = set(absent)
@@ -229,6 +231,8 @@ class Theatre:
                 self.session.reply(command.id, reply, self.now_ns)
         elif isinstance(command, Say):
             self.said += [*command.lines, *([command.prompt] if command.prompt else [])]
+        elif isinstance(command, Speak):
+            self.spoken.append(command)
         elif isinstance(command, Tell):
             self.events.append(command.reason)
         elif isinstance(command, Poll):

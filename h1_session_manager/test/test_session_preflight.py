@@ -7,10 +7,8 @@ from session_builders import streams
 from h1_session_manager import machine
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.preflight import check
-from h1_session_manager.sound import Sound
 from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
 from h1_session_manager.world import World
-from h1_training_node.testing import wait_until
 
 NOW_NS = 10**12
 
@@ -154,13 +152,3 @@ def test_throttlings_are_counted_over_all_cores(tmp_path):
 def test_the_whole_preflight_reads_as_lines():
     assert check(world(), SessionConfig(), 1).text == "Ready\nCameras ready: All cameras working!"
     assert check(world(arm=None), SessionConfig(), 1).text.startswith("Not ready: arms: arm_driver is silent")
-
-
-def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_told_once(tmp_path):
-    heard = tmp_path / "heard $(no shell)"
-    assert Sound(("touch", str(heard))).play() == ""
-    wait_until(heard.exists, "the sound")
-    missing = Sound(("no-such-player",))
-    assert missing.play() == "no-such-player: No such file or directory; check sound_command"
-    assert missing.play() == ""
-    assert Sound(("",)).play() == ""

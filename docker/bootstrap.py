@@ -191,6 +191,12 @@ def source_fingerprint() -> str:
     return digest.hexdigest()
 
 
+def colcon_build(folders: list[str]) -> list[str]:
+    """colcon under the environment's own Python: the executables that it installs run under the one that built them."""
+    options = ["--symlink-install", "--base-paths", *folders, "--cmake-args", "-DBUILD_TESTING=OFF"]
+    return [str(VENV / "bin/python"), "-m", "colcon", "build", *options]
+
+
 def build_workspace() -> None:
     """Build with colcon, unless nothing that a build would change has changed."""
     stamp = ROOT / "install/.built_from"
@@ -200,7 +206,7 @@ def build_workspace() -> None:
     folders = [*PACKAGES, *([] if unitree_hg_is_sourced() else [UNDERLAY])]
     with step("building the workspace with colcon (a minute the first time)"):
         run(
-            *("colcon", "build", "--symlink-install", "--base-paths", *folders, "--cmake-args", "-DBUILD_TESTING=OFF"),
+            *colcon_build(folders),
             environment=workspace_environment(),
             what="colcon build",
         )

@@ -78,6 +78,17 @@ class SessionClient:
         self._expect_state()
         return self._spin(lambda: self._state, "no session/state was heard; does the session run, in this ROS domain?")
 
+    def is_healthy(self) -> bool:
+        """Whether the heartbeat advances and the session has not been stopped by an emergency.
+
+        Raises:
+            NoSessionError: no state, or no second one, was heard.
+        """
+        first = self.state().seq
+        told = "session/state does not advance: the session manager hangs"
+        newest = self._spin(lambda: self._state if self._state and self._state.seq > first else None, told)
+        return bool(newest.state != State.STOPPED.value)
+
     def ask(self, trigger: str) -> Answer:
         """Ask for `trigger`, one of `table.SERVICES`; the session says whether it did it, and what is possible if not.
 
@@ -150,6 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="show the session's state")
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument(
+        "--healthy", action="store_true", help="exit status 1 after an emergency stop, 2 without a heartbeat"
+    )
     waiting = commands.add_parser("wait", help="wait until the session is in a state")
     waiting.add_argument("state", choices=[state.value for state in State])
     waiting.add_argument("--for", dest="wait_s", type=float, default=600.0, help="seconds (default: %(default)s)")
@@ -167,9 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(client: SessionClient, options: argparse.Namespace) -> int:
     if options.command == "status":
+        is_healthy = client.is_healthy() if options.healthy else True
         state = client.state()
         print(as_json(state) if options.json else as_text(state))
-        return 0
+        return 0 if is_healthy else 1
     if options.command == "wait":
         print(as_text(client.wait_for(options.state, timeout_s=options.wait_s)))
         return 0

@@ -54,6 +54,14 @@ def test_the_command_prints_state_and_answers(graph, tmp_path, capfd):
     assert "'end' is not possible; state STARTING" in capfd.readouterr().out
 
 
+def test_a_session_is_healthy_until_an_emergency_stop(graph, tmp_path, capfd):
+    Scene(graph, tmp_path, policy_port=1)
+    assert beside(graph, lambda: main(["status", "--healthy"]), "health") == 0
+    assert beside(graph, lambda: main(["emergency_stop"]), "the stop") == 0
+    assert beside(graph, lambda: main(["status", "--healthy"]), "health") == 1
+    assert "STOPPED" in capfd.readouterr().out
+
+
 def test_without_a_session_it_says_so_and_where_to_look(capfd):
     with SessionClient(timeout_s=0.2) as client, pytest.raises(NoSessionError, match="does the session run"):
         client.state()

@@ -61,7 +61,11 @@ KEYS: tuple[Key, ...] = (
         True,
         "start the camera drivers; false where they run elsewhere, or with recording.allow_dummy_cameras",
     ),
-    Key("robot.network_interface", "eno1", "network interface that the robot is on, for CycloneDDS"),
+    Key(
+        "robot.network_interface",
+        "eno1",
+        "interface that the robot is on, for CycloneDDS; CYCLONEDDS_URI, if set, goes before it",
+    ),
     Key("robot.left_hand_ip", "192.168.123.211", "left Inspire hand"),
     Key("robot.left_hand_port", 6000, "its Modbus TCP port", **_PORT),
     Key("robot.right_hand_ip", "192.168.123.210", "right Inspire hand"),

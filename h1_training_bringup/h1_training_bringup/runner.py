@@ -19,6 +19,7 @@ from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.middleware import robot_variables, simulation_variables
 from h1_training_bringup.process import OPERATORS
 from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
@@ -39,6 +40,8 @@ def main() -> int:
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
+        if not session.simulated:
+            environment |= robot_variables(configuration["robot.network_interface"], os.environ)
         claims = [DomainClaim()] if session.simulated else []
         for claim in claims:
             environment |= simulation_variables(claim.domain_id)
@@ -69,11 +72,6 @@ def session_variables() -> dict[str, str]:
     }
     SessionClock.from_environment().export(variables)
     return variables
-
-
-def simulation_variables(domain_id: int) -> dict[str, str]:
-    """What keeps a simulation away from every robot: a domain of its own, and discovery on this machine only."""
-    return {"ROS_DOMAIN_ID": str(domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 class Runner:

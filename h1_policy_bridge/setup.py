@@ -12,6 +12,7 @@ setup(
     ],
     package_data={package_name: ["py.typed"]},
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="H1-2 training session developers",
     maintainer_email="maintainers@example.com",

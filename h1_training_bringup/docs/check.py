@@ -1,0 +1,200 @@
+"""Runs the commands that the pages show, and prints a table of what became of each: `make docs-check`.
+
+A command stands in a block fenced as `bash`. The line before the fence says how it is run:
+
+    <!-- run: here -->            in the repository; data go to a scratch folder
+    <!-- run: session -->         while a simulated session runs, in its ROS domain, block by block through all pages
+    <!-- run: by hand, REASON --> not here, for instance because it takes the robot
+
+Where there is no `ros2`, a command of ros2cli is run by what does the same without it, or is said not to have been run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    "h1_*/README.md",
+    "h1_*/docs/*.md",
+)
+BLOCK = re.compile(r"^(?:<!-- run: (?P<how>[^>]+?) -->\n)?```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+TIMEOUT_S = 200.0
+ENDLESS = ("ros2 topic hz", "ros2 topic echo")
+SESSION_READY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands of a page.
+
+    Attributes:
+        page: relative to the repository.
+        how: `here`, `session`, or `by hand, REASON`; empty if the page does not say.
+        commands: one a line; a line that ends in a backslash goes on.
+    """
+
+    page: str
+    how: str
+    commands: tuple[str, ...]
+
+
+@dataclass
+class Report:
+    """What became of each command."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+    failed: bool = False
+
+    def add(self, page: str, command: str, result: str, *, failed: bool = False) -> None:
+        self.rows.append((page, command, result))
+        self.failed |= failed
+        print(f"{'!' if failed else ' '} {result:<28} {command}", flush=True)
+
+
+def pages() -> list[Path]:
+    """Every page that may show commands."""
+    return [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    """The command blocks of a page, in order."""
+    for match in BLOCK.finditer(path.read_text()):
+        lines = match["text"].replace("\\\n", " ").splitlines()
+        commands = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        yield Block(str(path.relative_to(ROOT)), (match["how"] or "").strip(), commands)
+
+
+def without_ros2cli(command: str) -> str | None:
+    """What does the same as a command of ros2cli, from our own packages; None if nothing does."""
+    words = shlex.split(command, comments=True)
+    if words[:3] == ["ros2", "service", "call"] and words[3].startswith("/session_manager/"):
+        return f"session {words[3].rpartition('/')[2]}"
+    if words[:2] == ["ros2", "run"]:
+        return shlex.join(words[3:])
+    if words[:4] == ["ros2", "topic", "pub", "--once"] and words[5] == "std_msgs/msg/String":
+        text = words[6].strip("{} ").removeprefix("data:").strip(" '")
+        return shlex.join([sys.executable, str(Path(__file__)), "--publish", words[4], text])
+    return None
+
+
+def publish(topic: str, text: str) -> int:
+    """One String on `topic`, when somebody listens."""
+    import rclpy
+    from std_msgs.msg import String
+
+    rclpy.init(args=[])
+    node = rclpy.create_node("docs_check")
+    publisher = node.create_publisher(String, topic, 10)
+    deadline = time.monotonic() + 20.0
+    while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    heard = publisher.get_subscription_count() > 0
+    publisher.publish(String(data=text))
+    publisher.wait_for_all_acked()
+    rclpy.shutdown()
+    return 0 if heard else 1
+
+
+def run(block: Block, environment: dict[str, str], report: Report) -> None:
+    """Run every command of a block; the rest of a block is not run when one fails."""
+    for command in block.commands:
+        actual: str | None = command.replace("FILE", environment.get("FILE", "FILE"))
+        if command.startswith("ros2 ") and shutil.which("ros2") is None:
+            actual = without_ros2cli(str(actual))
+            if actual is None:
+                report.add(block.page, command, "not run: needs ros2cli")
+                continue
+        endless = str(actual).startswith(ENDLESS)
+        began = time.monotonic()
+        result = subprocess.run(
+            ["bash", "-c", f"{'timeout -s INT 15 ' if endless else ''}{actual}"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        seconds = time.monotonic() - began
+        fine = result.returncode == 0 or (endless and bool(result.stdout.strip()))
+        how = "" if actual == command else f" as: {Path(shlex.split(str(actual))[0]).name}"
+        what = "ok" if fine else f"exit status {result.returncode}"
+        report.add(block.page, command, f"{what}, {seconds:.1f} s{how}", failed=not fine)
+        if not fine:
+            print(result.stdout[-2000:] + result.stderr[-2000:], flush=True)
+            return
+
+
+def newest_episode(folder: Path) -> str:
+    """The episode that stands for FILE in a page."""
+    found = sorted(folder.glob("**/episode_*.hdf5"), key=lambda path: path.stat().st_mtime)
+    return str(found[-1]) if found else "FILE"
+
+
+def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: Path, report: Report) -> None:
+    """Start a simulated session that nobody operates, run the blocks in its domain, and end it."""
+    output = folder / "session.txt"
+    command = ["run_session", "--sim", "--operator", "none", "--save-dir", str(folder / "episodes")]
+    command += ["--rsync-target", str(folder / "uploaded"), "--log-dir", str(folder / "log")]
+    with output.open("w") as file:
+        session = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file)
+    try:
+        deadline = time.monotonic() + SESSION_READY_S
+        while "Press 'y' to start" not in output.read_text() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        domain = re.search(r"ROS_DOMAIN_ID=(\d+)", output.read_text())
+        if domain is None:
+            report.add("", "run_session --sim --operator none", "did not start", failed=True)
+            return
+        inside = environment | {"ROS_DOMAIN_ID": domain[1], "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        for block in todo:
+            run(block, inside | {"FILE": newest_episode(folder)}, report)
+    finally:
+        session.send_signal(signal.SIGINT)
+        status = session.wait(40)
+        report.add("", "Ctrl+C ends that session", f"exit status {status}", failed=status not in (0, 130))
+
+
+def main() -> int:
+    """0 if every command that was run did what its page says."""
+    if sys.argv[1:2] == ["--publish"]:
+        return publish(*sys.argv[2:4])
+    found = [block for page in pages() for block in blocks(page)]
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="docs_check_") as name:
+        folder = Path(name)
+        environment = os.environ | {
+            "SAVE_DIR": str(folder / "here/episodes"),
+            "RSYNC_TARGET": str(folder / "here/uploaded"),
+            "EPOCHS": "1",
+            "EPISODES": "1",
+        }
+        for block in (block for block in found if block.how == "here"):
+            run(block, environment | {"FILE": newest_episode(folder)}, report)
+        run_session_blocks([block for block in found if block.how == "session"], environment, folder, report)
+    for block in found:
+        for command in block.commands if block.how not in ("here", "session") else ():
+            report.add(block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}")
+    counts = {word: sum(row[2].startswith(word) for row in report.rows) for word in ("ok", "not run")}
+    wrong = len(report.rows) - sum(counts.values()) - 1
+    print(f"\n{counts['ok']} commands run, {wrong} of them wrong, {counts['not run']} not run".replace(" 0 of them", " none"))
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -189,10 +189,16 @@ def main() -> int:
         run_session_blocks([block for block in found if block.how == "session"], environment, folder, report)
     for block in found:
         for command in block.commands if block.how not in ("here", "session") else ():
-            report.add(block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}")
+            report.add(
+                block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}"
+            )
     counts = {word: sum(row[2].startswith(word) for row in report.rows) for word in ("ok", "not run")}
     wrong = len(report.rows) - sum(counts.values()) - 1
-    print(f"\n{counts['ok']} commands run, {wrong} of them wrong, {counts['not run']} not run".replace(" 0 of them", " none"))
+    print(
+        f"\n{counts['ok']} commands run, {wrong} of them wrong, {counts['not run']} not run".replace(
+            " 0 of them", " none"
+        )
+    )
     return 1 if report.failed else 0
 
 

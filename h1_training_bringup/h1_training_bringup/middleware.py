@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from ament_index_python.packages import get_package_share_directory
+
 from h1_training_bringup.configuration import ConfigurationError
 
 RMW_VARIABLE, CYCLONE, CYCLONE_VARIABLE = "RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", "CYCLONEDDS_URI"
@@ -13,11 +15,21 @@ INTERFACES = Path("/sys/class/net")
 
 
 def simulation_variables(domain_id: int) -> dict[str, str]:
-    """What keeps a simulation away from every robot: a domain of its own, and discovery on this machine only.
+    """What keeps a simulation away from every robot and from the network.
 
-    A CycloneDDS configuration that names the robot's interface would go over that, and is taken away.
+    A domain of its own, discovery on this machine only, no peers elsewhere, and no socket of Fast DDS at which another
+    machine would be heard. A CycloneDDS configuration that names the robot's interface would go over that, and is
+    taken away.
     """
-    return {"ROS_DOMAIN_ID": str(domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", CYCLONE_VARIABLE: ""}
+    profile = str(Path(get_package_share_directory("h1_training_bringup")) / "security/this_machine_only.xml")
+    return {
+        "ROS_DOMAIN_ID": str(domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_STATIC_PEERS": "",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,  # its name from Fast DDS 3 on
+        CYCLONE_VARIABLE: "",
+    }
 
 
 def robot_variables(interface: str, environ: Mapping[str, str], interfaces: Path = INTERFACES) -> dict[str, str]:

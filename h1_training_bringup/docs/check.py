@@ -57,11 +57,11 @@ class Report:
     """What became of each command."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
-    failed: bool = False
+    failures: int = 0
 
     def add(self, page: str, command: str, result: str, *, failed: bool = False) -> None:
         self.rows.append((page, command, result))
-        self.failed |= failed
+        self.failures += failed
         print(f"{'!' if failed else ' '} {result:<28} {command}", flush=True)
 
 
@@ -192,14 +192,9 @@ def main() -> int:
             report.add(
                 block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}"
             )
-    counts = {word: sum(row[2].startswith(word) for row in report.rows) for word in ("ok", "not run")}
-    wrong = len(report.rows) - sum(counts.values()) - 1
-    print(
-        f"\n{counts['ok']} commands run, {wrong} of them wrong, {counts['not run']} not run".replace(
-            " 0 of them", " none"
-        )
-    )
-    return 1 if report.failed else 0
+    not_run = sum(result.startswith("not run") for _, _, result in report.rows)
+    print(f"\n{len(report.rows) - not_run} run, {report.failures} of them failed; {not_run} not run")
+    return 1 if report.failures else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --save-dir "$(SAVE_DIR)" --rsync
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
   $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
-.PHONY: session test lint bench setup docs
+.PHONY: session test lint bench setup docs docs-check
 .DEFAULT_GOAL := session
 
 setup:
@@ -50,3 +50,6 @@ bench: setup
 
 docs: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/docs/generate.py
+
+docs-check: setup
+	@$(IN_WORKSPACE) python h1_training_bringup/docs/check.py

@@ -4,6 +4,7 @@ A command stands in a block fenced as `bash`. The line before the fence says how
 
     <!-- run: here -->            in the repository; data go to a scratch folder
     <!-- run: session -->         while a simulated session runs, in its ROS domain, block by block through all pages
+    <!-- run: session, last -->   the same, when all others are done, because it ends the session
     <!-- run: by hand, REASON --> not here, for instance because it takes the robot
 
 Where there is no `ros2`, a command of ros2cli is run by what does the same without it, or is said not to have been run.
@@ -33,6 +34,7 @@ PAGES = (
 )
 BLOCK = re.compile(r"^(?:<!-- run: (?P<how>[^>]+?) -->\n)?```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT_S = 200.0
+IN_SESSION = ("session", "session, last")
 ENDLESS = ("ros2 topic hz", "ros2 topic echo")
 SESSION_READY_S = 60.0
 
@@ -186,9 +188,10 @@ def main() -> int:
         }
         for block in (block for block in found if block.how == "here"):
             run(block, environment | {"FILE": newest_episode(folder)}, report)
-        run_session_blocks([block for block in found if block.how == "session"], environment, folder, report)
+        in_session = [block for how in IN_SESSION for block in found if block.how == how]
+        run_session_blocks(in_session, environment, folder, report)
     for block in found:
-        for command in block.commands if block.how not in ("here", "session") else ():
+        for command in block.commands if block.how not in ("here", *IN_SESSION) else ():
             report.add(
                 block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}"
             )

@@ -44,11 +44,54 @@ def test_every_parameter_says_what_it_means(node: str) -> None:
         assert len(field.metadata["description"]) > 5, field.name
 
 
-def test_every_file_that_a_page_links_to_exists() -> None:
-    pages = [REPOSITORY / "README.md", *REPOSITORY.glob("h1_*/docs/*.md"), *REPOSITORY.glob("h1_*/README.md")]
-    for page in pages:
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+CHECK = runpy.run_path(str(PACKAGE / "docs/check.py"))
+PAGES = CHECK["pages"]()
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can lead to in a page, as GitHub makes it from the headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_file_and_heading_that_a_page_links_to_exists(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        linked = (page.parent / target) if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_that_a_page_shows_says_how_it_is_checked(page: Path) -> None:
+    fences = re.findall(r"^```(\w*)$", page.read_text(), re.MULTILINE)
+    assert all(fences[::2]) and not any(fences[1::2]), "every block names its language"
+    found = list(CHECK["blocks"](page))
+    assert sum("```bash" in line for line in page.read_text().splitlines()) == len(found)
+    for block in found:
+        assert block.how in ("here", *CHECK["IN_SESSION"]) or block.how.startswith("by hand, "), block.commands
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked = {REPOSITORY / "README.md"}
+    for _ in PAGES:
+        texts = [(page, page.read_text()) for page in linked if page.suffix == ".md"]
+        linked |= {
+            (page.parent / target).resolve() for page, text in texts for target in re.findall(r"\]\(([^)#:]+)", text)
+        }
+    assert {page for page in PAGES if page not in linked} == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "same"),
+    [
+        ("ros2 service call /session_manager/stop std_srvs/srv/Trigger", "session stop"),
+        ("ros2 run h1_recorder episodes info FILE", "episodes info FILE"),
+        ("ros2 topic hz /lowstate", None),
+    ],
+)
+def test_a_command_of_ros2cli_is_run_by_what_does_the_same(command: str, same: str | None) -> None:
+    assert CHECK["without_ros2cli"](command) == same
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

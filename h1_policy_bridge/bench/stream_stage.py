@@ -26,6 +26,7 @@ from h1_training_msgs.msg import ArmStatus, PolicyAction, PolicyStatus, SessionS
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
+from h1_training_node.process import PRIORITY_VARIABLE, REALTIME
 from h1_training_node.stamps import to_ns, to_stamp
 
 TICK_MS = 20.0
@@ -73,7 +74,7 @@ class Stream:
     def line(self, name: str) -> str:
         longest = self.periods_ms.max()
         return (
-            f"  {name:<18}{len(self.actions)} actions, {self.missing_ticks} missing, {self.held_ticks} held; "
+            f"  {name:<20}{len(self.actions)} actions, {self.missing_ticks} missing, {self.held_ticks} held; "
             f"period p99 {self.tick_p99_ms:.1f} ms, longest {longest:.1f} ms; seam {self.seam_ratio:.2f}; "
             f"{self.cpu_percent:.0f} % of a core"
         )
@@ -163,7 +164,9 @@ def bridge(port: int, strategy: str) -> Iterator[subprocess.Popen]:
     parameters = [f"port:={port}", f"strategy:={strategy}"]
     arguments = [part for parameter in parameters for part in ("-p", parameter)]
     command = [sys.executable, "-m", "h1_policy_bridge.policy_bridge_node", "--ros-args", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # With the priority that the session's graph gives it.
+    environment = {**os.environ, PRIORITY_VARIABLE: REALTIME}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     try:
         yield process
     finally:

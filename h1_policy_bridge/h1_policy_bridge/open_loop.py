@@ -22,7 +22,7 @@ class OpenLoop:
         self._chunk, self._from_tick = chunk, 0
 
     def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
-        return self._chunk is not None and tick - self._from_tick >= self._chunk.horizon
+        return self._chunk is not None and tick - self._from_tick >= self._steps(self._chunk)
 
     def take(self, chunk: Chunk, observed_tick: int, tick: int) -> None:
         # Observed at the end of the chunk before, from where it is played whole: the arms waited for it.
@@ -30,7 +30,11 @@ class OpenLoop:
 
     def step(self, tick: int) -> Step | None:
         chunk, index = self._chunk, tick - self._from_tick
-        if chunk is None or index >= chunk.horizon + self._config.hold_ticks:
+        if chunk is None or index >= self._steps(chunk) + self._config.hold_ticks:
             return None
-        last = chunk.horizon - 1
+        last = self._steps(chunk) - 1
         return Step(chunk.actions[min(index, last)], chunk, min(index, last), holding=index > last)
+
+    def _steps(self, chunk: Chunk) -> int:
+        """How many steps of a chunk are played: openpi's `action_horizon`."""
+        return min(self._config.play_ticks or chunk.horizon, chunk.horizon)

@@ -16,7 +16,7 @@ from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
 from h1_policy_bridge.policy_link import LinkLimits
 from h1_policy_bridge.strategies import STRATEGIES
-from h1_policy_bridge.strategy import TICKS_PER_S, StrategyConfig
+from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
 from h1_training_node.parameter import parameter
 
 API_KEY_VARIABLE = "H1_POLICY_API_KEY"
@@ -34,7 +34,7 @@ class BridgeParameters:
     action_dim: int = parameter(14, "values per action: 14 arms, 26 arms and hands", low=14, high=26)
     horizon: int = parameter(0, "actions per chunk that the server must give; 0 takes any", low=0, high=2000)
     preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))
-    observation_mapping: str = parameter("", "YAML mapping instead of a preset (see layout.py); empty: the preset")
+    observation_mapping: str = parameter("", "YAML mapping, which goes before the preset: docs/policy_server.md")
     prompt: str = parameter("{task}, Advantage=True", "prompt; {task} stands for the session's task")
     image_size: int = parameter(224, "side of the square images", unit="pixel", low=16, high=1024)
     resize: str = parameter("stretch", "how a picture becomes a square", choices=("stretch", "pad"))
@@ -47,6 +47,9 @@ class BridgeParameters:
     blend_window: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
     blend_execute: float = parameter(0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0)
     blend_coast: float = parameter(0.2, "how long a late answer is bridged, slowing down", unit="s", low=0.0, high=1.0)
+    open_loop_execute: float = parameter(
+        0.0, "how much of a chunk open_loop plays; 0 plays it whole", unit="s", low=0.0, high=10.0
+    )
     open_loop_hold: float = parameter(1.0, "how long open_loop repeats the last position", unit="s", low=0.0, high=1.0)
     connect_timeout: float = parameter(3.0, "until TCP is connected", unit="s", low=0.1, high=60.0)
     handshake_timeout: float = parameter(10.0, "from there until the metadata is read", unit="s", low=0.1, high=600.0)
@@ -103,12 +106,17 @@ class BridgeParameters:
             allow_dummy_cameras=self.allow_dummy_cameras,
         )
 
+    def make_strategy(self) -> Strategy:
+        """A new strategy, as configured."""
+        return STRATEGIES[self.strategy](self.strategy_config())
+
     def strategy_config(self) -> StrategyConfig:
         """What the strategy is tuned by, in ticks."""
         return StrategyConfig(
             window_ticks=round(self.blend_window * TICKS_PER_S),
             execute_ticks=round(self.blend_execute * TICKS_PER_S),
             coast_ticks=round(self.blend_coast * TICKS_PER_S),
+            play_ticks=round(self.open_loop_execute * TICKS_PER_S),
             hold_ticks=round(self.open_loop_hold * TICKS_PER_S),
         )
 

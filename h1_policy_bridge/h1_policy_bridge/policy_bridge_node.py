@@ -16,7 +16,6 @@ from h1_policy_bridge.observation import HANDS, Stamped
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
-from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
 from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
@@ -64,8 +63,7 @@ class PolicyBridgeNode(SessionNode):
             for side in (HANDS if parameters.with_hands else ())
         }
         self._client = PolicyClient(config, now_ns=self.now_ns, log=self.get_logger().error)
-        make_strategy = partial(STRATEGIES[parameters.strategy], parameters.strategy_config())
-        self._bridge = PolicyBridge(self._client, rules, make_strategy, self._on_event)
+        self._bridge = PolicyBridge(self._client, rules, parameters.make_strategy, self._on_event)
         self._listen(rules.layout.cameras)
         self._has_told_mode = False
         self._status_seq = 0

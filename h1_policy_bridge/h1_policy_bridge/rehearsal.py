@@ -94,8 +94,8 @@ class _VirtualClient:
         """There is nothing to make anew."""
 
     def submit(self, request: Request) -> bool:
-        latency_ns = self.latency_ns()
         actions = self.policy(request.state, request.observation_ns)
+        latency_ns = self.latency_ns()
         self._due_ns = self.now_ns + latency_ns
         self._outcome = Outcome(request.tag, reason="no answer")
         if actions is not None:

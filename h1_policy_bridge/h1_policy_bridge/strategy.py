@@ -49,6 +49,7 @@ class StrategyConfig:
         window_ticks: over how many ticks `blend` fades from one chunk to the next; 0 switches at once.
         execute_ticks: how many steps of a chunk `blend` means to play before the next one takes over.
         coast_ticks: how long `blend` bridges an answer that comes late, slowing down.
+        play_ticks: how many steps of a chunk `open_loop` plays; 0 plays them all.
         hold_ticks: how long `open_loop` repeats the last position while it waits.
         step_gain: largest step at a seam, in largest steps inside the chunks that meet there.
     """
@@ -56,6 +57,7 @@ class StrategyConfig:
     window_ticks: int = 10
     execute_ticks: int = 25
     coast_ticks: int = 10
+    play_ticks: int = 0
     hold_ticks: int = TICKS_PER_S
     step_gain: float = 1.5
 

@@ -12,9 +12,10 @@ from policy_builders import chunk, ramp
 
 from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.open_loop import OpenLoop
+from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.rehearsal import rehearse
 from h1_policy_bridge.strategies import STRATEGIES
-from h1_policy_bridge.strategy import StrategyConfig
+from h1_policy_bridge.strategy import Step, StrategyConfig
 
 MS = 1_000_000
 
@@ -84,6 +85,43 @@ def test_open_loop_plays_a_new_chunk_whole():
     strategy.start(chunk())
     strategy.take(chunk(ramp(0.5)), observed_tick=50, tick=57)
     assert [step.index for step in played(strategy, range(57, 60))] == [0, 1, 2]
+
+
+def test_open_loop_may_play_part_of_each_chunk_as_openpis_broker_does():
+    strategy = OpenLoop(StrategyConfig(play_ticks=25))
+    strategy.start(chunk())
+    assert [strategy.wants_chunk(tick, latency_ticks=20) for tick in (24, 25)] == [False, True]
+    steps = played(strategy, range(30))
+    assert [step.index for step in steps] == [*range(25), *[24] * 5]
+    assert [step.holding for step in steps] == [False] * 25 + [True] * 5
+
+
+class Hasty:
+    """A third strategy: plays each chunk from its first step, whenever it comes."""
+
+    def __init__(self, config: StrategyConfig) -> None:
+        self._chunk, self._from_tick = chunk(), 0
+
+    def start(self, first) -> None:
+        self._chunk = first
+
+    def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
+        return tick - self._from_tick >= self._chunk.horizon // 2
+
+    def take(self, new, observed_tick: int, tick: int) -> None:
+        self._chunk, self._from_tick = new, tick
+
+    def step(self, tick: int) -> Step | None:
+        index = tick - self._from_tick
+        return Step(self._chunk.actions[index], self._chunk, index) if index < self._chunk.horizon else None
+
+
+def test_a_third_strategy_is_one_class_and_one_line(monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "hasty", Hasty)
+    make = BridgeParameters(strategy="hasty").make_strategy
+    record = rehearse(make, swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
+    assert record.missing_ticks == 0
+    assert len(record.chunks) >= 6
 
 
 def test_blend_without_a_window_is_plain_receding_horizon():

@@ -21,6 +21,7 @@ setup(
     entry_points={
         "console_scripts": [
             "policy_bridge = h1_policy_bridge.policy_bridge_node:main",
+            "policy_check = h1_policy_bridge.policy_check:main",
         ],
     },
 )

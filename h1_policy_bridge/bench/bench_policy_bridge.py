@@ -145,8 +145,8 @@ def round_trip_figures(jpegs: list[bytes]) -> dict[str, float]:
     images = {f"cam_{index}": simplejpeg.decode_jpeg(jpeg)[:224, :224].copy() for index, jpeg in enumerate(jpegs)}
     names = dict(zip(("cam_head", "cam_left_wrist", "cam_right_wrist"), images.values(), strict=True))
     message = {"state": np.zeros(14, np.float32), "images": names, "prompt": "stack"}
-    with simulated_server(inference_ms=0) as port:
-        client = PolicyClient(ClientConfig(Address("127.0.0.1", port)), now_ns=time.monotonic_ns, log=print)
+    with simulated_server(inference_ms=0) as server:
+        client = PolicyClient(ClientConfig(Address("127.0.0.1", server.port)), now_ns=time.monotonic_ns, log=print)
         client.start()
         over = []
         for tag in range(ROUNDS):

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,9 +29,6 @@ from h1_training_node.process import PRIORITY_VARIABLE, REALTIME
 from h1_training_node.stamps import to_ns, to_stamp
 
 TICK_MS = 20.0
-WINDOW_TICKS = 10
-"""The node's default window: steps later than this after a seam are steps inside a chunk."""
-
 START_TIMEOUT_S = 20.0
 
 
@@ -41,6 +37,7 @@ class Stream:
     """One entry of POLICY as it went over `policy/action`."""
 
     actions: list[PolicyAction] = field(default_factory=list)
+    largest_step_inside: float = float("nan")
     cpu_percent: float = 0.0
 
     @property
@@ -62,14 +59,9 @@ class Stream:
 
     @property
     def seam_ratio(self) -> float:
-        """Largest step of all, in largest steps between two actions of one chunk whose seam is over."""
-        steps = np.abs(np.diff([action.positions for action in self.actions], axis=0)).max(axis=1)
-        since_seam, inside = 0, []
-        for before, after, step in zip(self.actions[:-1], self.actions[1:], steps, strict=True):
-            since_seam = since_seam + 1 if after.chunk_id == before.chunk_id else 0
-            if since_seam > WINDOW_TICKS and not after.holding:
-                inside.append(step)
-        return float(steps.max() / max(inside)) if inside else float("nan")
+        """Largest step of all, in largest steps inside the chunks that the server sent."""
+        steps = np.abs(np.diff([action.positions for action in self.actions], axis=0))
+        return float(steps.max() / self.largest_step_inside)
 
     def line(self, name: str) -> str:
         longest = self.periods_ms.max()
@@ -127,7 +119,7 @@ def measured_stream(strategy: str, inference_ms: float, jpegs: list[bytes], *, s
     claim = DomainClaim()
     environment = {"ROS_DOMAIN_ID": str(claim.domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     os.environ.update(environment)
-    with simulated_server(inference_ms=inference_ms) as port, bridge(port, strategy) as process:
+    with simulated_server(inference_ms=inference_ms) as server, bridge(server.port, strategy) as process:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         node, executor = Surroundings(jpegs), EventsExecutor()
         executor.add_node(node)
@@ -137,12 +129,13 @@ def measured_stream(strategy: str, inference_ms: float, jpegs: list[bytes], *, s
             end = time.monotonic() + seconds
             spin(executor, lambda: time.monotonic() > end, seconds + 1.0)
             node.stream.cpu_percent = 100 * (cpu_seconds(process.pid) - before_s) / seconds
-            return node.stream
         finally:
             executor.remove_node(node)
             node.destroy_node()
             rclpy.try_shutdown()
             claim.release()
+    node.stream.largest_step_inside = server.largest_step
+    return node.stream
 
 
 def spin(executor: EventsExecutor, condition, timeout_s: float) -> None:
@@ -174,19 +167,30 @@ def bridge(port: int, strategy: str) -> Iterator[subprocess.Popen]:
         process.wait(20)
 
 
+@dataclass
+class Server:
+    """A server that runs, and when it has ended what it sent."""
+
+    port: int
+    largest_step: float = float("nan")
+
+
 @contextlib.contextmanager
-def simulated_server(*, inference_ms: float) -> Iterator[int]:
+def simulated_server(*, inference_ms: float) -> Iterator[Server]:
     """The simulation's policy server on a free port."""
     command = [sys.executable, "-m", "h1_training_bringup.sim.policy_server", "--port", "0"]
     command += ["--inference-ms", str(inference_ms), "--jitter", "0.3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    found = re.search(r"listening on ws://127.0.0.1:(\d+)", process.stdout.readline())
+    if found is None:
+        process.kill()
+        raise RuntimeError("the simulated policy server did not start")
+    server = Server(int(found[1]))
     try:
-        found = re.search(r"listening on ws://127.0.0.1:(\d+)", process.stdout.readline())
-        if found is None:
-            raise RuntimeError("the simulated policy server did not start")
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield int(found[1])
+        yield server
     finally:
         process.terminate()
-        process.wait(20)
+        words, _ = process.communicate(timeout=20)
+    if told := re.search(r"largest step inside their chunks (\S+)", words):
+        server.largest_step = float(told[1])

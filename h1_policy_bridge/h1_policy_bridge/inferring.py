@@ -20,6 +20,10 @@ _RETRY_LOW_NS, _RETRY_HIGH_NS = 100_000_000, 1_000_000_000
 """Pause before asking again after a refused reply: doubling, so that a broken server is not hammered."""
 
 
+_PLANNED_BY_NS = 2_000_000_000
+"""An answer that took longer compiled, or hung: nothing can be planned by it."""
+
+
 class Client(Protocol):
     """What the bridge needs of `policy_client.PolicyClient`."""
 
@@ -112,7 +116,8 @@ class Inferring:
             self._failures_in_row, self.reason = 0, ""
             self.newest = replace(outcome.chunk, chunk_id=self.inferences)
             if asked is not None and (asked.tag, asked.generation) == (outcome.tag, generation):
-                self._latencies_ns.append(now_ns - asked.asked_ns)
+                if now_ns - asked.asked_ns <= _PLANNED_BY_NS:
+                    self._latencies_ns.append(now_ns - asked.asked_ns)
                 wanted.append((self.newest, asked))
         return wanted
 

@@ -22,7 +22,7 @@ from h1_policy_bridge.deadline_socket import InterruptedWait, Wake
 from h1_policy_bridge.exchange import ClientState, Connection, ObservationError, Outcome, Request
 from h1_policy_bridge.policy_link import LinkLimits, PolicyLink, ServerError
 from h1_policy_bridge.transport import LinkError
-from h1_training_node.process import yield_priority
+from h1_training_node.process import leave_realtime
 
 _STEADY_S = 5.0
 """A connection that lived this long was no failure."""
@@ -125,7 +125,7 @@ class PolicyClient:
     # -- everything below runs in the client's own thread -------------------------------------------------------
 
     def _run(self) -> None:
-        yield_priority()  # pictures are decoded here, beside a stream that must not wait for them
+        leave_realtime()  # pictures are decoded here, beside a stream that must not wait for them
         failures = 0
         while not self._stop:
             began = time.monotonic()

@@ -210,6 +210,21 @@ def test_a_first_answer_that_took_long_is_asked_for_anew_but_only_once():
     assert stage.bridge.status.chunk_ready
 
 
+def test_the_time_that_a_server_took_to_compile_does_not_make_the_bridge_ask_without_pause():
+    stage = Stage()
+    stage.session("EXECUTING")
+    stage.tick()
+    stage.ticks(150)
+    stage.client.answer(ramp())
+    stage.tick()
+    stage.client.answer(ramp())
+    stage.tick()
+    stage.enter(ArmMode.POLICY)
+    asked = len(stage.client.requests)
+    stage.ticks(10)
+    assert len(stage.client.requests) == asked
+
+
 def test_a_ready_chunk_that_waits_is_renewed_and_stays_ready_meanwhile():
     stage = Stage()
     stage.until_ready()

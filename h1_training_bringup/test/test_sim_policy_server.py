@@ -79,6 +79,14 @@ def test_openpis_own_broker_plays_a_chunk_step_by_step():
     assert {step.shape for step in steps} == {(14,)}
 
 
+def test_the_first_inference_alone_may_take_long():
+    with serving("--first-inference-ms", "300") as port:
+        client = WebsocketClientPolicy("127.0.0.1", port)
+        first, second = (client.infer(observation())["server_timing"]["infer_ms"] for _ in range(2))
+    assert first >= 300
+    assert second != first
+
+
 def test_with_hands_there_are_26_values_and_hands_stay_between_closed_and_open():
     with serving("--action-dim", "26") as port:
         client = WebsocketClientPolicy("127.0.0.1", port)
@@ -206,7 +214,10 @@ def test_another_episode_begins_at_home_after_a_pause_and_reaches_elsewhere():
     assert np.abs(first[-1] - other[-1]).max() > 0.05
 
 
-@pytest.mark.parametrize("arguments", [["--jitter", "2"], ["--horizon", "0"], ["--action-dim", "7"], ["--unknown"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--jitter", "2"], ["--first-inference-ms", "-1"], ["--horizon", "0"], ["--action-dim", "7"], ["--unknown"]],
+)
 def test_a_command_line_that_cannot_work_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(arguments)

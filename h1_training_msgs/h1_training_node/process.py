@@ -16,6 +16,7 @@ REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
 """Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
+_HIGH_NICENESS = -10
 
 
 class StopSignal:
@@ -90,14 +91,18 @@ def take_priority() -> Priority:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
         with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, -10)
+            os.setpriority(os.PRIO_PROCESS, 0, _HIGH_NICENESS)
         return Priority(wanted, f"niceness {os.nice(0)}")
     return Priority(wanted, "realtime (SCHED_RR 1)", is_realtime=True)
 
 
-def yield_priority() -> None:
-    """Ordinary scheduling for the calling thread: it does the slow work of a process that has priority."""
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
+def leave_realtime() -> None:
+    """Ordinary scheduling for the calling thread, which does the slow work of a process that is `realtime`.
+
+    It keeps a high ordinary priority: Python's lock is its own for moments, in which the others wait for it.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        return
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _HIGH_NICENESS)

@@ -1,0 +1,150 @@
+"""Asks a policy server as the session will, with grey pictures and arms at zero, and says whether it fits. No ROS.
+
+    policy_check wss://gpu.example/policy --port 0 --ca-file ca.pem --count 5
+
+Its first question also makes a server compile, which then need not happen while the arms hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
+from h1_policy_bridge.exchange import Connection, Outcome, Request
+from h1_policy_bridge.layout import PRESETS
+from h1_policy_bridge.observation import HANDS, Senses, Stamped, take
+from h1_policy_bridge.parameters import API_KEY_VARIABLE, BridgeParameters
+from h1_policy_bridge.policy_client import PolicyClient
+from h1_training_node.parameter import ParameterError, from_values
+
+_FITS, _DOES_NOT, _USAGE = 0, 1, 2
+_POLL_S = 0.002
+
+
+class CheckError(Exception):
+    """The server does not fit; the message says why."""
+
+
+def main() -> int:
+    """Entry point of the executable `policy_check`."""
+    options = parse(sys.argv[1:])
+    try:
+        parameters = from_values(BridgeParameters, values(options), owner="policy_check")
+        client = PolicyClient(parameters.client_config(), now_ns=time.monotonic_ns, log=_log)
+    except (ParameterError, ValueError, OSError) as error:
+        print(f"[ERROR] {error}", file=sys.stderr)
+        return _USAGE
+    client.start()
+    try:
+        return check(client, parameters, options.count, options.timeout)
+    except CheckError as error:
+        print(f"does not fit: {error}", flush=True)
+        return _DOES_NOT
+    except KeyboardInterrupt:
+        return _DOES_NOT
+    finally:
+        client.stop()
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="policy_check", description=__doc__.partition("\n")[0])
+    parser.add_argument("host", help="host of the policy server, or its whole ws:// or wss:// URL")
+    parser.add_argument("--port", type=int, default=8000, help="0 if the URL says it (default: %(default)s)")
+    parser.add_argument("--action-dim", type=int, choices=(14, 26), default=14, help="26 with hands")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="h1", help="names of the observation")
+    parser.add_argument("--mapping", type=Path, help="YAML file with an observation mapping instead")
+    parser.add_argument("--api-key-file", default="", help=f"else the variable {API_KEY_VARIABLE}, if set")
+    parser.add_argument("--ca-file", default="", help="PEM file of the authority of a wss:// server")
+    parser.add_argument("--count", type=int, default=5, help="questions to ask (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=10.0, help="until connected, s (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def values(options: argparse.Namespace) -> dict[str, object]:
+    """The options as parameters of the bridge.
+
+    Raises:
+        OSError: the mapping's file cannot be read.
+    """
+    return {
+        "host": options.host,
+        "port": options.port,
+        "action_dim": options.action_dim,
+        "preset": options.preset,
+        "observation_mapping": options.mapping.read_text() if options.mapping else "",
+        "api_key_file": options.api_key_file,
+        "ca_file": options.ca_file,
+        "allow_dummy_cameras": True,
+    }
+
+
+def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeout_s: float) -> int:
+    """Connect, ask `count` times, and print what was found.
+
+    Raises:
+        CheckError: the server is not there, is refused, or its reply is.
+    """
+    _until(lambda: client.state.connections > 0, timeout_s, lambda: client.state.reason)
+    state = client.state
+    if state.connection is Connection.REFUSED:
+        raise CheckError(state.reason)
+    facts = state.facts
+    told = f"action_dim {facts.action_dim or 'not told'}, horizon {facts.horizon or 'not told'}"
+    print(f"connected to {parameters.client_config().address.url}; its metadata: {told}", flush=True)
+    chunks = [_asked(client, parameters, number) for number in range(1, count + 1)]
+    later = [chunk.inference_ms for chunk in chunks[1:] or chunks]
+    print(f"fits: chunks of {chunks[0].horizon} x {parameters.action_dim}, {statistics.median(later):.0f} ms (median)")
+    return _FITS
+
+
+def _asked(client: PolicyClient, parameters: BridgeParameters, number: int) -> Chunk:
+    rules = replace(parameters.observation_rules(), allow_dummy_cameras=True)
+    now_ns = time.monotonic_ns()
+    senses = Senses(
+        Stamped(now_ns, np.zeros(ARM_JOINTS)), {}, {side: Stamped(now_ns, np.full(6, 0.5)) for side in HANDS}
+    )
+    observation = take(senses, rules, now_ns=now_ns, task="check the policy")
+    request = Request(number, observation.message, observation.state, observation.stamp_ns)
+    _until(lambda: client.submit(request), 10.0, lambda: client.state.reason)
+    outcomes: list[Outcome] = []
+
+    def is_answered() -> bool:
+        outcomes.extend(client.take_outcomes())
+        return bool(outcomes)
+
+    patience_s = parameters.first_request_timeout + 10.0  # the client's own time-outs come first
+    _until(is_answered, patience_s, lambda: "no answer")
+    chunk = outcomes[0].chunk
+    if chunk is None:
+        raise CheckError(outcomes[0].reason)
+    arms = np.abs(chunk.actions[:, :ARM_JOINTS]).max()
+    print(
+        f"{number}: {chunk.inference_ms:.0f} ms (server {chunk.server_ms:.0f} ms), arms up to {arms:.2f} rad",
+        flush=True,
+    )
+    return chunk
+
+
+def _until(condition: Callable[[], bool], timeout_s: float, why: Callable[[], str]) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise CheckError(why())
+        time.sleep(_POLL_S)
+
+
+def _log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from h1_policy_bridge import shown
+
 ARM_JOINTS = 14
 HAND_JOINTS = 12
 REGISTER_FULL_SCALE = 1000.0
@@ -146,7 +148,7 @@ def read_reply(
 def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.float64]:
     raw = reply.get("actions")
     if raw is None:
-        keys = ", ".join(sorted(str(key) for key in reply)[:6]) or "nothing"
+        keys = shown.line(", ".join(sorted(str(key)[: shown.LINE] for key in reply)[:6])) or "nothing"
         raise ReplyError(f"reply has no 'actions'; it has {keys}")
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         kind = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__

@@ -20,7 +20,7 @@ from typing import Any
 
 import websocket
 
-from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge import msgpack_numpy, shown
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.bounded_websocket import BoundedWebSocket, NumpyMaskedFrame
 from h1_policy_bridge.deadline_socket import DeadlineError, DeadlineSocket, InterruptedWait, TooMuchError, Wake
@@ -29,7 +29,6 @@ from h1_policy_bridge.transport import LinkError, connected
 _CLOSE_TIMEOUT_S = 0.5
 _PING_TIMEOUT_S = 5.0
 _HANDSHAKE_BYTES = 64 * 1024
-_SHOWN_CHARACTERS = 200
 
 _STATUS_HINTS = {
     401: "check the API key",
@@ -44,12 +43,12 @@ class ServerError(LinkError):
     """The server answered with a traceback.
 
     Attributes:
-        traceback: the whole text, for the log.
+        traceback: the text, for the log.
     """
 
     def __init__(self, text: str) -> None:
         super().__init__(f"policy server error: {first_telling_line(text)}")
-        self.traceback = text
+        self.traceback = shown.for_log(text)
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,9 @@ class PolicyLink:
             response = self._web.handshake_response
             if response is not None and response.status // 100 == 3:
                 location = response.headers.get("location", "elsewhere")
-                raise LinkError(f"{url} redirects to {location:.100}, which is not followed; set that URL") from None
+                raise LinkError(
+                    f"{url} redirects to {shown.line(location)}, which is not followed; set that URL"
+                ) from None
             raise
 
     def _decoded_metadata(self) -> dict[str, Any]:
@@ -212,9 +213,9 @@ def first_telling_line(text: str) -> str:
     if not lines:
         return "it did not say what"
     if not lines[0].startswith("Traceback (most recent call last)"):
-        return lines[0][:_SHOWN_CHARACTERS]
+        return shown.line(lines[0])
     raised = [line for line in text.splitlines() if re.match(r"[A-Za-z_][\w.]*(:|$)", line)]
-    return (raised[-1] if raised else lines[-1])[:_SHOWN_CHARACTERS]
+    return shown.line(raised[-1] if raised else lines[-1])
 
 
 @contextlib.contextmanager
@@ -231,11 +232,11 @@ def _as_link_error(late: str = "") -> Iterator[None]:
     except websocket.WebSocketConnectionClosedException:
         raise LinkError("the policy server closed the connection") from None
     except (websocket.WebSocketException, OSError, ValueError) as error:
-        raise LinkError(f"the connection to the policy server broke: {error}") from None
+        raise LinkError(f"the connection to the policy server broke: {shown.line(str(error))}") from None
 
 
 def _close_reason(data: bytes) -> str:
     if len(data) < 2:
         return ""
     reason = bytes(data[2:]).decode("utf-8", errors="replace")
-    return f" ({int.from_bytes(data[:2], 'big')}{': ' + reason[:_SHOWN_CHARACTERS] if reason else ''})"
+    return f" ({int.from_bytes(data[:2], 'big')}{': ' + shown.line(reason) if reason else ''})"

@@ -75,6 +75,26 @@ def test_a_traceback_goes_to_the_log_and_its_telling_line_to_the_operator():
     assert any('File "server.py", line 3' in line for line in it.log)
 
 
+def test_a_server_that_floods_and_paints_reaches_neither_the_terminal_nor_the_disk():
+    noise = "\x1b[2J\x1b]0;owned\x07"
+    text = f"Traceback (most recent call last):\n{noise}{'x' * 1_000_000}\nValueError: {noise}bad{'y' * 10_000}\n"
+
+    def handler(connection):
+        connection.send(METADATA)
+        connection.recv()
+        connection.send(text)
+        connection.close(1011, noise)
+
+    with server(handler) as address, running(address) as it:
+        reason = it.outcome().reason
+        logged = "".join(it.log)
+    assert reason.startswith("policy server error: ValueError: [2J ]0;owned bad")
+    assert len(reason) <= 250
+    assert reason.isprintable()
+    assert len(logged) < 20_000
+    assert "\x1b" not in logged
+
+
 def test_after_an_error_the_client_comes_back_and_works():
     calls = []
 

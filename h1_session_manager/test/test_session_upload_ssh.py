@@ -141,3 +141,18 @@ def test_a_target_can_be_asked_whether_it_is_there_without_being_touched(source,
     assert not (tmp_path / "target").exists()
     stranger = RsyncJob(str(source), f"127.0.0.1:{tmp_path / 'target'}", host.options("none"), host.key)
     assert probed(stranger).reason.startswith("the host's key is not known here")
+
+
+@pytest.mark.skipif(shutil.which("rrsync") is None, reason="rrsync is not installed")
+def test_a_key_that_may_only_write_into_one_folder_is_enough(source, host, tmp_path):
+    """As docs/security.md of h1_training_bringup advises: a target is then relative to the folder that rrsync names."""
+    (tmp_path / "data").mkdir()
+    authorized = host.folder / "authorized"
+    authorized.write_text(f'restrict,command="rrsync -wo {tmp_path / "data"}" {authorized.read_text()}')
+    assert uploaded(source, "127.0.0.1:alice", options=host.options(), ssh_key=host.key)[0] == Synced(files=2)
+    assert files(tmp_path / "data/alice") == EPISODES
+    reached: list[object] = []
+    uploader = Uploader(RsyncJob(str(source), "127.0.0.1:alice", host.options(), host.key), reached.append)
+    uploader.probe()
+    wait_until(lambda: reached, "the answer")
+    assert reached == [Reached()]

@@ -42,7 +42,7 @@ def test_one_frame_sent_twice_by_a_slow_camera_is_no_freeze() -> None:
 
 
 @given(st.lists(st.sampled_from([b"a", b"b"]), max_size=60))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_freezing_and_living_again_take_turns_whatever_comes(frames: list[bytes]) -> None:
     watch = FrozenWatch(100 * MS)
     turns = [turn for at, data in enumerate(frames) if (turn := watch.frame(data, at * 40 * MS)) is not None]

@@ -37,6 +37,9 @@ TIMEOUT_S = 200.0
 IN_SESSION = ("session", "session, last")
 ENDLESS = ("ros2 topic hz", "ros2 topic echo")
 SESSION_READY_S = 60.0
+REPORTS = ("session preflight", "ros2 run h1_session_manager session preflight")
+"""Say by status 1 that something stands in the way, on a busy machine the cameras' rate: that is an answer."""
+SLOW_CAMERAS = "simulation: {camera_fps: 10.0}\n"
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,9 @@ def run(block: Block, environment: dict[str, str], report: Report) -> None:
         )
         seconds = time.monotonic() - began
         fine = result.returncode == 0 or (endless and bool(result.stdout.strip()))
+        fine |= command in REPORTS and result.returncode == 1
         how = "" if actual == command else f" as: {Path(shlex.split(str(actual))[0]).name}"
-        what = "ok" if fine else f"exit status {result.returncode}"
+        what = "ok" if result.returncode == 0 or endless else f"exit status {result.returncode}"
         report.add(block.page, command, f"{what}, {seconds:.1f} s{how}", failed=not fine)
         if not fine:
             print(result.stdout[-2000:] + result.stderr[-2000:], flush=True)
@@ -151,8 +155,16 @@ def newest_episode(folder: Path) -> str:
 def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: Path, report: Report) -> None:
     """Start a simulated session that nobody operates, run the blocks in its domain, and end it."""
     output = folder / "session.txt"
-    command = ["run_session", "--sim", "--operator", "none", "--save-dir", str(folder / "episodes")]
-    command += ["--rsync-target", str(folder / "uploaded"), "--log-dir", str(folder / "log")]
+    (folder / "config.yaml").write_text(SLOW_CAMERAS)
+    command = ["run_session", "--sim", "--operator", "none", "--config", str(folder / "config.yaml")]
+    command += [
+        "--save-dir",
+        str(folder / "episodes"),
+        "--rsync-target",
+        str(folder / "uploaded"),
+        "--log-dir",
+        str(folder / "log"),
+    ]
     with output.open("w") as file:
         session = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file)
     try:

@@ -3,6 +3,7 @@
 A command stands in a block fenced as `bash`. The line before the fence says how it is run:
 
     <!-- run: here -->            in the repository; data go to a scratch folder
+    <!-- run: here, in the background -->   the same; it is ended when everything else has run
     <!-- run: session -->         while a simulated session runs, in its ROS domain, block by block through all pages
     <!-- run: session, last -->   the same, when all others are done, because it ends the session
     <!-- run: by hand, REASON --> not here, for instance because it takes the robot
@@ -12,6 +13,7 @@ Where there is no `ros2`, a command of ros2cli is run by what does the same with
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -34,7 +36,10 @@ PAGES = (
 )
 BLOCK = re.compile(r"^(?:<!-- run: (?P<how>[^>]+?) -->\n)?```bash\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT_S = 200.0
+HERE = ("here", "here, in the background")
 IN_SESSION = ("session", "session, last")
+BACKGROUND_S = 4.0
+"""What is started in the background is given this long before the next command."""
 ENDLESS = ("ros2 topic hz", "ros2 topic echo")
 SESSION_READY_S = 60.0
 REPORTS = ("session preflight", "ros2 run h1_session_manager session preflight")
@@ -146,6 +151,23 @@ def run(block: Block, environment: dict[str, str], report: Report) -> None:
             return
 
 
+def begin(block: Block, environment: dict[str, str], report: Report, stack: contextlib.ExitStack) -> None:
+    """Start every command of a block and leave it running, until `stack` is closed."""
+    for command in block.commands:
+        started = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        stack.callback(started.wait, 20)
+        stack.callback(started.terminate)
+        time.sleep(BACKGROUND_S)
+        died = started.poll() is not None
+        report.add(block.page, command, "ended at once" if died else "ok, runs on", failed=died)
+
+
 def newest_episode(folder: Path) -> str:
     """The episode that stands for FILE in a page."""
     found = sorted(folder.glob("**/episode_*.hdf5"), key=lambda path: path.stat().st_mtime)
@@ -198,12 +220,16 @@ def main() -> int:
             "EPOCHS": "1",
             "EPISODES": "1",
         }
-        for block in (block for block in found if block.how == "here"):
-            run(block, environment | {"FILE": newest_episode(folder)}, report)
+        with contextlib.ExitStack() as stack:
+            for block in (block for block in found if block.how in HERE):
+                if block.how == "here":
+                    run(block, environment | {"FILE": newest_episode(folder)}, report)
+                else:
+                    begin(block, environment, report, stack)
         in_session = [block for how in IN_SESSION for block in found if block.how == how]
         run_session_blocks(in_session, environment, folder, report)
     for block in found:
-        for command in block.commands if block.how not in ("here", *IN_SESSION) else ():
+        for command in block.commands if block.how not in (*HERE, *IN_SESSION) else ():
             report.add(
                 block.page, command, f"not run: {block.how.removeprefix('by hand, ') or 'the page says not how'}"
             )

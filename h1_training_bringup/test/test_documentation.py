@@ -69,7 +69,7 @@ def test_every_command_that_a_page_shows_says_how_it_is_checked(page: Path) -> N
     found = list(CHECK["blocks"](page))
     assert sum("```bash" in line for line in page.read_text().splitlines()) == len(found)
     for block in found:
-        assert block.how in ("here", *CHECK["IN_SESSION"]) or block.how.startswith("by hand, "), block.commands
+        assert block.how in (*CHECK["HERE"], *CHECK["IN_SESSION"]) or block.how.startswith("by hand, "), block.commands
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

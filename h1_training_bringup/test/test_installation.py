@@ -24,6 +24,7 @@ KEYS = {
 """Modules whose rosdep key (ros/rosdistro:rosdep/python.yaml) is not python3-MODULE."""
 NOT_OF_ROSDEP = {"av", "lerobot", "mcap", "mujoco", "openpi_client", "pyarrow", "simplejpeg", "turbojpeg"}
 """Have no key there; `docker/bootstrap.py` installs them."""
+TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 OF_ROS = {"ament_index_python", "cv_bridge", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"}
 STANDARD = {*sys.stdlib_module_names, "h1_training_node"}
 
@@ -137,3 +138,18 @@ def test_a_container_of_the_simulation_reaches_nobody() -> None:
 def test_the_robots_messages_come_from_one_commit() -> None:
     (entry,) = yaml.safe_load((DOCKER / "unitree.repos").read_text())["repositories"].values()
     assert re.fullmatch(r"[0-9a-f]{40}", entry["version"])
+
+
+def test_the_public_hosts_workflow_runs_targets_that_there_are() -> None:
+    jobs = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())["jobs"]
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M))
+    used = {target for job in jobs.values() for step in job["steps"] for target in TARGET.findall(step.get("run", ""))}
+    assert {"test", "lint", "session"} <= used <= targets
+    assert jobs["jazzy"]["container"].startswith("ros:jazzy")
+
+
+def test_what_is_linted_before_a_commit_is_linted_by_make() -> None:
+    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert "ruff check" in makefile and "ruff format" in makefile
+    assert {"ruff", "ruff-format", "lint"} <= {hook["id"] for hook in local["hooks"]}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.chunk import Expectation
@@ -18,8 +15,8 @@ from h1_policy_bridge.policy_link import LinkLimits
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
 from h1_training_node.parameter import parameter
+from h1_training_node.server_access import API_KEY_VARIABLE, read_api_key, tls_context
 
-API_KEY_VARIABLE = "H1_POLICY_API_KEY"
 _ACTION_DIMS = (14, 26)
 
 
@@ -124,8 +121,9 @@ class BridgeParameters:
         """How to reach the server, with the API key from file or environment.
 
         Raises:
-            ValueError: the key's file cannot be read, or holds no key.
+            ValueError: the file of the key, or of the authority, cannot be used.
         """
+        tls_context(self.ca_file)
         return ClientConfig(
             address=Address(self.host, self.port),
             expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
@@ -140,43 +138,6 @@ class BridgeParameters:
             first_request_timeout_s=self.first_request_timeout,
             request_timeout_s=self.request_timeout,
             backoff_high_s=self.backoff_max,
-            api_key=self._api_key(os.environ if environ is None else environ),
-            ca_file=self._readable_ca_file(),
+            api_key=read_api_key(self.api_key_file, environ),
+            ca_file=self.ca_file,
         )
-
-    def key_file_warning(self) -> str:
-        """What is careless about the API key's file; empty if nothing is."""
-        if not self.api_key_file:
-            return ""
-        path = Path(self.api_key_file).expanduser()
-        mode = path.stat().st_mode & 0o777
-        return f"{path} can be read by others (mode {mode:o}); chmod 600 {path}" if mode & 0o077 else ""
-
-    def _readable_ca_file(self) -> str:
-        if not self.ca_file:
-            return ""
-        path = Path(self.ca_file).expanduser()
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except OSError as error:  # ssl.SSLError is one
-            reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-            raise ValueError(f"parameter 'ca_file': cannot use {path}: {reason}") from None
-        return str(path)
-
-    def _api_key(self, environ: Mapping[str, str]) -> str:
-        if not self.api_key_file:
-            return _checked_key(environ.get(API_KEY_VARIABLE, "").strip(), f"variable {API_KEY_VARIABLE}")
-        path = Path(self.api_key_file).expanduser()
-        try:
-            key = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"parameter 'api_key_file': cannot read {path}: {error}") from None
-        if not key:
-            raise ValueError(f"parameter 'api_key_file': {path} is empty")
-        return _checked_key(key, f"parameter 'api_key_file': {path}")
-
-
-def _checked_key(key: str, source: str) -> str:
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(f"{source} holds something that cannot be an API key: expected one line of ASCII")
-    return key

@@ -21,6 +21,7 @@ from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction
 from h1_training_node import qos
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
+from h1_training_node.server_access import key_file_warning
 from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns, to_stamp
 
@@ -53,7 +54,7 @@ class PolicyBridgeNode(SessionNode):
             config = parameters.client_config()
         except ValueError as error:
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
-        if warning := parameters.key_file_warning():
+        if warning := key_file_warning(parameters.api_key_file):
             self.event(Level.WARN, "api_key_readable", warning)
         self._server = config.address.url
         self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)

@@ -21,9 +21,10 @@ from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.exchange import Connection, Outcome, Request
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import HANDS, Senses, Stamped, take
-from h1_policy_bridge.parameters import API_KEY_VARIABLE, BridgeParameters
+from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_training_node.parameter import ParameterError, from_values
+from h1_training_node.server_access import API_KEY_VARIABLE
 
 _FITS, _DOES_NOT, _USAGE = 0, 1, 2
 _POLL_S = 0.002

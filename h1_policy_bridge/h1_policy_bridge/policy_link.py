@@ -25,6 +25,7 @@ from h1_policy_bridge.address import Address
 from h1_policy_bridge.bounded_websocket import BoundedWebSocket, NumpyMaskedFrame
 from h1_policy_bridge.deadline_socket import DeadlineError, DeadlineSocket, InterruptedWait, TooMuchError, Wake
 from h1_policy_bridge.transport import LinkError, connected
+from h1_training_node.server_access import authorization
 
 _CLOSE_TIMEOUT_S = 0.5
 _PING_TIMEOUT_S = 5.0
@@ -155,11 +156,10 @@ class PolicyLink:
             self._web.ping()
 
     def _shake_hands(self, url: str, api_key: str) -> None:
-        header = {"Authorization": f"Api-Key {api_key}"} if api_key else {}
         self._sock.set_budget(_HANDSHAKE_BYTES)
         try:
             with _as_link_error("the policy server did not answer the WebSocket handshake in time; is it inferring?"):
-                self._connect(url, header)
+                self._connect(url, authorization(api_key))
         except websocket.WebSocketBadStatusException as error:
             hint = _STATUS_HINTS.get(error.status_code, "check the port")
             raise LinkError(

@@ -6,6 +6,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from h1_training_node.server_access import tls_context
+
 _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     # The kernel of a server that is busy answers these probes; a pulled cable is noticed within 25 s.
@@ -45,18 +47,11 @@ def connected(url: str, timeout_s: float, *, ca_file: str = "") -> socket.socket
         for level, option, value in _SOCKET_OPTIONS:
             sock.setsockopt(level, option, value)
         if parts.scheme == "wss":
-            return _inside_tls(sock, parts.hostname or "", ca_file)
+            return tls_context(ca_file).wrap_socket(sock, server_hostname=parts.hostname or "")
     except (OSError, ValueError) as error:
         sock.close()
         raise LinkError(f"no TLS with {url}: {_tls_problem(error)}") from None
     return sock
-
-
-def _inside_tls(sock: socket.socket, hostname: str, ca_file: str) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context.wrap_socket(sock, server_hostname=hostname)
 
 
 def _tls_problem(error: Exception) -> str:

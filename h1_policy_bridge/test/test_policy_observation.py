@@ -14,8 +14,9 @@ from h1_policy_bridge.exchange import ObservationError
 from h1_policy_bridge.images import ImageError, dummy, padded, stretched
 from h1_policy_bridge.layout import PRESETS, LayoutError, parse_layout
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
-from h1_policy_bridge.parameters import API_KEY_VARIABLE, BridgeParameters
+from h1_policy_bridge.parameters import BridgeParameters
 from h1_training_node.parameter import ParameterError, from_values
+from h1_training_node.server_access import API_KEY_VARIABLE
 
 NOW_NS = 10_000_000_000
 

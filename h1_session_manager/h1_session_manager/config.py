@@ -24,6 +24,8 @@ class SessionConfig:
 
     policy_host: str = parameter("localhost", "host of the policy server, or its whole ws:// or wss:// URL")
     policy_port: int = parameter(8000, "its port; 0 if the URL says it", low=0, high=65535)
+    api_key_file: str = parameter("", "file that holds the API key; empty: the variable H1_POLICY_API_KEY, if set")
+    ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
     poll_interval: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.05, high=3600.0)
 
     ask_before_taking: bool = parameter(True, "wait for 'y' before taking the arms")

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from h1_session_manager.values import Polled
+from h1_training_node.server_access import authorization, tls_context
 
 TIMEOUT_S = 5.0
 MOST_BYTES = 4096
@@ -47,10 +49,21 @@ def parse(body: bytes) -> Polled:
     return Polled(ready=ready, epoch=epoch)
 
 
-def poll(url: str, timeout_s: float = TIMEOUT_S) -> Polled:
-    """One poll; blocks for at most about twice `timeout_s`. A failure is in the result's `error`."""
+def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: str = "") -> Polled:
+    """One poll; blocks for at most about twice `timeout_s`. A failure is in the result's `error`.
+
+    Args:
+        url: `http://` or `https://`, where certificates are checked.
+        timeout_s: to connect, and again to answer.
+        api_key: shown as the policy's client shows it; empty shows none.
+        ca_file: PEM file of authorities trusted beside the system's; empty: the system's alone.
+    """
+    headers = {**_PLAIN, **authorization(api_key)}
     try:
-        with requests.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=_PLAIN) as response:
+        with (
+            _asker(url, ca_file) as asker,
+            asker.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=headers) as response,
+        ):
             if response.status_code != requests.codes.ok:
                 return Polled(error=f"{url} answered {response.status_code} {response.reason}"[:200])
             body = _read(response, time.monotonic() + timeout_s)
@@ -65,6 +78,27 @@ def poll(url: str, timeout_s: float = TIMEOUT_S) -> Polled:
         return Polled(error=f"{url}: {_cause(error)}")
     except Exception as error:  # whatever a broken server makes urllib3 raise must not end the session
         return Polled(error=f"{url}: {type(error).__name__}: {_shown(str(error))}")
+
+
+def _asker(url: str, ca_file: str) -> requests.Session:
+    asker = requests.Session()
+    asker.trust_env = (
+        False  # a .netrc of the operator's would take the key's place; the WebSocket takes no proxy either
+    )
+    if url.startswith("https://"):
+        asker.mount("https://", _Tls(ca_file))
+    return asker
+
+
+class _Tls(HTTPAdapter):
+    """Certificates as `tls_context` has them; requests by itself knows its own bundle alone."""
+
+    def __init__(self, ca_file: str) -> None:
+        self._context = tls_context(ca_file)
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **{**options, "ssl_context": self._context})
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
@@ -85,10 +119,13 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 
 
 class Poller:
-    """Polls in a thread, one at a time; `deliver` gets each result, in that thread."""
+    """Polls in a thread, one at a time; `deliver` gets each result, in that thread. `access` is of `poll`."""
 
-    def __init__(self, url: str, deliver: Callable[[Polled], None], timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, deliver: Callable[[Polled], None], timeout_s: float = TIMEOUT_S, **access: str
+    ) -> None:
         self._url = url
+        self._access = access
         self._deliver = deliver
         self._timeout_s = timeout_s
         self._busy = threading.Lock()
@@ -100,7 +137,7 @@ class Poller:
 
     def _run(self) -> None:
         try:
-            result = poll(self._url, self._timeout_s)
+            result = poll(self._url, self._timeout_s, **self._access)
         finally:
             self._busy.release()
         self._deliver(result)
@@ -112,6 +149,8 @@ def _cause(error: BaseException) -> str:
                  "No route to host", "Network is unreachable", "Connection reset by peer"):  # fmt: skip
         if part in str(error):
             return part
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "certificate not accepted; name its authority's PEM file in policy_server.ca_file"
     return _shown(str(error))
 
 

@@ -34,6 +34,7 @@ from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, Reco
 from h1_training_node import qos
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
+from h1_training_node.server_access import read_api_key, tls_context
 from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_stamp
 
@@ -59,7 +60,9 @@ class SessionManagerNode(SessionNode):
             remembered = memory.load(
                 self._save_dir, self._config.robot_identity, allow_mixed=self._config.allow_mixed_folder
             )
-        except memory.MemoryFileError as error:
+            api_key = read_api_key(self._config.api_key_file)
+            tls_context(self._config.ca_file)
+        except (memory.MemoryFileError, ValueError) as error:
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
         self._terminal = Terminal() if terminal is None else terminal
         self._seq = self._progress_seq = self._ticks = 0
@@ -68,7 +71,9 @@ class SessionManagerNode(SessionNode):
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
         count = partial(memory.episodes_of, str(self._save_dir))
         self._session = Session(self._config, remembered, self.now_ns(), count)
-        self._poller = Poller(self._config.status_url, self._observe_later)
+        self._poller = Poller(
+            self._config.status_url, self._observe_later, api_key=api_key, ca_file=self._config.ca_file
+        )
         self._uploader = Uploader(
             self._job(),
             self._observe_later,

@@ -2,10 +2,12 @@
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +18,12 @@ from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
 from h1_session_manager.values import Polled
 from h1_training_node.testing import wait_until
 
+TLS_FILE = Path(__file__).with_name("session_tls.pem")
+"""A certificate for 127.0.0.1 that vouches for itself, and its key."""
+
 
 @contextmanager
-def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+def serving(answer: Callable[[BaseHTTPRequestHandler], None], *, tls: bool = False) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer(self)
@@ -27,9 +32,13 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS_FILE)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/training_status"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/training_status"
     finally:
         server.shutdown()
         server.server_close()
@@ -174,3 +183,22 @@ def test_one_poll_runs_at_a_time():
 )
 def test_the_status_is_asked_for_where_the_policy_is_served_however_that_is_written(host, port, url):
     assert SessionConfig(policy_host=host, policy_port=port).status_url == url
+
+
+def test_the_key_is_shown_as_openpis_client_shows_it_and_to_nobody_without_one():
+    seen = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers.get("Authorization"))
+        replying(b'{"ready": true, "epoch": 3}')(handler)
+
+    with serving(answer) as url:
+        poll(url, api_key="sesame")
+        poll(url)
+    assert seen == ["Api-Key sesame", None]
+
+
+def test_through_tls_the_servers_certificate_is_checked():
+    with serving(replying(b'{"ready": true, "epoch": 3}'), tls=True) as url:
+        assert poll(url, ca_file=str(TLS_FILE)) == Polled(ready=True, epoch=3)
+        assert "certificate not accepted; name its authority's PEM file" in poll(url).error

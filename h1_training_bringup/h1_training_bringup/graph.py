@@ -151,7 +151,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             parameters={
                 "host": peers.policy_host,
                 "port": peers.policy_port,
-                "api_key_file": configuration["policy_server.api_key_file"],
+                **_access(configuration),
                 "action_dim": action_dim(configuration),
                 "preset": configuration["policy.preset"],
                 "prompt": _prompt(configuration),
@@ -237,6 +237,11 @@ def _episode_attributes(configuration: Configuration, session: Session) -> dict[
     }
 
 
+def _access(configuration: Configuration) -> dict[str, str]:
+    """What both nodes that ask the policy server show it, and whom they trust to vouch for it."""
+    return {name: configuration[f"policy_server.{name}"] for name in ("api_key_file", "ca_file")}
+
+
 def _prompt(configuration: Configuration) -> str:
     return str(configuration["policy.prompt"]).replace("{task}", configuration["task.description"])
 
@@ -245,6 +250,7 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
     return {
         "policy_host": session.peers.policy_host,
         "policy_port": session.peers.policy_port,
+        **_access(configuration),
         "poll_interval": configuration["policy_server.poll_interval_sec"],
         "rsync_target": configuration["rsync.target"] if configuration["rsync.enabled"] else "",
         "rsync_options": configuration["rsync.options"],

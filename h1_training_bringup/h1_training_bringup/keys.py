@@ -48,6 +48,7 @@ KEYS: tuple[Key, ...] = (
     Key("policy_server.host", "127.0.0.1", "host of the policy server, or a ws:// or wss:// address"),
     Key("policy_server.port", 8000, "port of the policy server, WebSocket and HTTP", **_PORT),
     Key("policy_server.poll_interval_sec", 5.0, "time between polls of /training_status", "s", 0.1, 3600.0),
+    Key("policy_server.ca_file", "", "PEM file of the authority of a wss:// server's certificate, beside the system's"),
     Key("policy_server.api_key_file", "", "file that holds the API key; else H1_POLICY_API_KEY of the environment"),
     Key(
         "robot.name",

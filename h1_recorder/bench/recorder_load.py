@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ class SessionLoad(Node):
     def __init__(self, clock: SessionClock, image_bytes: int = 60_000) -> None:
         super().__init__("session_load")
         self._session_clock = clock
-        self._picture = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(image_bytes - 5) + b"\xff\xd9"
+        chosen = np.random.default_rng(0)
+        self._pictures = cycle([b"\xff\xd8\xff" + chosen.bytes(image_bytes - 5) + b"\xff\xd9" for _ in range(16)])
         self.sent: list[tuple[str, int]] = []
         self.status = RecorderStatus()
         self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY
@@ -75,7 +77,7 @@ class SessionLoad(Node):
         return ArmStatus(mode=self.mode, reason="requested")
 
     def _image(self) -> CompressedImage:
-        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=self._picture)
+        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=next(self._pictures))
 
     def _on_status(self, status: RecorderStatus) -> None:
         self.status = status

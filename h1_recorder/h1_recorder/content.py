@@ -6,6 +6,7 @@ DESIGN §5 is the layout; `episode_file` writes it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ def make_content(journal: JournalFile, *, outcome: str | None = None, allow_dumm
     for name, (source, index) in images.items():
         attributes[f"stale_frames_{name}"] = rows.stale_frames[name]
         attributes[f"dummy_frames_{name}"] = int((index < 0).sum())
+        attributes[f"repeated_frames_{name}"] = source.repeated(index)
         attributes[f"jpeg_source_{name}"] = source.source
     attributes |= {"event_count": len(events), "gap_count": len(rows.gaps)}
     attributes["lost_messages"] = json.dumps({**tracks.lost, **journal.drops})
@@ -153,8 +155,7 @@ def _attributes(
     gains = {"kp": tracks.arm.kp[first_policy].tolist(), "kd": tracks.arm.kd[first_policy].tolist()}
     given = {**_GIVEN_ATTRIBUTES, "gains": gains, **info.attributes}
     given["versions"] = {**_as_dict(given.get("versions")), **info.versions, "written_by": package_versions()}
-    return {
-        **{name: _attribute(value) for name, value in given.items()},
+    own = {
         "episode_length": len(rows.tick),
         "fps": info.fps,
         "timestamp": datetime.fromtimestamp(info.started_ns / 1e9, UTC).isoformat(),
@@ -174,11 +175,16 @@ def _attributes(
         "episode_uuid": info.uuid,
         "format_version": info.format_version,
     }
+    return {_attribute(name): _attribute(value) for name, value in {**given, **own}.items() if name}
 
 
 def _attribute(value: Any) -> Any:
     """A value that HDF5 can hold as an attribute: itself if it is simple, else JSON."""
-    return value if isinstance(value, (str, bool, int, float)) else json.dumps(value)
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()  # C strings end at a zero
+    if isinstance(value, bool) or (isinstance(value, int) and value.bit_length() < 64):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else json.dumps(value)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

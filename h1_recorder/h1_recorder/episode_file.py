@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,8 +26,9 @@ LINKS = {"cam_head": "ego_cam", "cam_high": "ego_cam", "cam_low": "ego_cam"}
 """Further names of cameras, for loaders that look for those (facts §1d, §8b)."""
 
 IMAGES = "observations/images"
-_BLOCK_ROWS = 50
+_BLOCK_ROWS = 100
 _CHUNK_ROWS = 1000
+_SYNC_PERIOD_S = 0.1
 
 Progress = Callable[[float], None]
 
@@ -54,11 +56,11 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
     """
     part = part_path(path)
     try:
-        _write(part, content, lambda share: progress(0.6 * share))
-        with ThreadPoolExecutor(1) as beside:  # the disk works while the comparison reads the same pages from memory
-            synced = beside.submit(_sync, part)
+        part.unlink(missing_ok=True)
+        with _SyncedBeside(part) as synced:
+            _write(part, content, lambda share: progress(0.6 * share))
+            synced.written()
             _verify(part, content, lambda share: progress(0.6 + 0.4 * share))
-            synced.result()
         publish(part, path)
     except FileExistsError:
         raise
@@ -68,6 +70,44 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     progress(1.0)
+
+
+class _SyncedBeside:
+    """Has the disk work on a file while it is being written, and while it is compared in memory.
+
+    On leaving, the whole file is on the disk.
+
+    Args:
+        path: of the file; it need not be there yet.
+
+    Raises:
+        OSError: on leaving; the disk could not take it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> _SyncedBeside:
+        self._done = self._pool.submit(self._sync_all)
+        return self
+
+    def written(self) -> None:
+        """Nothing more is written."""
+        self._written.set()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._written.set()
+        with self._pool:
+            if kind is None:  # else there is a reason already, and it is the better one
+                self._done.result()
+
+    def _sync_all(self) -> None:
+        while not self._written.wait(_SYNC_PERIOD_S):
+            with contextlib.suppress(FileNotFoundError):
+                _sync(self._path)
+        _sync(self._path)
 
 
 def publish(part: Path, path: Path) -> None:
@@ -119,8 +159,8 @@ def _sync(path: Path) -> None:
 
 
 def _write(path: Path, content: Content, progress: Progress) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640))  # pictures of people: not for everybody
-    with h5py.File(path, "w", libver="earliest") as file:
+    with h5py.File(path, "x", libver="earliest") as file:  # a file that was truncated is flushed by ext4 as it closes
+        path.chmod(0o640)  # pictures of people: not for everybody
         for name, value in content.attributes.items():
             file.attrs[name] = value
         for name, array in content.arrays.items():

@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._path = folder / LOCK_FILE
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,6 +48,14 @@ class FolderLock:
             raise FolderInUseError(f"{folder} is in use by another session ({holder}); end that one first") from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the lock file is still the one that is held; a folder may have been deleted and made anew."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Let others in."""
@@ -65,6 +75,30 @@ def journal_path(folder: Path, index: int) -> Path:
 def outcome_path(journal: Path) -> Path:
     """Where a label is noted while it is being put into the episode of `journal`."""
     return journal.with_suffix(".outcome")
+
+
+def rescue_path(journal: Path, refuge: Path | None) -> Path:
+    """A free name for a journal whose file was deleted: in its own folder, made anew if it must be, else in `refuge`.
+
+    Raises:
+        OSError: neither can be.
+    """
+    try:
+        folder = _writable(journal.parent)
+    except OSError:
+        if refuge is None:
+            raise
+        folder = _writable(refuge)
+    path = folder / journal.name
+    taken = path.exists() or episode_path(folder, index_of(path)).exists()
+    return journal_path(folder, free_index(folder)) if taken else path
+
+
+def _writable(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    return folder
 
 
 def index_of(path: Path) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from h1_recorder.tracks import CameraTrack, is_jpeg
 
 JPEG_QUALITY = 85
 PASSTHROUGH, ENCODED = "passthrough", "q85"
 _ENCODED_BY_DRIVER = re.compile(r" (q\d+)$")
+_TAIL = 64
 _DUMMY_SHAPE, _DUMMY_GREY = (480, 640, 3), 128
 
 
@@ -83,6 +86,11 @@ class FrameSource:
         encoded = {match[1] for text in self._track.format if (match := _ENCODED_BY_DRIVER.search(text))}
         return ",".join(sorted(encoded)) or PASSTHROUGH
 
+    def repeated(self, index: npt.NDArray[np.int64]) -> int:
+        """How many of these rows show a message whose picture is the one before it, byte by byte: a frozen camera."""
+        again = np.array([False, *starmap(_is_same, pairwise(self._track.data))], np.bool_)
+        return int(again[index[index >= 0]].sum()) if len(self._track.data) else 0
+
     def jpeg(self, index: int) -> bytes | memoryview:
         """The JPEG of message `index`."""
         if index < 0:
@@ -97,3 +105,8 @@ class FrameSource:
                 self.undecodable.add(index)
                 self._encoded[index] = bytes(self.jpeg(index - 1))
         return self._encoded[index]
+
+
+def _is_same(one: memoryview, other: memoryview) -> bool:
+    """Whether two pictures are the same bytes; most differ in length or in their last bytes already."""
+    return len(one) == len(other) and one[-_TAIL:] == other[-_TAIL:] and bytes(one) == bytes(other)

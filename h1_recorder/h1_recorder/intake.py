@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from h1_recorder.journal import Channel, Journal
-from h1_recorder.monitor import Peek, PhaseEstimate, StreamMonitor, make_peek
+from h1_recorder.monitor import IMAGE_WINDOW_NS, STATE_WINDOW_NS, Peek, PhaseEstimate, StreamMonitor, make_peek
 from h1_recorder.streams import ARM_STATUS, CAMERAS, SESSION_STATE, Stream
 
 FRESH_NS = 1_000_000_000
 """A stream without a message for this long is silent."""
+
+FROZEN_NS = 300_000_000
+"""A camera whose pictures have been one and the same for this long is frozen; no sensor repeats itself bit by bit."""
+
+_TAIL = 64
+_STRINGS = 12
+"""Behind encapsulation and stamp: two strings, then the picture."""
+_LENGTH = struct.Struct("<I")
 
 
 @dataclass
@@ -18,7 +27,7 @@ class _Source:
     stream: Stream
     channel: Channel
     peek: Peek | None
-    monitor: StreamMonitor = field(default_factory=StreamMonitor)
+    monitor: StreamMonitor
     last: tuple[int, int, int, bytes] | None = None  # log_ns, publish_ns, sequence, raw
 
 
@@ -38,7 +47,9 @@ class Intake:
 
     def add_stream(self, stream: Stream, channel: Channel) -> None:
         """A stream is subscribed from now on; its definition goes into every journal, an open one included."""
-        self._sources[stream.name] = _Source(stream, channel, make_peek(stream.name, channel.schema, channel.type))
+        monitor = StreamMonitor(IMAGE_WINDOW_NS if stream.image else STATE_WINDOW_NS)
+        peek = make_peek(stream.name, channel.schema, channel.type)
+        self._sources[stream.name] = _Source(stream, channel, peek, monitor)
         if self.journal is not None:
             self.journal.add_channel(channel)
 
@@ -53,7 +64,8 @@ class Intake:
         source = self._sources[name]
         values = source.peek.read(raw) if source.peek else {}
         stamp, seq = values.get("stamp", now_ns), values.get("seq")
-        source.monitor.saw(now_ns, seq)
+        again = source.stream.image and source.last is not None and is_same_picture(raw, source.last[3])
+        source.monitor.saw(now_ns, seq, again=again)
         source.last = (now_ns, stamp, seq or 0, raw)
         if name == ARM_STATUS and "mode" in values:
             self.estimate.on_arm(stamp, values["mode"], values["reason"])
@@ -88,17 +100,26 @@ class Intake:
         journal, self.journal = self.journal, None
         return journal
 
-    def silent(self, names: tuple[str, ...] = (ARM_STATUS, *CAMERAS)) -> tuple[str, ...]:
-        """Those of `names` that delivered nothing within the last second."""
+    def silent(self, names: tuple[str, ...] = (ARM_STATUS, *CAMERAS), *, within_ns: int = FRESH_NS) -> tuple[str, ...]:
+        """Those of `names` that delivered nothing new within the last second, or `within_ns`."""
         now_ns = self._now_ns()
         return tuple(
             name
             for name in names
-            if name not in self._sources or now_ns - self._sources[name].monitor.last_ns > FRESH_NS
+            if name not in self._sources or now_ns - self._sources[name].monitor.last_ns > within_ns
         )
 
+    def frozen(self) -> tuple[str, ...]:
+        """Cameras that go on delivering one and the same picture."""
+        now_ns = self._now_ns()
+        monitors = {name: source.monitor for name, source in self._sources.items() if source.monitor.repeats > 1}
+        return tuple(name for name, monitor in monitors.items() if now_ns - monitor.last_ns > FROZEN_NS)
+
     def figures(self) -> tuple[list[str], list[float], list[float], list[int]]:
-        """Names, rates in Hz, ages in s, and messages lost (gaps in seq, overflow), stream by stream."""
+        """Names, rates in Hz, ages in s, and messages lost (gaps in seq, overflow), stream by stream.
+
+        A picture that is the one before again counts for neither rate nor age.
+        """
         now_ns = self._now_ns()
         overflow = self.journal.drops if self.journal is not None else {}
         names = list(self._sources)
@@ -109,3 +130,26 @@ class Intake:
             [monitor.age_s(now_ns) for monitor in monitors],
             [monitor.lost + overflow.get(name, 0) for name, monitor in zip(names, monitors, strict=True)],
         )
+
+
+def is_same_picture(raw: bytes, before: bytes) -> bool:
+    """Whether two serialized images hold the same picture; costs a microsecond unless they do.
+
+    Only the pictures are compared: the bytes between the strings before them are whatever was in the sender's memory.
+    """
+    if len(raw) != len(before) or raw[-_TAIL:] != before[-_TAIL:]:
+        return False
+    start = _picture_start(raw)
+    return start > 0 and start == _picture_start(before) and raw[start:] == before[start:]
+
+
+def _picture_start(raw: bytes) -> int:
+    """Where the picture begins in a serialized CompressedImage (little-endian CDR); 0 if it is none."""
+    at = _STRINGS
+    try:
+        for _ in ("frame_id", "format"):
+            at += 4 + _LENGTH.unpack_from(raw, at)[0]
+            at += -at % 4
+        return at + 4 if raw[1] == 1 and at + 4 <= len(raw) else 0
+    except (struct.error, IndexError):
+        return 0

@@ -1,7 +1,7 @@
 """The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
 
 Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a
-callback. A writer takes it from there within 5 ms and hands it to the kernel with `os.write`: from then on it survives
+callback. A writer takes it from there within 8 ms and hands it to the kernel with `os.write`: from then on it survives
 the death of this process. A third calls `fdatasync` once a second, which may take as long as the disk likes; what
 the machine's own death can cost is therefore about a second.
 
@@ -20,13 +20,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from h1_recorder.folder import rescue_path
 from h1_recorder.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
 from h1_recorder.mcap_file import McapFile, Message
 
 _SYNC_PERIOD_S = 1.0
-_PAUSE_S = 0.005
+_PAUSE_S = 0.008
 """Between two looks of the writer at its queue. To be woken for each of 300 messages a second costs 1 % of a core more,
-in the thread that receives as much as here; a kill may cost 20 ms."""
+in the thread that receives as much as here, and looking every 5 ms 0.4 %; a kill may cost 20 ms."""
 _MASK32 = 0xFFFFFFFF
 
 
@@ -66,13 +67,26 @@ class Journal:
         info: what the episode is about; the file's first record.
         channels: the streams known so far.
         queue_bytes: how much may wait for the disk.
+        refuge: folder for the journal if its own has vanished when it ends and cannot be made anew.
+
+    Attributes:
+        path: of the file; another than the one given if the file was moved, or vanished and was written anew.
 
     Raises:
         OSError: the file cannot be made, or its first records not be written (then there is no file).
     """
 
-    def __init__(self, path: Path, info: EpisodeInfo, channels: tuple[Channel, ...], *, queue_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: EpisodeInfo,
+        channels: tuple[Channel, ...],
+        *,
+        queue_bytes: int,
+        refuge: Path | None = None,
+    ) -> None:
         self.path = path
+        self._refuge = refuge
         self._queue_bytes = queue_bytes
         self._file = McapFile(path, profile="ros2", library="h1_recorder")
         self._channel_ids: dict[str, int] = {}
@@ -209,10 +223,23 @@ class Journal:
     def _finish(self) -> None:
         try:
             self._file.sync()
+            if (now := self._file.where(self.path)) != self.path:
+                self._find_or_rescue(now)
         except OSError as error:
             self._error = self._error or f"{self.path}: {error.strerror or error}"
         finally:
             self._closed.set()
+
+    def _find_or_rescue(self, now: Path | None) -> None:
+        """The file is not where it was: follow it, or write it anew from what is still open of it.
+
+        Raises:
+            OSError: there is no place for it.
+        """
+        if now is None:
+            now = rescue_path(self.path, self._refuge)
+            self._file.copy_to(now)
+        self.path = now
 
     # ---- the sync thread
 

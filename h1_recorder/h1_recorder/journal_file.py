@@ -78,7 +78,7 @@ def read_journal(path: Path) -> JournalFile:
         OSError: the file cannot be opened.
     """
     try:
-        return _Reading(path, _mapped(path)).result()
+        return _Reading(path, _mapped(path, whole=True)).result()
     except InfoError as error:
         raise JournalError(f"{path}: {error}") from None
 
@@ -95,12 +95,14 @@ def read_info(path: Path) -> EpisodeInfo:
         raise JournalError(f"{path}: {error}") from None
 
 
-def _mapped(path: Path) -> memoryview:
+def _mapped(path: Path, *, whole: bool = False) -> memoryview:
+    """The file's bytes; `whole` maps them at once, which is half the time of a fault a page."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < len(MAGIC):
             raise JournalError(f"{path}: {size} bytes; nothing was recorded")
-        view = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if whole else 0)
+        view = memoryview(mmap.mmap(file.fileno(), size, flags=flags, prot=mmap.PROT_READ))
     if bytes(view[: len(MAGIC)]) != MAGIC:
         raise JournalError(f"{path}: does not begin as an MCAP file does")
     return view

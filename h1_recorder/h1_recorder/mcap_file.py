@@ -7,6 +7,7 @@ a second, most of them pictures, that is half a percent of a core. Here a batch 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -53,7 +54,7 @@ class McapFile:
     """
 
     def __init__(self, path: Path, *, profile: str, library: str) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         self.size = 0
         self._schemas: list[Schema] = []
         self._channels: list[Channel] = []
@@ -130,6 +131,32 @@ class McapFile:
     def sync(self) -> None:
         """Wait until the disk has it."""
         os.fdatasync(self._descriptor)
+
+    def where(self, expected: Path) -> Path | None:
+        """Where the file is now: where it is expected, where somebody moved it, or None if it was deleted."""
+        for path in (expected, Path(f"/proc/self/fd/{self._descriptor}").readlink()):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(path.stat(), os.fstat(self._descriptor)):
+                    return path
+        return None
+
+    def copy_to(self, path: Path) -> None:
+        """Write everything to a new file, synced; works for a file that was deleted while it was open.
+
+        Raises:
+            OSError: it cannot be; then there is no new file.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            done = 0
+            while done < self.size:
+                done += os.sendfile(descriptor, self._descriptor, done, min(self.size - done, 1 << 24))
+            os.fsync(descriptor)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,8 @@ from h1_recorder.definitions import DefinitionError, Field, parse_schema, short_
 from h1_recorder.streams import ARM_STATUS, SESSION_STATE
 from h1_recorder.tracks import MODE_DAMPING, MODE_HOLD, MODE_POLICY
 
-_WINDOW_NS = 2_000_000_000
+STATE_WINDOW_NS, IMAGE_WINDOW_NS = 1_000_000_000, 500_000_000
+"""Over how long a rate is taken; a camera that slows down is to be seen within half a second."""
 _MOST_BETWEEN_NS = 100_000_000
 _ENCAPSULATION = 4
 _HEAD, _SEQ = struct.Struct("<iII"), struct.Struct("<Q")
@@ -28,21 +29,29 @@ class StreamMonitor:
     """Counts the messages of one stream.
 
     Attributes:
-        last_ns: when the newest arrived; 0 = never.
-        count: messages since start.
+        window_ns: over which the rate is taken.
+        last_ns: when the newest that said something new arrived; 0 = never.
+        count: those since start.
         lost: gaps in `seq` since start.
+        repeats: messages since `last_ns` that only said the same again.
     """
 
+    window_ns: int = STATE_WINDOW_NS
     last_ns: int = 0
     count: int = 0
     lost: int = 0
+    repeats: int = 0
     _seq: int | None = None
     _history: deque[tuple[int, int]] = field(default_factory=deque)
 
-    def saw(self, now_ns: int, seq: int | None) -> None:
-        """One message."""
-        self.last_ns = now_ns
-        self.count += 1
+    def saw(self, now_ns: int, seq: int | None, *, again: bool = False) -> None:
+        """One message; `again` if it is the one before once more."""
+        if again:
+            self.repeats += 1
+        else:
+            self.last_ns = now_ns
+            self.count += 1
+            self.repeats = 0
         if seq is None:
             return
         if self._seq is not None and seq > self._seq + 1:
@@ -50,15 +59,15 @@ class StreamMonitor:
         self._seq = seq
 
     def rate(self, now_ns: int) -> float:
-        """Hz over the last two seconds; call it regularly."""
+        """Hz over the last `window_ns`, or a little more; call it regularly."""
         self._history.append((now_ns, self.count))
-        while len(self._history) > 2 and now_ns - self._history[1][0] >= _WINDOW_NS:
+        while len(self._history) > 2 and now_ns - self._history[1][0] >= self.window_ns:
             self._history.popleft()
         then_ns, then_count = self._history[0]
         return (self.count - then_count) * 1e9 / (now_ns - then_ns) if now_ns > then_ns else 0.0
 
     def age_s(self, now_ns: int) -> float:
-        """Seconds since the newest message; -1 = never one."""
+        """Seconds since the newest message that said something new; -1 = never one."""
         return (now_ns - self.last_ns) / 1e9 if self.last_ns else -1.0
 
 
@@ -85,7 +94,7 @@ class Peek:
             if self._layout is None:
                 return self._stamp_and_seq(raw)
             values = self._layout.decode(raw)
-        except (CdrError, struct.error):
+        except (CdrError, struct.error, IndexError):
             return {}
         values["stamp"] = stamp_ns(values)
         return values

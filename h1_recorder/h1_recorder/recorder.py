@@ -8,12 +8,14 @@ processes. A journal is deleted when its episode was verified and the session ha
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.camera_watch import CameraWatch
 from h1_recorder.config import RecorderParameters
 from h1_recorder.disk import GB, DiskWatch, free_bytes
 from h1_recorder.folder import (
@@ -34,6 +36,9 @@ from h1_recorder.streams import CAMERAS
 
 FILE_OVER_JOURNAL = 1.8
 """An episode file repeats 30 images a second in 50 rows: at most 5/3 of its journal, and numbers."""
+
+REFUGE = Path(tempfile.gettempdir()) / "h1_rescued_episodes"
+"""Where an episode goes whose folder has vanished and cannot be made anew."""
 
 _STATES_BEFORE_DROP = ("", "SAVING", "DECIDING", "EXECUTING", "LABELING", "DAMPING")
 
@@ -64,6 +69,9 @@ class Recorder:
         now_ns: the session clock.
         event: is told what is worth remembering: level, reason, one line for a person.
         starter: starts child processes; for tests.
+
+    Attributes:
+        ending: the session ends, so that a camera that falls silent is no news.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class Recorder:
         self._now_ns = now_ns
         self._event = event
         self.intake = Intake(parameters.fps, now_ns)
+        self._cameras = CameraWatch(self.intake)
         self.jobs = Jobs(starter)
         self.disk = DiskWatch()
         if parameters.save_dir:
@@ -89,6 +98,7 @@ class Recorder:
         self._droppable: list[Path] = []
         self._last_path = ""
         self._last_error = ""
+        self.ending = False
 
     # ---- requests
 
@@ -148,12 +158,14 @@ class Recorder:
     # ---- regularly
 
     def tick(self) -> None:
-        """Move on what takes time: closing, saving, deleting, the disk."""
+        """Move on what takes time: closing, saving, deleting, the disk; and look at the cameras."""
+        if not self.ending:
+            for event in self._cameras.look(recording=self._state == State.RECORDING):
+                self._event(*event)
         if self._state == State.RECORDING:
             self._watch_recording()
         if self._state == State.SAVING and self._episode and self._episode.journal and self._episode.journal.closed:
-            self._episode.journal = None
-            self.jobs.save(self._episode.journal_path, self._on_saved)
+            self._save(self._episode, self._episode.journal)
         for journal in [journal for journal in self._discarding if journal.closed]:
             self._discarding.remove(journal)
             with contextlib.suppress(OSError):
@@ -230,6 +242,8 @@ class Recorder:
             FolderInUseError: another one is in it.
             OSError: the lock file cannot be made.
         """
+        if folder in self._locks and not self._locks[folder].is_there:
+            self._locks.pop(folder).release()
         if folder not in self._locks:
             self._locks[folder] = FolderLock(folder)
 
@@ -244,10 +258,7 @@ class Recorder:
         if self.busy:
             raise RefusedError(f"not now: {self._now_doing()}")
         folder, attributes = checked(request)
-        silent = self.intake.silent()
-        dummies = tuple(name for name in CAMERAS if name in silent) if self._parameters.allow_dummy_cameras else ()
-        if missing := [name for name in silent if name not in dummies]:
-            raise RefusedError(f"no messages for 1 s from {', '.join(missing)}; check the nodes that publish them")
+        dummies = self._dummies()
         folder.mkdir(parents=True, exist_ok=True)
         self.lock(folder)
         free = free_bytes(folder)
@@ -274,11 +285,25 @@ class Recorder:
         )
         path = journal_path(folder, index)
         queue_bytes = int(self._parameters.queue_mb * 1_000_000)
-        journal = Journal(path, info, self.intake.channels(), queue_bytes=queue_bytes)
+        journal = Journal(path, info, self.intake.channels(), queue_bytes=queue_bytes, refuge=REFUGE)
         self.intake.open(journal)
         self.disk.watch(path)
         name = f"epoch{request.epoch}/episode_{index}"
         return _Episode(name, episode_path(folder, index), path, info.started_ns, journal)
+
+    def _dummies(self) -> tuple[str, ...]:
+        """Cameras that rows will not wait for.
+
+        Raises:
+            RefusedError: a stream that is needed is not there.
+        """
+        silent, frozen = self.intake.silent(), self.intake.frozen()
+        allowed = CAMERAS if self._parameters.allow_dummy_cameras else ()
+        if same := [name for name in frozen if name not in allowed]:
+            raise RefusedError(f"the same picture again and again from {', '.join(same)}; see to the camera")
+        if missing := [name for name in silent if name not in allowed]:
+            raise RefusedError(f"no messages for 1 s from {', '.join(missing)}; check the nodes that publish them")
+        return tuple(name for name in allowed if name in (*silent, *frozen))
 
     def _finish(self, end_reason: str, outcome: str) -> None:
         assert self._episode is not None
@@ -289,6 +314,15 @@ class Recorder:
         journal.close(EpisodeEnd(end_reason, outcome, self._now_ns()))
         self._state = State.SAVING
 
+    def _save(self, episode: _Episode, journal: Journal) -> None:
+        """Have the closed journal made an episode, wherever it is now."""
+        episode.journal = None
+        if journal.path != episode.journal_path:
+            what = f"{episode.journal_path} was moved or deleted while it was open"
+            self._event(WARN, "journal_rescued", f"{what}; its episode is in {journal.path.parent}")
+            episode.journal_path = journal.path
+        self.jobs.save(episode.journal_path, self._on_saved)
+
     def _watch_recording(self) -> None:
         """End a recording that the disk can no longer bear."""
         journal = self.intake.journal
@@ -297,7 +331,7 @@ class Recorder:
             self._event(ERROR, "journal_failed", f"{journal.error}; what was written until now is being saved")
             self._finish("journal_failed", "unlabeled")
         elif not self.disk.exists:
-            self._event(ERROR, "journal_vanished", f"{journal.path} is gone; it was deleted or its disk was removed")
+            self._event(ERROR, "journal_vanished", f"{journal.path} is gone: deleted, moved, or its disk removed")
             self._finish("journal_vanished", "unlabeled")
         elif self.disk.free is not None and self._room(journal.bytes_written) < 0:
             self._event(ERROR, "disk_low", f"{self.disk.free / GB:.1f} GB free; finishing the episode while it fits")
@@ -319,7 +353,7 @@ class Recorder:
         assert episode is not None
         report: dict[str, Any] = reports[-1] if reports else {"failed": failure or "the saving process said nothing"}
         if "failed" in report:
-            self._fail(report["failed"])
+            self._fail(report["failed"], empty=bool(report.get("empty")))
             return
         saved = report["saved"]
         episode.path, episode.journal_path = Path(saved["path"]), Path(saved["journal"])
@@ -334,11 +368,12 @@ class Recorder:
         report = reports[-1] if reports else {"failed": failure or "the labelling process said nothing"}
         self._state, self._last_error = State.SAVED, report.get("failed", "")
         if self._last_error:
+            self._droppable.clear()  # the file may be broken; the next start mends it from its journal
             self._event(ERROR, "label_failed", self._last_error)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, empty: bool = False) -> None:
         self._state, self._last_error = State.FAILED, reason
-        self._event(ERROR, "save_failed", reason)
+        self._event(*((WARN, "nothing_to_save") if empty else (ERROR, "save_failed")), reason)
 
     def _drop_journals(self) -> None:
         """Delete journals of verified episodes, or keep them within their limits."""

@@ -168,6 +168,7 @@ class RecorderNode(SessionNode):
         """Finish what is open, save what fits, end."""
         self.get_logger().info(f"told to end ({why})")
         self._stop_ns = self.now_ns()
+        self._recorder.ending = True
         self._recorder.jobs.drop_recovery()
         if not self._recorder.busy:
             self.end(0)

@@ -42,7 +42,7 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
         except OSError as error:
             event(WARN, "folder_unusable", f"{folder}: {error.strerror or error}")
     if found:
-        recorder.jobs.recover(found, _on_recovered(parameters, event))
+        recorder.jobs.recover(found, _on_recovered(found, parameters, event))
     return found
 
 
@@ -66,10 +66,14 @@ def _clean(folder: Path, parameters: RecorderParameters) -> list[Path]:
     return journals(folder)
 
 
-def _on_recovered(parameters: RecorderParameters, event: EventSink) -> Callable[[list[dict[str, Any]], str], None]:
+def _on_recovered(
+    found: list[Path], parameters: RecorderParameters, event: EventSink
+) -> Callable[[list[dict[str, Any]], str], None]:
     def done(reports: list[dict[str, Any]], failure: str) -> None:
-        if failure and not reports:
-            event(ERROR, "recovery_failed", failure)
+        unheard_of = [journal for journal in found if str(journal) not in {report.get("journal") for report in reports}]
+        if failure and unheard_of:
+            names = ", ".join(map(str, unheard_of))
+            event(ERROR, "recovery_failed", f"{failure}; left as they are, the next start tries again: {names}")
         for report in reports:
             if "failed" in report:
                 level = WARN if report.get("empty") else ERROR
@@ -81,7 +85,8 @@ def _on_recovered(parameters: RecorderParameters, event: EventSink) -> Callable[
                     INFO,
                     "journal_recovered",
                     f"{saved['path']}: {saved['length']} rows ({saved['policy_frames']} policy, "
-                    f"{saved['human_frames']} human) from a journal left behind {saved['note']}".rstrip(),
+                    f"{saved['human_frames']} human) from a journal left behind; it goes with the next upload "
+                    f"{saved['note']}".rstrip(),
                 )
             if not parameters.keep_journal:
                 with contextlib.suppress(OSError):

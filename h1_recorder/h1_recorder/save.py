@@ -91,7 +91,8 @@ def _no_rows(journal: Path, error: NoRowsError) -> SaveError:
     if cameras and len(cameras) == len(error.missing):
         return SaveError(f"{journal}: {error}; 'episodes recover --allow-dummies {journal}' saves it with grey images")
     moved = discard([journal])
-    return EmptyEpisodeError(f"{error}; the journal is {moved[0] if moved else journal}")
+    why = str(error).removeprefix("no rows: ")
+    return EmptyEpisodeError(f"nothing to save: {why}; the journal is {moved[0] if moved else journal}")
 
 
 def _target(journal: Path) -> tuple[Path, str, Saved | None]:

@@ -56,7 +56,7 @@ def assert_same(decoded: dict[str, Any], message: Any, prefix: str = "") -> None
             np.testing.assert_array_equal(np.asarray(decoded[prefix + name]), np.asarray(value))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(TEXT, TEXT, TEXT, STAMPS, st.lists(FLOATS, min_size=14, max_size=14), st.booleans(), st.integers(0, 2**64 - 1))
 def test_an_arm_status_with_any_strings_reads_as_rclpy_wrote_it(
     frame: str, reason: str, fault: str, stamp: Time, q: list[float], flag: bool, seq: int
@@ -71,7 +71,7 @@ def test_an_arm_status_with_any_strings_reads_as_rclpy_wrote_it(
     assert stamp_ns(decode(message)) == stamp.sec * 10**9 + stamp.nanosec
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(TEXT, st.lists(FLOATS, max_size=30), STAMPS)
 def test_a_sequence_of_numbers_behind_a_string_reads_as_rclpy_wrote_it(
     frame: str, values: list[float], at: Time
@@ -83,7 +83,7 @@ def test_a_sequence_of_numbers_behind_a_string_reads_as_rclpy_wrote_it(
     assert_same(decode(joints), joints)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TEXT, max_size=5), TEXT, st.floats(0, 3, width=32))
 def test_a_sequence_of_strings_reads_as_rclpy_wrote_it(keys: list[str], state: str, countdown: float) -> None:
     message = SessionState(keys=keys, state=state, countdown=countdown, epoch=-1)
@@ -125,7 +125,7 @@ def test_what_is_not_plain_cdr_is_refused(raw: bytes) -> None:
         layout_of(String()).decode(raw)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_message_cut_anywhere_is_refused_and_never_misread(cut: int) -> None:
     message = SessionState(state="EXECUTING", keys=["s", "q"], reason="because")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rclpy.serialization import serialize_message
-from recorder_builders import DAMPING, HOLD, MS, POLICY, START_NS, STREAMS, channel, jpeg, ordinary
-from sensor_msgs.msg import CompressedImage
+from recorder_bench import Crashing, InProcess, bench_maker
+from recorder_builders import DAMPING, MS, ordinary
 
-from h1_recorder.config import RecorderParameters
 from h1_recorder.folder import (
     DISCARDED,
     FolderInUseError,
@@ -26,131 +24,12 @@ from h1_recorder.folder import (
     restore,
 )
 from h1_recorder.journal_file import read_journal
-from h1_recorder.recorder import Recorder
 from h1_recorder.recovery import recover
-from h1_recorder.request import Answer, StartRequest, State
-from h1_recorder.save import save_journal
-from h1_training_msgs.msg import ArmStatus, SessionState
-from h1_training_node.stamps import to_stamp
+from h1_recorder.request import State
+from h1_training_msgs.msg import SessionState
 from h1_training_node.testing import wait_until
 
-
-class InProcess:
-    """Does at once what a child process would do; keeps what it was asked."""
-
-    asked: list[list[str]] = []  # noqa: RUF012
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.progress, self.reports = 0.0, list[dict[str, Any]]()
-        InProcess.asked.append(list(arguments))
-        journals = [Path(argument) for argument in arguments if argument.endswith(".mcap")]
-        for journal in journals:
-            saved = save_journal(journal)
-            self.reports.append({"journal": str(journal), "saved": vars(saved)})
-
-    def poll(self) -> int | None:
-        return 0
-
-    def kill(self) -> None:
-        pass
-
-
-class Starting:
-    """Starts children of one kind."""
-
-    def __init__(self, kind: type[InProcess]) -> None:
-        self.start = kind
-
-    def warm(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class Crashing(InProcess):
-    """A child that dies without a word."""
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.progress, self.reports = 0.0, []
-
-    def poll(self) -> int | None:
-        return -9
-
-
-class Bench:
-    """A recorder whose clock stands where the test puts it."""
-
-    def __init__(self, folder: Path, spawn: Any = InProcess, **parameters: Any) -> None:
-        InProcess.asked = []
-        self.now_ns = START_NS
-        self.folder = folder
-        self.events: list[tuple[str, str]] = []
-        self.parameters = RecorderParameters(**{"save_dir": str(folder), "min_free_start_gb": 0.0, **parameters})
-        self.recorder = Recorder(
-            self.parameters,
-            now_ns=lambda: self.now_ns,
-            event=lambda level, reason, detail: self.events.append((reason, detail)),
-            starter=Starting(spawn),
-        )
-        for stream in STREAMS:
-            self.recorder.intake.add_stream(stream, channel(stream))
-
-    def hear(self, mode: int = HOLD, state: str = "READY", cameras: bool = True) -> None:
-        stamp = to_stamp(self.now_ns)
-        arm = ArmStatus(mode=mode, seq=1 + (self.now_ns - START_NS) // (20 * MS))
-        session = SessionState(state=state)
-        arm.header.stamp = session.header.stamp = stamp
-        self.recorder.intake.received("session/state", serialize_message(session))
-        self.recorder.intake.received("arm_status", serialize_message(arm))
-        for camera in ("ego_cam", "cam_left_wrist", "cam_right_wrist") if cameras else ():
-            image = CompressedImage(data=jpeg(3))
-            image.header.stamp = stamp
-            self.recorder.intake.received(camera, serialize_message(image))
-
-    def run(self, ms: int, mode: int, state: str) -> None:
-        for _ in range(ms // 20):
-            self.now_ns += 20 * MS
-            self.hear(mode, state)
-
-    def start(self, **changes: Any) -> Answer:
-        fields = {
-            "directory": str(self.folder / "training_session_epoch2"),
-            "epoch": 2,
-            "episode": 1,
-            "task": "t",
-            "prompt": "p",
-            "attributes_json": "",
-        }
-        return self.recorder.start(StartRequest(**{**fields, **changes}))
-
-    def tick_until(self, state: State) -> None:
-        def reached() -> bool:
-            self.recorder.tick()
-            return self.recorder.state == state
-
-        wait_until(reached, f"state {state.name}; it is {self.recorder.state.name}")
-
-    def record(self) -> Answer:
-        self.hear()
-        answer = self.start()
-        assert answer.accepted, answer.reason
-        self.run(400, POLICY, "EXECUTING")
-        self.run(400, DAMPING, "DAMPING")
-        return answer
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Any:
-    made: list[Bench] = []
-
-    def make(**parameters: Any) -> Bench:
-        made.append(Bench(tmp_path, **parameters))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.recorder.close()
+bench = pytest.fixture(bench_maker)
 
 
 def test_an_episode_goes_from_start_to_saved(bench: Any) -> None:
@@ -241,17 +120,6 @@ def test_a_journal_that_fails_ends_the_episode_with_what_there_is(bench: Any, mo
     one.tick_until(State.SAVED)
     assert "No space left on device" in dict(one.events)["journal_failed"]
     assert one.recorder.status().human_frames == 19
-
-
-def test_a_vanished_folder_is_reported_while_recording(bench: Any) -> None:
-    one = bench()
-    answer = one.record()
-    one.recorder.disk.stop()
-    one.recorder.disk.exists = False
-    Path(answer.path).with_name(".episode_0.mcap").unlink()
-    with pytest.raises(Exception, match="No such file"):
-        one.tick_until(State.FAILED)
-    assert "is gone" in dict(one.events)["journal_vanished"]
 
 
 def test_a_saver_that_dies_leaves_the_journal_and_a_reason(bench: Any) -> None:

@@ -15,11 +15,12 @@ from h1_recorder.commands.diff import differences
 from h1_recorder.episode import read, summary
 from h1_recorder.info import FORMAT_VERSION
 from h1_recorder.save import label_episode, save_journal
+from h1_recorder.streams import CAMERAS
 from h1_recorder.validate import problems
 
 DATA = Path(__file__).parent / "data"
-OF_THE_SAVING = {"attribute versions"}
-"""What tells which software computed the rows."""
+OF_THE_SAVING = {"attribute versions", *(f"attribute repeated_frames_{camera}" for camera in CAMERAS)}
+"""What tells which software computed the rows, and what later software counts besides."""
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import time
+import traceback
 from pathlib import Path
 
 from h1_recorder.episode_file import SaveError
@@ -40,6 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
             failed = True
             empty = isinstance(error, EmptyEpisodeError)
             _say(arguments, {"journal": str(journal), "failed": str(error), "empty": empty}, f"failed: {error}")
+            continue
+        except Exception as error:  # of whatever kind: the journals after it are to be saved all the same
+            failed = True
+            traceback.print_exc()
+            text = f"cannot save {journal}: {error!r}; the journal stays as it is"
+            _say(arguments, {"journal": str(journal), "failed": text, "empty": False}, f"failed: {text}")
             continue
         text = "was there already" if saved.was_there else f"{saved.length} rows {saved.note}".rstrip()
         _say(arguments, {"journal": str(journal), "saved": dataclasses.asdict(saved)}, f"{saved.path}: {text}")

@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 
 from h1_recorder.content import Content
+from h1_recorder.folder import part_path
+from h1_recorder.reserve import release_rest, reserve
 from h1_recorder.streams import CAMERAS
 
 LINKS = {"cam_head": "ego_cam", "cam_high": "ego_cam", "cam_low": "ego_cam"}
@@ -29,17 +31,13 @@ IMAGES = "observations/images"
 _BLOCK_ROWS = 100
 _CHUNK_ROWS = 1000
 _SYNC_PERIOD_S = 0.1
+_SMALLEST_HEAP, _REST_BYTES = 4096, 1_000_000
 
 Progress = Callable[[float], None]
 
 
 class SaveError(RuntimeError):
     """The file could not be written, or does not hold what was written; the message names it and the cause."""
-
-
-def part_path(path: Path) -> Path:
-    """The temporary name of an episode file while it is written: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.part")
 
 
 def write_episode(path: Path, content: Content, progress: Progress = lambda _: None) -> None:
@@ -59,6 +57,7 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
         part.unlink(missing_ok=True)
         with _SyncedBeside(part) as synced:
             _write(part, content, lambda share: progress(0.6 * share))
+            release_rest(part)
             synced.written()
             _verify(part, content, lambda share: progress(0.6 + 0.4 * share))
         publish(part, path)
@@ -161,6 +160,7 @@ def _sync(path: Path) -> None:
 def _write(path: Path, content: Content, progress: Progress) -> None:
     with h5py.File(path, "x", libver="earliest") as file:  # a file that was truncated is flushed by ext4 as it closes
         path.chmod(0o640)  # pictures of people: not for everybody
+        reserve(path, _largest_size(content))
         for name, value in content.attributes.items():
             file.attrs[name] = value
         for name, array in content.arrays.items():
@@ -176,6 +176,18 @@ def _write(path: Path, content: Content, progress: Progress) -> None:
             for start, block in _image_blocks(content, camera):
                 dataset.write_direct(block, dest_sel=np.s_[start : start + len(block)])
                 progress((number + start / content.length) / len(CAMERAS))
+
+
+def _largest_size(content: Content) -> int:
+    """Bytes that the file takes at most; a picture is in a heap of its own of at least 4096 bytes."""
+    numbers = sum(array.nbytes for array in content.arrays.values())
+    texts = sum(map(len, (*content.events, *content.gaps))) * 4
+    pictures = sum(
+        max(_SMALLEST_HEAP, size + _SMALLEST_HEAP // 32)
+        for source, index in content.images.values()
+        for size in source.sizes(index)
+    )
+    return numbers + texts + pictures + _REST_BYTES
 
 
 def _image_blocks(content: Content, camera: str) -> Any:

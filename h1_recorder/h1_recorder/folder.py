@@ -72,6 +72,11 @@ def journal_path(folder: Path, index: int) -> Path:
     return folder / f".episode_{index}.mcap"
 
 
+def part_path(path: Path) -> Path:
+    """The temporary name of an episode file while it is written: hidden, in the same folder."""
+    return path.with_name(f".{path.name}.part")
+
+
 def outcome_path(journal: Path) -> Path:
     """Where a label is noted while it is being put into the episode of `journal`."""
     return journal.with_suffix(".outcome")

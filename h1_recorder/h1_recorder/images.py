@@ -16,6 +16,7 @@ JPEG_QUALITY = 85
 PASSTHROUGH, ENCODED = "passthrough", "q85"
 _ENCODED_BY_DRIVER = re.compile(r" (q\d+)$")
 _TAIL = 64
+_LARGEST_ENCODED = 1_000_000
 _DUMMY_SHAPE, _DUMMY_GREY = (480, 640, 3), 128
 
 
@@ -90,6 +91,12 @@ class FrameSource:
         """How many of these rows show a message whose picture is the one before it, byte by byte: a frozen camera."""
         again = np.array([False, *starmap(_is_same, pairwise(self._track.data))], np.bool_)
         return int(again[index[index >= 0]].sum()) if len(self._track.data) else 0
+
+    def sizes(self, index: npt.NDArray[np.int64]) -> list[int]:
+        """Bytes of the JPEG of each row; of one that is still to be encoded, what it cannot exceed."""
+        sizes = np.array([len(data) if is_jpeg(data) else _LARGEST_ENCODED for data in self._track.data], np.int64)
+        dummy = len(dummy_jpeg(self._camera)) if (index < 0).any() else 0
+        return [dummy if message < 0 else int(sizes[message]) for message in index]
 
     def jpeg(self, index: int) -> bytes | memoryview:
         """The JPEG of message `index`."""

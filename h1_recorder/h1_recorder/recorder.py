@@ -25,6 +25,7 @@ from h1_recorder.folder import (
     episode_path,
     free_index,
     journal_path,
+    part_path,
     prune_kept_journals,
 )
 from h1_recorder.info import OUTCOMES, EpisodeEnd, EpisodeInfo
@@ -352,6 +353,9 @@ class Recorder:
         episode = self._episode
         assert episode is not None
         report: dict[str, Any] = reports[-1] if reports else {"failed": failure or "the saving process said nothing"}
+        if not reports:  # it had no time to tidy up
+            with contextlib.suppress(OSError):
+                part_path(episode.path).unlink(missing_ok=True)
         if "failed" in report:
             self._fail(report["failed"], empty=bool(report.get("empty")))
             return

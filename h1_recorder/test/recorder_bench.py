@@ -72,7 +72,7 @@ class Bench:
         InProcess.asked = []
         self.now_ns = START_NS
         self.folder = folder
-        self.picture = b""
+        self.picture, self.padding = b"", 0
         self.events: list[tuple[str, str]] = []
         self.parameters = RecorderParameters(**{"save_dir": str(folder), "min_free_start_gb": 0.0, **parameters})
         self.recorder = Recorder(
@@ -92,7 +92,8 @@ class Bench:
         self.recorder.intake.received("session/state", serialize_message(session))
         self.recorder.intake.received("arm_status", serialize_message(arm))
         for camera in ("ego_cam", "cam_left_wrist", "cam_right_wrist") if cameras else ():
-            image = CompressedImage(data=self.picture or jpeg(self.now_ns // (20 * MS)))
+            picture = self.picture or jpeg(self.now_ns // (20 * MS))
+            image = CompressedImage(data=picture + bytes(self.padding))
             image.header.stamp = stamp
             self.recorder.intake.received(camera, serialize_message(image))
 

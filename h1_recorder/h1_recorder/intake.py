@@ -115,12 +115,11 @@ class Intake:
         monitors = {name: source.monitor for name, source in self._sources.items() if source.monitor.repeats > 1}
         return tuple(name for name, monitor in monitors.items() if now_ns - monitor.last_ns > FROZEN_NS)
 
-    def figures(self) -> tuple[list[str], list[float], list[float], list[int]]:
-        """Names, rates in Hz, ages in s, and messages lost (gaps in seq, overflow), stream by stream.
+    def figures(self, now_ns: int) -> tuple[list[str], list[float], list[float], list[int]]:
+        """At `now_ns`: names, rates in Hz, ages in s, and messages lost (gaps in seq, overflow), stream by stream.
 
         A picture that is the one before again counts for neither rate nor age.
         """
-        now_ns = self._now_ns()
         overflow = self.journal.drops if self.journal is not None else {}
         names = list(self._sources)
         monitors = [source.monitor for source in self._sources.values()]

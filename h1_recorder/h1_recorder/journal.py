@@ -181,7 +181,7 @@ class Journal:
                 self._write(batch)
                 if batch and isinstance(batch[-1], EpisodeEnd):
                     return
-                time.sleep(_PAUSE_S)
+                self._rest(_PAUSE_S)
         except OSError as error:
             self._error = f"{self.path}: {error.strerror or error}"
         except Exception as error:  # whatever it is, the episode must be told to have ended, not to be complete
@@ -189,6 +189,9 @@ class Journal:
             raise
         finally:
             self._finish()
+
+    def _rest(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def _write(self, batch: list[_Entry | Channel | EpisodeEnd]) -> None:
         """Everything in order; messages that follow each other in one go."""

@@ -130,10 +130,11 @@ class RecorderNode(SessionNode):
     def _tell(self, status: Status) -> None:
         self._told = status
         self._seq += 1
-        names, rates, ages, drops = self._recorder.intake.figures()
+        now_ns = self.now_ns()
+        names, rates, ages, drops = self._recorder.intake.figures(now_ns)
         self._publisher.publish(
             RecorderStatus(
-                header=self.header(),
+                header=self.header(now_ns),
                 seq=self._seq,
                 state=int(status.state),
                 episode_id=status.episode_id,

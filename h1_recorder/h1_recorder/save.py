@@ -9,8 +9,17 @@ from pathlib import Path
 import h5py
 
 from h1_recorder.content import make_content
-from h1_recorder.episode_file import Progress, SaveError, part_path, write_episode
-from h1_recorder.folder import discard, episode_path, free_index, index_of, journal_path, outcome_path, rename_new
+from h1_recorder.episode_file import Progress, SaveError, write_episode
+from h1_recorder.folder import (
+    discard,
+    episode_path,
+    free_index,
+    index_of,
+    journal_path,
+    outcome_path,
+    part_path,
+    rename_new,
+)
 from h1_recorder.info import OUTCOMES
 from h1_recorder.journal_file import JournalError, read_info, read_journal
 from h1_recorder.timeline import NoRowsError

@@ -29,11 +29,11 @@ def look(one: Bench, ms: int, mode: int = POLICY, state: str = "EXECUTING", came
         if passed % 100 == 0:
             one.recorder.tick()
         if passed % 200 == 0:
-            one.recorder.intake.figures()
+            one.recorder.intake.figures(one.now_ns)
 
 
 def figure(one: Bench, name: str) -> tuple[float, float]:
-    names, rates, ages, _ = one.recorder.intake.figures()
+    names, rates, ages, _ = one.recorder.intake.figures(one.now_ns)
     return rates[names.index(name)], ages[names.index(name)]
 
 

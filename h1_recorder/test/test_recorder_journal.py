@@ -333,16 +333,16 @@ def test_without_any_place_the_journal_says_that_it_is_lost(recording: Any) -> N
 # ---- what a kill costs
 
 
-def test_one_look_at_the_queue_takes_everything_that_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_look_at_the_queue_takes_everything_that_is_in_it(tmp_path: Path) -> None:
     looked, look = threading.Semaphore(0), threading.Semaphore(0)
 
-    def pause(seconds: float) -> None:
-        assert seconds <= 0.010, "a kill costs what came since the last look, and may cost 20 ms"
-        looked.release()
-        assert look.acquire(timeout=10)
+    class Stepped(Journal):
+        def _rest(self, seconds: float) -> None:
+            assert seconds <= 0.010, "a kill costs what came since the last look, and may cost 20 ms"
+            looked.release()
+            assert look.acquire(timeout=10)
 
-    monkeypatch.setattr("h1_recorder.journal.time.sleep", pause)
-    journal = open_journal(tmp_path / ".episode_0.mcap")
+    journal = Stepped(tmp_path / ".episode_0.mcap", episode_info(), CHANNELS, queue_bytes=1 << 24)
     assert looked.acquire(timeout=10)
     for number in range(1000):
         append(journal, number)

@@ -46,11 +46,14 @@ class Peers(Node):
         self.seq = 0
         self.status = RecorderStatus()
         self.events: list[str] = []
+        self.sent: dict[str, list[int]] = {name: [] for name in ("arm_status", *cameras)}
         self._arm = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._action = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self._state = self.create_publisher(SessionState, "session/state", qos.LATCHED)
-        self._cameras = [self.create_publisher(CompressedImage, CAMERA_TOPICS[name], image_qos) for name in cameras]
+        self._cameras = {
+            name: self.create_publisher(CompressedImage, CAMERA_TOPICS[name], image_qos) for name in cameras
+        }
         self.create_subscription(RecorderStatus, "recorder/status", self._on_status, qos.STATE)
         self.create_subscription(Event, "session/event", lambda event: self.events.append(event.reason), qos.STATE)
         self.create_timer(0.02, self.publish_arms)
@@ -68,11 +71,13 @@ class Peers(Node):
 
     def publish_arms(self) -> None:
         self.seq += 1
-        now = to_stamp(CLOCK.now_ns())
+        now_ns = CLOCK.now_ns()
+        now = to_stamp(now_ns)
         message = ArmStatus(seq=self.seq, mode=self.mode, reason=self.reason)
         message.header.stamp = now
         message.q = np.full(14, self.seq, np.float32)
         message.q_command = np.full(14, self.seq + 0.5, np.float32)
+        self.sent["arm_status"].append(now_ns)
         self._arm.publish(message)
         self._joints.publish(JointState(position=[float(self.seq)] * 14))
         if self.mode == ArmStatus.MODE_POLICY:
@@ -86,9 +91,11 @@ class Peers(Node):
         self._state.publish(message)
 
     def _publish_images(self) -> None:
-        for publisher in self._cameras:
+        for name, publisher in self._cameras.items():
+            now_ns = CLOCK.now_ns()
             message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=jpeg(self.seq))
-            message.header.stamp = to_stamp(CLOCK.now_ns())
+            message.header.stamp = to_stamp(now_ns)
+            self.sent[name].append(now_ns)
             publisher.publish(message)
 
     def enter(self, state: str, mode: int) -> None:

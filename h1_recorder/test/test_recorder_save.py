@@ -19,8 +19,8 @@ from h1_recorder import episode_file
 from h1_recorder.__main__ import main
 from h1_recorder.content import CUT_REASON, JOINT_NAMES
 from h1_recorder.episode import EpisodeError, read, summary
-from h1_recorder.episode_file import SaveError, part_path
-from h1_recorder.folder import DISCARDED, discard
+from h1_recorder.episode_file import SaveError
+from h1_recorder.folder import DISCARDED, discard, part_path
 from h1_recorder.save import EmptyEpisodeError, label_episode, save_journal
 from h1_recorder.validate import problems
 

@@ -1,4 +1,4 @@
-"""The `episodes` command: look at, check, recover, label and restore episodes. Needs no ROS.
+"""The `episodes` command: look at, check, recover, label and restore episodes. Needs no ROS but for `replay`.
 
 python -m h1_recorder VERB ...        or        ros2 run h1_recorder episodes VERB ...
 """
@@ -12,7 +12,7 @@ import sys
 
 from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
 
-VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "video", "diff", "export")
+VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "video", "replay", "diff", "export")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -321,7 +321,7 @@ def test_an_episode_without_rows_fails_by_name_and_its_journal_is_set_aside(sess
     episode_id = running.start().episode_id
     running.call("finish", episode_id=episode_id, end_reason="operator", outcome="unlabeled")
     status = running.until(RecorderStatus.FAILED)
-    assert status.last_error.startswith("nothing to save: the arms were never in POLICY")
+    assert status.last_error.startswith("nothing to save: ")
     running.graph.spin_until(lambda: "nothing_to_save" in running.peers.events, "event nothing_to_save")
     assert "save_failed" not in running.peers.events
     assert (running.folder / ".discarded" / ".episode_0.mcap").exists()

@@ -3,12 +3,14 @@
 # make bench     what it costs, measured      make setup   only set up
 # make docs      write the generated parts of the pages anew      make docs-check   run the pages' commands
 #
-# Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  EPOCHS=N  EPISODES=N
+# Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
+#            EPOCHS=N  EPISODES=N
 
 SAVE_DIR ?= data/episodes
 RSYNC_TARGET ?= data/uploaded
 CONFIG ?=
 OPERATOR ?= scripted
+CONSOLE ?= auto
 EPOCHS ?=
 EPISODES ?=
 PYTEST_ARGS ?=
@@ -17,7 +19,7 @@ IN_WORKSPACE := docker/in_workspace.sh
 PACKAGES := h1_training_msgs h1_inspire_driver h1_policy_bridge h1_recorder h1_session_manager h1_training_bringup
 SOURCED := $(if $(and $(filter jazzy,$(ROS_DISTRO)),$(shell command -v ros2)),yes)
 
-RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --save-dir "$(SAVE_DIR)" --rsync-target "$(RSYNC_TARGET)" \
+RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --console "$(CONSOLE)" --save-dir "$(SAVE_DIR)" --rsync-target "$(RSYNC_TARGET)" \
   --log-dir log/sessions $(if $(CONFIG),--config "$(CONFIG)") $(if $(EPOCHS),--epochs "$(EPOCHS)") \
   $(if $(EPISODES),--episodes "$(EPISODES)")
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \

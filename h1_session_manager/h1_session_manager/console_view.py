@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from h1_session_manager.table import State
+from h1_session_manager.table import EMERGENCY, ROWS, State
 from h1_session_manager.values import (
     Arm,
     Connection,
@@ -42,7 +43,7 @@ _BAR = 10
 _AGE_BAR = 6
 _QUIET_S = 0.5
 _LOST_S = 2.0
-_MESSAGES = 5
+_MESSAGES, _KEPT = 5, 60
 
 
 @dataclass
@@ -56,23 +57,31 @@ class Heard:
     policy: Policy | None = None
     hands: dict[str, Hand] = field(default_factory=dict)
     sync: SyncProgress | None = None
-    messages: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_MESSAGES))
+    messages: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     heard_ns: int = 0
+    rings: int = 0
+
+    def add_lines(self, lines: Iterable[str]) -> None:
+        """Lines of the session's screen; the runner's warnings among them begin with '!'."""
+        for line in lines:
+            if line.startswith("  Press '") and "once more" not in line:
+                continue  # the question stands in its own panel
+            self.messages.append((1 if line.startswith("!") else 0, line))
 
 
-def banner(heard: Heard, now_ns: int) -> Text:
+def banner(heard: Heard, now_ns: int, width: int = WIDTH) -> Text:
     """The state, large and in its colour; what is in work; for how long."""
     view = heard.view
     if view is None:
-        return Text(" no session heard yet ".center(WIDTH), style="white on grey37")
+        return Text(" no session heard yet ".center(width), style="white on grey37")
     if now_ns - heard.heard_ns > _LOST_S * 1e9:
-        return Text(f" {view.state}: the session is silent ".center(WIDTH), style="white on red")
+        return Text(f" {view.state}: the session is silent ".center(width), style="white on red")
     elapsed = max(0, now_ns - view.since_ns) // 1_000_000_000
     work = f"epoch {view.epoch}, episode {view.episode}" if view.epoch >= 0 else "no epoch yet"
     text = f"{'  '.join(view.state)}    {work}    {elapsed // 60}:{elapsed % 60:02d}"
     if view.countdown_s > 0:
         text += f"    ARMS MOVE IN {view.countdown_s:.1f} s"
-    return Text(text.center(WIDTH), style=f"bold {COLOURS[State(view.state)]}")
+    return Text(text.center(width), style=f"bold {COLOURS[State(view.state)]}")
 
 
 def question(heard: Heard) -> Text:
@@ -81,10 +90,25 @@ def question(heard: Heard) -> Text:
     if view is None:
         return Text("Waiting for session/state ...")
     text = Text(view.prompt or "Nothing is asked now.", style="bold")
-    text.append("\nkeys: ", "dim").append("  ".join(view.keys) or "-", "bold")
+    text.append("\n")
+    for number, key in enumerate(view.keys):
+        text.append(" · " if number else "", "dim").append(key, "bold green").append(f" {_says(view.state, key)}")
+    if not view.keys:
+        text.append("no key does anything now", "dim")
     if view.reason:
         text.append(f"\n{view.reason}", "yellow")
     return text
+
+
+def _says(state: str, key: str) -> str:
+    """What a key does in a state, in few words."""
+    row = next((row for row in ROWS if row.source == state and row.key == key), None)
+    if key == "any":
+        return "key cancels"
+    if row is None or row.trigger == EMERGENCY:
+        return "emergency stop"
+    says = row.says.partition(" (")[0]
+    return f"twice: {says}" if row.twice else says
 
 
 def streams(recorder: Recorder | None, watched: Iterable[str]) -> Text:
@@ -155,11 +179,19 @@ def data(heard: Heard) -> Text:
     return text
 
 
-def messages(heard: Heard) -> Text:
-    """The last events, newest last."""
+def messages(heard: Heard, rows: int = _MESSAGES, width: int = WIDTH - 4) -> Text:
+    """The session's last lines and the others' warnings, newest last: as many as fit, each whole if it can be."""
+    shown: list[tuple[str, str]] = []
+    for level, line in reversed(heard.messages):
+        style = ("", "yellow", "red")[min(level, 2)]
+        indent = line[: len(line) - len(line.lstrip())]
+        parts = textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ")
+        shown = [(part, style) for part in parts] + shown
+        if len(shown) >= rows:
+            break
     text = Text()
-    for level, line in heard.messages:
-        text.append(f"{line[: WIDTH - 4]}\n", ("dim", "yellow", "red")[min(level, 2)])
+    for part, style in shown[-rows:]:
+        text.append(f"{part}\n", style)
     text.rstrip()
     return text
 

@@ -35,6 +35,7 @@ class KeyGuard:
         self._since_ns = 0
         self._last: dict[str, int] = {}
         self._armed: tuple[str, int] | None = None
+        self._counted_ns: int | None = None
 
     def rearm(self, now_ns: int) -> None:
         """A state was entered, or a motion taken back."""
@@ -53,7 +54,12 @@ class KeyGuard:
             return self._judge_twice(row, armed, repeats, now_ns)
         if row.motion and row.key not in NEVER_GUARDED and (repeats or self.is_guarded(row, now_ns)):
             return Press.GUARDED
+        self._counted_ns = now_ns
         return Press.COUNTS
+
+    def answered_lately(self, now_ns: int) -> bool:
+        """Whether a key has counted within the guard."""
+        return self._counted_ns is not None and now_ns - self._counted_ns < self._guard_ns
 
     def saw(self, key: str, now_ns: int) -> bool:
         """A press that is used otherwise, for what follows to be known as its repeat; whether it was one itself."""

@@ -101,7 +101,7 @@ def _damping(subject: Subject) -> Screen:
     ]
     if subject.reason:
         lines.append(f"  Reason: {subject.reason}")
-    return Screen(tuple(lines), "", f"Press 'e' to end epoch and save. {resume}")
+    return Screen(tuple(lines), "", f"Press 'e' to end epoch and save. {resume}, 'x' twice to discard")
 
 
 def _saving(_subject: Subject) -> Screen:

@@ -26,6 +26,8 @@ SERVICES: dict[str, Any] = {
     "arm_guard/release": Trigger,
 }
 """The services of other nodes that the session calls."""
+RELEASE_WARNING = "release_warning"
+"""The reason of the event of arm_driver and arm_guard before they give the arms back."""
 
 
 def arm(message: ArmStatus) -> values.Arm:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from h1_session_manager.session import Session
 
 
+ENTER = "enter"
+"""Typed out of habit behind an answer; it must not take back what the answer began."""
+
+
 class Requests:
     """Answers every key and every call; none is met by silence."""
 
@@ -28,6 +32,9 @@ class Requests:
         row = s.table.row_of_key(key)
         if key == STOP_KEY and (row is None or row.trigger == EMERGENCY or s.doing):
             self._stop(key, is_quit=row is not None and row.trigger != EMERGENCY)
+            return
+        if key == ENTER and self._guard.answered_lately(s.world.now_ns):
+            s.say("  Enter is not needed: a key counts by itself")
             return
         if s.cancellable:
             self._guard.saw(key, s.world.now_ns)

@@ -42,8 +42,6 @@ Heard = values.Polled | values.SyncProgress | values.Synced | values.Reached
 """What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
-_RELEASE_WARNING = "release_warning"
-"""The event of arm_driver and arm_guard before they give the arms back."""
 _MACHINE_S = 1.0
 _DIAGNOSTICS_NS = 190_000_000
 """Between two arrays: as often as the recorder tells about the streams."""
@@ -96,6 +94,7 @@ class SessionManagerNode(SessionNode):
     def _connect(self) -> None:
         self._state = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self._progress = self.create_publisher(SyncProgress, "session/sync_progress", qos.STATE)
+        self._lines = self.create_publisher(String, "session/lines", qos.LATCHED)
         self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
         self._diagnostics = Diagnostics(self._config)
         self._diagnosed_ns = 0
@@ -138,7 +137,7 @@ class SessionManagerNode(SessionNode):
         self._carry_out()
 
     def _on_event(self, message: Event) -> None:
-        if message.reason == _RELEASE_WARNING:
+        if message.reason == messages_node.RELEASE_WARNING:
             self._session.observe(values.ReleaseWarned(), self.now_ns())
             self._carry_out()
 
@@ -195,8 +194,10 @@ class SessionManagerNode(SessionNode):
                 self._calls.send(command)
             case values.Say():
                 self._terminal.say(command.lines, command.prompt, replaces_prompt=command.replaces_prompt)
+                if command.lines:
+                    self._lines.publish(String(data="\n".join(command.lines)))
             case values.Tell():
-                self.event(int(command.level), command.reason, command.detail)
+                self.event(int(command.level), command.reason, command.detail, is_said=True)
             case values.Poll():
                 self._poller.start()
             case values.Sync():

@@ -75,6 +75,7 @@ class Watch:
             return None
         if left_s <= 0:
             what = "execution" if state is State.EXECUTING else "guidance by hand"
+            s.say(f"  Longest {what} reached")
             s.tell(Level.WARN, "time_limit", f"longest {what} reached")
             reason = f"time limit of {what} reached"
             return Fire("finish" if state is State.EXECUTING else "end", reason, "time_limit")

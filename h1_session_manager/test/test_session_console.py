@@ -58,6 +58,8 @@ def shown(heard: Heard, *keys: str) -> tuple[str, list[str]]:
         async with app.run_test(size=(80, 24)) as pilot:
             await pilot.press(*keys)
             await pilot.pause()
+            app.show()
+            await pilot.pause()
             last = app.query_one("#messages").region
             assert last.bottom <= 24, f"the console is {last.bottom} lines high"
             names = ("banner", "question", "streams", "robot", "data", "messages")
@@ -86,11 +88,13 @@ def test_all_that_matters_is_on_one_screen():
         "message 8",
     ):
         assert part in text, part
+    assert "s stop execution and enter damping mode · q emergency stop" in text
     assert "message 3" not in text
 
 
 def test_keys_go_to_the_session_as_they_are_pressed():
-    assert shown(everything(), "y", "s", "q", "enter")[1] == ["y", "s", "q"]
+    keys = ["y", "s", "q", "enter", "escape", "tab", "backspace"]
+    assert shown(everything(), *keys)[1] == keys
 
 
 @pytest.mark.parametrize("state", [state.value for state in State])

@@ -145,3 +145,16 @@ def test_a_button_held_from_the_start_is_no_press():
 def test_a_mapping_that_is_none_is_named(mapping):
     with pytest.raises(ValueError, match="is no BUTTON:KEY"):
         JoyKeys((mapping,))
+
+
+def test_ctrl_z_and_ctrl_backslash_freeze_or_kill_no_graph(terminal):
+    master, path, slave = terminal
+    before = termios.tcgetattr(slave)[6]
+    keys = TtyKeys(path)
+    control = termios.tcgetattr(slave)[6]
+    assert (control[termios.VSUSP], control[termios.VQUIT]) == (b"\0", b"\0")
+    assert control[termios.VINTR] == b"\x03"
+    os.write(master, b"\x1a\x1cs")
+    assert keys.read(5.0) == ["s"]
+    keys.close()
+    assert termios.tcgetattr(slave)[6] == before

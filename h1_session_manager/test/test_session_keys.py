@@ -256,3 +256,20 @@ def test_q_while_the_session_ends_by_a_signal_says_that_it_changes_nothing():
     theatre.press("q")
     assert "the session is ending" in theatre.said[-1]
     assert theatre.call("emergency_stop") == (False, "the session is ending")
+
+
+def test_enter_behind_an_answer_is_part_of_it_and_takes_nothing_back():
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.press("y", "enter")
+    assert theatre.said[-1] == "  Enter is not needed: a key counts by itself"
+    theatre.run_to("EXECUTING")
+    theatre.run(1)
+    theatre.press("s", "enter")
+    assert theatre.state == "DAMPING"
+    theatre.run(1)
+    theatre.press("r")
+    theatre.run(0.8)
+    theatre.press("enter")  # no longer a habit: any key takes the motion back
+    assert any("Taken back by key 'enter'" in line for line in theatre.said)

@@ -2,7 +2,7 @@
 
 Conditions (`Process.when`) are names; a process runs if all of its own are among the session's:
 `robot` or `sim`, `session` (the whole one, not a part), `hands`, `cameras`, `operator_scripted`, `operator_keyboard`,
-a tool's name (`process.TOOLS`), `displays` (rviz or foxglove).
+`console`, a tool's name (`process.TOOLS`), `displays` (rviz or foxglove).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def conditions(configuration: Configuration, session: Session) -> frozenset[str]
     return frozenset(
         {"sim" if session.simulated else "robot", session.part, f"operator_{session.operator}", *session.tools}
         | {name for name in ("hands", "cameras") if configuration[f"robot.include_{name}"]}
+        | ({"console"} if session.console else set())
         | ({"displays"} if session.tools & {"rviz", "foxglove"} else set())
     )
 
@@ -192,6 +193,16 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "keyboard",
             "keyboard",
             when=frozenset({"operator_keyboard"}),
+            essential=False,
+            standby=session.console,  # the console reads the keys while it is there
+            ends_last=True,
+        ),
+        Process(
+            "h1_session_manager",
+            "console",
+            "console",
+            parameters=further.get("console", {}),
+            when=frozenset({"operator_keyboard", "console"}),
             essential=False,
             ends_last=True,
         ),

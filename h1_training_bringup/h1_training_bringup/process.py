@@ -28,6 +28,7 @@ class Process:
         when: conditions, all of which must hold.
         essential: the session cannot live without it; its end ends the session with status 1.
         respawn: started again if it dies (a few times).
+        standby: started only when it is needed.
         ends_last: a simulated peer or the keyboard: ended when all others are gone.
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
@@ -47,6 +48,7 @@ class Process:
     when: frozenset[str] = frozenset()
     essential: bool = True
     respawn: bool = False
+    standby: bool = False
     ends_last: bool = False
     on_terminal: bool = False
     stop_timeout_s: float = 5.0
@@ -67,6 +69,7 @@ class Session:
         part: one of `PARTS`.
         tools: some of `TOOLS`.
         bag_dir: folder of the bag, with the tool `bag`; it does not exist yet.
+        console: the person at the keyboard sees the console instead of plain lines.
     """
 
     simulated: bool
@@ -76,3 +79,4 @@ class Session:
     part: str = "session"
     tools: frozenset[str] = frozenset()
     bag_dir: Path = Path("bag")
+    console: bool = False

@@ -62,6 +62,7 @@ class ProcessGroup:
         environment: what every process inherits.
         pass_fds: descriptors that every process inherits.
         namespace: of the session's own names; empty: none.
+        screen: descriptor that the operator's lines go to; None: standard output.
 
     Raises:
         StartError: an executable is not there, or the namespace is none.
@@ -74,6 +75,7 @@ class ProcessGroup:
         environment: Mapping[str, str],
         pass_fds: Sequence[int] = (),
         namespace: str = "",
+        screen: int | None = None,
     ) -> None:
         if namespace and not _NAMESPACE.fullmatch(namespace):
             raise StartError(f"namespace '{namespace}': expected letters, digits and _, e.g. robot1")
@@ -83,11 +85,18 @@ class ProcessGroup:
         self._environment = dict(environment)
         self._pass_fds = tuple(pass_fds)
         self._respawns = dict.fromkeys(self._descriptions, 0)
+        self._screen = sys.stdout.fileno() if screen is None else screen
         self._running: dict[str, psutil.Popen] = {}
 
     def start(self) -> None:
-        """Start them all; none waits for another."""
-        for name in self._descriptions:
+        """Start them all but those on standby; none waits for another."""
+        for name, process in self._descriptions.items():
+            if not process.standby:
+                self._spawn(name)
+
+    def start_standby(self, name: str) -> None:
+        """Start the process on standby of that name, if there is one."""
+        if name in self._descriptions and self._descriptions[name].standby and name not in self._running:
             self._spawn(name)
 
     def log_path(self, name: str) -> Path:
@@ -154,7 +163,7 @@ class ProcessGroup:
             self._running[name] = psutil.Popen(
                 self._commands[name],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stdout.fileno() if process.on_terminal else log,
+                stdout=self._screen if process.on_terminal else log,
                 stderr=log,
                 env=self._environment | {PRIORITY_VARIABLE: process.priority},
                 pass_fds=self._pass_fds,

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,8 @@ from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
 from h1_training_bringup.middleware import robot_variables, simulation_variables
-from h1_training_bringup.process import OPERATORS
+from h1_training_bringup.operator_screen import LINES_VARIABLE, OperatorScreen, console_fits
+from h1_training_bringup.process import OPERATORS, Session
 from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.clock import SessionClock
@@ -37,6 +39,7 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         configuration, session = prepared(_request(options))
+        session = replace(session, console=_wants_console(options.console, session))
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
@@ -47,13 +50,15 @@ def main() -> int:
             environment |= simulation_variables(claim.domain_id)
             print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
         handed_down = [claim.fileno() for claim in claims]
-        group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace)
+        screen = OperatorScreen(log_dir / "operator.log", hidden=session.console)
+        environment[LINES_VARIABLE] = str(log_dir / "operator.log")
+        group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace, screen.fileno())
     except (ConfigurationError, DomainsExhaustedError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"Logs: {log_dir}", flush=True)
     started = time.time()
-    status = Runner(group).run()
+    status = Runner(group, screen).run()
     print(closing_table(session.save_dir, started), flush=True)
     print(f"Logs: {log_dir}", flush=True)
     return status
@@ -79,14 +84,18 @@ class Runner:
 
     Args:
         group: the processes, not started yet.
+        screen: where the operator's lines go.
     """
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, screen: OperatorScreen) -> None:
         self._group = group
+        self._screen = screen
         self._tail = LogTail({name: group.log_path(name) for name in group.names()}, time.monotonic)
         self._signal: signal.Signals | None = None
+        self._console_left = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGUSR1, self._on_console_left)
 
     def run(self) -> int:
         """Start everything, wait for the session's end, end everything; returns the exit status."""
@@ -95,11 +104,15 @@ class Runner:
         while status is None:
             time.sleep(_PERIOD_S)
             self._show_warnings()
+            if self._console_left:
+                self._go_plain()
+            self._screen.follow()
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
         if status != EXIT_CLEAN:
-            print(f"\n{ENDING}", flush=True)
-        killed = self._group.stop(self._show_warnings)  # among them: that the arms are about to be given back
+            self._screen.print(f"\n{ENDING}")
+        killed = self._group.stop(self._meanwhile)  # among them: that the arms are about to be given back
         self._show_warnings()
+        self._screen.show()
         if killed:
             print(f"Killed, because they did not end in time: {', '.join(killed)}", file=sys.stderr)
         return status
@@ -114,6 +127,9 @@ class Runner:
                 return code
             if process.executable == "sim_operator" and code == 0:
                 continue
+            if process.name == "console":
+                self._console_lost(code)
+                continue
             if process.essential:
                 self._report(f"{process.name} was lost ({described(code)}); ending the session", process.name)
                 return EXIT_LOST
@@ -123,14 +139,47 @@ class Runner:
                 self._report(f"{process.name} ended ({described(code)}); going on without it", process.name)
         return None
 
+    def _meanwhile(self) -> None:
+        self._show_warnings()
+        self._screen.follow()
+
+    def _on_console_left(self, _number: int, _frame: FrameType | None) -> None:
+        """The console has left the screen and goes on reading the keys."""
+        self._console_left = True
+
+    def _go_plain(self) -> None:
+        self._console_left = False
+        self._screen.print("  The session goes on in plain lines; the command `console` shows it again elsewhere")
+        self._screen.show()
+
+    def _console_lost(self, code: int) -> None:
+        """Killed: another process reads the keys from now on."""
+        self._group.start_standby("keyboard")
+        self._report(f"console ended ({described(code)})", "console")
+        self._go_plain()
+
     def _report(self, line: str, name: str) -> None:
-        print(f"! {line}", flush=True)
+        self._screen.print(f"! {line}")
         for text in self._tail.end_of(name):
-            print(f"    {text}", flush=True)
+            self._screen.print(f"    {text}")
 
     def _show_warnings(self) -> None:
         for name, text in self._tail.warnings():
-            print(f"! {name}: {text}", flush=True)
+            self._screen.print(f"! {name}: {text}")
+
+
+def _wants_console(wish: str, session: Session) -> bool:
+    """Whether the console has the terminal.
+
+    Raises:
+        ConfigurationError: it was asked for and cannot be shown.
+    """
+    if session.operator != "keyboard" or wish == "no":
+        return False
+    problem = console_fits()
+    if problem and wish == "yes":
+        raise ConfigurationError(f"the console cannot be shown: {problem}")
+    return not problem
 
 
 def described(code: int) -> str:
@@ -163,6 +212,12 @@ def _parser() -> argparse.ArgumentParser:
         "--operator", choices=OPERATORS, help="who presses the keys (default: keyboard; scripted with --sim)"
     )
     parser.add_argument("--namespace", default="", help="of the session's own names, for several robots, e.g. robot1")
+    parser.add_argument(
+        "--console",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether the operator at the keyboard sees the console instead of plain lines (auto: if it fits)",
+    )
     parser.add_argument("--save-dir", help="folder of the episodes (save_dir)")
     parser.add_argument("--rsync-target", help="where to upload (rsync.target); with --sim a local folder")
     parser.add_argument("--epochs", type=int, help="epochs that the scripted operator runs")

@@ -58,19 +58,22 @@ class SessionNode(Node):
         """A header stamped with `stamp_ns` (session clock), or with now."""
         return Header(stamp=to_stamp(self.now_ns() if stamp_ns is None else stamp_ns), frame_id=frame_id)
 
-    def event(self, level: int, reason: str, detail: str) -> None:
+    def event(self, level: int, reason: str, detail: str, *, is_said: bool = False) -> None:
         """Publish an event on session/event and write it to the log.
 
         Args:
             level: `Event.INFO`, `Event.WARN` or `Event.ERROR`.
             reason: short name in snake_case.
             detail: one line for a person.
+            is_said: the operator has been told already, so that the log's warnings need not tell it again.
         """
         self._events.publish(
             Event(header=self.header(), source=self.get_name(), level=level, reason=reason, detail=detail)
         )
         text = f"{reason}: {detail}"
-        if level == Event.ERROR:
+        if is_said:
+            self.get_logger().info(text)
+        elif level == Event.ERROR:
             self.get_logger().error(text)
         elif level == Event.WARN:
             self.get_logger().warning(text)

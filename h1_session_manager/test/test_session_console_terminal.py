@@ -1,0 +1,125 @@
+"""The console in a real terminal: beside a session, and as the session's own screen."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from session_graph import StubGraph
+from std_msgs.msg import String
+from tmux_builders import Tmux, terminal
+
+from h1_training_msgs.msg import SessionState
+from h1_training_node import qos
+from h1_training_node.stamps import to_stamp
+
+CONSOLE = [sys.executable, "-c", "from h1_session_manager.console_node import main; import sys; sys.exit(main())"]
+OWN = """
+import os, signal, subprocess, sys
+lines = sys.argv[1]
+os.environ["H1_OPERATOR_LINES"] = lines
+os.environ["H1_SESSION_PARENT_PID"] = str(os.getpid())
+for number in (signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda number, _frame: open(lines, "a").write(f"runner got {number}\\n"))
+console = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+open(lines + ".pid", "w").write(str(console.pid))
+sys.exit(console.wait())
+"""
+
+
+class Scene:
+    """A session of one state, heard by a console in tmux; notes keys and stops."""
+
+    def __init__(self, graph) -> None:
+        self.graph = graph
+        self.stub = graph.add(StubGraph())
+        self.keys: list[str] = []
+        self.stub.create_subscription(String, "keyboard", lambda message: self.keys.append(message.data), qos.STATE)
+        self.state = self.stub.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self.lines = self.stub.create_publisher(String, "session/lines", qos.LATCHED)
+        self.lines.publish(String(data="[EXECUTING] Running policy (epoch 7)\n  Press 's' to stop"))
+        self.stub.create_timer(0.1, self._tell)
+
+    def _tell(self) -> None:
+        now_ns = self.stub.now_ns()
+        message = SessionState(header=self.stub.header(), state="EXECUTING", epoch=7, episode=2, keys=["s", "q"])
+        message.state_since, message.prompt = to_stamp(now_ns - 5_000_000_000), "Press 's' to stop execution"
+        self.state.publish(message)
+
+    def until(self, condition, what: str) -> None:
+        self.graph.spin_until(condition, what, 30.0)
+
+    def shown(self, tmux: Tmux, text: str) -> None:
+        self.until(lambda: text in tmux.screen(), f"'{text}' on the screen")
+
+
+def is_given_back(tmux: Tmux) -> bool:
+    settings = tmux.settings()
+    return " icanon" in settings and "susp = ^Z" in settings and " echo " in settings and not tmux.is_alternate()
+
+
+@pytest.fixture
+def scene(graph):
+    return Scene(graph)
+
+
+def test_beside_a_session_it_shows_it_hands_keys_over_stops_it_and_leaves_the_terminal_as_it_was(scene, tmp_path):
+    with terminal(tmp_path, CONSOLE) as tmux:
+        scene.shown(tmux, "E  X  E  C  U  T  I  N  G    epoch 7, episode 2")
+        scene.shown(tmux, "[EXECUTING] Running policy (epoch 7)")
+        assert "s stop execution and enter damping mode · q emergency stop" in tmux.screen()
+        assert len(tmux.screen().splitlines()) == 24
+        assert all(len(line) <= 80 for line in tmux.screen().splitlines())
+        assert "susp = <undef>" in tmux.settings()
+        tmux.press("s")
+        scene.until(lambda: scene.keys == ["s"], "the key")
+        tmux.press("C-z", "C-c")
+        scene.until(lambda: scene.stub.stops == ["console: Ctrl+C"], "the emergency stop")
+        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")  # neither of them ends or stops it
+        tmux.press("C-q")
+        scene.shown(tmux, "ended with 0")
+        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+
+
+def test_as_the_sessions_own_screen_no_key_is_lost_when_it_is_left(scene, tmp_path):
+    lines = tmp_path / "operator.log"
+    lines.write_text("! head_camera: silent\n  a prompt: ")
+    with terminal(tmp_path, [sys.executable, "-c", OWN, str(lines), *CONSOLE]) as tmux:
+        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")
+        scene.shown(tmux, "! head_camera: silent")
+        tmux.press("C-c")
+        scene.until(lambda: f"runner got {int(signal.SIGINT)}" in lines.read_text(), "Ctrl+C as a signal to the group")
+        assert not scene.stub.stops
+        tmux.press("C-q")
+        scene.until(lambda: not tmux.is_alternate(), "plain lines")
+        tmux.press("s")
+        scene.until(lambda: f"runner got {int(signal.SIGUSR1)}" in lines.read_text(), "the runner's call")
+        scene.until(lambda: scene.keys == ["s"], "the key in plain lines")
+        assert not tmux.is_alternate()
+        os.kill(int(lines.with_name("operator.log.pid").read_text()), signal.SIGTERM)
+        scene.shown(tmux, "ended with 0")
+        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+
+
+def test_even_kill_9_gives_the_terminal_back(scene, tmp_path):
+    lines = tmp_path / "operator.log"
+    lines.touch()
+    with terminal(tmp_path, [sys.executable, "-c", OWN, str(lines), *CONSOLE]) as tmux:
+        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")
+        os.kill(int(lines.with_name("operator.log.pid").read_text()), signal.SIGKILL)
+        scene.shown(tmux, "ended with")
+        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+
+
+def test_a_terminal_that_is_too_small_is_told_so(scene, tmp_path):
+    with terminal(tmp_path, CONSOLE, 60, 20) as tmux:
+        scene.shown(tmux, "The console needs 80 x 24 characters")
+        scene.shown(tmux, "ended with 2")
+
+
+def test_without_a_terminal_it_says_what_does_without_one():
+    done = subprocess.run(CONSOLE, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 2
+    assert "The console needs a terminal" in done.stderr
+    assert "session status" in done.stderr

@@ -1,0 +1,74 @@
+"""The operator's lines: one stream in `operator.log` beside the other logs, shown on the terminal by the runner alone.
+
+The session manager's standard output and the runner's own lines are that stream. Only one process writes to the
+terminal, so that a warning never stands behind a prompt; while the console has the terminal nothing is shown, and when
+it is gone, however it ended, the lines go on in plain.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+LINES_VARIABLE = "H1_OPERATOR_LINES"
+"""Tells the console in which file its session's lines are."""
+_SMALLEST = (80, 24)
+_LAST_LINES = 12
+
+
+def console_fits() -> str:
+    """Why this terminal cannot show the console; empty if it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "standard input and output are no terminal"
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return "TERM is not set to a terminal that can draw"
+    size = os.get_terminal_size(sys.stdout.fileno())
+    if size.columns < _SMALLEST[0] or size.lines < _SMALLEST[1]:
+        return f"the terminal has {size.columns} x {size.lines} characters, {_SMALLEST[0]} x {_SMALLEST[1]} are needed"
+    return ""
+
+
+class OperatorScreen:
+    """The stream of lines.
+
+    Args:
+        path: the file that keeps them.
+        hidden: the console has the terminal.
+    """
+
+    def __init__(self, path: Path, *, hidden: bool = False) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._shown = 0
+        self._hidden = hidden
+
+    def fileno(self) -> int:
+        """What the session manager writes to."""
+        return self._file.fileno()
+
+    def print(self, line: str) -> None:
+        """A line of the runner's own, above the prompt if there is one."""
+        prompt = self._path.read_bytes().rpartition(b"\n")[2]
+        self._file.write((b"\n" if prompt else b"") + f"{line}\n".encode() + prompt.strip(b"\a"))
+
+    def show(self) -> None:
+        """The console is gone: the last lines, and from now on all that come."""
+        if self._hidden:
+            self._hidden = False
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            self._shown = sum(map(len, lines[:-_LAST_LINES]))
+        self.follow()
+
+    def follow(self) -> None:
+        """Bring what was written since to the terminal, if the console does not have it."""
+        if self._hidden:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._shown)
+            data = file.read()
+        if not data:
+            return
+        self._shown += len(data)
+        sys.stdout.write((data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace"))
+        sys.stdout.flush()

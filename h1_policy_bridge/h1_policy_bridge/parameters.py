@@ -65,7 +65,12 @@ class BridgeParameters:
             raise ValueError(f"parameter 'action_dim' is {self.action_dim}; expected 14 (arms) or 26 (arms and hands)")
         if not self.host:
             raise ValueError("parameter 'host' is empty; name the policy server")
-        self.layout()
+        needed = max((end or 0 for _, _, end in self.layout().state), default=0)
+        if needed > self.action_dim:
+            raise ValueError(
+                f"parameter 'observation_mapping' sends {needed} values of the state, which has {self.action_dim} "
+                "('action_dim'); shorten the range, or configure the hands"
+            )
         address = Address(self.host, self.port)
         try:
             address.check()

@@ -204,6 +204,10 @@ def test_an_address_as_openpi_writes_it(host, port, url):
         ({"host": "a b"}, "'host' is 'a b'"),
         ({"host": "robot", "port": 0}, "the port is missing"),
         ({"observation_mapping": "x: 1"}, "observation_mapping"),
+        (
+            {"observation_mapping": "state: {a: [0, 20]}\nimages: {ego_cam: b}"},
+            "sends 20 values of the state, which has 14",
+        ),
         ({"strategy": "fast"}, "expected one of blend, open_loop"),
         ({"preset": "droid"}, "expected one of h1, aloha"),
     ],

@@ -9,6 +9,7 @@ from array import array
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -51,7 +52,7 @@ class ArmDriverNode(SessionNode):
         super().__init__("arm_driver")
         parameters = self.parameters(ArmParameters)
         joints = load_joint_settings(parameters)
-        self._guard_name = parameters.guard_name
+        self._guard_name, self._needs_guard = parameters.guard_name, parameters.needs_guard
         self._controller = ArmController(joints, parameters)
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
@@ -62,6 +63,7 @@ class ArmDriverNode(SessionNode):
         self._published_mode_since_ns = -1
         self._started_ns = self.now_ns()
         self._told_no_robot = False
+        self._asked = 0
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -75,6 +77,7 @@ class ArmDriverNode(SessionNode):
         self.create_service(Trigger, "arm_driver/acknowledge", self._on_acknowledge)
         self.create_service(Trigger, "arm_driver/release", self._on_release)
         self.create_service(Trigger, "arm_driver/emergency_stop", self._on_emergency_service)
+        self._guard = self.create_client(Trigger, "arm_guard/is_watching")
         # A steady clock, so that a system clock that is set never makes the loop pause or hurry.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(PERIOD_S, self._tick, clock=steady)
@@ -159,8 +162,22 @@ class ArmDriverNode(SessionNode):
         command = controller.step(now_ns, sensed, intake.good_for_ns(now_ns), intake.rate(now_ns))
         if command is not None:
             self._arm_sdk.publish(self._encoder.encode(command))
-        if not controller.is_listening:
+        if controller.question == 0:
             self._command = command
+        elif controller.question != self._asked:
+            self._ask_guard(controller.question)
+
+    def _ask_guard(self, question: int) -> None:
+        """This process had paused: does the guard command the arms meanwhile?"""
+        self._asked = question
+        if not self._guard.service_is_ready():
+            self._controller.hear_guard(self.now_ns(), question, is_watching=True)  # there is none
+            return
+
+        def on_answer(future: Future) -> None:
+            self._controller.hear_guard(self.now_ns(), question, is_watching=future.result().success)
+
+        self._guard.call_async(Trigger.Request()).add_done_callback(on_answer)
 
     def _report_now(self) -> None:
         """The new mode goes out before the answer to who asked for it: no caller meets an old arm_status."""
@@ -253,6 +270,8 @@ class ArmDriverNode(SessionNode):
         else:
             text = ""
         self._controller.conditions.foreign = text
+        if self._needs_guard:
+            self._controller.conditions.guard_is_there = self._guard.service_is_ready()
 
     def _collect(self) -> None:
         """The collector is off in this process; a young heap is gone through in the pause between two periods."""

@@ -36,6 +36,7 @@ class ArmGuardNode(SessionNode):
         self._states = Ear(self, LowState, "/lowstate", depth=1, suffix="lowstate")
         self._commands = Ear(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)
+        self.create_service(Trigger, "arm_guard/is_watching", self._on_question)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
 
@@ -80,6 +81,11 @@ class ArmGuardNode(SessionNode):
         self._guard.notices.clear()
         if self._guard.has_ended:
             self.end(0)
+
+    def _on_question(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """The driver had paused, and may go on if the guard has not spoken."""
+        response.success = self._guard.is_asked()
+        return response
 
     def _on_release(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         answer = self._guard.release(self.now_ns())

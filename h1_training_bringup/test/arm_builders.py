@@ -46,6 +46,7 @@ class QuickParameters(ArmParameters):
     stale_action_s: float = parameter(1.5, "")
     session_timeout_s: float = parameter(2.0, "")
     hung_s: float = parameter(10.0, "")
+    needs_guard: bool = parameter(False, "")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class QuickGuardParameters(GuardParameters):
     release_warning_s: float = parameter(0.5, "")
     release_ramp_s: float = parameter(0.5, "")
     robot_timeout_s: float = parameter(5.0, "")
-    silence_s: float = parameter(5.0, "")
+    silence_s: float = parameter(1.0, "")
 
 
 def joint_settings() -> JointSettings:
@@ -92,12 +93,13 @@ class Rig:
         self.joints = joints
         self.robot = SimulatedRobot(self.robot_parameters, self.now_ns)
         self.controller = ArmController(joints, self.parameters)
+        self.controller.conditions.guard_is_there = True
         self.intake = StateIntake(round(self.parameters.robot_timeout_s * S))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self.command: ArmCommand | None = None
         self.sent: list[tuple[int, ArmCommand]] = []
         self.notices: list[str] = []
-        self.heartbeat = True
+        self.heartbeat = self.guard_answers = True
         self.person: NDArray[np.float64] | None = None
         self._beats = 0
         self._actions = 0
@@ -130,6 +132,8 @@ class Rig:
         if sensed is not None:
             good_for_ns, rate = self.intake.good_for_ns(self.now_ns), self.intake.rate(self.now_ns)
             self.command = self.controller.step(self.now_ns, sensed, good_for_ns, rate)
+            if self.controller.question and self.guard_answers:
+                self.controller.hear_guard(self.now_ns, self.controller.question, is_watching=True)
             if self.command is not None:
                 self.sent.append((self.now_ns, self.command))
                 self.robot.inbox.take(self._encoder.encode(self.command), self.now_ns)

@@ -66,12 +66,18 @@ class Peer(Node):
         self._graph.spin_until(future.done, f"{service} answers")
         return future.result()
 
-    def take(self, robot: RobotStub) -> None:
-        """From the start to HOLD with all of the weight."""
-        self._graph.spin_until(lambda: self.statuses and self.status.state_rate > 100, "the driver hears the robot")
-        self._graph.spin_until(lambda: self._seq > 3, "the session's heart beats")
+    def begin_to_take(self) -> None:
+        """Ask for the arms, as soon as the driver hears the robot and the session."""
+        self._graph.spin_until(lambda: self.statuses and self.status.state_rate > 50, "the driver hears the robot")
+        self._graph.spin_until(self._session.get_subscription_count, "the driver listens to the session")
+        seq = self._seq
+        self._graph.spin_until(lambda: self._seq > seq + 3, "the session's heart beats")
         answer = self.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_RELEASED)
         assert answer.accepted, answer.reason
+
+    def take(self, robot: RobotStub) -> None:
+        """From the start to HOLD with all of the weight."""
+        self.begin_to_take()
         self._graph.spin_until(lambda: robot.weight == 1.0, "the arms are taken")
         self._graph.spin_until(lambda: not self.status.transition, "the status says so")
 

@@ -125,7 +125,7 @@ class Followed:
 
     def __init__(self) -> None:
         joints = joint_settings()
-        self.controller = ArmController(joints, ArmParameters())
+        self.controller = ArmController(joints, ArmParameters(needs_guard=False))
         self.encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self.now_ns = 10**12
         self.q = np.zeros(COUNT)

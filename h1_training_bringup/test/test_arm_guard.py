@@ -111,6 +111,49 @@ def test_a_pause_of_the_guard_itself_is_not_taken_for_silence() -> None:
     assert not scene.guard.is_speaking
 
 
+def test_a_driver_that_asks_after_a_pause_has_shown_that_it_lives() -> None:
+    scene = Scene()
+    scene.drive(0.5)
+    scene.step(0.08)
+    assert scene.guard.is_asked()
+    scene.step(0.08)
+    assert not scene.guard.is_speaking
+    scene.step(0.06)
+    assert scene.guard.is_speaking and not scene.guard.is_asked()
+
+
+def test_periods_in_which_the_robot_was_not_heard_count_for_nothing() -> None:
+    scene = Scene()
+    scene.drive(0.5)
+    for _ in range(4):
+        scene.step(0.02)
+        scene.robot_talks = False
+        scene.step(0.04)
+        scene.robot_talks = True
+    assert not scene.guard.is_speaking
+    scene.step(0.04)
+    assert scene.guard.is_speaking
+
+
+def test_a_command_that_no_driver_sends_is_no_sign_of_life() -> None:
+    scene = Scene()
+    scene.drive(0.5)
+    for _ in range(8):
+        scene.guard.hear(scene.command(float("nan")))
+        scene.step(0.02)
+    assert scene.guard.is_speaking and scene.spoken[-1] is not None and scene.spoken[-1].weight == 1.0
+
+
+def test_a_guard_that_gets_little_time_is_not_much_slower() -> None:
+    scene = Scene()
+    scene.drive(0.5)
+    begin_ns = scene.now_ns
+    while not scene.guard.is_speaking:
+        scene.now_ns += 100 * MS
+        scene.step(0.02)
+    assert scene.now_ns - begin_ns <= 400 * MS
+
+
 def test_it_says_nothing_while_the_robot_is_silent_too() -> None:
     scene = Scene()
     scene.drive(0.5)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
-from arm_builders import QuickGuardParameters, QuickParameters
 from arm_peer import Peer
 from arm_robot_stub import RobotStub
+from arm_stage import quick_parameters
 from std_msgs.msg import Bool
 
 from h1_training_bringup.arm_driver_node import GUARD_QOS, ArmDriverNode
@@ -17,9 +15,7 @@ from h1_training_node.testing import Graph
 
 @pytest.fixture(autouse=True)
 def quick_programs_without_predecessors(monkeypatch: pytest.MonkeyPatch) -> None:
-    gc.collect()  # the test before may still hold publishers, which would be foreign commanders here
-    monkeypatch.setattr("h1_training_bringup.arm_driver_node.ArmParameters", QuickParameters)
-    monkeypatch.setattr("h1_training_bringup.arm_guard_node.GuardParameters", QuickGuardParameters)
+    quick_parameters(monkeypatch, needs_guard=True)
 
 
 def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arms_back(graph: Graph) -> None:

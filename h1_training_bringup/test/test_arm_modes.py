@@ -107,6 +107,19 @@ def test_taking_is_given_up_when_the_state_does_not_become_good() -> None:
     assert rig.controller.reason == "no_good_state" and rig.sent == []
 
 
+def test_arms_are_not_taken_without_the_guard() -> None:
+    rig = Rig()
+    rig.controller.conditions.guard_is_there = False
+    rig.run(1.0)
+    assert rig.ask(Mode.HOLD) == ""
+    rig.run_until(lambda: rig.mode is Mode.RELEASED, "given up")
+    assert rig.controller.reason == "no_guard" and rig.sent == []
+    rig.ask(Mode.HOLD)
+    rig.run(1.0)
+    rig.controller.conditions.guard_is_there = True
+    rig.run_until(lambda: rig.controller.handover.weight > 0.1, "it was there in time")
+
+
 def test_arms_are_not_taken_at_the_low_rate_of_the_robots_other_state_topic() -> None:
     rig = Rig()
     rig.robot.inject("slow_state 10")

@@ -27,7 +27,7 @@ def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
 
 
 def test_after_giving_back_it_says_weight_zero_for_a_while_and_is_silent() -> None:
-    rig = taken()
+    rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
     rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
     rig.run(1.0)
@@ -53,7 +53,7 @@ def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
 
 
 def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
-    rig = taken()
+    rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
     rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
     rig.run(0.5)
@@ -63,7 +63,7 @@ def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
 def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: Mode) -> None:
-    rig = taken()
+    rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.ask(mode)
     rig.run(0.1)
     rig.controller.emergency_stop(rig.now_ns, "a test", "just so")
@@ -71,7 +71,7 @@ def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given
     command = rig.sent[-1][1]
     assert not command.kp.any() and command.weight == 1.0
     assert rig.notices.count("emergency_stop") == 1
-    rig.run(5.0)
+    rig.run(2.0)
     assert rig.mode is Mode.DAMPING and rig.controller.handover.weight == 1.0
     assert not rig.controller.acknowledge().accepted
     assert rig.ask(Mode.HOLD) != ""
@@ -103,7 +103,7 @@ def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> Non
     rig.run(4.0)
     rig.controller.emergency_stop(rig.now_ns, "a test", "")
     weight = rig.controller.handover.weight
-    rig.run(5.0)
+    rig.run(2.0)
     assert rig.controller.handover.weight == weight and rig.mode is Mode.DAMPING
 
 

@@ -162,25 +162,56 @@ def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot(mode: Mode) 
     pause(rig, 0.35)
     rig.run(0.2)
     assert rig.mode in (mode, Mode.HOLD) and not rig.controller.faults
+    assert rig.sent[-1][0] == rig.now_ns
 
 
-def test_after_a_pause_of_its_own_the_driver_listens_before_it_speaks() -> None:
+def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_speaks() -> None:
     rig = rig_in(Mode.POLICY)
-    pause(rig, 0.12)
+    rig.guard_answers = False
+    pause(rig, 0.06)
     sent = len(rig.sent)
-    rig.run(0.02)
-    assert len(rig.sent) == sent and rig.controller.is_listening
-    rig.controller.give_way(rig.now_ns)  # the guard's word arrives
+    rig.run(0.1)
+    question = rig.controller.question
+    assert len(rig.sent) == sent and question != 0
+    rig.controller.hear_guard(rig.now_ns, question, is_watching=False)
     rig.run(1.0)
     assert len(rig.sent) == sent and rig.controller.faults.first == "guard_took_over"
 
 
-def test_a_driver_that_goes_on_after_a_short_pause_has_lost_nothing() -> None:
+def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
     rig = rig_in(Mode.HOLD)
-    pause(rig, 0.12)
+    rig.guard_answers = False
+    pause(rig, 0.06)
+    rig.run(0.004)
+    old = rig.controller.question
+    pause(rig, 0.2)
+    rig.run(0.004)
+    sent = len(rig.sent)
+    rig.controller.hear_guard(rig.now_ns, old, is_watching=True)
     rig.run(0.1)
-    assert rig.sent[-1][0] == rig.now_ns and not rig.controller.is_listening
-    assert rig.mode is Mode.HOLD
+    assert len(rig.sent) == sent and rig.controller.question not in (0, old)
+    rig.controller.hear_guard(rig.now_ns, rig.controller.question, is_watching=True)
+    rig.run(0.1)
+    assert rig.sent[-1][0] == rig.now_ns and rig.mode is Mode.HOLD
+
+
+def test_a_driver_that_hears_neither_guard_nor_robot_after_a_pause_stays_silent() -> None:
+    rig = rig_in(Mode.POLICY)
+    rig.guard_answers = False
+    pause(rig, 0.2)
+    rig.robot.inject("stop_state")
+    sent = len(rig.sent)
+    rig.run(5.0)
+    assert len(rig.sent) == sent
+
+
+def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_damps() -> None:
+    rig = rig_in(Mode.POLICY)
+    rig.guard_answers = False
+    pause(rig, 0.06)
+    rig.run(1.1)
+    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "guard_lost"
+    assert rig.notices.count("guard_lost") == 1 and rig.sent[-1][0] == rig.now_ns
 
 
 @pytest.mark.parametrize("mode", MODES)

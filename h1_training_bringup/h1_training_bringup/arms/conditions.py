@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from h1_training_bringup.arms.faults import Heartbeat, Temperatures
+from h1_training_bringup.arms.faults import OVERHEATED, Heartbeat, Temperatures
 from h1_training_bringup.arms.modes import Notice
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters
@@ -28,6 +28,7 @@ class Conditions:
             p.temperature_warn, p.temperature_no_policy, p.temperature_damping, p.temperature_critical
         )
         self.foreign = ""
+        self.guard_is_there = not p.needs_guard
         self.state_rate = 0.0
         self._least_rate = p.min_state_rate
         self._slow_ns = 0
@@ -64,6 +65,19 @@ class Conditions:
             f"robot state at {self.state_rate:.0f} Hz, {self._least_rate:.0f} Hz are needed; "
             "look at the network cable, and that the topic is /lowstate and not /lf/lowstate"
         )
+
+    def unfit(self, good_for_ns: int) -> tuple[str, str] | None:
+        """What is still missing before the arms can be taken, as reason and detail; None if nothing is."""
+        if not self.state_comes_fast:
+            return "state_slow", self.rate_text
+        if good_for_ns < self._good_state_ns:
+            return "no_good_state", f"robot state was not good for {self._good_state_ns / _NS:g} s without a break"
+        if not self.guard_is_there:
+            return (
+                "no_guard",
+                "the arm guard is not there, and nobody would see to the arms if this driver died; start it",
+            )
+        return None
 
     def may_sink(self, now_ns: int) -> bool:
         """Whether a motor has been so hot that the arms are let down; people were warned a while before."""
@@ -121,7 +135,7 @@ class Conditions:
         if text := self._motor_problem(sensed):
             present["motor_fault"] = text
         if self.temperatures.forces_damping:
-            present["overheated"] = f"{self.temperatures.text}; let it cool down"
+            present[OVERHEATED] = f"{self.temperatures.text}; let it cool down"
         if self.foreign:
             present["foreign_commander"] = self.foreign
         return present

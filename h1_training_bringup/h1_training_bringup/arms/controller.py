@@ -13,12 +13,12 @@ from h1_training_bringup.arms.actions import Action, ActionGate
 from h1_training_bringup.arms.command import ArmCommand
 from h1_training_bringup.arms.conditions import Conditions
 from h1_training_bringup.arms.damping import Damping, GravityTorque
-from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_TOOK_OVER, Faults
+from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_TOOK_OVER, OVERHEATED, Faults
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
 from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Level, Mode, Notice, refused
 from h1_training_bringup.arms.pauses import Own, Pauses
-from h1_training_bringup.arms.requests import RequestedFrom, objection
+from h1_training_bringup.arms.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
@@ -40,7 +40,6 @@ class ArmController:
     Attributes:
         mode, mode_since_ns, reason: as in ArmStatus.
         notices: for people, oldest first; whoever publishes them empties the list.
-        is_listening: this process had paused: nothing is sent in this period, the arms' last command stands.
         has_ended: after `end`: the arms are given back, the process may go.
     """
 
@@ -58,7 +57,7 @@ class ArmController:
         self._damping = Damping(joints, self._gravity)
         self.mode, self.mode_since_ns, self.reason = Mode.RELEASED, 0, "not_taken"
         self.notices: list[Notice] = []
-        self.is_listening = self.has_ended = False
+        self.has_ended = False
         self._ending = self._gave_way = False
         self._pauses = Pauses(round(parameters.hung_s * _NS))
         self._sensed: Sensed | None = None
@@ -67,6 +66,11 @@ class ArmController:
         self._button_was_down = True
         self._told_slow = False
         self._refusals_told: set[str] = set()
+
+    @property
+    def question(self) -> int:
+        """Not 0: this process had paused, and must ask the guard whether it may go on; see `hear_guard`."""
+        return self._pauses.question
 
     @property
     def transition(self) -> bool:
@@ -158,6 +162,11 @@ class ArmController:
         """The guard commands the arms: be silent for good."""
         self._fall_silent(now_ns, GUARD_TOOK_OVER, "the arm guard commands the arms")
 
+    def hear_guard(self, now_ns: int, question: int, *, is_watching: bool) -> None:
+        """The guard's answer to `question`, or nobody's if no guard was ever started: whether it merely watches."""
+        if self._pauses.answered(question) and not is_watching:
+            self.give_way(now_ns)
+
     def _fall_silent(self, now_ns: int, reason: str, detail: str) -> None:
         if not self.faults.latch(reason, detail):
             return
@@ -191,19 +200,23 @@ class ArmController:
             good_for_ns: how long readings have been good without a break.
             state_rate: Hz, of good readings over the last second.
         """
+        hears = self._sensed is None or sensed.stamp_ns != self._sensed.stamp_ns
         self._sensed = sensed
-        own = self._pauses.step(now_ns)
-        self.is_listening = own is Own.LISTENS
-        if own is Own.HUNG and self.handover.weight > 0.0:
+        own = self._pauses.step(now_ns, has_arms=self.handover.weight > 0.0, hears=hears)
+        if own is Own.HUNG:
             pause = f"this process stood still for more than {self.parameters.hung_s:g} s: the guard has the arms"
             self._fall_silent(now_ns, DRIVER_HUNG, pause)
         if self._gave_way:
             self.has_ended = self._ending
             return None
-        if self.is_listening:
+        if own is Own.ASKS:
             return None
-        if notice := self.conditions.update(now_ns, sensed, state_rate):
-            self.notices.append(notice)
+        if own is Own.UNANSWERED and self.faults.latch("guard_lost", ""):
+            self._notice(Level.ERROR, "guard_lost", "the arm guard does not answer; end the session and start it anew")
+            self._to_damping(now_ns, "guard_lost")
+        notice = self.conditions.update(now_ns, sensed, state_rate)
+        if notice and (notice.reason != OVERHEATED or self.handover.weight == 0.0):
+            self.notices.append(notice)  # else it is a fault of the arms' and told as such
         self._watch_button(now_ns, sensed)
         self._watch_conditions(now_ns, sensed, good_for_ns)
         self._watch_rate(now_ns)
@@ -247,19 +260,16 @@ class ArmController:
             self._enter(now_ns, Mode.HOLD, "state_slow")
 
     def _advance_handover(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
-        handover, p = self.handover, self.parameters
+        handover = self.handover
         if handover.phase is Phase.WAITING:
-            if good_for_ns >= p.good_state_s * _NS and self.conditions.state_comes_fast:
+            missing = self.conditions.unfit(good_for_ns)
+            if missing is None:
                 self._waist_q = sensed.waist_q
                 self.conditions.remember_mode_machine(sensed)
                 self.stiff.start(sensed, at_rest=True)
                 handover.begin(Phase.RISING, now_ns)
-            elif handover.waited_ns(now_ns) > p.take_timeout_s * _NS:
-                if self.conditions.state_comes_fast:
-                    text = f"robot state was not good for {p.good_state_s} s without a break"
-                    self._give_up_taking(now_ns, "no_good_state", text)
-                else:
-                    self._give_up_taking(now_ns, "state_slow", self.conditions.rate_text)
+            elif handover.waited_ns(now_ns) > self.parameters.take_timeout_s * _NS:
+                self._give_up_taking(now_ns, *missing)
         elif handover.phase is Phase.RISING and (mover := self._moved(sensed)):
             # Somebody is at the arms: compliant with the weight that we have, and given back like always, with warning.
             self._notice(Level.ERROR, "moved_while_taking", f"{mover} moved while the arms were being taken")
@@ -335,19 +345,7 @@ class ArmController:
             return why_not
         if mode == Mode.DAMPING or mode == self.mode:
             return ""
-        if self._sensed is None:
-            return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
-        present = self.conditions.forcing(now_ns, self._sensed, 0, was_lost=False)
-        if self.mode is Mode.RELEASED:
-            present.pop("robot_lost", None)  # it is given a moment to become good
-        for reason, detail in present.items():
-            return f"{reason}: {detail}"
-        if mode == Mode.POLICY and self.conditions.temperatures.forbids_policy:
-            return f"motor_hot: {self.conditions.temperatures.text}; let it cool down"
-        slow = not self.conditions.state_comes_fast if mode == Mode.POLICY else self.conditions.state_is_slow
-        if mode in (Mode.HOME, Mode.POLICY) and slow:
-            return f"state_slow: {self.conditions.rate_text}"
-        return ""
+        return obstacle(now_ns, Mode(mode), self.mode, self._sensed, self.conditions)
 
     def _enter(self, now_ns: int, mode: Mode, reason: str) -> None:
         previous, since_ns = self.mode, self.mode_since_ns

@@ -13,6 +13,7 @@ from h1_training_bringup.arms.sensed import Sensed
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"
+OVERHEATED = "overheated"
 
 _GUARD_HAS_THEM = "the arm guard has the arms: arm_guard/release gives them back; then start the session anew"
 _NOT_ACKNOWLEDGED = {
@@ -127,7 +128,7 @@ class Temperatures:
         if self._step <= before:
             return None
         level = Level.WARN if self._step < 3 else Level.ERROR
-        reason = ("motor_warm", "motor_hot", "overheated", "overheated_critical")[self._step - 1]
+        reason = ("motor_warm", "motor_hot", OVERHEATED, "overheated_critical")[self._step - 1]
         return Notice(level, reason, f"{self.text}: {self._texts[self._step - 1]}")
 
 

@@ -70,6 +70,11 @@ class ArmGuard:
         self._heard = True
         self._last_sample, self._weight = sample, weight
 
+    def is_asked(self) -> bool:
+        """The driver asks whether it may go on: the guard merely watches, and takes the question for a sign of life."""
+        self._heard = not self.is_speaking
+        return not self.is_speaking
+
     def release(self, now_ns: int) -> Answer:
         """A person wants the arms given back: warning, then the ramp."""
         if not self.is_speaking:
@@ -89,10 +94,11 @@ class ArmGuard:
     def watch(self, now_ns: int) -> bool:
         """One watch period; True if the guard has to speak from now on.
 
-        Silence is counted in periods in which this process itself ran, by no more than a period each, so that a pause
-        of its own is not the driver's; and in periods in which the robot was heard, so that a wire that stalls is not.
+        Silence is counted in periods in which this process itself ran, by no more than two periods each, so that a
+        pause of its own is not the driver's, and yet a guard that gets too little time is not too slow; and in periods
+        in which the robot was heard, so that a wire that stalls is not the driver's silence either.
         """
-        passed_s = min((now_ns - self._watched_ns) / _NS, WATCH_PERIOD_S)
+        passed_s = min((now_ns - self._watched_ns) / _NS, 2 * WATCH_PERIOD_S)
         self._watched_ns = now_ns
         sensed = self.intake.latest()
         is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + WATCH_PERIOD_S * _NS

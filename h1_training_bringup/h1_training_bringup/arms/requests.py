@@ -1,10 +1,12 @@
-"""Which mode may be asked for in which: the rules that need nothing but the arms' present mode."""
+"""Which mode may be asked for in which, and what else may stand against it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from h1_training_bringup.arms.conditions import Conditions
 from h1_training_bringup.arms.modes import Mode
+from h1_training_bringup.arms.sensed import Sensed
 
 _ENTERED_FROM = {
     Mode.HOLD: (Mode.RELEASED, Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING),
@@ -52,4 +54,29 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
     if now.mode not in _ENTERED_FROM[wanted]:
         allowed = ", ".join(known.name for known in _ENTERED_FROM[wanted])
         return f"not_from_here: {wanted.name} is entered from {allowed}; the arms are in {now.mode.name}"
+    return ""
+
+
+def obstacle(now_ns: int, wanted: Mode, present_mode: Mode, sensed: Sensed | None, conditions: Conditions) -> str:
+    """What about robot or session stands against entering a stiff mode now, said likewise.
+
+    Args:
+        now_ns: session time.
+        wanted: HOLD, HOME or POLICY.
+        present_mode: that is left.
+        sensed: the newest good reading; None if there never was one.
+        conditions: as of the last period.
+    """
+    if sensed is None:
+        return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
+    present = conditions.forcing(now_ns, sensed, 0, was_lost=False)
+    if present_mode is Mode.RELEASED:
+        present.pop("robot_lost", None)  # it is given a moment to become good
+    for reason, detail in present.items():
+        return f"{reason}: {detail}"
+    if wanted is Mode.POLICY and conditions.temperatures.forbids_policy:
+        return f"motor_hot: {conditions.temperatures.text}; let it cool down"
+    slow = not conditions.state_comes_fast if wanted is Mode.POLICY else conditions.state_is_slow
+    if slow and wanted in (Mode.HOME, Mode.POLICY):
+        return f"state_slow: {conditions.rate_text}"
     return ""

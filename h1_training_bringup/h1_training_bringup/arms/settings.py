@@ -166,6 +166,7 @@ class ArmParameters(BodyParameters):
     temperature_critical: int = parameter(100, "the arms are let down slowly from here", unit="degC", low=30, high=150)
     stop_button: str = parameter("B", "button of the robot's remote that stops", choices=(*REMOTE_BUTTONS, "none"))
     guard_name: str = parameter("arm_guard", "node that may command the arms when this one has fallen silent")
+    needs_guard: bool = parameter(True, "arms are taken only while the guard is there")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -165,6 +165,7 @@ def key() -> list[Line2D | Patch]:
 def main() -> int:
     """Draw a recording, or one made here."""
     path = Path(sys.argv[1])
+    path.parent.mkdir(parents=True, exist_ok=True)
     recording = Recording.load(Path(sys.argv[2])) if len(sys.argv) > 2 else recorded(200.0, SHOWN_TICKS + 60)
     mean_ms = recording.latency_ns.mean() * 1e-6
     draw(path, recording, f"The same chunks, three ways: inference {mean_ms:.0f} ms ± 30 %")

@@ -1,6 +1,7 @@
 # make session   two epochs of the training loop against the simulation (OPERATOR=keyboard: you press the keys)
 # make test      all tests                    make lint    ruff and mypy
 # make bench     what it costs, measured      make setup   only set up
+# make soak      record for MINUTES=60, and print rates, memory, gaps
 # make docs      write the generated parts of the pages anew      make docs-check   run the pages' commands
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
@@ -14,6 +15,7 @@ CONSOLE ?= auto
 EPOCHS ?=
 EPISODES ?=
 PYTEST_ARGS ?=
+MINUTES ?= 60
 
 IN_WORKSPACE := docker/in_workspace.sh
 PACKAGES := h1_training_msgs h1_inspire_driver h1_policy_bridge h1_recorder h1_session_manager h1_training_bringup
@@ -25,7 +27,7 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --console "$(CONSOLE)" --save-di
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
   $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
-.PHONY: session test lint bench setup docs docs-check
+.PHONY: session test lint bench soak setup docs docs-check
 .DEFAULT_GOAL := session
 
 setup:
@@ -49,6 +51,9 @@ lint: setup
 
 bench: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES)
+
+soak: setup
+	@$(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)"
 
 docs: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/docs/generate.py

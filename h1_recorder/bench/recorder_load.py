@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
+import cv2
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, JointState
@@ -24,6 +25,19 @@ CAMERA_TOPICS = {
 }
 
 
+def pictures(size: int, count: int = 16) -> list[bytes]:
+    """JPEGs of 640 x 480, each another, of `size` bytes: noise, as soft as it takes."""
+    chosen = np.random.default_rng(0)
+    found = []
+    for _ in range(count):
+        noise = chosen.normal(128, 60, (480, 640, 3)).clip(0, 255).astype(np.uint8)
+        options = (cv2.GaussianBlur(noise, (0, 0), width) for width in np.arange(0.5, 6.0, 0.1))
+        encoded = (bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]) for picture in options)
+        data = next(data for data in encoded if len(data) <= size)
+        found.append(data + bytes(size - len(data)))  # what follows its end belongs to no picture
+    return found
+
+
 class SessionLoad(Node):
     """Publishes what a session does, and notes every message that it sent.
 
@@ -39,8 +53,7 @@ class SessionLoad(Node):
     def __init__(self, clock: SessionClock, image_bytes: int = 60_000) -> None:
         super().__init__("session_load")
         self._session_clock = clock
-        chosen = np.random.default_rng(0)
-        self._pictures = cycle([b"\xff\xd8\xff" + chosen.bytes(image_bytes - 5) + b"\xff\xd9" for _ in range(16)])
+        self._pictures = cycle(pictures(image_bytes))
         self.sent: list[tuple[str, int]] = []
         self.status = RecorderStatus()
         self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY

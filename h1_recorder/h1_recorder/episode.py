@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,26 @@ class Episode:
         return np.asarray(picture)
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file at `path`, for reading.
+
+    Raises:
+        EpisodeError: it is no HDF5 file, or a broken one.
+        OSError: it cannot be opened; says why in the system's words.
+    """
+    with path.open("rb"):  # HDF5's own words for a missing file are five lines long
+        pass
+    if not h5py.is_hdf5(path):
+        raise EpisodeError(f"{path}: no HDF5 file, or its beginning is lost")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise EpisodeError(f"{path}: broken, or still being written: {error}") from None
+    with file:
+        yield file
+
+
 def read(path: Path | str) -> Episode:
     """The episode at `path`.
 
@@ -127,7 +148,7 @@ def read(path: Path | str) -> Episode:
     """
     path = Path(path)
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             observations = file["observations"]
             optional = {name: file[name][:] if name in file else None for name in ("hand_action", "hand_command")}
             return Episode(
@@ -167,7 +188,7 @@ def summary(path: Path | str) -> Summary:
         OSError: the file cannot be opened.
     """
     path = Path(path)
-    with h5py.File(path, "r") as file:
+    with opened(path) as file:
         found = _attributes(file)
     try:
         return Summary(

@@ -114,7 +114,8 @@ def index_of(path: Path) -> int:
     """
     match = _EPISODE_NAME.match(path.name)
     if match is None:
-        raise ValueError(f"{path} is not called episode_<number>.hdf5 or .episode_<number>.mcap")
+        there = "" if path.exists() else " and is not there"
+        raise ValueError(f"{path} is not called episode_<number>.hdf5 or .episode_<number>.mcap{there}")
     return int(match[1])
 
 

@@ -21,6 +21,13 @@ STATE_WINDOW_NS, IMAGE_WINDOW_NS = 1_000_000_000, 500_000_000
 _MOST_BETWEEN_NS = 100_000_000
 _ENCAPSULATION = 4
 _HEAD, _SEQ = struct.Struct("<iII"), struct.Struct("<Q")
+_ARM = struct.Struct("<QB3xiII")
+_ARM_FIELDS = (
+    Field("mode", "uint8", None),
+    Field("mode_since", "builtin_interfaces/Time", None),
+    Field("reason", "string", None),
+)
+"""Behind `seq` of an arm_status, and how it is packed: they are read fifty times a second."""
 _LAST_NEEDED = {ARM_STATUS: "reason", SESSION_STATE: "state"}
 
 
@@ -84,7 +91,9 @@ class Peek:
         fields = parse_schema(schema, type_name)[short_name(type_name)]
         self._has_header = bool(fields) and fields[0] == Field("header", "std_msgs/Header", None)
         self._has_seq = self._has_header and len(fields) > 1 and fields[1] == Field("seq", "uint64", None)
-        self._layout = Layout(schema, type_name, _LAST_NEEDED[name]) if name in _LAST_NEEDED else None
+        self._is_arm = name == ARM_STATUS and self._has_seq and fields[2:5] == _ARM_FIELDS
+        decoded = name in _LAST_NEEDED and not self._is_arm
+        self._layout = Layout(schema, type_name, _LAST_NEEDED[name]) if decoded else None
 
     def read(self, raw: bytes) -> dict[str, Any]:
         """`stamp` in ns and what else there is; empty if the type has no header or the message is broken."""
@@ -104,10 +113,15 @@ class Peek:
         if raw[1] != 1:
             return {}  # not little-endian CDR; the journal has it all the same
         sec, nanosec, length = _HEAD.unpack_from(raw, _ENCAPSULATION)
-        values = {"stamp": sec * 1_000_000_000 + nanosec}
+        values: dict[str, Any] = {"stamp": sec * 1_000_000_000 + nanosec}
         if self._has_seq:
             end = _HEAD.size + length
-            values["seq"] = _SEQ.unpack_from(raw, _ENCAPSULATION + end + -end % 8)[0]
+            at = _ENCAPSULATION + end + -end % 8
+            if self._is_arm:
+                seq, mode, _, _, length = _ARM.unpack_from(raw, at)
+                reason = raw[at + _ARM.size : at + _ARM.size + length - 1].decode("utf-8", "replace")
+                return {**values, "seq": seq, "mode": mode, "reason": reason}
+            values["seq"] = _SEQ.unpack_from(raw, at)[0]
         return values
 
 

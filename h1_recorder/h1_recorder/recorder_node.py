@@ -19,7 +19,7 @@ from h1_training_node.session_node import SessionNode
 _TICK_S = 0.1
 _SAVING_TICK_S = 0.01
 _STATUS_TICKS = 2
-_GRAPH_TICKS = 10
+_GRAPH_TICKS, _GRAPH_TICKS_RECORDING = 10, 30
 _CLOCK_JUMP_NS = 100_000_000
 _FINISH_BY_OTHERS_NS = 1_000_000_000
 _SAVE_WITHIN_NS = 12_500_000_000
@@ -38,7 +38,7 @@ class RecorderNode(SessionNode):
     def __init__(self) -> None:
         super().__init__("recorder")
         parameters = self.parameters(RecorderParameters)
-        self._recorder = Recorder(parameters, now_ns=self.now_ns, event=self.event)
+        self._recorder = Recorder(parameters, now_ns=self.clock_ns.now_ns, event=self.event)
         self._raw_subscriptions = RawSubscriptions(self, self._recorder.intake, self._on_topic_problem)
         for stream in parameters.streams():
             self._raw_subscriptions.add(stream)
@@ -111,8 +111,9 @@ class RecorderNode(SessionNode):
         self._recorder.tick()
         if self._recorder.state == State.SAVING and self._saving_timer.is_canceled():
             self._saving_timer.reset()
-        if self._ticks % _GRAPH_TICKS == 1:
-            self._raw_subscriptions.adapt(recording=self._recorder.state == State.RECORDING)
+        recording = self._recorder.state == State.RECORDING
+        if self._ticks % (_GRAPH_TICKS_RECORDING if recording else _GRAPH_TICKS) == 1:
+            self._raw_subscriptions.adapt(recording=recording)
             self._watch_clock()
         status = self._recorder.status()
         told = self._told

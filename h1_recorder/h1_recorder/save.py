@@ -147,7 +147,8 @@ def label_episode(path: Path, outcome: str) -> None:
         _edit(path, outcome)
     except (OSError, KeyError) as error:
         if not journal.exists():
-            raise SaveError(f"cannot label {path}: {error}; its journal is gone") from error
+            why = "no such file" if not path.exists() else f"{error}; its journal is gone"
+            raise SaveError(f"cannot label {path}: {why}") from error
         _save_anew(path, journal, outcome)
     note.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from h1_recorder.episode import real_cameras
+from h1_recorder.episode import EpisodeError, opened, real_cameras
 from h1_recorder.episode_file import IMAGES, LINKS
 from h1_recorder.streams import CAMERAS
 
@@ -41,10 +41,12 @@ def problems(path: Path, *, decode_images: bool = True) -> list[str]:
         decode_images: decode every JPEG, not only look at its first bytes.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             return list(_problems(file, decode_images))
+    except EpisodeError as error:
+        return [str(error).removeprefix(f"{path}: ")]
     except OSError as error:
-        return [f"cannot be opened: {error}"]
+        return [f"cannot be opened: {error.strerror or error}"]
 
 
 def _problems(file: h5py.File, decode_images: bool) -> Iterator[str]:

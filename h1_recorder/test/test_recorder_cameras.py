@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from recorder_bench import Bench, bench_maker
 from recorder_builders import DAMPING, HOLD, MS, POLICY, jpeg, ordinary
 from sensor_msgs.msg import CompressedImage
 
+from h1_recorder.definitions import schema_text
 from h1_recorder.episode import read
 from h1_recorder.intake import is_same_picture
+from h1_recorder.monitor import make_peek
 from h1_recorder.save import save_journal
 from h1_recorder.streams import CAMERAS
 from h1_recorder.validate import problems
+from h1_training_msgs.msg import ArmStatus
 
 bench = pytest.fixture(bench_maker)
 FROZEN = jpeg(77)
@@ -136,3 +141,16 @@ def test_repeated_pictures_are_recorded_untouched_and_counted(tmp_path: Path) ->
     rows = episode.jpegs("ego_cam")
     assert rows.count(FROZEN) - 2 <= episode.attributes["repeated_frames_ego_cam"] < rows.count(FROZEN)
     assert [episode.attributes[f"repeated_frames_{camera}"] for camera in CAMERAS[1:]] == [0, 0]
+
+
+@given(st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12), st.integers(0, 4))
+@settings(max_examples=50, deadline=None)
+def test_the_quick_look_at_the_arms_sees_what_the_message_says(text: str, mode: int) -> None:
+    message = ArmStatus(mode=mode, reason=text, seq=2**40 + mode, q=[1.0] * 14)
+    message.header.frame_id, message.header.stamp.sec, message.header.stamp.nanosec = text, 7, 5
+    schema, name = schema_text("h1_training_msgs/msg/ArmStatus"), "h1_training_msgs/msg/ArmStatus"
+    peek = make_peek("arm_status", schema, name)
+    assert peek is not None
+    raw = bytes(serialize_message(message))
+    assert peek.read(raw) == {"stamp": 7 * 10**9 + 5, "seq": 2**40 + mode, "mode": mode, "reason": text}
+    assert all("mode" not in peek.read(raw[:cut]) for cut in range(len(text), 30))

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.commands.reason import reason
+
 HELP = "how two episodes differ; exit status 1 if they do"
 
 
@@ -23,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = differences(arguments.one, arguments.other)
     except (EpisodeError, OSError) as error:
-        print(json.dumps({"failed": str(error)}) if arguments.json else f"failed: {error}")
+        print(json.dumps({"failed": reason(error)}) if arguments.json else f"failed: {reason(error)}")
         return 2
     for name, text in found:
         print(json.dumps({"name": name, "difference": text}) if arguments.json else f"{name}: {text}")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes
+from h1_recorder.commands.reason import reason
 
 HELP = "make a LeRobotDataset v3.0 of episodes"
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
                 paths, arguments.out, lookahead=arguments.lookahead, write_table=write_table, progress=bar.show
             )
     except (ExportError, EpisodeError, OSError) as error:
-        print(json.dumps({"failed": str(error)}) if arguments.json else f"failed: {error}")
+        print(json.dumps({"failed": reason(error)}) if arguments.json else f"failed: {reason(error)}")
         return 1
     if arguments.json:
         print(json.dumps({**dataclasses.asdict(done), "folder": str(done.folder)}))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes, line, plain
+from h1_recorder.commands.reason import reason
 from h1_recorder.episode import EpisodeError, read, summary
 
 HELP = "all about one episode, or a line about each of several"
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _all_about(path, arguments.json)
         except (EpisodeError, OSError) as error:
             failed = True
-            print(f"{path}: {error}")
+            print(reason(error))
     return int(failed)
 
 

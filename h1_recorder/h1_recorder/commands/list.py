@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.commands.reason import reason
 from h1_recorder.episode import EpisodeError, Summary, summary
 from h1_recorder.folder import episodes, journals
 
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = summary(path)
         except (EpisodeError, OSError) as error:
             failed = True
-            print(json.dumps({"path": str(path), "failed": str(error)}) if arguments.json else f"{path}: {error}")
+            print(json.dumps({"path": str(path), "failed": reason(error)}) if arguments.json else reason(error))
             continue
         print(json.dumps(plain(found)) if arguments.json else line(found))
     for path in arguments.paths:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes
+from h1_recorder.commands.reason import reason
 
 HELP = "draw joints, actions, phases and camera ages (PNG), and a contact sheet of each camera"
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                     raise OSError(f"cannot write {drawn[-1]}")
         except (EpisodeError, OSError) as error:
             failed = True
-            print(json.dumps({"path": str(path), "failed": str(error)}) if arguments.json else f"{path}: {error}")
+            print(json.dumps({"path": str(path), "failed": reason(error)}) if arguments.json else reason(error))
             continue
         for picture in drawn:
             print(json.dumps({"path": str(path), "drawn": str(picture)}) if arguments.json else picture)

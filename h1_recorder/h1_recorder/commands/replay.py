@@ -10,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
+from h1_recorder.commands.reason import reason
+
 HELP = "publish an episode on the session's topics, for rviz2; needs ROS"
 
 
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         plan = Replay(read(arguments.path), rate=arguments.rate, start_s=arguments.start, loop=arguments.loop)
         return replay(plan)
     except (EpisodeError, ReplayError, OSError) as error:
-        return _failed(arguments, str(error))
+        return _failed(arguments, reason(error))
 
 
 def _failed(arguments: argparse.Namespace, why: str) -> int:

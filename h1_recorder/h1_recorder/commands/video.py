@@ -12,6 +12,8 @@ from h1_recorder.commands.list import found_episodes
 if TYPE_CHECKING:
     from h1_recorder.episode import Episode
 
+from h1_recorder.commands.reason import reason
+
 HELP = "make an MP4 of the cameras side by side, with phase and time"
 _SIDE_BY_SIDE = ("cam_left_wrist", "ego_cam", "cam_right_wrist")
 _HEIGHT = 360
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             make_video(read(path), target, every=max(arguments.every, 1))
         except (EpisodeError, OSError) as error:
             failed = True
-            print(json.dumps({"path": str(path), "failed": str(error)}) if arguments.json else f"{path}: {error}")
+            print(json.dumps({"path": str(path), "failed": reason(error)}) if arguments.json else reason(error))
         else:
             print(json.dumps({"path": str(path), "video": str(target)}) if arguments.json else target)
     return int(failed)

@@ -334,12 +334,14 @@ from pathlib import Path
 from launch import LaunchDescription, LaunchService
 from launch.actions import PushLaunchConfigurations, SetLaunchConfiguration
 from h1_training_bringup.launching.included import inclusion
+from h1_training_bringup.launching.screen import keep_the_terminal_for_the_operator
 from h1_training_bringup.launching.watch import Watch
 from h1_training_bringup.process import Process
 camera = Process("stand_in_camera", "camera_node", "left_camera", parameters={"a": 1},
     remappings=(("~/old", "new"),), essential=False, respawn=True, foreign=True, launch_file="camera.launch.py")
 def actions():
     return inclusion(camera, "robot1", "info", Path(sys.argv[1]))
+keep_the_terminal_for_the_operator()
 watch = Watch({}, None, {"left_camera": (camera, actions)})
 service = LaunchService(noninteractive=False)
 service.include_launch_description(

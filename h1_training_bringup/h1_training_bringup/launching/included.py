@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 from pathlib import Path
 from typing import Any
 
+import launch.logging
 import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
@@ -83,7 +83,7 @@ class _Said:
     """Leads what a launch file prints while it is being read into launch's log file."""
 
     def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(f"launch.{name}")
+        self._logger = launch.logging.get_logger(f"launch.{name}")
         self._text = io.StringIO()
         self._stack = contextlib.ExitStack()
 

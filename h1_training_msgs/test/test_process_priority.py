@@ -6,12 +6,20 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from typing import Any
 
 import pytest
 
 from h1_training_msgs.msg import Event
-from h1_training_node.process import PRIORITY_VARIABLE, REALTIME, REALTIME_IF_ALLOWED, Priority, take_priority
+from h1_training_node.process import (
+    PRIORITY_VARIABLE,
+    REALTIME,
+    REALTIME_IF_ALLOWED,
+    Priority,
+    leave_realtime,
+    take_priority,
+)
 from h1_training_node.session_node import SessionNode
 from h1_training_node.testing import Graph
 
@@ -47,6 +55,31 @@ def test_a_niceness_is_taken() -> None:
         check=True,
     )
     assert f"granted='niceness {min(os.nice(0) + 3, 19)}'" in result.stdout
+
+
+def test_a_thread_that_does_slow_work_leaves_realtime_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedulers, niceness = {"main": os.SCHED_RR, "slow": os.SCHED_RR}, {}
+    name = threading.current_thread
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: schedulers.get(name().name, os.SCHED_OTHER))
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _, policy, __: schedulers.update({name().name: policy}))
+    monkeypatch.setattr(os, "setpriority", lambda _, __, value: niceness.update({name().name: value}))
+    slow, other = (threading.Thread(target=leave_realtime, name=each) for each in ("slow", "ordinary already"))
+    for thread in (slow, other):
+        thread.start()
+        thread.join()
+    assert schedulers == {"main": os.SCHED_RR, "slow": os.SCHED_OTHER}
+    assert niceness == {"slow": -10}
+
+
+def test_a_thread_that_may_not_have_a_high_priority_leaves_realtime_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_RR)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda _, policy, __: taken.append(policy))
+    monkeypatch.setattr(os, "setpriority", refuse)
+    leave_realtime()
+    assert taken == [os.SCHED_OTHER]
 
 
 def told(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:

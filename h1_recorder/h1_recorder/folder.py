@@ -3,6 +3,7 @@
 training_session_epoch3/
     episode_0.hdf5           a finished episode
     .episode_1.mcap          journal of an open or unfinished one, or a kept one
+    .episode_2.uploaded      stands for an episode that was deleted here after its upload: its index stays taken
     .episode_1.outcome       a label that is being put into episode_1.hdf5
     .discarded/              episodes and journals that were discarded, under their own names
     .recorder.lock           held by the recorder that writes here
@@ -21,7 +22,7 @@ from pathlib import Path
 
 DISCARDED = ".discarded"
 LOCK_FILE = ".recorder.lock"
-_EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part)$")
+_EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part|uploaded)$")
 _DAY_S = 86_400.0
 
 

@@ -42,7 +42,7 @@ class ConsoleApp(App[None]):
     .panel { border: round $primary; height: auto; min-height: 3; }
     #question { max-height: 7; }
     #streams, #robot { width: 1fr; height: 6; text-wrap: nowrap; text-overflow: ellipsis; }
-    #data { max-height: 4; }
+    #data { max-height: 5; }
     #messages { height: 1fr; min-height: 5; text-wrap: nowrap; text-overflow: ellipsis; }
     Horizontal { height: auto; }
     """

@@ -170,12 +170,16 @@ def data(heard: Heard) -> Text:
     sync = heard.sync
     if sync is not None and sync.state is not SyncState.IDLE:
         text.append(f"\nupload {sync.state.name.lower()} {_bar(sync.progress)}")
-        if sync.bytes_per_second > 0:
+        if sync.state is SyncState.RUNNING and sync.bytes_per_second > 0:
             text.append(f" {sync.bytes_per_second / 1e6:.1f} MB/s")
-        if sync.seconds_left >= 0 and sync.state is SyncState.RUNNING:
+        if sync.state is SyncState.RUNNING and sync.seconds_left >= 0:
             text.append(f", {sync.seconds_left:.0f} s left")
+        if sync.files_owed:
+            text.append(f", {sync.files_owed} owed")
         if sync.reason:
-            text.append(f" {sync.reason}", "red")
+            text.append(f"\n{sync.reason}", "red")
+        elif sync.file and sync.state is SyncState.RUNNING:
+            text.append(f"\n{sync.file.replace('training_session_', '')}")
     return text
 
 

@@ -74,9 +74,22 @@ class Ledger:
             return cls(source, target)
         return ledger
 
+    @classmethod
+    def load_any(cls, source: Path) -> Ledger:
+        """As left by the last upload, whatever its target was; empty if there is none."""
+        try:
+            target = str(json.loads((source / FILE_NAME).read_text(encoding="utf-8"))["target"])
+        except (OSError, ValueError, KeyError, TypeError):
+            target = ""
+        return cls.load(source, target)
+
     def unverified(self) -> dict[str, FileState]:
         """The finished episodes that are not known to be at the target as they are here."""
         return {name: state for name, state in finished_episodes(self.source).items() if not self._holds(name, state)}
+
+    def verified(self) -> dict[str, FileState]:
+        """The finished episodes that were found equal at the target, and have not changed since."""
+        return {name: state for name, state in finished_episodes(self.source).items() if self._holds(name, state)}
 
     def add(self, verified: dict[str, FileState], when: float) -> None:
         """Remember that these files were found equal at the target at `when` (UTC, s), and write it down.

@@ -134,5 +134,6 @@ def epoch_directory(save_dir: str, epoch: int) -> str:
 
 
 def episodes_of(save_dir: str, epoch: int) -> int:
-    """How many finished episodes an epoch has on disk."""
-    return sum(1 for _ in Path(epoch_directory(save_dir, epoch)).glob("episode_*.hdf5"))
+    """How many finished episodes an epoch has, those included that were deleted here after their upload."""
+    folder = Path(epoch_directory(save_dir, epoch))
+    return sum(1 for pattern in ("episode_*.hdf5", ".episode_*.uploaded") for _ in folder.glob(pattern))

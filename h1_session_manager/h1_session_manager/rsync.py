@@ -89,6 +89,23 @@ class RsyncJob:
         """
         return ["rsync", "--dry-run", *self._common(), *self._paths()]
 
+    def space_command(self) -> list[str] | None:
+        """Ask the target's host for the free space there (`df -Pk`); None for a target that has no shell.
+
+        Raises:
+            RsyncOptionError: options that cannot be used.
+        """
+        host, _, directory = self.target.partition(":")
+        if not self.is_remote or directory.startswith(":") or host == "rsync":
+            return None
+        ask = 'd=$1; while [ ! -e "$d" ]; do d=$(dirname -- "$d"); done; df -Pk -- "$d"'
+        remote = f"sh -c {shlex.quote(ask)} sh {shlex.quote(directory or '.')}"
+        try:
+            shell = shlex.split(self._ssh())
+        except ValueError as error:
+            raise RsyncOptionError(f"rsync.options names a remote shell that cannot be split: {error}") from None
+        return [*shell, "--", host, remote]
+
     def _options(self) -> tuple[list[str], str]:
         """The user's options, and the remote shell that they name (`-e 'ssh -p 2222'`), if any."""
         try:
@@ -135,18 +152,25 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("'", "''") + "'"
 
 
-_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+(\d+)%\s+([\d.]+)([kMGT]?)B/s\s+(\d+):(\d\d):(\d\d)")
+def free_bytes(df: str) -> int | None:
+    """Free space in what `df -Pk` printed; None if it is not that."""
+    words = df.strip().splitlines()[-1].split() if df.strip() else []
+    return int(words[3]) * 1024 if len(words) >= 6 and words[3].isdigit() else None
+
+
+_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+(\d+)%\s+([\d.]+)([kMGT]?)B/s\s+(\d+):(\d\d):(\d\d)(?: +\(xfr#(\d+))?")
 _UNITS = {"": 1.0, "k": 1024.0, "M": 1024.0**2, "G": 1024.0**3, "T": 1024.0**4}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A line of `--info=progress2`: of all, 0..1; bytes; bytes/s; s left."""
+    """A line of `--info=progress2`: of all, 0..1; bytes; bytes/s; s left; files that are complete, if it says so."""
 
     share: float
     bytes_sent: int
     bytes_per_second: float
     seconds_left: float
+    files: int | None = None
 
 
 def parse_progress(line: str) -> Progress | None:
@@ -154,10 +178,11 @@ def parse_progress(line: str) -> Progress | None:
     match = _PROGRESS.match(line)
     if match is None:
         return None
-    count, percent, rate, unit, hours, minutes, seconds = match.groups()
+    count, percent, rate, unit, hours, minutes, seconds, files = match.groups()
     left = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
     digits = re.sub(r"\D", "", count)
-    return Progress(int(percent) / 100, int(digits), float(rate) * _UNITS[unit], float(left))
+    done = int(files) if files is not None else None
+    return Progress(int(percent) / 100, int(digits), float(rate) * _UNITS[unit], float(left), done)
 
 
 def differing_files(lines: list[str]) -> list[str]:

@@ -23,11 +23,13 @@ class UploadError(RuntimeError):
 
     Attributes:
         is_passing: it may go better by itself in a while.
+        status: rsync's exit status, if it came to one.
     """
 
-    def __init__(self, text: str, *, is_passing: bool = False) -> None:
+    def __init__(self, text: str, *, is_passing: bool = False, status: int = 0) -> None:
         super().__init__(text)
         self.is_passing = is_passing
+        self.status = status
 
 
 class RsyncRun:
@@ -79,7 +81,7 @@ class RsyncRun:
                 raise UploadError(f"rsync stood still for {silence_s:g} s; check the network", is_passing=True)
             if process.returncode != 0:
                 why = failure(process.returncode, _tail(errors))
-                raise UploadError(why.text, is_passing=why.is_passing)
+                raise UploadError(why.text, is_passing=why.is_passing, status=process.returncode)
 
 
 def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None], silence_s: float) -> bool:

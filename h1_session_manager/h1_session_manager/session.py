@@ -33,6 +33,7 @@ from h1_session_manager.values import (
     Say,
     Speak,
     Synced,
+    SyncProgress,
     Tell,
     View,
 )
@@ -141,6 +142,8 @@ class Session:
             self.speak_of_release()
         else:
             self.world.take_in(what)
+            if isinstance(what, SyncProgress):
+                self._procedures.upload.hear(what)
         self._advance()
 
     def observe_hand(self, side: str, hand: Hand, now_ns: int) -> None:

@@ -12,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from h1_session_manager.clean import CleanError, clean
 from h1_session_manager.table import SERVICES, State
 from h1_session_manager.values import Answer
 from h1_training_msgs.msg import SessionState
@@ -168,9 +170,15 @@ def main(arguments: list[str] | None = None) -> int:
     waiting.add_argument("state", choices=[state.value for state in State])
     waiting.add_argument("--for", dest="wait_s", type=float, default=600.0, help="seconds (default: %(default)s)")
     commands.add_parser("preflight", help="what stands in the way of an episode; exit status 1 if anything does")
+    cleaning = commands.add_parser("clean", help="delete local episodes that were verified at the upload's target")
+    cleaning.add_argument("save_dir", type=Path, help="folder of the episodes")
+    cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
+    cleaning.add_argument("--yes", action="store_true", help="do not ask")
     for trigger in SERVICES:
         commands.add_parser(trigger, help=f"ask for '{trigger}'")
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if options.command == "clean":
+        return _clean(options)
     try:
         with SessionClient(options.timeout, options.namespace) as client:
             return _run(client, options)
@@ -191,3 +199,17 @@ def _run(client: SessionClient, options: argparse.Namespace) -> int:
     answer = client.ask(options.command)
     print(answer.message)
     return 0 if answer.success else 1
+
+
+def _clean(options: argparse.Namespace) -> int:
+    """Needs no session."""
+
+    def confirm(question: str) -> bool:
+        return options.yes or input(f"{question} [y/N] ").strip().lower() == "y"
+
+    try:
+        clean(options.save_dir, dry_run=options.dry_run, confirm=confirm, say=print)
+    except (CleanError, OSError, EOFError) as error:
+        print(f"Nothing more was deleted: {error}", file=sys.stderr)
+        return 2
+    return 0

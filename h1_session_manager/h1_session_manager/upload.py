@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.table import State
-from h1_session_manager.values import ArmMode, Level, RecorderState, Sync, Synced
+from h1_session_manager.values import ArmMode, Level, RecorderState, Sync, Synced, SyncProgress, SyncState
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
@@ -23,6 +23,7 @@ class Upload:
     def __init__(self, session: Session) -> None:
         self._s = session
         self._due_ns: int | None = None
+        self._told_file = self._told_reason = ""
 
     def run(self) -> Steps[Outcome]:
         """Hold the arms, upload, verify."""
@@ -58,6 +59,21 @@ class Upload:
         s.say(f"  Upload failed: {synced.reason}", "  Press 'y' to try again, 'n' to keep the data on this machine")
         s.tell(Level.ERROR, "upload_failed", synced.reason)
         return None
+
+    def hear(self, progress: SyncProgress) -> None:
+        """How it goes, for the terminal: each file once, and why one is tried again."""
+        s = self._s
+        if s.table.state is not State.SYNCING:
+            return
+        name = progress.file.partition(" (")[0]
+        if progress.reason and progress.reason != self._told_reason:
+            s.say(f"  {progress.reason}")
+        elif progress.state is SyncState.RUNNING and name and name != self._told_file:
+            place = progress.file.partition("(")[2].partition(",")[0]
+            s.say(f"  Sending {name}, {place}, {progress.files_owed} not verified yet{_pace(progress)}")
+            self._told_file = name
+        if progress.state is not SyncState.FAILED:
+            self._told_reason = progress.reason
 
     # --- in the background ---
 
@@ -106,3 +122,9 @@ class Upload:
             s.remember(s.memory.with_all_uploaded().with_finished(s.epoch, "synced"))
         else:
             s.remember(s.memory.with_finished(s.epoch, "kept"))
+
+
+def _pace(progress: SyncProgress) -> str:
+    if progress.bytes_per_second <= 0 or progress.seconds_left < 0:
+        return ""
+    return f" ({progress.bytes_per_second / 1e6:.1f} MB/s, {progress.seconds_left:.0f} s left)"

@@ -6,15 +6,18 @@ ledger are looked at. What may pass by itself (a cut connection) is tried again 
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from h1_session_manager.ledger import FileState, Ledger, finished_episodes
-from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, parse_progress
+from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, free_bytes
 from h1_session_manager.rsync_run import RsyncRun, UploadError
+from h1_session_manager.upload_progress import FileProgress
 from h1_session_manager.validation import Validator, ValidatorError
 from h1_session_manager.values import Reached, Synced, SyncProgress, SyncState
 
@@ -23,6 +26,8 @@ _VERIFY_S = 3600.0
 """Checksums print nothing while they read; rsync's own time-out still watches the connection."""
 _PROBE_S = 30.0
 _LONGEST_WAIT_S = 60.0
+_MAY_BE_FULL = frozenset({3, 10, 11, 12, 20, 23, 30})
+"""Exit statuses that a full target leads to, among other things."""
 Deliver = Callable[[SyncProgress | Synced | Reached], None]
 
 
@@ -57,6 +62,7 @@ class Uploader:
         self._last = SyncProgress(SyncState.IDLE)
         self._owed = 0
         self._listed: frozenset[str] = frozenset()
+        self._sending = FileProgress({})
 
     def start(self, *, background: bool = False) -> None:
         """Begin; `background` is for what nobody waits for: at low priority."""
@@ -174,7 +180,26 @@ class Uploader:
         if not self._job.is_remote:
             self._make_local_target()
         command = self._job.upload_command(by_checksum=by_checksum)
-        self._execute(command, files, self._on_line, self._job.timeout_s + _MARGIN_S)
+        self._sending = FileProgress(files)
+        try:
+            self._execute(command, files, self._on_line, self._job.timeout_s + _MARGIN_S)
+        except UploadError as error:
+            if error.status in _MAY_BE_FULL and not self._run.stopped.is_set():
+                self._look_for_room(max(state.size for state in files.values()), error)
+            raise
+
+    def _look_for_room(self, needed: int, error: UploadError) -> None:
+        """rsync's last words about a full disk do not always come through: the target is asked itself.
+
+        Raises:
+            UploadError: there is no room there.
+        """
+        free = free_at(self._job)
+        if free is not None and free < needed:
+            raise UploadError(
+                f"the target is full; make room there ({free / 1e6:,.1f} MB free, the largest file has "
+                f"{needed / 1e6:,.1f} MB)"
+            ) from error
 
     def _execute(
         self, command: list[str], files: dict[str, FileState], on_line: Callable[[str], None], silence_s: float
@@ -194,22 +219,29 @@ class Uploader:
                 RsyncRun().execute(self._job.probe_command(), (), lambda _line: None, _PROBE_S)
             elif not reason:
                 self._make_local_target()
+            owed = sum(
+                state.size for state in Ledger.load(Path(self._job.source), self._job.target).unverified().values()
+            )
+            free = None if reason else free_at(self._job)
+            if free is not None and free < owed:
+                reason = f"{free / 1e6:,.0f} MB free at the target, {owed / 1e6:,.0f} MB to be sent; make room there"
         except (UploadError, RsyncOptionError, OSError) as error:
             reason = str(error)
         self._deliver(Reached(reason))
 
     def _on_line(self, line: str) -> None:
-        if progress := parse_progress(line):
-            self._tell(
-                SyncState.RUNNING,
-                file=self._last.file,
-                progress=progress.share,
-                bytes_sent=progress.bytes_sent,
-                bytes_per_second=progress.bytes_per_second,
-                seconds_left=progress.seconds_left,
-            )
-        elif line.strip() and not line.startswith(("sending ", "building ", "sent ", "total size")):
-            self._last = SyncProgress(SyncState.RUNNING, file=line.strip(), progress=self._last.progress)
+        progress = self._sending.take(line)
+        if progress is None:
+            self._last = replace(self._last, file=self._sending.text)
+            return
+        self._tell(
+            SyncState.RUNNING,
+            file=self._sending.text,
+            progress=progress.share,
+            bytes_sent=progress.bytes_sent,
+            bytes_per_second=progress.bytes_per_second,
+            seconds_left=progress.seconds_left,
+        )
 
     def _tell(
         self,
@@ -226,6 +258,20 @@ class Uploader:
             state, file, progress, bytes_sent, bytes_per_second, seconds_left, files_owed=self._owed, reason=reason
         )
         self._deliver(self._last)
+
+
+def free_at(job: RsyncJob) -> int | None:
+    """Bytes free where `job` goes; None if that cannot be found out. Blocks."""
+    try:
+        if not job.is_remote:
+            return shutil.disk_usage(job.target).free
+        command = job.space_command()
+        if command is None:
+            return None
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_S)
+    except (OSError, RsyncOptionError, subprocess.TimeoutExpired):
+        return None
+    return free_bytes(done.stdout) if done.returncode == 0 else None
 
 
 class DifferenceError(UploadError):

@@ -58,7 +58,7 @@ class Theatre:
         self.recorder = Recorder(self.now_ns, RecorderState.IDLE, bytes_free=10**12, streams=streams())
         self.policy = Policy(self.now_ns, Connection.CONNECTED)
         self.offer = Polled(ready=True, epoch=1)
-        self.sync_result = Synced(files=3)
+        self.sync_result: Synced | None = Synced(files=3)
         self.calls: list[Call] = []
         self.said: list[str] = []
         self.events: list[str] = []
@@ -243,7 +243,8 @@ class Theatre:
                 self.background_syncs += 1
             else:
                 self.syncs += 1
-                self.session.observe(self.sync_result, self.now_ns)
+                if self.sync_result is not None:
+                    self.session.observe(self.sync_result, self.now_ns)
         elif isinstance(command, Remember):
             self.memory_text = command.text
         elif isinstance(command, Exit):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from session_builders import Theatre
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import ArmMode, Polled, RecorderState, Synced
+from h1_session_manager.values import ArmMode, Polled, RecorderState, Synced, SyncProgress, SyncState
 
 
 def shown_in_order(said: list[str], *lines: str) -> None:
@@ -309,3 +309,23 @@ def test_a_failure_in_the_background_is_shown_and_ends_no_syncing():
     assert theatre.lines("  Upload in the background: the target is full")
     assert "background_upload_failed" in theatre.events
     assert theatre.state == "READY"
+
+
+def test_an_upload_says_each_file_once_and_why_one_is_tried_again():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.sync_result = None  # it takes a while
+    theatre.press("n")
+    theatre.run(1)
+    name = "training_session_epoch1/episode_0.hdf5"
+    for share in (10, 60):
+        running = SyncProgress(
+            SyncState.RUNNING, f"{name} (1 of 2, {share}%)", share / 100, 10**8, 11.3e6, 35.0, files_owed=2
+        )
+        theatre.session.observe(running, theatre.now_ns)
+    broken = SyncProgress(SyncState.RUNNING, reason="the connection broke; attempt 2 of 4 in 2 s")
+    for _ in range(2):
+        theatre.session.observe(broken, theatre.now_ns)
+    theatre.step()
+    assert theatre.lines("  Sending") == [f"  Sending {name}, 1 of 2, 2 not verified yet (11.3 MB/s, 35 s left)"]
+    assert theatre.said.count("  the connection broke; attempt 2 of 4 in 2 s") == 1

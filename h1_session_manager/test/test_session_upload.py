@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from h1_session_manager.ledger import FILE_NAME, Ledger
+from h1_session_manager.ledger import FILE_NAME, FileState, Ledger
 from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
+from h1_session_manager.upload_progress import FileProgress
 from h1_session_manager.uploader import Patience, Uploader
 from h1_session_manager.validation import validate
 from h1_session_manager.values import Synced, SyncProgress, SyncState
@@ -284,3 +285,20 @@ def test_exit_statuses_say_what_to_do():
     assert not refused.is_passing
     assert failure(255, "Connection refused\n").is_passing
     assert failure(99, "").text == "rsync ended with status 99"
+
+
+def test_progress_names_the_file_which_one_it_is_and_its_own_share():
+    progress = FileProgress({"a": FileState(1000, 0), "b": FileState(4000, 0)})
+    shown = []
+    for line in ("sending incremental file list", "a", "   500  10%  1.00MB/s  0:00:04", "b",
+                 "  3,000  60%  1.00MB/s  0:00:02 (xfr#1, to-chk=1/3)"):  # fmt: skip
+        progress.take(line)
+        shown.append(progress.text)
+    assert shown == ["", "a (1 of 2, 0%)", "a (1 of 2, 50%)", "b (2 of 2, 0%)", "b (2 of 2, 62%)"]
+
+
+def test_progress_of_a_real_upload_goes_file_by_file_and_tells_what_is_owed(source, tmp_path):
+    _, progress = uploaded(source, str(tmp_path / "target"))
+    running = [item for item in progress if item.state is SyncState.RUNNING and item.file]
+    assert running[-1].file.startswith("training_session_epoch1/episode_1.hdf5 (2 of 2, ")
+    assert all(item.files_owed == 2 for item in running)

@@ -9,8 +9,9 @@ import pytest
 from sshd_builders import can_serve, serving
 from test_session_upload import files, source, uploaded
 
-from h1_session_manager.rsync import RsyncJob
-from h1_session_manager.uploader import Uploader
+from h1_session_manager import uploader
+from h1_session_manager.rsync import RsyncJob, free_bytes
+from h1_session_manager.uploader import Uploader, free_at
 from h1_session_manager.values import Reached, Synced, SyncProgress
 from h1_training_node.testing import wait_until
 
@@ -105,9 +106,9 @@ def test_a_full_target_is_told(source, tmp_path):
     mount = f'mount -t tmpfs -o size=100k none {target} && exec "$@"'
     with serving(tmp_path / "host", before=("unshare", "--mount", "sh", "-c", mount, "sh")) as host:
         synced, progress = sent(source, host, target, retries=3)
-    # rsync's receiver may go before its last words have come through; its status speaks of the disk all the same.
-    told = ("the target is full; make room there", "a file could not be written; check the target's disk")
-    assert synced.reason.startswith(told)
+    # rsync's receiver may go before its last words have come through; the target is then asked for its room.
+    assert synced.reason.startswith("the target is full; make room there")
+    assert not any("attempt" in item.reason for item in progress)
     assert progress[-1].files_owed == 2
 
 
@@ -156,3 +157,20 @@ def test_a_key_that_may_only_write_into_one_folder_is_enough(source, host, tmp_p
     uploader.probe()
     wait_until(lambda: reached, "the answer")
     assert reached == [Reached()]
+
+
+def test_a_target_without_room_for_what_is_owed_is_told_before_anything_is_sent(source, host, tmp_path, monkeypatch):
+    job = RsyncJob(str(source), f"127.0.0.1:{tmp_path / 'not there yet'}", host.options(), host.key)
+    assert free_at(job) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
+    monkeypatch.setattr(uploader, "free_at", lambda _job: 1000)
+    assert probed(job).reason.startswith("0 MB free at the target, ")
+
+
+def test_the_room_at_a_target_that_cannot_be_asked_is_not_known(source, tmp_path):
+    for target in ("rsync://host/module", "host::module"):
+        assert RsyncJob(str(source), target).space_command() is None
+    with serving(tmp_path / "host") as host:
+        pass
+    assert free_at(RsyncJob(str(source), f"127.0.0.1:{tmp_path}", host.options(), host.key)) is None
+    printed = ("", "df: no such file", "Filesystem\n/dev/x 9 8 7 1% /a")
+    assert [free_bytes(text) for text in printed] == [None, None, 7168]

@@ -37,9 +37,11 @@ def closing_table(save_dir: Path, since_s: float) -> str:
     table.add_column("episode", no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("outcome", "upload") else "right", no_wrap=True)
-    uploads = _upload_states(save_dir)
+    uploads, verified = _upload_states(save_dir), _verified(save_dir)
     for path in paths:
-        table.add_row(str(path.relative_to(save_dir)), *_cells(path), uploads.get(_epoch(path), "not uploaded"))
+        name = path.relative_to(save_dir).as_posix()
+        state = "uploaded, verified" if path in verified else uploads.get(_epoch(path), "not uploaded")
+        table.add_row(name, *_cells(path), state)
     console = Console(width=140, no_color=True)
     with console.capture() as capture:
         console.print(table)
@@ -86,3 +88,21 @@ def _upload_states(save_dir: Path) -> dict[int, str]:
     words = {"synced": "uploaded, verified", "kept": "kept locally", "skipped": "skipped"}
     told = {int(epoch): words.get(str(how), str(how)) for epoch, how in finished.items()}
     return told | dict.fromkeys(map(int, owed), "owed")
+
+
+def _verified(save_dir: Path) -> set[Path]:
+    """The files that rsync's checksums found equal at the target, also in the background, and that are as they were."""
+    found: set[Path] = set()
+    try:
+        document = json.loads((save_dir / ".uploaded.json").read_text())
+        entries = [(save_dir / entry["path"], entry["size"], entry["mtime_ns"]) for entry in document["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    for path, size, mtime_ns in entries:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
+            found.add(path)
+    return found

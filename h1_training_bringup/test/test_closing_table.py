@@ -62,3 +62,22 @@ def test_a_journal_that_is_no_episode_yet_is_named_and_one_that_is_kept_beside_i
     table = closing_table(tmp_path, 0.0)
     assert ".episode_1.mcap" in table
     assert ".episode_0.mcap" not in table
+
+
+def test_an_episode_verified_in_the_background_is_told_so_though_its_epoch_is_still_owed(tmp_path: Path) -> None:
+    paths = [episode(tmp_path, f"training_session_epoch0/episode_{index}.hdf5") for index in range(3)]
+    (tmp_path / ".session_state.json").write_text(json.dumps({"finished": {}, "owed": [0]}))
+    entries = [
+        {
+            "path": path.relative_to(tmp_path).as_posix(),
+            "size": path.stat().st_size,
+            "mtime_ns": path.stat().st_mtime_ns,
+        }
+        for path in paths[:2]
+    ]
+    (tmp_path / ".uploaded.json").write_text(json.dumps({"format": 1, "target": "/t", "files": entries}))
+    os.utime(paths[1])  # changed since: its upload proves nothing any more
+    table = closing_table(tmp_path, 0.0)
+    assert line_of(table, "episode_0")[-2:] == ["uploaded,", "verified"]
+    assert line_of(table, "episode_1")[-1] == "owed"
+    assert line_of(table, "episode_2")[-1] == "owed"

@@ -38,7 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
-    return int(parsed.run(parsed))
+    try:
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough (`... | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,11 @@ def test_only_nodes_import_rclpy_or_message_packages() -> None:
     done = run_without_ros(f"import importlib\nfor name in {modules!r}: importlib.import_module(name)")
     assert done.returncode == 0, done.stderr
     assert len(modules) > 20
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    sample = Path(__file__).parent / "data/format_1.hdf5"
+    command = f"{shlex.quote(sys.executable)} -m h1_recorder info {shlex.quote(str(sample))} | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "20 rows" in done.stdout

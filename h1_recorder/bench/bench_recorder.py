@@ -126,14 +126,18 @@ def measure_kills(rig: Rig) -> dict[str, float]:
 
 
 def _missing(rig: Rig, journal: Path, begun_ns: int, killed_ns: int) -> list[int]:
-    """Stamps of the messages sent between the two times that the journal does not have."""
+    """When the messages were sent, between the two times, that the journal does not have."""
     found = set()
     for recorded in read_journal(journal).streams.values():
         if "Header header" not in recorded.schema or not recorded.data:
             continue
         layout = Layout(recorded.schema, recorded.type, "header")
         found |= {(recorded.name, stamp_ns(layout.decode(raw))) for raw in recorded.data}
-    return [stamp for name, stamp in rig.load.sent if begun_ns < stamp < killed_ns and (name, stamp) not in found]
+    return [
+        sent_ns
+        for name, stamp, sent_ns in rig.load.sent
+        if begun_ns < sent_ns < killed_ns and (name, stamp) not in found
+    ]
 
 
 def main() -> int:

@@ -46,7 +46,8 @@ class SessionLoad(Node):
         image_bytes: size of each picture.
 
     Attributes:
-        sent: stream name and stamp in ns of every message, in order.
+        sent: stream name, stamp and time of sending in ns of every message, in order. Stamps lie on a grid, as those
+            of a device do, whenever this process gets to send them.
         status: newest of the recorder.
     """
 
@@ -54,7 +55,7 @@ class SessionLoad(Node):
         super().__init__("session_load")
         self._session_clock = clock
         self._pictures = cycle(pictures(image_bytes))
-        self.sent: list[tuple[str, int]] = []
+        self.sent: list[tuple[str, int, int]] = []
         self.status = RecorderStatus()
         self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY
         self._seq: Counter[str] = Counter()
@@ -74,15 +75,19 @@ class SessionLoad(Node):
         offered = qos.LATCHED if topic == "session/state" else qos.IMAGE if kind is CompressedImage else qos.STATE
         publisher = self.create_publisher(kind, topic, offered)
 
+        period_ns = 1_000_000_000 // rate
+        grid_ns = self._session_clock.now_ns() % period_ns + period_ns // 2
+
         def publish() -> None:
             message = make()
-            stamp_ns = self._session_clock.now_ns()
+            now_ns = self._session_clock.now_ns()
+            stamp_ns = now_ns - (now_ns - grid_ns) % period_ns  # half a period late or early does not matter
             message.header.stamp = to_stamp(stamp_ns)
             if hasattr(message, "seq"):
                 self._seq[name] += 1
                 message.seq = self._seq[name]
             publisher.publish(message)
-            self.sent.append((name, stamp_ns))
+            self.sent.append((name, stamp_ns, now_ns))
 
         self.create_timer(1 / rate, publish)
 

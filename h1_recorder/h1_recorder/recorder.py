@@ -18,6 +18,7 @@ from typing import Any
 from h1_recorder.camera_watch import CameraWatch
 from h1_recorder.config import RecorderParameters
 from h1_recorder.disk import GB, DiskWatch, free_bytes
+from h1_recorder.droppable import Droppable
 from h1_recorder.folder import (
     FolderInUseError,
     FolderLock,
@@ -26,7 +27,6 @@ from h1_recorder.folder import (
     free_index,
     journal_path,
     part_path,
-    prune_kept_journals,
 )
 from h1_recorder.info import OUTCOMES, EpisodeEnd, EpisodeInfo
 from h1_recorder.intake import Intake
@@ -96,7 +96,7 @@ class Recorder:
         self._state = State.IDLE
         self._episode: _Episode | None = None
         self._discarding: list[Journal] = []
-        self._droppable: list[Path] = []
+        self._droppable = Droppable(parameters)
         self._last_path = ""
         self._last_error = ""
         self.ending = False
@@ -111,7 +111,7 @@ class Recorder:
             return Answer(False, str(error))
         except OSError as error:
             return Answer(False, f"cannot record into {request.directory}: {error.strerror or error}")
-        self._drop_journals()
+        self._droppable.drop()
         self.jobs.warm()
         self._episode, self._state, self._last_error = episode, State.RECORDING, ""
         return Answer(True, episode_id=episode.id, path=str(episode.path))
@@ -140,7 +140,7 @@ class Recorder:
                 discard([episode.path, episode.journal_path])
         except OSError as error:
             return Answer(False, f"cannot discard {episode.path}: {error.strerror or error}")
-        self._droppable.clear()
+        self._droppable.keep()
         self._event(INFO, "episode_discarded", f"{episode.path} ({why or 'no reason given'})")
         self._state, self._last_path, self._episode = State.IDLE, "", None
         return Answer(True, episode_id=episode_id)
@@ -173,7 +173,7 @@ class Recorder:
                 discard([journal.path])
         self.jobs.poll()
         if self._droppable and self._state == State.SAVED and self.intake.estimate.state not in _STATES_BEFORE_DROP:
-            self._drop_journals()
+            self._droppable.drop()
 
     def status(self) -> Status:
         """What `recorder/status` says."""
@@ -229,7 +229,7 @@ class Recorder:
 
     def close(self) -> None:
         """Let go of everything; journals whose episodes are verified are deleted."""
-        self._drop_journals()
+        self._droppable.drop(wait=True)
         self.jobs.kill()
         self.disk.stop()
         for lock in self._locks.values():
@@ -363,7 +363,7 @@ class Recorder:
         episode.path, episode.journal_path = Path(saved["path"]), Path(saved["journal"])
         episode.frames = (saved["policy_frames"], saved["human_frames"])
         self._state, self._last_path, self._last_error = State.SAVED, saved["path"], ""
-        self._droppable.append(episode.journal_path)
+        self._droppable.add(episode.journal_path)
         self._event(INFO, "episode_saved", f"{saved['path']}: {saved['length']} rows")
         if saved["note"]:
             self._event(WARN, "episode_renamed", saved["note"])
@@ -372,23 +372,12 @@ class Recorder:
         report = reports[-1] if reports else {"failed": failure or "the labelling process said nothing"}
         self._state, self._last_error = State.SAVED, report.get("failed", "")
         if self._last_error:
-            self._droppable.clear()  # the file may be broken; the next start mends it from its journal
+            self._droppable.keep()  # the file may be broken; the next start mends it from its journal
             self._event(ERROR, "label_failed", self._last_error)
 
     def _fail(self, reason: str, *, empty: bool = False) -> None:
         self._state, self._last_error = State.FAILED, reason
         self._event(*((WARN, "nothing_to_save") if empty else (ERROR, "save_failed")), reason)
-
-    def _drop_journals(self) -> None:
-        """Delete journals of verified episodes, or keep them within their limits."""
-        for path in self._droppable:
-            with contextlib.suppress(OSError):
-                if self._parameters.keep_journal:
-                    most = self._parameters.keep_journal_gb * GB
-                    prune_kept_journals(path.parent, days=self._parameters.keep_journal_days, most_bytes=most)
-                else:
-                    path.unlink(missing_ok=True)
-        self._droppable.clear()
 
     def _now_doing(self) -> str:
         """For a refusal: what the recorder is about."""

@@ -89,3 +89,15 @@ def test_diff_names_what_was_changed(tmp_path: Path, episode: Episode) -> None:
     found = dict(differences(episode.path, other))
     assert found["action"] == "1 rows, the first is 7, by up to 0.5"
     assert found["images/ego_cam"] == "1 pictures, the first is 9"
+
+
+@pytest.mark.parametrize("verb", ["info", "list", "validate", "plot", "video"])
+def test_a_command_names_a_missing_and_a_foreign_file_in_one_line_each(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = tmp_path / "thesis.hdf5"
+    foreign.write_text("mine")
+    assert main([verb, str(tmp_path / "gone.hdf5"), str(foreign)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "gone.hdf5: No such file" in said.replace("cannot be opened: ", "")
+    assert "thesis.hdf5: no HDF5 file" in said

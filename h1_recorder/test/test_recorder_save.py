@@ -387,15 +387,3 @@ def test_a_dummy_known_at_the_start_may_come_to_life(tmp_path: Path) -> None:
     none_yet = episode.stamps["ego_cam"] == -1
     assert none_yet.sum() == 25 == episode.attributes["dummy_frames_ego_cam"]
     assert problems(episode.path) == []
-
-
-@pytest.mark.parametrize("verb", ["info", "list", "validate", "plot", "video"])
-def test_a_command_names_a_missing_and_a_foreign_file_in_one_line_each(
-    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    foreign = tmp_path / "thesis.hdf5"
-    foreign.write_text("mine")
-    assert main([verb, str(tmp_path / "gone.hdf5"), str(foreign)]) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "gone.hdf5: No such file" in said.replace("cannot be opened: ", "")
-    assert "thesis.hdf5: no HDF5 file" in said

@@ -147,6 +147,10 @@ _SCREENS = {
 }
 
 
+NOTHING_TO_SAVE = "nothing to save"
+"""How the recorder's reason begins when an episode ended before its first row."""
+
+
 def saved(recorder: Recorder) -> tuple[str, ...]:
     """The lines about a saved episode."""
     return (
@@ -157,7 +161,9 @@ def saved(recorder: Recorder) -> tuple[str, ...]:
 
 
 def save_failed(reason: str) -> str:
-    """The line about an episode that could not be saved."""
+    """The line about an episode that could not be saved, or that there was nothing to save of."""
+    if reason.startswith(NOTHING_TO_SAVE):
+        return f"  {reason[0].upper()}{reason[1:]}"
     return f"  Save failed: {reason} (the journal is kept and tried again at the next start)"
 
 

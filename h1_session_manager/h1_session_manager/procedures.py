@@ -323,7 +323,9 @@ class Procedures:
         problem = yield from s.episode.close(within_s)
         if problem:
             s.say(lines.save_failed(problem))
-            s.tell(Level.ERROR, "save_failed", f"{s.episode.id}: {problem}")
+            is_empty = problem.startswith(lines.NOTHING_TO_SAVE)
+            level, reason = (Level.WARN, "nothing_to_save") if is_empty else (Level.ERROR, "save_failed")
+            s.tell(level, reason, f"{s.episode.id}: {problem}")
         elif s.world.recorder is not None:
             s.say(*lines.saved(s.world.recorder))
             self.upload.owe()  # also if a stop closed it

@@ -79,6 +79,7 @@ class Theatre:
         }
         self.guard_active = False
         self.saves: bool = True
+        self.why_not_saved = "no space left on device"
         self.policy_answers: bool = True
         self.polls = 0
         self.syncs = 0
@@ -201,7 +202,7 @@ class Theatre:
             policy_frames=1200,
             human_frames=1647,
             last_path=f"/data/{fields['episode_id']}.hdf5",
-            last_error="" if self.saves else "no space left on device",
+            last_error="" if self.saves else self.why_not_saved,
         )
         return Reply(True)
 

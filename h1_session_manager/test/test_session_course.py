@@ -259,6 +259,14 @@ def test_a_save_that_fails_is_said_and_the_session_goes_on():
     assert "no saved episode" in theatre.said[-1]
 
 
+def test_an_episode_that_ended_before_its_first_row_is_no_failed_save():
+    theatre = Theatre()
+    theatre.saves, theatre.why_not_saved = False, "nothing to save: the arms were never in POLICY"
+    theatre.to("DECIDING")
+    assert theatre.lines("  Nothing to save: the arms were never in POLICY")
+    assert not theatre.lines("  Save failed")
+
+
 def test_leaving_deciding_for_another_episode_uploads_in_the_background():
     theatre = Theatre()
     theatre.to("DECIDING")

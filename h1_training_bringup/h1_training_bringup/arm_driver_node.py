@@ -15,7 +15,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
-from h1_training_bringup import arm_weigh_node
+from h1_training_bringup import arm_jog_node, arm_weigh_node
 from h1_training_bringup.arms.actions import Action
 from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
@@ -294,8 +294,8 @@ def _without_collector() -> ArmDriverNode:
 
 
 def main() -> int:
-    """Entry point of `arm_driver`; `arm_driver weigh` reports what the wrists carry instead."""
-    if sys.argv[1:2] == ["weigh"]:
-        del sys.argv[1]
-        return arm_weigh_node.main()
+    """Entry point of `arm_driver`; `weigh` reports what the wrists carry instead, `jog` moves one joint a little."""
+    commands = {"weigh": arm_weigh_node.main, "jog": arm_jog_node.main}
+    if sys.argv[1:2] and sys.argv[1] in commands:
+        return commands[sys.argv.pop(1)]()
     return run_node(_without_collector)

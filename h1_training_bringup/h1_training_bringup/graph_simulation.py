@@ -86,6 +86,7 @@ def _policy_server_arguments(configuration: Configuration, session: Session) -> 
     options = {
         "--port": session.peers.policy_port,
         "--inference-ms": configuration["simulation.inference_ms"],
+        "--first-inference-ms": configuration["simulation.first_inference_ms"],
         "--jitter": configuration["simulation.inference_jitter"],
         "--training-s": configuration["simulation.training_s"],
         "--action-dim": action_dim(configuration),

@@ -8,7 +8,6 @@ No ROS and no waiting: the samples are real, the clock is not.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,113 +16,24 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "h1_training_bringup" / "test"))
 
-from arm_builders import Rig  # noqa: E402
 from arm_figures import plot, save, show  # noqa: E402
+from arm_scenarios import (  # noqa: E402
+    FORWARD_REACH,
+    both_arms,
+    from_full_speed,
+    guided,
+    let_go,
+    place,
+    robots,
+    with_wrong_payload,
+)
 
-from h1_training_bringup.arms.kinematics import ARMS  # noqa: E402
 from h1_training_bringup.arms.modes import Mode  # noqa: E402
-from h1_training_bringup.arms.settings import ArmParameters  # noqa: E402
-from h1_training_bringup.sim.robot import OWN_POSE, RobotParameters  # noqa: E402
-from h1_training_bringup.sim.robot_body import RobotBody  # noqa: E402
-
-POSES = ([0.0] * 7, [-1.2, 0, 0, 0, 0, 0, 0], [-1.5, 0.1, 0, 1.4, 0, 0, 0], [0.0, 0.2, 0, 0.3, 0, 0, 0])
-LEFT, RIGHT, FORWARD, UP = (0, 10, 0), (0, -10, 0), (10, 0, 0), (0, 0, 10)
-
-
-def both_arms(left: list[float]) -> NDArray[np.float64]:
-    """The pose of both arms from the left one's: mirrored where a joint turns about x or z."""
-    signs = np.array([1, -1, -1, 1, -1, 1, -1])
-    return np.r_[left, signs * left]
-
-
-def robots() -> Iterator[Rig]:
-    """Two of random masses, and the two worst: all masses a tenth too large, all a tenth too small."""
-    for seed, scale in ((0, None), (1, None), (2, 1.1), (3, 0.9)):
-        rig = Rig(robot_parameters=RobotParameters(seed=seed))
-        if scale is not None:
-            rig.robot.body = RobotBody(OWN_POSE, {link.link: scale for link in ARMS})
-        rig.take()
-        yield rig
-
-
-def go(rig: Rig, pose: NDArray[np.float64]) -> None:
-    """To `pose`, and hold there."""
-    rig.ask(Mode.HOLD)
-    rig.run(0.3)
-    rig.ask(Mode.POLICY)
-    rig.follow(lambda n: pose, 3.5)
-    rig.run(0.3)
-    assert rig.mode is Mode.HOLD and rig.controller.reason == "stale_action", rig.controller.reason
-
-
-def damp(rig: Rig, seconds: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """DAMPING for a while: largest way from where it began, (14,), and speeds, (n, 14)."""
-    rig.ask(Mode.DAMPING)
-    start, ways, speeds = rig.q, [np.zeros(14)], []
-    rig.run(seconds, lambda: (ways.append(np.abs(rig.q - start)), speeds.append(rig.dq)))
-    return np.max(ways, axis=0), np.array(speeds)
-
-
-def let_go() -> tuple[float, float]:
-    """20 random poses: drift within 5 s, and way within the first 0.2 s, rad."""
-    rng = np.random.default_rng(5)
-    drifts, entries = [], []
-    for rig in robots():
-        for _ in range(5):
-            go(rig, rng.uniform(rig.joints.lower, rig.joints.upper) * 0.7)
-            entries.append(damp(rig, 0.2)[0].max())
-            start = rig.q
-            rig.run(4.8)
-            drifts.append(np.abs(rig.q - start).max() + entries[-1])
-    return max(drifts), max(entries)
-
-
-def from_full_speed() -> tuple[float, float]:
-    """All joints at the speed limit: way until they stand, rad, and speed after 0.3 s, rad/s."""
-    rng = np.random.default_rng(6)
-    ways, speeds = [], []
-    for rig in robots():
-        for _ in range(3):
-            go(rig, rng.uniform(-0.2, 0.2, 14))
-            rig.ask(Mode.POLICY)
-            target = rng.choice([-1, 1], 14) * 2.0
-            rig.follow(lambda n, target=target: target, 0.35)
-            way, speed = damp(rig, 0.3)
-            ways.append(way.max())
-            speeds.append(np.abs(speed[-1]).max())
-            rig.run(0.5)
-    return max(ways), max(speeds)
-
-
-def guided() -> float:
-    """10 N at the left wrist, in four directions: the least of the speeds reached, rad/s."""
-    slowest = np.inf
-    for force in (FORWARD, LEFT, UP, (-10, 0, 0)):
-        rig = next(robots())
-        go(rig, both_arms(list(POSES[3])))
-        damp(rig, 1.0)
-        rig.robot.inject("push left {} {} {}".format(*force))
-        slowest = min(slowest, float(np.abs(damp(rig, 1.0)[1]).max()))
-    return slowest
-
-
-def with_wrong_payload(*, sinks: bool) -> float:
-    """An unknown 0.5 kg at the wrist, or a modelled one that is gone: fastest joint within 2 s, rad/s."""
-    fastest = 0.0
-    for pose in POSES[:3]:
-        known = 0.0 if sinks else 0.5
-        rig = Rig(ArmParameters(payload_left_kg=known), RobotParameters(seed=1, left_payload=known))
-        rig.take()
-        go(rig, both_arms(list(pose)))
-        damp(rig, 1.0)
-        rig.robot.body.set_payload(0, 0.5 - known)
-        fastest = max(fastest, float(np.abs(damp(rig, 2.0)[1]).max()))
-    return fastest
 
 
 def draw_handover() -> None:
     """Policy, a person who guides, and the policy again."""
-    rig = next(robots())
+    rig, _ = next(robots())
     rows, marks, start_ns = [], {}, rig.now_ns
 
     def watch() -> None:
@@ -164,8 +74,8 @@ def draw_let_go() -> None:
     """An arm held out and let go, with what the model knows and with 0.5 kg that it does not."""
     curves = {}
     for label, fault in (("as modelled, masses ±10 %", ""), ("unknown 0.5 kg in the hand", "payload left 0.5")):
-        rig = next(robots())
-        go(rig, both_arms(list(POSES[2])))
+        rig, masses = next(robots())
+        place(rig, both_arms(FORWARD_REACH), masses)
         if fault:
             rig.robot.inject(fault)
         rig.ask(Mode.DAMPING)

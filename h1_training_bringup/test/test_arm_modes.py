@@ -10,7 +10,6 @@ from arm_builders import Rig, S, joint_settings, taken
 
 from h1_training_bringup.arms.joints import COUNT
 from h1_training_bringup.arms.modes import Mode
-from h1_training_bringup.sim.robot import RobotParameters
 
 HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)
 
@@ -317,22 +316,6 @@ def test_a_joint_that_is_held_back_makes_hold_at_the_measured_pose() -> None:
     assert rig.ask(Mode.POLICY).startswith("acknowledge_needed")
     assert rig.controller.acknowledge().accepted
     assert rig.ask(Mode.POLICY) == ""
-
-
-def test_a_robot_of_other_masses_is_let_go_at_many_poses_and_hardly_drifts() -> None:
-    rig = Rig(robot_parameters=RobotParameters(seed=3))
-    rig.take()
-    rng = np.random.default_rng(5)
-    for _ in range(4):
-        rig.ask(Mode.HOLD)
-        rig.run(0.1)
-        assert rig.ask(Mode.POLICY) == ""
-        pose = rng.uniform(rig.joints.lower, rig.joints.upper) * 0.6
-        rig.follow(lambda n, pose=pose: pose, 3.0)
-        rig.ask(Mode.DAMPING)
-        at = rig.q
-        rig.run(5.0)
-        assert np.abs(rig.q - at).max() <= 0.1
 
 
 def test_a_load_that_the_model_does_not_know_is_told_when_the_arms_become_compliant() -> None:

@@ -24,6 +24,7 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._s = session
         self._fault = ""
+        self._label_error = ""
         self._warned_since_ns = -1
 
     def look(self) -> Fire | None:
@@ -31,6 +32,7 @@ class Watch:
         s = self._s
         state = s.table.state
         self._tell_fault()
+        self._tell_label_failure()
         if state is State.STOPPED:
             return None
         if why := s.arms.stopped_by():
@@ -83,6 +85,17 @@ class Watch:
             self._warned_since_ns = s.since_ns
             s.say(f"  Time limit in {math.ceil(left_s)} s")
         return None
+
+    def _tell_label_failure(self) -> None:
+        """The recorder accepts a label at once; whether it got into the file shows later."""
+        s, recorder = self._s, self._s.world.recorder
+        failed = recorder is not None and recorder.state is RecorderState.SAVED and recorder.episode_id == s.episode.id
+        error = recorder.last_error if failed and recorder is not None else ""
+        if error and error != self._label_error:
+            again = "; press 'g' or 'b' again" if s.table.state is State.DECIDING else ""
+            s.say(f"  The label was not written: {error}{again}")
+            s.tell(Level.ERROR, "label_failed", f"{s.episode.id}: {error}")
+        self._label_error = error
 
     def _tell_fault(self) -> None:
         """A fault is said once, when it comes."""

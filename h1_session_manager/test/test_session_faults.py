@@ -391,3 +391,18 @@ def test_arms_that_take_too_long_to_home_move_no_further_once_that_is_said():
     assert theatre.state == "STARTING"
     assert theatre.arm.mode is ArmMode.HOLD
     assert "did not reach the home position" in theatre.said[-2]
+
+
+def test_a_label_that_fails_later_is_told_to_the_person_once():
+    theatre = Theatre()
+    theatre.to("DECIDING")
+    theatre.run(1)
+    theatre.press("g")
+    assert theatre.said[-1] == "  Marked as success"
+    theatre.recorder = replace(theatre.recorder, state=RecorderState.SAVING)
+    theatre.run(1)
+    theatre.recorder = replace(theatre.recorder, state=RecorderState.SAVED, last_error="read-only file system")
+    theatre.run(1)
+    told = "  The label was not written: read-only file system; press 'g' or 'b' again"
+    assert theatre.said.count(told) == 1
+    assert theatre.events.count("label_failed") == 1

@@ -65,10 +65,19 @@ class SessionRules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.theatre = WatchedTheatre()
-        self.spoken = 0
+        self.usual: dict = {}
+        self.leaves_by_keys = False
 
-    @initialize(state=st.sampled_from(["STARTING", "READY", "EXECUTING", "DAMPING", "DECIDING"]))
-    def begin(self, state: str) -> None:
+    @initialize(
+        state=st.sampled_from(["STARTING", "READY", "EXECUTING", "DAMPING", "DECIDING"]),
+        late=st.sampled_from(["", "", "arm_driver", "arm_guard", "recorder", "policy_bridge"]),
+        leaves_by_keys=st.booleans(),
+    )
+    def begin(self, state: str, late: str, leaves_by_keys: bool) -> None:
+        self.leaves_by_keys = leaves_by_keys
+        if state == "STARTING":
+            self.theatre.session.world.heard_ns.clear()
+            self.theatre.absent.add(late)
         self.theatre.licence = True
         self.theatre.to(state)
         self.theatre.licence = state == "EXECUTING"
@@ -137,10 +146,25 @@ class SessionRules(RuleBasedStateMachine):
             theatre.call(EMERGENCY)
         elif how == "topic":
             theatre.session.emergency("phone", "", theatre.now_ns)
+            theatre._carry_out()
 
     @rule(node=st.sampled_from(["arm_driver", "recorder", "policy_bridge"]), present=st.booleans())
     def node_goes_or_comes(self, node: str, present: bool) -> None:
         (self.theatre.absent.discard if present else self.theatre.absent.add)(node)
+
+    @rule(times=st.integers(0, 14))
+    def the_guard_takes_over_now_and_then(self, times: int) -> None:
+        if times == 0 and self.theatre.arm.mode is not ArmMode.RELEASED:
+            self.theatre.guard_active = True
+
+    @rule(which=st.sampled_from(["arm_driver/set_mode", "arm_driver/release", "recorder/finish", "recorder/discard",
+                                 "arm_driver/acknowledge", "recorder/start"]), refuses=st.booleans())  # fmt: skip
+    def a_service_refuses_or_does_not(self, which: str, refuses: bool) -> None:
+        """Until the next time."""
+        usual = self.usual.setdefault(which, self.theatre.handlers[which])
+        mode = int(self.theatre.arm.mode)
+        refusal = Reply(False, "refused for once", {"mode": mode} if which == "arm_driver/set_mode" else {})
+        self.theatre.handlers[which] = (lambda _fields: refusal) if refuses else usual
 
     @rule(answers=st.booleans(), done=st.booleans(), connected=st.booleans())
     def policy(self, answers: bool, done: bool, connected: bool) -> None:
@@ -177,6 +201,14 @@ class SessionRules(RuleBasedStateMachine):
         assert not self.theatre.violations, self.theatre.violations
 
     @invariant()
+    def the_arms_are_in_policy_only_in_executing(self) -> None:
+        """Where the driver does as it is told; where it does not, it is being told."""
+        theatre = self.theatre
+        if theatre.arm.mode is ArmMode.POLICY and theatre.state != "EXECUTING" and theatre.status is None:
+            asked = [fields["mode"] for fields in theatre.called("arm_driver/set_mode")][-1:]
+            assert asked != [ArmMode.POLICY] or theatre.called("arm_driver/emergency_stop")
+
+    @invariant()
     def no_recording_is_open_where_none_belongs(self) -> None:
         session = self.theatre.session
         if session.episode.is_open and not session.doing:
@@ -202,11 +234,19 @@ class SessionRules(RuleBasedStateMachine):
                 assert self.theatre.session.world.fault in view.prompt
 
     def teardown(self) -> None:
-        """Everybody is there again and the process is told to end: every episode that was begun has ended."""
+        """Everybody is there again. By keys or by a signal the session ends; every episode that was begun has ended."""
         theatre = self.theatre
         theatre.absent.clear()
+        theatre.handlers |= self.usual
         theatre.step()
-        if theatre.status is None:
+        if self.leaves_by_keys:
+            for _ in range(6):
+                theatre.run(8.0, lambda: theatre.status is not None)
+                if theatre.status is None:
+                    theatre.press("q" if theatre.state != "STOPPED" else "y")
+            theatre.run(30.0, lambda: theatre.status is not None)
+            assert theatre.status is not None, f"no way out of {theatre.state}: {theatre.said[-6:]}"
+        elif theatre.status is None:
             theatre.session.interrupt("SIGTERM", theatre.now_ns)
             theatre.run(20.0, lambda: theatre.status is not None)
             assert theatre.status == 130
@@ -223,5 +263,5 @@ class SessionRules(RuleBasedStateMachine):
             self.theatre.licence = False
 
 
-SessionRules.TestCase.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
+SessionRules.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 TestSessionRules = SessionRules.TestCase

@@ -72,6 +72,7 @@ class SessionConfig:
     min_free_gb: float = parameter(5.0, "least free disk space to start an episode", unit="GB", low=0.0)
     max_hand_age_s: float = parameter(0.5, "a hand silent for longer does not answer", unit="s", low=0.05)
     max_temperature: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
+    max_hand_temperature: float = parameter(65.0, "the same, for a finger's actuator", unit="degC")
 
     rsync_target: str = parameter("", "[USER@HOST:]DIRECTORY that episodes are uploaded to; empty: kept locally")
     rsync_options: str = parameter("-avz --progress", "rsync's options, as on its command line")

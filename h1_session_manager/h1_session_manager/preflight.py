@@ -17,6 +17,20 @@ _CLOCK_JUMP_S = 1.0
 _THROTTLED_S = 60.0
 
 
+_ITEMS = {
+    "cameras": ("camera", "recorder"),
+    "recorder": ("recorder",),
+    "disk": ("disk", "recorder"),
+    "arms and their temperatures": ("arms",),
+    "hands": ("hand",),
+    "policy server, its metadata and connection": ("policy",),
+    "upload target": ("upload",),
+    "clock": ("clock",),
+    "processor": ("processor",),
+}
+"""What is looked at, and the words by which a problem or warning about it begins."""
+
+
 @dataclass(frozen=True)
 class Preflight:
     """The result: `problems` block the start, `warnings` do not; `cameras` is the operator's line about them."""
@@ -30,7 +44,10 @@ class Preflight:
     def text(self) -> str:
         """All of it for a person, a line each."""
         lines = [f"Not ready: {problem}" for problem in self.problems] or ["Ready"]
-        return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings), self.cameras])
+        named = " ".join(told.partition(":")[0] for told in (*self.problems, *self.warnings))
+        good = ", ".join(item for item, words in _ITEMS.items() if not any(word in named for word in words))
+        warnings = (f"Warning: {warning}" for warning in self.warnings)
+        return "\n".join([*lines, *warnings, f"In order: {good or 'nothing'}", self.cameras])
 
     @property
     def reason(self) -> str:
@@ -53,7 +70,7 @@ def check(world: World, config: SessionConfig, epoch: int, own_episode: str = ""
     if recorder_problem:
         problems.append(recorder_problem)
     elif broken and not config.allow_dummy_cameras:
-        problems += [f"camera {name}: {why}" for name, why in broken.items()]
+        problems += [f"camera {name}: {why}; check its cable, power and server" for name, why in broken.items()]
     if not recorder_problem:
         problems += _disk(world, config)
     problems += _arms(world, config) + _policy(world, config, epoch) + _hands(world, config)
@@ -135,6 +152,8 @@ def _policy(world: World, config: SessionConfig, epoch: int) -> list[str]:
     if world.policy is None or world.age_s("policy") > config.status_timeout_s:
         return ["policy: policy_bridge is silent; does it run?"]
     problem = policy_problem(world.policy, epoch)
+    if problem and world.policy.connection in (Connection.DISCONNECTED, Connection.CONNECTING):
+        problem += "; does the server run, is this its host and port?"
     return [f"policy: {problem}"] if problem else []
 
 
@@ -177,7 +196,13 @@ def _hands(world: World, config: SessionConfig) -> list[str]:
         if hand is None:
             problems.append(f"{side} hand: no answer yet; check its address and power")
         elif age > config.max_hand_age_s:
-            problems.append(f"{side} hand: no answer for {age:.1f} s")
+            problems.append(f"{side} hand: no answer for {age:.1f} s; check its cable and power")
         elif hand.error:
-            problems.append(f"{side} hand: reports an error")
+            told = f" ({hand.reason})" if hand.reason else ""
+            problems.append(f"{side} hand: error{told}; free its fingers, then call hands/{side}/clear_error")
+        elif hand.max_temperature > config.max_hand_temperature:
+            problems.append(
+                f"{side} hand: a finger has {hand.max_temperature} degC; let it cool below "
+                f"{config.max_hand_temperature:g}"
+            )
     return problems

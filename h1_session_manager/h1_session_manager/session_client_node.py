@@ -45,7 +45,7 @@ class SessionClient:
         namespace: of the session, if it runs in one.
     """
 
-    def __init__(self, timeout_s: float = 5.0, namespace: str = "") -> None:
+    def __init__(self, timeout_s: float = 10.0, namespace: str = "") -> None:
         self._timeout_s = timeout_s
         self._context = Context()
         rclpy.init(args=[], context=self._context)
@@ -158,7 +158,7 @@ def as_json(state: SessionState) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """0: done; 1: the session refused; 2: wrong use, or no session."""
     parser = argparse.ArgumentParser(prog="session", description="Ask a running session.")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the session manager")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for the session manager")
     parser.add_argument("--namespace", default="", help="of the session")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="show the session's state")

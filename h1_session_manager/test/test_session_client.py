@@ -21,7 +21,7 @@ def beside(graph: Graph, function, what: str):
             results.append(error)
 
     threading.Thread(target=run, daemon=True).start()
-    graph.spin_until(lambda: results, what, 30.0)
+    graph.spin_until(lambda: results, what, 90.0)
     if isinstance(results[0], Exception):
         raise results[0]
     return results[0]
@@ -31,7 +31,7 @@ def test_the_client_shows_asks_and_waits(graph, tmp_path):
     Scene(graph, tmp_path, policy_port=1)
 
     def course() -> tuple:
-        with SessionClient() as client:
+        with SessionClient(60.0) as client:
             state = client.state()
             refused = client.ask("stop")
             begun = client.ask("start")
@@ -46,19 +46,19 @@ def test_the_client_shows_asks_and_waits(graph, tmp_path):
 
 def test_the_command_prints_state_and_answers(graph, tmp_path, capfd):
     Scene(graph, tmp_path, policy_port=1)
-    assert beside(graph, lambda: main(["status", "--json"]), "status") == 0
+    assert beside(graph, lambda: main(["--timeout", "60", "status", "--json"]), "status") == 0
     assert json.loads(capfd.readouterr().out)["state"] == "STARTING"
-    assert beside(graph, lambda: main(["status"]), "status") == 0
+    assert beside(graph, lambda: main(["--timeout", "60", "status"]), "status") == 0
     assert capfd.readouterr().out.startswith("STARTING  epoch -1, episode 0\n  Press 'y' to take the arms")
-    assert beside(graph, lambda: main(["end"]), "the refusal") == 1
+    assert beside(graph, lambda: main(["--timeout", "60", "end"]), "the refusal") == 1
     assert "'end' is not possible; state STARTING" in capfd.readouterr().out
 
 
 def test_a_session_is_healthy_until_an_emergency_stop(graph, tmp_path, capfd):
     Scene(graph, tmp_path, policy_port=1)
-    assert beside(graph, lambda: main(["status", "--healthy"]), "health") == 0
-    assert beside(graph, lambda: main(["emergency_stop"]), "the stop") == 0
-    assert beside(graph, lambda: main(["status", "--healthy"]), "health") == 1
+    assert beside(graph, lambda: main(["--timeout", "60", "status", "--healthy"]), "health") == 0
+    assert beside(graph, lambda: main(["--timeout", "60", "emergency_stop"]), "the stop") == 0
+    assert beside(graph, lambda: main(["--timeout", "60", "status", "--healthy"]), "health") == 1
     assert "STOPPED" in capfd.readouterr().out
 
 
@@ -72,11 +72,11 @@ def test_without_a_session_it_says_so_and_where_to_look(capfd):
 def test_the_preflight_command_says_what_stands_in_the_way(graph, tmp_path, capfd):
     scene = Scene(graph, tmp_path, policy_port=1, min_free_gb=2000.0)
     graph.spin_until(lambda: scene.node._session.world.recorder is not None, "the recorder")
-    assert beside(graph, lambda: main(["preflight"]), "the preflight") == 1
+    assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 1
     assert "Not ready: disk: 1000.0 GB free" in capfd.readouterr().out
     scene.stub.recorder.bytes_free = 10**13
     graph.spin_until(lambda: scene.node._session.world.recorder.bytes_free == 10**13, "the room")
-    assert beside(graph, lambda: main(["preflight"]), "the preflight") == 0
+    assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 0
     assert capfd.readouterr().out.startswith("Ready\n")
 
 
@@ -85,7 +85,7 @@ def test_a_client_that_joins_late_is_told_the_present_state_and_not_a_past_one(g
     scene.press_to("y", "WAITING")
 
     def asked() -> str:
-        with SessionClient() as client:
+        with SessionClient(60.0) as client:
             return client.state().state
 
     assert beside(graph, asked, "the state") == "WAITING"

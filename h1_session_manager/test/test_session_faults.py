@@ -315,12 +315,12 @@ def test_preflight_refuses_to_start_and_names_the_camera():
     theatre.recorder = replace(theatre.recorder, streams=streams(cam_left_wrist=-1.0))
     theatre.to("READY")
     theatre.run(5)
-    assert "  Not ready: camera cam_left_wrist: no image yet" in theatre.said
+    assert "  Not ready: camera cam_left_wrist: no image yet; check its cable, power and server" in theatre.said
     assert "y" not in theatre.listed
     theatre.press("y")
     theatre.run(5)
     assert theatre.state == "READY"
-    assert theatre.said[-1] == "  Not ready: camera cam_left_wrist: no image yet"
+    assert theatre.said[-1] == "  Not ready: camera cam_left_wrist: no image yet; check its cable, power and server"
     theatre.recorder = replace(theatre.recorder, streams=streams())
     theatre.run(2)
     assert theatre.said[-1] == "Cameras ready: All cameras working!"

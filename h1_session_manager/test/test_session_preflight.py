@@ -68,13 +68,15 @@ def test_what_stands_in_the_way_is_named(changes, told):
 )
 def test_a_camera_that_does_not_work_is_named(age, told):
     recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=streams(ego_cam=age), bytes_free=10**12)
-    assert problems(recorder=recorder) == (told,)
+    assert problems(recorder=recorder) == (f"{told}; check its cable, power and server",)
 
 
 def test_a_slow_camera_does_not_work():
     slow = tuple(replace(stream, rate=9.0) if stream.name == "ego_cam" else stream for stream in streams())
     recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=slow, bytes_free=10**12)
-    assert problems(recorder=recorder) == ("camera ego_cam: only 9.0 images/s, expected 20 or more",)
+    assert problems(recorder=recorder) == (
+        "camera ego_cam: only 9.0 images/s, expected 20 or more; check its cable, power and server",
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,10 @@ def test_hands_count_only_where_they_are_included():
     assert len(problems(config)) == 2
     hands = {"left": Hand(NOW_NS), "right": Hand(NOW_NS, error=True)}
     heard = {"arm": NOW_NS, "recorder": NOW_NS, "policy": NOW_NS, "left hand": NOW_NS, "right hand": NOW_NS}
-    assert problems(config, hands=hands, heard_ns=heard) == ("right hand: reports an error",)
+    told = "right hand: error; free its fingers, then call hands/right/clear_error"
+    assert problems(config, hands=hands, heard_ns=heard) == (told,)
+    hands["right"] = Hand(NOW_NS, max_temperature=80)
+    assert problems(config, hands=hands, heard_ns=heard) == ("right hand: a finger has 80 degC; let it cool below 65",)
 
 
 def test_parameters_that_cannot_be_are_named():
@@ -150,5 +155,13 @@ def test_throttlings_are_counted_over_all_cores(tmp_path):
 
 
 def test_the_whole_preflight_reads_as_lines():
-    assert check(world(), SessionConfig(), 1).text == "Ready\nCameras ready: All cameras working!"
+    assert check(world(), SessionConfig(), 1).text.splitlines() == [
+        "Ready",
+        "In order: cameras, recorder, disk, arms and their temperatures, hands, policy server, its metadata and "
+        "connection, upload target, clock, processor",
+        "Cameras ready: All cameras working!",
+    ]
+    warned = check(world(target=Reached("no")), SessionConfig(rsync_target="/t", include_hands=True), 1).text
+    assert "In order: cameras, recorder, disk, arms and their temperatures, policy server" in warned
+    assert "upload target" not in warned
     assert check(world(arm=None), SessionConfig(), 1).text.startswith("Not ready: arms: arm_driver is silent")

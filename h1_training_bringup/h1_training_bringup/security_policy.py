@@ -25,6 +25,7 @@ NODES = (
     "recorder",
     "session_manager",
     "keyboard",
+    "console",
 )
 """Whose rules the file holds: the session's own. Wrist cameras are the RealSense wrapper's; see docs/security.md."""
 

@@ -199,6 +199,19 @@ def test_the_format_is_detected(graph: Graph, open_later, kind: str) -> None:
     assert bytes(viewer.images["head"][0].data) == sent
 
 
+def test_a_robot_that_comes_back_with_the_other_server_is_found_again(graph: Graph, open_later) -> None:
+    first, second, port = jpeg(seed=1), jpeg(seed=2), a_free_port()
+    teleimager = ClassicServer(lambda: first)
+    config = ConfigServer(teleimager_configuration(teleimager.port))
+    viewer = graph.add(Viewer())
+    a_camera(graph, port, format="auto", config_port=config.port, silent_after=0.3)
+    graph.spin_until(lambda: viewer.images["head"], "an image of teleimager")
+    teleimager.close()
+    config.close()
+    open_later(ClassicServer(lambda: second, port))
+    graph.spin_until(lambda: bytes(viewer.images["head"][-1].data) == second, "an image of the classic server")
+
+
 def test_a_stop_ends_the_node_at_once_and_cleanly(graph: Graph) -> None:
     camera = a_camera(graph, a_free_port(), format="auto", config_port=a_free_port())
     camera.request_stop("SIGTERM")

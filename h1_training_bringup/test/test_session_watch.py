@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from session_runs import SessionRun
 from std_msgs.msg import String
 
+from h1_session_manager.console_node import ConsoleNode
 from h1_session_manager.keyboard_node import KeyboardNode
 from h1_training_bringup.security_policy import NODES, SOMETIMES, Rules, rules_in
 from h1_training_bringup.security_policy_node import rules_seen
@@ -122,6 +123,7 @@ def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside:
     share = Path(get_package_share_directory("h1_training_bringup"))
     allowed = rules_in((share / "security/policies.xml").read_text())
     inside.add(KeyboardNode())
+    inside.add(ConsoleNode())
     seen: dict[str, Rules] = {}
 
     def agrees() -> bool:

@@ -123,8 +123,7 @@ class Receiver(threading.Thread):
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             if self._parameters.format != "teleimager":
-                address = f"tcp://{self._parameters.host}:{self._parameters.port}"
-                self._ears = [self._ear(context, Source(address))]
+                self._ears = [self._ear(context, self._classic)]
             while not self._stopping.is_set():
                 self._ask_if_due(context)
                 self._poll(context)
@@ -210,6 +209,12 @@ class Receiver(threading.Thread):
             self._question.connect(self._config_address)
             self._question.send(REQUEST)
             self._asked_ns = now_ns
+            if self._parameters.format == "auto" and all(ear.source != self._classic for ear in self._ears):
+                self._ears.append(self._ear(context, self._classic))  # a robot may come back with the other server
+
+    @property
+    def _classic(self) -> Source:
+        return Source(f"tcp://{self._parameters.host}:{self._parameters.port}")
 
     @property
     def _config_address(self) -> str:
@@ -229,10 +234,12 @@ class Receiver(threading.Thread):
             self._complain(str(error))
             return
         self._trouble = ""
-        if sources != tuple(ear.source for ear in self._ears):
-            for ear in self._ears:
+        kept = [ear for ear in self._ears if ear.source in sources]
+        for ear in self._ears:
+            if ear not in kept:
                 ear.close()
-            self._ears = [self._ear(context, source) for source in sources]
+        known = [ear.source for ear in kept]
+        self._ears = kept + [self._ear(context, source) for source in sources if source not in known]
 
     def _source(self, stream: Stream) -> Source:
         return Source(f"tcp://{self._parameters.host}:{stream.port}", stream.camera, True, stream.is_binocular)

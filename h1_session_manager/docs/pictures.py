@@ -30,7 +30,27 @@ STREAMS = ("ego_cam", "cam_left_wrist", "cam_right_wrist", "arm_status")
 READY_ASKS = (
     "Press 'y' to start epoch 3, 'n' to skip ('y' moves the arms: home first, then the policy. Stand clear)"
 )  # fmt: skip
-UPLOAD = SyncProgress(SyncState.RUNNING, "epoch3", 0.42, 180_000_000, 11.5e6, 22.0, files_owed=2)
+UPLOAD = SyncProgress(
+    SyncState.RUNNING,
+    "training_session_epoch3/episode_1.hdf5 (2 of 3, 26%)",
+    0.42,
+    684_000_000,
+    11.5e6,
+    82.0,
+    files_owed=3,
+)
+LINES = {
+    "READY": ("[READY] New weights available!", "Cameras ready: All cameras working!"),
+    "EXECUTING": ("Cameras ready: All cameras working!", "[EXECUTING] Running policy (epoch 3)"),
+    "DAMPING": ("[EXECUTING] Running policy (epoch 3)", "[DAMPING] Robot in damping mode - adjust pose freely"),
+    "SYNCING": (
+        "  Saved: /home/kim/data/episodes/training_session_epoch3/episode_2.hdf5",
+        "  Policy frames: 1200, Human frames: 1647",
+        "[SYNCING] Uploading data to remote server...",
+        "  Sending training_session_epoch3/episode_1.hdf5, 2 of 3, 3 not verified yet (11.5 MB/s, 82 s left)",
+    ),
+    "STOPPED": ("[EXECUTING] Running policy (epoch 3)", "[STOPPED] emergency stop: key 'q'"),
+}
 
 
 def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: object) -> Heard:
@@ -50,6 +70,7 @@ def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: objec
     )  # fmt: skip
     if view.state == "SYNCING":
         result.sync = UPLOAD
+    result.add_lines(LINES.get(view.state, ()))
     result.messages.extend(messages)
     return result
 
@@ -60,12 +81,12 @@ def states() -> dict[str, Heard]:
     def view(state: str, seconds: int, prompt: str, *keys: str, reason: str = "", countdown_s: float = 0.0) -> View:
         return View(state, NOW_NS - seconds * S, 3, 2, "epoch3/episode_1", prompt, keys, countdown_s, reason)
 
-    broken = "camera cam_left_wrist: no image yet"
+    broken = "camera cam_left_wrist: no image yet; check its cable, power and server"
     return {
         "console_ready": heard(view("READY", 12, READY_ASKS, "y", "n", "q"), ArmMode.HOLD),
         "console_blocked": heard(
             view("READY", 31, READY_ASKS, "n", "q", reason=broken), ArmMode.HOLD,
-            (1, "h1_recorder: cam_left_wrist is silent"), broken=True,
+            (1, "! recorder: camera_silent: cam_left_wrist sends nothing"), broken=True,
         ),
         "console_countdown": heard(
             view("READY", 14, "Press any key to cancel", "any", "q", countdown_s=2.4), ArmMode.HOLD
@@ -75,15 +96,14 @@ def states() -> dict[str, Heard]:
         ),
         "console_damping": heard(
             view("DAMPING", 8, "Press 'e' to end epoch and save. Press 'r' to acknowledge 'blocked' and resume the "
-                 "policy from here (the arms move)", "e", "r", "x", "q", reason="blocked"),
-            ArmMode.DAMPING, (1, "arm_driver: left_elbow_joint is blocked"), arms="blocked", fault="blocked",
+                 "policy from here (the arms move), 'x' twice to discard", "e", "r", "x", "q", reason="blocked"),
+            ArmMode.DAMPING, (1, "! arm_driver: blocked: left_elbow_joint is held back; the arms hold where they are"), arms="blocked", fault="blocked",
         ),
         "console_syncing": heard(view("SYNCING", 16, "", "q"), ArmMode.HOLD),
         "console_stopped": heard(
             view("STOPPED", 3, "Press 'y' to release: arms return to the robot's own controller: stand clear", "y",
                  reason="emergency stop: key 'q'"),
-            ArmMode.DAMPING, (1, "session_manager: EXECUTING: emergency_stop emergency stop: key 'q'"),
-            arms="emergency_stop",
+            ArmMode.DAMPING, (1, "! arm_driver: emergency_stop: by session_manager: key 'q'"), arms="emergency_stop",
         ),
     }  # fmt: skip
 

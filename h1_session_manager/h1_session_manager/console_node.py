@@ -21,6 +21,7 @@ from typing import Any
 import rclpy
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from h1_session_manager import messages_node, values
@@ -28,6 +29,7 @@ from h1_session_manager.config import SessionConfig
 from h1_session_manager.console_app import ConsoleApp
 from h1_session_manager.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
 from h1_session_manager.console_view import Heard
+from h1_session_manager.joy_keys import JoyKeys
 from h1_session_manager.table import State
 from h1_session_manager.terminal import LINES_VARIABLE
 from h1_session_manager.tty_keys import TERMINAL, NoTerminalError, TtyKeys
@@ -60,6 +62,9 @@ class ConsoleParameters:
     cameras: tuple[str, ...] = parameter((*SessionConfig().cameras, "arm_status"), "streams of the recorder to show")
     terminal: str = parameter(TERMINAL, "the terminal to show the console on")
     bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
+    joy_buttons: tuple[str, ...] = parameter(
+        ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"
+    )
 
 
 class ConsoleNode(SessionNode):
@@ -81,6 +86,9 @@ class ConsoleNode(SessionNode):
         self._keep(RecorderStatus, "recorder/status", "recorder", messages_node.recorder)
         self._keep(PolicyStatus, "policy/status", "policy", messages_node.policy)
         self._keep(SyncProgress, "session/sync_progress", "sync", messages_node.sync_progress)
+        self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
+        if own:  # beside a session, that session's own keyboard node or console hears it
+            self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
         for side in ("left", "right"):
             self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
 
@@ -121,6 +129,10 @@ class ConsoleNode(SessionNode):
 
     def _on_hand(self, side: str, message: HandState) -> None:
         self.heard.hands[side] = messages_node.hand(message)
+
+    def _on_joy(self, message: Joy) -> None:
+        for key in self._joy.pressed(message.buttons):
+            self.press(key)
 
     def _on_lines(self, message: String) -> None:
         self.heard.add_lines(message.data.splitlines())

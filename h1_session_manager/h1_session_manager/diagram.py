@@ -1,11 +1,13 @@
-"""The README's picture of the session, drawn from the table.
+"""What the pages show of the session, drawn from the table: the README's picture, and the operating guide's lists.
 
-`python -m h1_session_manager.diagram` prints it; `README.md` holds that text between ```mermaid fences.
+`python -m h1_session_manager.diagram` prints the picture, `... keys` and `... services` the lists.
 """
 
 from __future__ import annotations
 
-from h1_session_manager.table import ARMS, EMERGENCY, ROWS, Row, State
+import sys
+
+from h1_session_manager.table import ARMS, EMERGENCY, ROWS, SERVICES, Row, State
 
 
 def mermaid() -> str:
@@ -33,5 +35,25 @@ def _label(row: Row) -> str:
     return f"{row.key}{presses} ({row.trigger}{condition})"
 
 
+def keys() -> str:
+    """Every key by state, with its service, as a Markdown table."""
+    rows = ["| state | arms | key | service | what it does |", "|---|---|---|---|---|"]
+    known: set[tuple[State, str]] = set()
+    for state in State:
+        for row in ROWS:
+            if row.source is state and row.key and (state, row.key) not in known:
+                known.add((state, row.key))
+                key = f"`{row.key}`{' twice' if row.twice else ''}"
+                says = "skip; uploads what is owed, if anything is" if row.trigger == "skip" else row.says
+                rows.append(f"| {state.value} | {ARMS[state]} | {key} | `{row.trigger}` | {says} |")
+    return "\n".join(rows)
+
+
+def services() -> str:
+    """A line for each service, to copy."""
+    lines = (f"ros2 service call /session_manager/{name} std_srvs/srv/Trigger" for name in (*SERVICES, "preflight"))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(mermaid())
+    print({"keys": keys, "services": services}.get((sys.argv[1:] or ["picture"])[0], mermaid)())

@@ -18,6 +18,7 @@ from h1_training_bringup.keys import markdown_table
 
 PACKAGE = Path(__file__).resolve().parents[1]
 README = PACKAGE.parent / "README.md"
+OPERATING = PACKAGE.parent / "h1_session_manager/docs/operating.md"
 CONFIGURATION = PACKAGE / "docs/configuration.md"
 
 CLASSES = {
@@ -28,6 +29,8 @@ CLASSES = {
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.config:RecorderParameters",
     "session_manager": "h1_session_manager.config:SessionConfig",
+    "keyboard": "h1_session_manager.keyboard_node:KeyboardParameters",
+    "console": "h1_session_manager.console_node:ConsoleParameters",
 }
 """By node, what it reads. Whoever is in `keys.NODES` is here."""
 
@@ -72,9 +75,15 @@ def parts() -> Iterator[tuple[Path, str, str]]:
     """Every generated part: page, name, and what has to stand there."""
     yield CONFIGURATION, "keys", markdown_table()
     yield CONFIGURATION, "nodes", "\n\n".join(table(node) for node in CLASSES)
-    command = [sys.executable, "-m", "h1_session_manager.diagram"]
-    diagram = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    yield README, "states", f"```mermaid\n{diagram}\n```"
+    yield README, "states", f"```mermaid\n{_session('picture')}\n```"
+    yield OPERATING, "keys", _session("keys")
+    by_hand = "<!-- run: by hand, each asks the session for something else -->"
+    yield OPERATING, "services", f"{by_hand}\n```bash\n{_session('services')}\n```"
+
+
+def _session(what: str) -> str:
+    command = [sys.executable, "-m", "h1_session_manager.diagram", what]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def replaced(text: str, name: str, content: str) -> str:

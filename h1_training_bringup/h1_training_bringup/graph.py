@@ -192,6 +192,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "h1_session_manager",
             "keyboard",
             "keyboard",
+            parameters=further.get("keyboard", {}),
             when=frozenset({"operator_keyboard"}),
             essential=False,
             standby=session.console,  # the console reads the keys while it is there
@@ -201,7 +202,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "h1_session_manager",
             "console",
             "console",
-            parameters=further.get("console", {}),
+            parameters={**further.get("keyboard", {}), **further.get("console", {})},
             when=frozenset({"operator_keyboard", "console"}),
             essential=False,
             ends_last=True,

@@ -168,7 +168,10 @@ KEYS: tuple[Key, ...] = (
     _training_host("pipeline.auto_sync", True, "whether it fetches data by itself"),
 )
 
-NODES = ("arm_driver", "arm_guard", "head_camera", "inspire_driver", "policy_bridge", "recorder", "session_manager")
+NODES = (
+    *("arm_driver", "arm_guard", "head_camera", "inspire_driver", "policy_bridge", "recorder", "session_manager"),
+    *("keyboard", "console"),
+)
 """Nodes whose further parameters a file may set under `nodes.<node>`; each node checks its own."""
 
 BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}

@@ -8,8 +8,7 @@ reflected and inverted; so reversing the bits of its input and output makes it o
 from __future__ import annotations
 
 import zlib
-
-import numpy as np
+from array import array
 
 _REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
@@ -20,6 +19,7 @@ def crc32_core(data: bytes) -> int:
     Raises:
         ValueError: the length is not a multiple of four.
     """
-    big_endian = np.frombuffer(data, "<u4").byteswap().tobytes()
-    reflected = zlib.crc32(big_endian.translate(_REVERSED_BITS)) ^ 0xFFFFFFFF
+    words = array("I", data.translate(_REVERSED_BITS))
+    words.byteswap()
+    reflected = zlib.crc32(words) ^ 0xFFFFFFFF
     return int.from_bytes(reflected.to_bytes(4, "big").translate(_REVERSED_BITS), "little")

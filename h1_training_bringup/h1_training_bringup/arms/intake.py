@@ -23,7 +23,7 @@ class StateIntake:
         gap_ns: a longer silence breaks the run of good states.
 
     Attributes:
-        crc_errors, bad_states: samples dropped since start, for a wrong checksum; for anything else.
+        crc_errors, bad_states: samples that were read and dropped, for a wrong checksum; for anything else.
     """
 
     def __init__(self, gap_ns: int) -> None:
@@ -41,16 +41,19 @@ class StateIntake:
         self._pending.append((sample, now_ns))
 
     def latest(self) -> Sensed | None:
-        """The newest good reading; None before the first."""
-        record: Record | None = None
-        stamp_ns = 0
-        for sample, at_ns in self._pending:
-            if (decoded := self._decoded(sample)) is not None:
-                record, stamp_ns = decoded, at_ns
-                self._arrivals.append(at_ns)
-        self._pending.clear()
-        if record is not None:
-            self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
+        """The newest good reading; None before the first.
+
+        Of several samples only the newest that is sound is read: those before it are superseded.
+        """
+        pending, self._pending = self._pending, []
+        while pending:
+            sample, stamp_ns = pending.pop()
+            record = self._decoded(sample)
+            if record is not None:
+                self._arrivals.extend(at_ns for _, at_ns in pending)
+                self._arrivals.append(stamp_ns)
+                self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
+                break
         return self._good
 
     def _decoded(self, sample: bytes) -> Record | None:

@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from h1_training_node.domain import DomainClaim
 
 _claim = DomainClaim()
 os.environ["ROS_DOMAIN_ID"] = str(_claim.domain_id)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+# A machine that is busy with something else makes no example wrong.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 N = TypeVar("N")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,22 +26,44 @@ def show(rows: Sequence[tuple[str, float, str, str]]) -> None:
         print(f"{name:<34}{value:>10.3f} {unit:<6} {bar}", flush=True)
 
 
-def plot(name: str, title: str, seconds: ArrayLike, lines: dict[str, ArrayLike], marks: dict[str, float]) -> Path:
-    """Joint angles over time: solid commanded, dashed measured (a name that ends in "measured"); vertical `marks`."""
+def plot(
+    name: str,
+    title: str,
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    marks: Mapping[str, float],
+    *,
+    unit: str = "rad",
+    held: bool = False,
+) -> Path:
+    """Angles over time, a line each: seconds and values.
+
+    Args:
+        name, title: of the picture.
+        lines: by label. One that ends in "measured" is dashed, in the colour of the one before it.
+        marks: vertical lines, by label, s.
+        unit: of the values.
+        held: a value stands until the next one, as a command does.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(10, 4.5), layout="constrained")
-    for index, (label, values) in enumerate(lines.items()):
-        style = "--" if label.endswith("measured") else "-"
-        axes.plot(seconds, values, style, label=label, color=f"C{index // 2}", linewidth=1.4)
+    colour = -1
+    for label, (seconds, values) in lines.items():
+        measured = label.endswith("measured")
+        colour += not measured
+        drawn = "steps-post" if held and not measured else "default"
+        style = "--" if measured else "-"
+        axes.plot(seconds, values, style, label=label, color=f"C{colour}", linewidth=1.4, drawstyle=drawn)
     for label, at in marks.items():
         axes.axvline(at, color="0.6", linewidth=0.8)
-        axes.annotate(label, (at, 1.0), xycoords=("data", "axes fraction"), rotation=90, va="top", fontsize=8)
-    axes.set(title=title, xlabel="s", ylabel="rad")
-    axes.legend(loc="lower right", fontsize=8)
+        axes.annotate(
+            label, (at, 1.0), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=8
+        )
+    axes.set(title=title, xlabel="s", ylabel=unit)
+    axes.legend(fontsize=8)
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"h1_training_bringup_{name}.png"
     figure.savefig(path, dpi=110)

@@ -97,7 +97,8 @@ def states() -> dict[str, Heard]:
         "console_damping": heard(
             view("DAMPING", 8, "Press 'e' to end epoch and save. Press 'r' to acknowledge 'blocked' and resume the "
                  "policy from here (the arms move), 'x' twice to discard", "e", "r", "x", "q", reason="blocked"),
-            ArmMode.DAMPING, (1, "! arm_driver: blocked: left_elbow_joint is held back"), arms="blocked", fault="blocked",
+            ArmMode.DAMPING, (1, "! arm_driver: blocked: left_elbow_joint is held back"), arms="blocked",
+            fault="blocked",
         ),
         "console_syncing": heard(view("SYNCING", 16, "", "q"), ArmMode.HOLD),
         "console_stopped": heard(

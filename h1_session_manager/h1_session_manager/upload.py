@@ -52,7 +52,8 @@ class Upload:
         s.desk.emit(Sync())
         synced = yield Wait(lambda: s.world.synced, None)  # the uploader bounds every step of it by itself
         if not synced.reason:
-            s.say(f"  Upload verified: {synced.files} files at {s.config.rsync_target}")
+            found = f"Upload verified: {synced.files} files at {s.config.rsync_target}"
+            s.say(f"  {found if synced.files else 'Nothing to upload'}")
             return Fire("synced")
         s.sync_failed = True
         s.reason = synced.reason

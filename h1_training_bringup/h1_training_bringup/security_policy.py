@@ -80,6 +80,7 @@ ABSOLUTE = frozenset({"/rosout", "/parameter_events", "/diagnostics", "/lowstate
 SOMETIMES = {
     "policy_bridge": Rules(publish=frozenset({"hands/left/command", "hands/right/command"})),
     "keyboard": Rules(subscribe=frozenset({"joy"})),
+    "console": Rules(subscribe=frozenset({"joy"})),
 }
 """What a node does only as it is configured: with a 26-dimensional policy; with a gamepad."""
 

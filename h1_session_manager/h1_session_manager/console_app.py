@@ -109,8 +109,8 @@ class ConsoleApp(App[None]):
         for name, text in (
             ("banner", console_view.banner(heard, now_ns, self.size.width)),
             ("question", console_view.question(heard)),
-            ("streams", console_view.streams(heard.recorder, self._cameras)),
-            ("robot", console_view.robot(heard)),
+            ("streams", console_view.streams(heard, self._cameras, now_ns)),
+            ("robot", console_view.robot(heard, now_ns)),
             ("data", console_view.data(heard)),
             ("messages", console_view.messages(heard, max(1, panel.height), max(20, panel.width))),
         ):

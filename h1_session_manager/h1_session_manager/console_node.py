@@ -104,6 +104,7 @@ class ConsoleNode(SessionNode):
         def on_message(message: Any) -> None:
             try:
                 setattr(self.heard, name, convert(message))
+                self.heard.when_ns[name] = self.now_ns()
             except ValueError as error:
                 self.get_logger().error(f"{topic}: {error}", throttle_duration_sec=1.0)
 
@@ -129,6 +130,7 @@ class ConsoleNode(SessionNode):
 
     def _on_hand(self, side: str, message: HandState) -> None:
         self.heard.hands[side] = messages_node.hand(message)
+        self.heard.when_ns[side] = self.now_ns()
 
     def _on_joy(self, message: Joy) -> None:
         for key in self._joy.pressed(message.buttons):

@@ -43,6 +43,8 @@ _BAR = 10
 _AGE_BAR = 6
 _QUIET_S = 0.5
 _LOST_S = 2.0
+_SILENT_S = 1.0
+"""What comes at 5 Hz or more and was not heard for so long is not shown as if it still held."""
 _MESSAGES, _KEPT = 5, 60
 
 
@@ -60,6 +62,12 @@ class Heard:
     messages: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     heard_ns: int = 0
     rings: int = 0
+    when_ns: dict[str, int] = field(default_factory=dict)
+
+    def silent_s(self, name: str, now_ns: int, limit_s: float = _SILENT_S) -> float:
+        """For how long `arm`, `recorder`, `policy`, `left` or `right` has been silent; 0 if that is nothing unusual."""
+        age_s = (now_ns - self.when_ns.get(name, now_ns)) / 1e9
+        return age_s if age_s > limit_s else 0.0
 
     def add_lines(self, lines: Iterable[str]) -> None:
         """Lines of the session's screen; the runner's warnings among them begin with '!'."""
@@ -111,10 +119,13 @@ def _says(state: str, key: str) -> str:
     return f"twice: {says}" if row.twice else says
 
 
-def streams(recorder: Recorder | None, watched: Iterable[str]) -> Text:
+def streams(heard: Heard, watched: Iterable[str], now_ns: int) -> Text:
     """The cameras and other streams: rate, age as a bar, losses."""
+    recorder = heard.recorder
     if recorder is None:
         return Text("recorder not heard yet", "dim")
+    if silent_s := heard.silent_s("recorder", now_ns):
+        return Text(f"recorder silent for {silent_s:.0f} s", "red")
     wanted = set(watched)
     shown = [stream for stream in recorder.streams if stream.name in wanted] or list(recorder.streams[:6])
     text = Text()
@@ -136,26 +147,35 @@ def _stream_line(stream: Stream) -> Text:
     return line
 
 
-def robot(heard: Heard) -> Text:
+def robot(heard: Heard, now_ns: int) -> Text:
     """Arms, hands and policy."""
     text = Text()
     arm = heard.arm
     if arm is None:
         text.append("arms   not heard yet\n", "dim")
+    elif silent_s := heard.silent_s("arm", now_ns):
+        text.append(f"arms   arm_driver silent for {silent_s:.0f} s\n", "red")
     else:
         style = "red" if arm.acknowledge_needed else ""
         text.append(f"arms   {arm.mode.name} {arm.fault or arm.reason}, {arm.max_temperature} °C\n", style)
     for side, hand in sorted(heard.hands.items()):
+        if silent_s := heard.silent_s(side, now_ns):
+            text.append(f"{side:6.6} silent for {silent_s:.0f} s\n", "red")
+            continue
         state = hand.reason or "answering"
         text.append(f"{side:6.6} {state}, {hand.max_temperature} °C\n", "red" if hand.error else "")
+    return text.append(_policy(heard, now_ns))
+
+
+def _policy(heard: Heard, now_ns: int) -> Text:
     policy = heard.policy
     if policy is None:
-        text.append("policy not heard yet", "dim")
-    else:
-        connected = policy.connection is Connection.CONNECTED
-        line = f"policy {policy.connection.name.lower()}, epoch {policy.epoch}, {policy.latency_ms:.0f} ms"
-        text.append(line if connected else f"{line}: {policy.reason}", "" if connected else "red")
-    return text
+        return Text("policy not heard yet", "dim")
+    if silent_s := heard.silent_s("policy", now_ns):
+        return Text(f"policy policy_bridge silent for {silent_s:.0f} s", "red")
+    connected = policy.connection is Connection.CONNECTED
+    line = f"policy {policy.connection.name.lower()}, epoch {policy.epoch}, {policy.latency_ms:.0f} ms"
+    return Text(line if connected else f"{line}: {policy.reason}", "" if connected else "red")
 
 
 def data(heard: Heard) -> Text:

@@ -116,3 +116,18 @@ def test_a_silent_session_and_none_at_all_are_told_apart():
 def test_nothing_heard_breaks_nothing():
     text, _ = shown(Heard())
     assert "recorder not heard yet" in text
+
+
+def test_what_fell_silent_is_not_shown_as_if_it_still_held():
+    heard = everything()
+    heard.when_ns = dict.fromkeys(("arm", "recorder", "policy", "left"), NOW_NS - 5 * S) | {"right": NOW_NS}
+    text, _ = shown(heard)
+    for part in (
+        "arm_driver silent for 5 s",
+        "policy_bridge silent for 5 s",
+        "recorder silent for 5 s",
+        "left   silent",
+    ):
+        assert part in text, part
+    assert "POLICY requested" not in text
+    assert "right  no answer" in text

@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import pytest
-from session_graph import StubGraph
+from sensor_msgs.msg import Joy
+from session_graph import StubGraph, make
 from std_msgs.msg import String
 from tmux_builders import Tmux, terminal
 
+from h1_session_manager.console_node import ConsoleNode
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_stamp
 
 CONSOLE = [sys.executable, "-c", "from h1_session_manager.console_node import main; import sys; sys.exit(main())"]
@@ -123,3 +126,19 @@ def test_without_a_terminal_it_says_what_does_without_one():
     assert done.returncode == 2
     assert "The console needs a terminal" in done.stderr
     assert "session status" in done.stderr
+
+
+def test_the_sessions_own_screen_hears_pedals_and_one_beside_it_does_not(graph, tmp_path, monkeypatch):
+    pedal = graph.add(SessionNode("pedal"))
+    keys: list[str] = []
+    pedal.create_subscription(String, "keyboard", lambda message: keys.append(message.data), qos.STATE)
+    joy = pedal.create_publisher(Joy, "joy", qos.STATE)
+    graph.add(make(ConsoleNode, joy_buttons=["0:s"]))
+    monkeypatch.setenv("H1_OPERATOR_LINES", str(tmp_path / "operator.log"))
+    own = graph.add(make(ConsoleNode, joy_buttons=["0:s"]))
+    graph.spin_until(lambda: joy.get_subscription_count() == 1 and own._keyboard.get_subscription_count(), "both")
+    for buttons in ([0], [1], [1]):
+        joy.publish(Joy(buttons=buttons))
+    own.press("e")
+    graph.spin_until(lambda: "s" in keys and "e" in keys, "the pedal's key")
+    assert keys.count("s") == 1

@@ -27,6 +27,7 @@ from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arms.joints import ARM_MOTORS, WEIGHT_MOTOR
 from h1_training_bringup.arms.wire import decode_low_cmd, decode_low_state
+from h1_training_bringup.ear_node import Ear
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
@@ -60,9 +61,16 @@ class Session(Node):
         self.set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
         self.create_subscription(String, "keyboard", lambda _: self.ask(ArmStatus.MODE_DAMPING), qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
-        self.create_subscription(LowCmd, "sim/arm_sdk", self._on_command, qos.STATE, raw=True)
+        # Stamped where it comes off the wire, and not when this process gets round to it.
+        self._ear = Ear(self, LowCmd, "sim/arm_sdk", depth=200, suffix="arm_sdk")
+        self.create_timer(0.005, self._listen)
         self.create_timer(0.1, self._beat)
         self.create_timer(0.02, self._act)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._ear.close()
+        self.destroy_node()
 
     def watch_states(self) -> None:
         """Keep the robot's states from now on, for a picture."""
@@ -79,8 +87,10 @@ class Session(Node):
     def _on_status(self, message: ArmStatus) -> None:
         self.status = message
 
-    def _on_command(self, sample: bytes) -> None:
-        self.samples.append((time.monotonic(), sample))
+    def _listen(self) -> None:
+        clock = self._session_clock
+        for sample, stamp_ns in self._ear.samples(clock.now_ns()):
+            self.samples.append(((stamp_ns - clock.offset_ns) / 1e9, sample))
 
     def _beat(self) -> None:
         self._seq += 1
@@ -150,7 +160,7 @@ class Stage:
             process.kill()
             process.wait()
         self._executor.remove_node(self.session)
-        self.session.destroy_node()
+        self.session.close()
         rclpy.try_shutdown()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from h1_training_bringup.arms.actions import Action, ActionGate
 from h1_training_bringup.arms.command import CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
-from h1_training_bringup.arms.joints import COUNT
+from h1_training_bringup.arms.joints import COUNT, VELOCITY
 from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.settings import ArmParameters
 from h1_training_bringup.arms.wire import decode_low_cmd
@@ -121,9 +121,15 @@ def test_an_action_that_arrives_outside_of_policy_is_ignored_without_complaint()
 
 
 class Followed:
-    """The controller with arms that follow exactly, and everything that it sends, decoded from the wire."""
+    """The controller with arms that follow, and everything that it sends, decoded from the wire.
 
-    def __init__(self) -> None:
+    Args:
+        share: of the way to the command that the arms go in a period; 0 is an arm that is held fast.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
+        self.share = share
+        self.measured: list[np.ndarray] = []
         joints = joint_settings()
         self.controller = ArmController(joints, ArmParameters(needs_guard=False))
         self.encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
@@ -140,7 +146,8 @@ class Followed:
         if command is not None:
             motors = decode_low_cmd(self.encoder.encode(command))["motor_cmd"][12:28]
             self.rows.append(np.array([motors[name] for name in ("q", "dq", "tau", "kp", "kd")], float))
-            self.q = command.q.copy()
+            self.measured.append(self.q)
+            self.q = self.q + self.share * (command.q - self.q)
 
     def into_policy(self) -> None:
         for _ in range(3):
@@ -177,3 +184,28 @@ def test_for_any_stream_the_wire_is_finite_within_limits_and_continuous(stream: 
     step = np.diff(q, axis=0)
     assert (np.abs(step) <= joints.speed * 0.004 + 1e-5).all()
     assert (np.abs(np.diff(step, axis=0)) <= joints.acceleration * 0.004**2 + 1e-5).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(ACTIONS, max_size=15), st.sampled_from([0.0, 0.02, 0.2]))
+def test_an_arm_that_is_held_back_is_never_asked_for_more_than_its_spring(
+    stream: list[dict[str, Any]], share: float
+) -> None:
+    arms = Followed(share)
+    arms.into_policy()
+    begin = len(arms.rows)
+    for seq, item in enumerate(stream, 1):
+        positions = np.full(item["length"], item["value"])
+        positions[3:4] = item["odd"]
+        arms.controller.offer_action(arms.now_ns, Action(seq, arms.now_ns, arms.now_ns - 30 * MS, positions))
+        for _ in range(item["periods"]):
+            arms.tick()
+    arms.tick()
+    joints = joint_settings()
+    rows, measured = np.array(arms.rows[begin:]), np.array(arms.measured[begin:])
+    assert np.isfinite(rows).all()
+    q = rows[:, 0, 1:15]
+    assert (q >= joints.lower - 1e-6).all() and (q <= joints.upper + 1e-6).all()
+    stiff = rows[:, 3, 1:15] > 0
+    assert (np.abs(q - measured) * stiff <= joints.spring_nm / joints.kp + 1e-5).all()
+    assert (np.abs(np.diff(q, axis=0)) <= (VELOCITY + joints.speed) * 0.004 + 1e-5).all()

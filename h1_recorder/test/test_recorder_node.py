@@ -359,4 +359,6 @@ def test_a_jump_of_the_system_clock_is_an_event_and_moves_no_row(
     assert [event["detail"] for event in episode.events if event["reason"] == "clock_jump"] == [
         "the system clock was moved by +3600.0 s; no row is affected"
     ]
-    assert (np.diff(episode.stamps["tick"]) == 20_000_000).all()
+    ticks = episode.stamps["tick"]
+    assert (np.diff(ticks) % 20_000_000 == 0).all() and (np.diff(ticks) > 0).all()
+    assert ticks[-1] - ticks[0] < 1_800 * 10**9

@@ -143,6 +143,8 @@ def run(block: Block, environment: dict[str, str], report: Report) -> None:
         seconds = time.monotonic() - began
         fine = result.returncode == 0 or (endless and bool(result.stdout.strip()))
         fine |= command in REPORTS and result.returncode == 1
+        # `ros2 service call` itself ends with 0 when the service says no.
+        fine &= "success=False" not in result.stdout
         how = "" if actual == command else f" as: {Path(shlex.split(str(actual))[0]).name}"
         what = "ok" if result.returncode == 0 or endless else f"exit status {result.returncode}"
         report.add(block.page, command, f"{what}, {seconds:.1f} s{how}", failed=not fine)
@@ -198,6 +200,11 @@ def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: P
             report.add("", "run_session --sim --operator none", "did not start", failed=True)
             return
         inside = environment | {"ROS_DOMAIN_ID": domain[1], "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        # On a busy machine the cameras' rates take a while to be what an episode needs.
+        ready = ["session", "preflight"]
+        while subprocess.run(ready, env=inside, capture_output=True, check=False).returncode != 0:
+            if time.monotonic() > deadline:
+                break
         for block in todo:
             run(block, inside | {"FILE": newest_episode(folder)}, report)
     finally:

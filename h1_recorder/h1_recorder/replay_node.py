@@ -73,8 +73,9 @@ class ReplayNode(SessionNode):
                 if (info.node_name, info.node_namespace) != (self.get_name(), self.get_namespace())
             ]
             if others:
+                who = "another node" if others[0].startswith("_") else others[0]  # its name comes later than its topics
                 self.problem = (
-                    f"a session runs here: {others[0]} publishes {self.resolve_topic_name(topic)}; "
+                    f"a session runs here: {who} publishes {self.resolve_topic_name(topic)}; "
                     "end it first, or replay in another ROS_DOMAIN_ID"
                 )
                 self.end(1)

@@ -132,7 +132,7 @@ def test_it_keeps_out_of_a_running_session(graph: Graph, episode: Episode, kind:
     node = graph.add(ReplayNode(Replay(episode), listen_s=3600.0))
     graph.spin_until(lambda: node.exit_status is not None, "it ends")
     assert node.exit_status == 1
-    assert f"session_of_somebody publishes /{topic}; end it first" in node.problem
+    assert f" publishes /{topic}; end it first" in node.problem
     assert not display.texts
 
 
@@ -143,7 +143,7 @@ def test_it_stops_when_a_session_begins(graph: Graph, episode: Episode) -> None:
     session = graph.add(Node("session_of_somebody"))
     session.create_publisher(ArmStatus, "arm_status", qos.STATE)
     graph.spin_until(lambda: node.exit_status is not None, "it stops")
-    assert "session_of_somebody" in node.problem
+    assert "a session runs here" in node.problem
 
 
 def test_an_interrupt_ends_it(graph: Graph, episode: Episode) -> None:

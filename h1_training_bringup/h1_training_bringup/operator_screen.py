@@ -49,8 +49,8 @@ class OperatorScreen:
 
     def print(self, line: str) -> None:
         """A line of the runner's own, above the prompt if there is one."""
-        prompt = self._path.read_bytes().rpartition(b"\n")[2]
-        self._file.write((b"\n" if prompt else b"") + f"{line}\n".encode() + prompt.strip(b"\a"))
+        prompt = self._path.read_bytes().rpartition(b"\n")[2].replace(b"\a", b"")
+        self._file.write((b"\n" if prompt else b"") + f"{line}\n".encode() + prompt)
 
     def show(self) -> None:
         """The console is gone: the last lines, and from now on all that come."""

@@ -55,3 +55,11 @@ def test_bells_do_not_get_into_a_file(path, capsys):
 
 def test_without_a_terminal_there_is_no_console():
     assert console_fits() == "standard input and output are no terminal"
+
+
+def test_a_bell_is_no_prompt(path, capsys):
+    screen = OperatorScreen(path)
+    session_says(screen, "stand clear\n\a\a\a")
+    screen.print("! arm_driver: release_warning")
+    screen.follow()
+    assert capsys.readouterr().out == "stand clear\n! arm_driver: release_warning\n"

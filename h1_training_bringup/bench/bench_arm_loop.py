@@ -39,6 +39,8 @@ from h1_training_node.stamps import to_stamp
 BIN = f"{get_package_prefix('h1_training_bringup')}/lib/h1_training_bringup"
 REMAP = ("--ros-args", "-r", "/lowstate:=sim/lowstate", "-r", "/arm_sdk:=sim/arm_sdk")
 PRESSES = 200
+_BEFORE_S = 0.05
+"""Before the kill, in which the driver's last commands are."""
 IDLE_S, LOADED_S = 15.0, 8.0
 MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, "DAMPING": ArmStatus.MODE_DAMPING}
 _CLAIMS: list[DomainClaim] = []
@@ -244,9 +246,9 @@ def measure_guard(name: str) -> float:
         killed = time.monotonic()
         at.spin(1.5)
         # The driver's last samples may still be on their way; the guard's come after the silence.
-        arrivals = np.array([when for when, _ in session.samples])
-        silence = int(np.argmax(np.diff(arrivals)))
-        when, first = session.samples[silence + 1]
+        late = [(when, sample) for when, sample in session.samples if when > killed - _BEFORE_S]
+        silence = int(np.argmax(np.diff([when for when, _ in late])))
+        when, first = late[silence + 1]
         if when < killed or stiffness(first) or decode_low_cmd(first)["motor_cmd"]["q"][WEIGHT_MOTOR] < 1.0:
             raise RuntimeError(f"after a kill in {name} the first command was not the guard's: {(when - killed):.3f} s")
         if name == "POLICY":

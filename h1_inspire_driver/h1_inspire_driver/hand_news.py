@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
+
+from h1_training_node.message_numbers import Level
 
 _AGAIN_NS = 10_000_000_000
 """The same news is told again after 10 s at the earliest."""
-
-
-class Level(IntEnum):
-    """How much an event matters; as in h1_training_msgs/Event."""
-
-    INFO = 0
-    WARN = 1
-    ERROR = 2
 
 
 class HandNews:

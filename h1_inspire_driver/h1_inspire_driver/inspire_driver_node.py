@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import BadCommandError, command_of
 from h1_inspire_driver.hand_link import HandLink
-from h1_inspire_driver.hand_news import HandNews, Level
+from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import NS_PER_S, HandThread
 from h1_inspire_driver.session_gate import SessionGate
@@ -21,6 +21,7 @@ from h1_training_msgs.msg import HandCommand as HandCommandMsg
 from h1_training_msgs.msg import HandState as HandStateMsg
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.message_numbers import Level
 from h1_training_node.node_main import run_node
 from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns

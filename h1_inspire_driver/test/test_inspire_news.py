@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from h1_inspire_driver.hand_news import HandNews, Level
+from h1_inspire_driver.hand_news import HandNews
+from h1_training_node.message_numbers import Level
 
 S = 1_000_000_000
 

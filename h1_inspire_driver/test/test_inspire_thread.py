@@ -15,10 +15,11 @@ from quirky_hand import ANGLE_ACT, ANGLE_SET, CLEAR_ERROR, FORCE_SET, SPEED_SET,
 from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import Command, command_of
 from h1_inspire_driver.hand_link import HandLink
-from h1_inspire_driver.hand_news import HandNews, Level
+from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
 from h1_inspire_driver.session_gate import SessionGate
+from h1_training_node.message_numbers import Level
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.testing import wait_until
 

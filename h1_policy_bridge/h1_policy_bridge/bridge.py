@@ -20,9 +20,10 @@ from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.exchange import Connection, ObservationError
 from h1_policy_bridge.inferring import Client, Inferring
 from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
-from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
+from h1_policy_bridge.readings import Action, Arms, Session, Status
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.stream import Stream
+from h1_training_node.message_numbers import ArmMode, Level
 
 NS_PER_S = 1_000_000_000
 

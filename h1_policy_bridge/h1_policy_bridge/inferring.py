@@ -14,7 +14,7 @@ from typing import Protocol
 from h1_policy_bridge.chunk import Chunk
 from h1_policy_bridge.exchange import ClientState, ObservationError, Outcome, Request
 from h1_policy_bridge.observation import Observation
-from h1_policy_bridge.readings import Level
+from h1_training_node.message_numbers import Level
 
 _RETRY_LOW_NS, _RETRY_HIGH_NS = 100_000_000, 1_000_000_000
 """Pause before asking again after a refused reply: doubling, so that a broken server is not hammered."""

@@ -15,10 +15,11 @@ from h1_policy_bridge.chunk import ARM_JOINTS
 from h1_policy_bridge.observation import HANDS, Stamped
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
-from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session, Status
+from h1_policy_bridge.readings import Action, Arms, Session, Status
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
 from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
+from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.server_access import key_file_warning

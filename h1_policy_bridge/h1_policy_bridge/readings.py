@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from h1_policy_bridge.exchange import ClientState
 from h1_policy_bridge.strategy import Positions, Step
-
-
-class ArmMode(IntEnum):
-    """As in ArmStatus."""
-
-    RELEASED = 0
-    HOLD = 1
-    HOME = 2
-    POLICY = 3
-    DAMPING = 4
-
-
-class Level(IntEnum):
-    """As in Event."""
-
-    INFO = 0
-    WARN = 1
-    ERROR = 2
+from h1_training_node.message_numbers import ArmMode
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
 from h1_policy_bridge.layout import Layout
 from h1_policy_bridge.observation import HANDS, ObservationRules, Stamped
-from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session
+from h1_policy_bridge.readings import Action, Arms, Session
 from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
+from h1_training_node.message_numbers import ArmMode, Level
 
 Policy = Callable[[Positions, int], npt.NDArray[np.float64] | None]
 """From the state (A,) and the time, ns, to actions (H, A); None for an inference that fails."""

@@ -9,8 +9,9 @@ from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.layout import Layout
 from h1_policy_bridge.observation import ObservationRules
-from h1_policy_bridge.readings import Action, ArmMode, Arms, Level, Session
+from h1_policy_bridge.readings import Action, Arms, Session
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_training_node.message_numbers import ArmMode, Level
 
 STATE_ONLY = Layout(state=((("state",), 0, None),), images=())
 

@@ -6,8 +6,8 @@ import pytest
 from policy_builders import ramp
 from policy_stage import Stage
 
-from h1_policy_bridge.readings import ArmMode
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_training_node.message_numbers import ArmMode
 
 
 def test_nothing_is_asked_before_the_session_executes():

@@ -15,8 +15,8 @@ from policy_scene import Scene
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.address import Address
-from h1_policy_bridge.readings import ArmMode, Level
 from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus
+from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.stamps import to_ns
 
 REACH = np.linspace(0.0, 0.3, 50)[:, None].repeat(14, 1).astype(np.float32)

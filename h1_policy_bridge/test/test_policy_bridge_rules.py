@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from policy_builders import ramp
 from policy_stage import Stage
 
-from h1_policy_bridge.readings import ArmMode
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_training_node.message_numbers import ArmMode
 
 STATES = ("EXECUTING", "EXECUTING", "EXECUTING", "READY", "DAMPING", "LABELING", "STOPPED")
 MODES = (ArmMode.HOLD, ArmMode.HOLD, ArmMode.POLICY, ArmMode.POLICY, ArmMode.HOME, ArmMode.DAMPING, ArmMode.RELEASED)

@@ -10,8 +10,8 @@ from h1_policy_bridge.chunk import ServerFacts
 from h1_policy_bridge.exchange import ClientState, Connection
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import ObservationRules, Stamped
-from h1_policy_bridge.readings import ArmMode, Level
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_training_node.message_numbers import ArmMode, Level
 
 HANDS_RULES = ObservationRules(STATE_ONLY, with_hands=True)
 

@@ -23,7 +23,7 @@ from h1_recorder.streams import ARM_STATUS, CAMERAS, HANDS, POLICY_ACTION, SESSI
 ARM_JOINTS = 14
 HAND_JOINTS = 12
 MODE_HOLD, MODE_POLICY, MODE_DAMPING = 1, 3, 4
-"""Of h1_training_msgs/msg/ArmStatus."""
+"""Of h1_training_msgs/msg/ArmStatus; written here, so that the dataset tools run where nothing else is installed."""
 
 FOREIGN_CLOCK_NS = 60 * 1_000_000_000
 """A stamp further than this from the message's reception is not of the session clock."""

@@ -12,7 +12,6 @@ from h1_session_manager.console_app import ConsoleApp
 from h1_session_manager.console_view import Heard
 from h1_session_manager.values import (
     Arm,
-    ArmMode,
     Connection,
     Hand,
     Policy,
@@ -23,6 +22,7 @@ from h1_session_manager.values import (
     SyncState,
     View,
 )
+from h1_training_node.message_numbers import ArmMode
 
 S = 1_000_000_000
 NOW_NS = 1_000_000 * S

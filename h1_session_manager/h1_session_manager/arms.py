@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.procedure import Desk, Steps, Wait
-from h1_session_manager.values import ArmMode
 from h1_session_manager.world import GUARD_TOOK_OVER, World
+from h1_training_node.message_numbers import ArmMode
 
 WHO = "session_manager"
 _ATTEMPTS = 3

@@ -13,8 +13,9 @@ from enum import IntEnum
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.preflight import GB, camera_problem, machine_problem, machine_warnings, policy_problem
 from h1_session_manager.procedure import NS_PER_S
-from h1_session_manager.values import ArmMode, Connection, RecorderState, Stream, SyncState, View
+from h1_session_manager.values import Connection, RecorderState, Stream, SyncState, View
 from h1_session_manager.world import World
+from h1_training_node.message_numbers import ArmMode
 
 _LATE_S = 0.2
 """A camera silent for so long is shown as late; what blocks an episode is `max_camera_age_s`."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import Steps, Wait
-from h1_session_manager.values import ArmMode, Connection, Level
+from h1_session_manager.values import Connection
+from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session

@@ -12,6 +12,7 @@ from h1_session_manager import values
 from h1_session_manager.diagnostics import Diagnosis
 from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus, SyncProgress
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
+from h1_training_node.message_numbers import ArmMode
 from h1_training_node.stamps import to_ns
 
 SERVICES: dict[str, Any] = {
@@ -34,7 +35,7 @@ def arm(message: ArmStatus) -> values.Arm:
     """Raises ValueError for a mode that there is not."""
     return values.Arm(
         stamp_ns=to_ns(message.header.stamp),
-        mode=values.ArmMode(message.mode),
+        mode=ArmMode(message.mode),
         since_ns=to_ns(message.mode_since),
         reason=message.reason,
         acknowledge_needed=message.acknowledge_needed,

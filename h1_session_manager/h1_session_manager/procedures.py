@@ -18,8 +18,9 @@ from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.startup import Startup
 from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
-from h1_session_manager.values import ArmMode, Level, Probe, RecorderState, Reply, Speak
+from h1_session_manager.values import Probe, RecorderState, Reply, Speak
 from h1_session_manager.waiting import Waiting
+from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session

@@ -25,7 +25,6 @@ from h1_session_manager.values import (
     Command,
     Exit,
     Hand,
-    Level,
     PublishStop,
     ReleaseWarned,
     Remember,
@@ -39,6 +38,7 @@ from h1_session_manager.values import (
 )
 from h1_session_manager.watch import Watch
 from h1_session_manager.world import Observation, World
+from h1_training_node.message_numbers import Level
 
 _NEEDS_PERSON = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
 _SPEECH_AGAIN_S = 8.0

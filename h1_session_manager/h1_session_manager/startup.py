@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from h1_session_manager import lines
 from h1_session_manager.procedure import Steps, Wait
-from h1_session_manager.values import Bell, Level, Say
+from h1_session_manager.values import Bell, Say
+from h1_training_node.message_numbers import Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.table import State
-from h1_session_manager.values import ArmMode, Level, RecorderState, Sync, Synced, SyncProgress, SyncState
+from h1_session_manager.values import RecorderState, Sync, Synced, SyncProgress, SyncState
+from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session

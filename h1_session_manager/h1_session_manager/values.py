@@ -10,15 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-
-class ArmMode(IntEnum):
-    """`ArmStatus.MODE_*`."""
-
-    RELEASED = 0
-    HOLD = 1
-    HOME = 2
-    POLICY = 3
-    DAMPING = 4
+from h1_training_node.message_numbers import ArmMode, Level
 
 
 class RecorderState(IntEnum):
@@ -48,14 +40,6 @@ class SyncState(IntEnum):
     VERIFYING = 2
     DONE = 3
     FAILED = 4
-
-
-class Level(IntEnum):
-    """`Event`'s levels."""
-
-    INFO = 0
-    WARN = 1
-    ERROR = 2
 
 
 # --- what it is told ---

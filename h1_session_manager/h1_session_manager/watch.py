@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from h1_session_manager.outcome import Fire
 from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import EMERGENCY, State
-from h1_session_manager.values import Level, RecorderState
+from h1_session_manager.values import RecorderState
 from h1_session_manager.world import GUARD_TOOK_OVER
+from h1_training_node.message_numbers import Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session

@@ -11,7 +11,6 @@ from h1_session_manager.memory import Memory
 from h1_session_manager.session import Session
 from h1_session_manager.values import (
     Arm,
-    ArmMode,
     Call,
     Connection,
     Exit,
@@ -30,6 +29,7 @@ from h1_session_manager.values import (
     Synced,
     Tell,
 )
+from h1_training_node.message_numbers import ArmMode
 
 MS = 1_000_000
 S = 1_000_000_000

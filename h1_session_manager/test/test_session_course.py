@@ -6,7 +6,8 @@ from dataclasses import replace
 from session_builders import Theatre
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import ArmMode, Polled, RecorderState, Synced, SyncProgress, SyncState
+from h1_session_manager.values import Polled, RecorderState, Synced, SyncProgress, SyncState
+from h1_training_node.message_numbers import ArmMode
 
 
 def shown_in_order(said: list[str], *lines: str) -> None:

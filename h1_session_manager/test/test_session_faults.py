@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from session_builders import Theatre, streams
 
-from h1_session_manager.values import ArmMode, Connection, Polled, RecorderState, Reply
+from h1_session_manager.values import Connection, Polled, RecorderState, Reply
+from h1_training_node.message_numbers import ArmMode
 
 
 def test_a_forced_damping_takes_executing_to_damping_with_its_reason():

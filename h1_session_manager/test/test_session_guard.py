@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from session_builders import Theatre
 
-from h1_session_manager.values import ArmMode, Reply
+from h1_session_manager.values import Reply
+from h1_training_node.message_numbers import ArmMode
 
 
 @pytest.mark.parametrize("state", ["WAITING", "READY", "EXECUTING", "LABELING", "DAMPING", "DECIDING"])

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 from session_builders import Theatre, streams
 
-from h1_session_manager.values import ArmMode, Polled, Reply
+from h1_session_manager.values import Polled, Reply
+from h1_training_node.message_numbers import ArmMode
 
 
 def test_a_key_that_starts_motion_is_ignored_just_after_its_state_was_entered():

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from session_builders import Theatre, streams
 
 from h1_session_manager.table import EMERGENCY, KEYS, RECORDING, SERVICES, State
-from h1_session_manager.values import ArmMode, Call, Connection, Polled, RecorderState, Reply, Synced
+from h1_session_manager.values import Call, Connection, Polled, RecorderState, Reply, Synced
+from h1_training_node.message_numbers import ArmMode
 
 ONWARD = {"STARTING": "y", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e", "DECIDING": "y"}
 MOVING = (ArmMode.HOME, ArmMode.POLICY)

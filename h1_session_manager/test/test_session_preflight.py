@@ -7,8 +7,9 @@ from session_builders import streams
 from h1_session_manager import machine
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.preflight import check
-from h1_session_manager.values import Arm, ArmMode, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
+from h1_session_manager.values import Arm, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
 from h1_session_manager.world import World
+from h1_training_node.message_numbers import ArmMode
 
 NOW_NS = 10**12
 

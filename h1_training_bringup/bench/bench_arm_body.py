@@ -27,7 +27,7 @@ from arm_scenarios import (  # noqa: E402
     with_wrong_payload,
 )
 
-from h1_training_bringup.arms.modes import Mode  # noqa: E402
+from h1_training_node.message_numbers import ArmMode  # noqa: E402
 
 
 def draw_handover() -> None:
@@ -47,19 +47,19 @@ def draw_handover() -> None:
     def mark(name: str) -> None:
         marks[name] = (rig.now_ns - start_ns) / 1e9
 
-    rig.ask(Mode.POLICY)
+    rig.ask(ArmMode.POLICY)
     mark("POLICY")
     act(2.5, 0.35)
-    rig.ask(Mode.DAMPING)
+    rig.ask(ArmMode.DAMPING)
     mark("DAMPING")
     rig.robot.inject("push left 12 0 14")
     rig.run(1.5, watch)
     rig.robot.inject("push left 0 0 0")
     rig.run(1.0, watch)
-    rig.ask(Mode.HOLD)
+    rig.ask(ArmMode.HOLD)
     mark("HOLD")
     rig.run(0.5, watch)
-    rig.ask(Mode.POLICY)
+    rig.ask(ArmMode.POLICY)
     mark("POLICY again")
     act(2.5, 0.35)
     seconds, commanded, measured = (np.array(column) for column in zip(*rows, strict=True))
@@ -77,7 +77,7 @@ def draw_let_go() -> None:
         *_, (rig, masses) = robots()
         place(rig, both_arms(FORWARD_REACH), masses)
         start, rows = rig.q, []
-        rig.ask(Mode.DAMPING)
+        rig.ask(ArmMode.DAMPING)
         rig.robot.body.set_payload(0, kilograms)
         rig.run(5.0, lambda rig=rig, rows=rows, start=start: rows.append((rig.q - start)[[0, 3]]))
         for joint, way in zip(("shoulder pitch", "elbow"), np.array(rows).T, strict=True):

@@ -15,10 +15,10 @@ from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
 from h1_training_bringup.arms.intake import StateIntake
 from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
+from h1_training_node.message_numbers import ArmMode
 from h1_training_node.parameter import parameter
 
 CONFIG = Path(__file__).parent.parent / "config" / "arms.yaml"
@@ -106,7 +106,7 @@ class Rig:
         self._ticks = 0
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> ArmMode:
         return self.controller.mode
 
     @property
@@ -153,7 +153,7 @@ class Rig:
             self.tick()
         raise AssertionError(f"not within {limit_s} s of virtual time: {what}; notices: {self.notices}")
 
-    def ask(self, mode: Mode, expected: Mode | None = None) -> str:
+    def ask(self, mode: ArmMode, expected: ArmMode | None = None) -> str:
         """Ask for a mode; the reason why not, or an empty string."""
         return self.controller.set_mode(
             self.now_ns, "requested", mode, self.mode if expected is None else expected
@@ -162,9 +162,9 @@ class Rig:
     def take(self) -> None:
         """From the start to HOLD with all of the weight."""
         self.run(0.6)
-        assert self.ask(Mode.HOLD) == ""
+        assert self.ask(ArmMode.HOLD) == ""
         self.run_until(lambda: not self.controller.transition, "taken")
-        assert self.mode is Mode.HOLD, self.controller.reason
+        assert self.mode is ArmMode.HOLD, self.controller.reason
 
     def act(self, positions: Any, **changes: Any) -> None:
         """Put out one action, as the policy bridge does every 20 ms."""
@@ -174,7 +174,7 @@ class Rig:
 
     def enter_policy(self) -> None:
         self.run(0.1)
-        assert self.ask(Mode.POLICY) == ""
+        assert self.ask(ArmMode.POLICY) == ""
 
     def follow(self, target: Callable[[int], Any], seconds: float) -> None:
         """Fifty actions a second; `target` gives the positions for the n-th."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from h1_training_bringup.arms.intake import StateIntake
 from h1_training_bringup.arms.kinematics import ARMS
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.settings import ArmParameters
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.robot_body import RobotBody, deviating_masses
+from h1_training_node.message_numbers import ArmMode
 
 DEVIATION = 0.1
 """Masses differ from the model's by up to this share."""
@@ -44,18 +44,18 @@ def place(
     rig: Rig, pose: NDArray[np.float64], masses: dict[str, float], payloads: tuple[float, float] = (0.0, 0.0)
 ) -> None:
     """Arms of those masses, held at `pose`, (14,), rad, by the controller."""
-    rig.ask(Mode.DAMPING)
+    rig.ask(ArmMode.DAMPING)
     rig.robot.body = RobotBody(np.r_[rig.robot.body.q[0], pose], masses, 1.0, payloads)
     rig.intake = StateIntake(round(rig.parameters.robot_timeout_s * S))
     rig.tick()
-    assert rig.ask(Mode.HOLD) == ""
+    assert rig.ask(ArmMode.HOLD) == ""
     rig.run(0.5)
-    assert rig.mode is Mode.HOLD, rig.controller.reason
+    assert rig.mode is ArmMode.HOLD, rig.controller.reason
 
 
 def damp(rig: Rig, seconds: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """DAMPING for a while: largest way from where it began, (14,), and speeds, (n, 14)."""
-    rig.ask(Mode.DAMPING)
+    rig.ask(ArmMode.DAMPING)
     start, ways, speeds = rig.q, [np.zeros(14)], []
     rig.run(seconds, lambda: (ways.append(np.abs(rig.q - start)), speeds.append(rig.dq)))
     return np.max(ways, axis=0), np.array(speeds)
@@ -83,7 +83,7 @@ def from_full_speed() -> tuple[float, float]:
     for rig, masses in robots():
         for _ in range(2):
             place(rig, rng.uniform(-0.2, 0.2, 14), masses)
-            assert rig.ask(Mode.POLICY) == ""
+            assert rig.ask(ArmMode.POLICY) == ""
             target = rng.choice([-1, 1], 14) * 2.0
             rig.follow(lambda n, target=target: target, 0.35)  # type: ignore[misc]
             way, speed = damp(rig, 0.3)

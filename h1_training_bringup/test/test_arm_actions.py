@@ -14,9 +14,9 @@ from h1_training_bringup.arms.actions import Action, ActionGate
 from h1_training_bringup.arms.command import CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
 from h1_training_bringup.arms.joints import COUNT, VELOCITY
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.settings import ArmParameters
 from h1_training_bringup.arms.wire import decode_low_cmd
+from h1_training_node.message_numbers import ArmMode
 
 VALUES = st.one_of(st.floats(-4, 4), st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30]))
 ACTIONS = st.fixed_dictionaries(
@@ -89,13 +89,13 @@ def test_numbers_count_from_the_start_again_in_each_entry() -> None:
 def test_an_action_observed_before_the_arms_were_held_is_refused() -> None:
     rig = Rig()
     rig.take()
-    rig.ask(Mode.DAMPING)
+    rig.ask(ArmMode.DAMPING)
     rig.run(0.5)
     seen_ns = rig.now_ns
     rig.run(0.1)
-    rig.ask(Mode.HOLD)
+    rig.ask(ArmMode.HOLD)
     rig.run(0.3)
-    rig.ask(Mode.POLICY)
+    rig.ask(ArmMode.POLICY)
     rig.act(np.full(COUNT, 0.5), observation_ns=seen_ns)
     rig.run(0.02)
     assert rig.controller.gate.refused == 1 and "action_too_old" in rig.notices
@@ -108,7 +108,7 @@ def test_bad_actions_are_told_once_and_the_arms_end_up_holding() -> None:
     rig.enter_policy()
     rig.follow(lambda n: rig.q, 0.2)
     rig.follow(lambda n: np.full(COUNT, np.nan), 0.3)
-    assert rig.mode is Mode.HOLD and rig.controller.reason == "stale_action"
+    assert rig.mode is ArmMode.HOLD and rig.controller.reason == "stale_action"
     assert rig.notices.count("action_not_finite") == 1 and rig.controller.gate.refused >= 5
 
 
@@ -152,10 +152,10 @@ class Followed:
     def into_policy(self) -> None:
         for _ in range(3):
             self.tick()
-        assert self.controller.set_mode(self.now_ns, "", Mode.HOLD, Mode.RELEASED).accepted
+        assert self.controller.set_mode(self.now_ns, "", ArmMode.HOLD, ArmMode.RELEASED).accepted
         while self.controller.transition:
             self.tick()
-        assert self.controller.set_mode(self.now_ns, "", Mode.POLICY, Mode.HOLD).accepted
+        assert self.controller.set_mode(self.now_ns, "", ArmMode.POLICY, ArmMode.HOLD).accepted
 
 
 @settings(max_examples=40, deadline=None)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 from arm_builders import Rig, S, taken
 
-from h1_training_bringup.arms.modes import Mode
+from h1_training_node.message_numbers import ArmMode
 
 HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)
 
 
 def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
     rig = taken()
-    rig.ask(Mode.DAMPING)
+    rig.ask(ArmMode.DAMPING)
     rig.run(0.2)
     begin_ns = rig.now_ns
     assert rig.controller.release(rig.now_ns).accepted
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.run(0.5)
     assert "release_warning" in rig.notices and rig.controller.reason == "released"
     full = [at for at, command in rig.sent if at > begin_ns and command.weight == 1.0]
@@ -29,7 +29,7 @@ def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
 def test_after_giving_back_it_says_weight_zero_for_a_while_and_is_silent() -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.run(1.0)
     assert sum(command.weight == 0.0 for _, command in rig.sent) >= 20
     assert rig.command is None
@@ -39,30 +39,30 @@ def test_a_release_from_hold_stays_stiff_so_that_nothing_drops() -> None:
     rig = taken()
     assert rig.controller.release(rig.now_ns).accepted
     rig.run(1.0)
-    assert rig.mode is Mode.HOLD and rig.controller.transition
+    assert rig.mode is ArmMode.HOLD and rig.controller.transition
 
 
 def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
     rig = taken()
     rig.controller.release(rig.now_ns)
     rig.run(0.5)
-    assert rig.ask(Mode.POLICY).startswith("releasing")
-    assert rig.ask(Mode.HOME).startswith("releasing")
-    assert rig.ask(Mode.DAMPING) == ""
+    assert rig.ask(ArmMode.POLICY).startswith("releasing")
+    assert rig.ask(ArmMode.HOME).startswith("releasing")
+    assert rig.ask(ArmMode.DAMPING) == ""
     assert not rig.controller.release(rig.now_ns).accepted
 
 
 def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.run(0.5)
     rig.take()
     assert rig.controller.handover.weight == 1.0
 
 
-@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
-def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING])
+def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: ArmMode) -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.ask(mode)
     rig.run(0.1)
@@ -72,11 +72,11 @@ def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given
     assert not command.kp.any() and command.weight == 1.0
     assert rig.notices.count("emergency_stop") == 1
     rig.run(2.0)
-    assert rig.mode is Mode.DAMPING and rig.controller.handover.weight == 1.0
+    assert rig.mode is ArmMode.DAMPING and rig.controller.handover.weight == 1.0
     assert not rig.controller.acknowledge().accepted
-    assert rig.ask(Mode.HOLD) != ""
+    assert rig.ask(ArmMode.HOLD) != ""
     assert rig.controller.release(rig.now_ns).accepted
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     assert not rig.controller.faults
 
 
@@ -91,7 +91,7 @@ def test_who_stopped_and_why_is_told_though_another_was_faster() -> None:
     assert len(rig.controller.notices) < 12, "nobody can flood the log with it"
     rig.run(0.1)
     assert rig.controller.release(rig.now_ns).accepted
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.take()
     rig.controller.emergency_stop(rig.now_ns, "service", "called")
     assert [notice.detail for notice in rig.controller.notices][:1] == ["by service: called"], "a new stop is news"
@@ -104,20 +104,20 @@ def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> Non
     rig.controller.emergency_stop(rig.now_ns, "a test", "")
     weight = rig.controller.handover.weight
     rig.run(2.0)
-    assert rig.controller.handover.weight == weight and rig.mode is Mode.DAMPING
+    assert rig.controller.handover.weight == weight and rig.mode is ArmMode.DAMPING
 
 
 def test_an_emergency_stop_before_the_arms_are_taken_forbids_taking_them() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.controller.emergency_stop(rig.now_ns, "a test", "")
-    assert rig.ask(Mode.HOLD) != "" and rig.sent == []
+    assert rig.ask(ArmMode.HOLD) != "" and rig.sent == []
     assert rig.controller.release(rig.now_ns).accepted
-    assert rig.ask(Mode.HOLD) == ""
+    assert rig.ask(ArmMode.HOLD) == ""
 
 
-@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING])
-def test_the_end_of_the_process_is_damping_at_once_then_warning_ramp_and_done(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING])
+def test_the_end_of_the_process_is_damping_at_once_then_warning_ramp_and_done(mode: ArmMode) -> None:
     rig = taken()
     rig.ask(mode)
     rig.run(0.1)

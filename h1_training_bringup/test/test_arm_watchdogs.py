@@ -7,13 +7,13 @@ import pytest
 from arm_builders import MS, Rig, S
 
 from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_node.message_numbers import ArmMode
 
-MODES = [Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING]
+MODES = [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING]
 
 
-def rig_in(mode: Mode) -> Rig:
+def rig_in(mode: ArmMode) -> Rig:
     rig = Rig()
     rig.take()
     assert rig.ask(mode) == ""
@@ -22,45 +22,45 @@ def rig_in(mode: Mode) -> Rig:
 
 
 def test_without_a_fresh_action_for_100_ms_policy_becomes_hold() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.follow(lambda n: rig.q, 0.5)
     last_ns = rig.now_ns - 20 * MS
-    rig.run_until(lambda: rig.mode is Mode.HOLD, "hold")
+    rig.run_until(lambda: rig.mode is ArmMode.HOLD, "hold")
     assert 100 * MS < rig.now_ns - last_ns <= 112 * MS
     assert rig.controller.reason == "stale_action" and rig.notices.count("stale_action") == 1
     assert not rig.controller.faults, "nothing to acknowledge: the session may go on by itself"
 
 
 def test_stale_is_counted_from_the_first_action_of_this_entry() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.run(0.5)
-    assert rig.mode is Mode.POLICY
+    assert rig.mode is ArmMode.POLICY
     rig.follow(lambda n: rig.q, 0.1)
     rig.run(0.3)
-    assert rig.mode is Mode.HOLD
+    assert rig.mode is ArmMode.HOLD
 
 
 def test_policy_without_any_action_does_not_wait_for_ever() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.run(1.2)
-    assert rig.mode is Mode.HOLD and rig.controller.reason == "stale_action"
+    assert rig.mode is ArmMode.HOLD and rig.controller.reason == "stale_action"
 
 
 def test_policy_that_comes_back_is_entered_again_with_the_ramp() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.follow(lambda n: np.full(COUNT, 0.2), 0.3)
     rig.run(0.3)
-    assert rig.mode is Mode.HOLD
+    assert rig.mode is ArmMode.HOLD
     rig.run(0.2)
     begin = len(rig.sent)
-    assert rig.ask(Mode.POLICY) == ""
+    assert rig.ask(ArmMode.POLICY) == ""
     rig.follow(lambda n: np.full(COUNT, -0.3), 0.5)
     rows = np.array([command.q for _, command in rig.sent[begin:]])
     assert (np.abs(np.diff(rows, axis=0)) / 0.004 <= rig.joints.speed * 1.001).all()
 
 
 def test_arms_that_hold_after_a_stale_action_stop_without_a_jerk() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.follow(lambda n: np.full(COUNT, 0.8), 0.2)
     begin = len(rig.sent)
     rig.run(0.6)
@@ -71,39 +71,39 @@ def test_arms_that_hold_after_a_stale_action_stop_without_a_jerk() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_the_sessions_heartbeat_for_half_a_second_the_arms_are_damped(mode: Mode) -> None:
+def test_without_the_sessions_heartbeat_for_half_a_second_the_arms_are_damped(mode: ArmMode) -> None:
     rig = rig_in(mode)
     rig.heartbeat = False
     lost_ns = rig.now_ns
     rig.run_until(lambda: rig.controller.faults, "session_lost")
     assert 400 * MS <= rig.now_ns - lost_ns <= 510 * MS
     rig.tick()
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "session_lost"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "session_lost"
     assert not rig.sent[-1][1].kp.any()
 
 
 def test_a_forced_mode_is_left_only_acknowledged_and_when_its_condition_is_gone() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.heartbeat = False
     rig.run(1.0)
-    assert rig.ask(Mode.HOLD).startswith("acknowledge_needed")
+    assert rig.ask(ArmMode.HOLD).startswith("acknowledge_needed")
     answer = rig.controller.acknowledge()
     assert not answer.accepted and answer.reason.startswith("session_lost: it lasts")
     rig.heartbeat = True
     rig.run(0.3)
-    assert rig.ask(Mode.HOLD).startswith("acknowledge_needed")
+    assert rig.ask(ArmMode.HOLD).startswith("acknowledge_needed")
     assert rig.controller.acknowledge().accepted
-    assert rig.ask(Mode.HOLD) == ""
+    assert rig.ask(ArmMode.HOLD) == ""
     assert rig.notices.count("session_lost") == 1
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_robot_without_state_is_damped_its_torque_faded_then_left_in_silence(mode: Mode) -> None:
+def test_a_robot_without_state_is_damped_its_torque_faded_then_left_in_silence(mode: ArmMode) -> None:
     rig = rig_in(mode)
     rig.robot.inject("stop_state")
     lost_ns = rig.now_ns
     rig.run(0.1)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "robot_lost"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "robot_lost"
     begin = [command for at, command in rig.sent if at > lost_ns + 60 * MS]
     assert not begin[0].kp.any() and (begin[0].kd > 0).all()
     rig.run(2.0)
@@ -114,25 +114,25 @@ def test_a_robot_without_state_is_damped_its_torque_faded_then_left_in_silence(m
     assert rig.command is None
 
 
-@pytest.mark.parametrize("mode", [Mode.HOME, Mode.POLICY])
-def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
+def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: ArmMode) -> None:
     rig = Rig(ArmParameters(home_pose=(0.35,) * COUNT, home_speed=0.05))
     rig.take()
     assert rig.ask(mode) == ""
     rig.robot.inject("slow_state 5")
     begin = len(rig.sent)
     for _ in range(125):
-        if mode is Mode.POLICY:
+        if mode is ArmMode.POLICY:
             rig.act(np.full(COUNT, 0.3))
         rig.run(0.02)
-    assert rig.mode is Mode.HOLD and rig.controller.reason == "state_slow"
+    assert rig.mode is ArmMode.HOLD and rig.controller.reason == "state_slow"
     assert rig.notices.count("state_slow") == 1 and not rig.controller.faults
     rows = np.array([command.q for _, command in rig.sent[begin:]])
     assert (np.abs(np.diff(rows, n=2, axis=0)) / 0.004**2 <= rig.joints.acceleration * 1.01).all()
 
 
-@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.DAMPING])
-def test_arms_that_stand_or_are_guided_while_the_state_gets_slow_stay_as_they_are_and_it_is_told(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.DAMPING])
+def test_arms_that_stand_or_are_guided_while_the_state_gets_slow_stay_as_they_are_and_it_is_told(mode: ArmMode) -> None:
     rig = rig_in(mode)
     at = rig.q
     rig.robot.inject("slow_state 5")
@@ -157,16 +157,16 @@ def pause(rig: Rig, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot(mode: Mode) -> None:
+def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot(mode: ArmMode) -> None:
     rig = rig_in(mode)
     pause(rig, 0.35)
     rig.run(0.2)
-    assert rig.mode in (mode, Mode.HOLD) and not rig.controller.faults
+    assert rig.mode in (mode, ArmMode.HOLD) and not rig.controller.faults
     assert rig.sent[-1][0] == rig.now_ns
 
 
 def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_speaks() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.guard_answers = False
     pause(rig, 0.06)
     sent = len(rig.sent)
@@ -179,7 +179,7 @@ def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_speaks() -
 
 
 def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.guard_answers = False
     pause(rig, 0.06)
     rig.run(0.004)
@@ -192,11 +192,11 @@ def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
     assert len(rig.sent) == sent and rig.controller.question not in (0, old)
     rig.controller.hear_guard(rig.now_ns, rig.controller.question, is_watching=True)
     rig.run(0.1)
-    assert rig.sent[-1][0] == rig.now_ns and rig.mode is Mode.HOLD
+    assert rig.sent[-1][0] == rig.now_ns and rig.mode is ArmMode.HOLD
 
 
 def test_a_driver_that_hears_neither_guard_nor_robot_after_a_pause_stays_silent() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.guard_answers = False
     pause(rig, 0.2)
     rig.robot.inject("stop_state")
@@ -206,16 +206,16 @@ def test_a_driver_that_hears_neither_guard_nor_robot_after_a_pause_stays_silent(
 
 
 def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_damps() -> None:
-    rig = rig_in(Mode.POLICY)
+    rig = rig_in(ArmMode.POLICY)
     rig.guard_answers = False
     pause(rig, 0.06)
     rig.run(1.1)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "guard_lost"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "guard_lost"
     assert rig.notices.count("guard_lost") == 1 and rig.sent[-1][0] == rig.now_ns
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_driver_that_stood_still_for_long_never_speaks_again(mode: Mode) -> None:
+def test_a_driver_that_stood_still_for_long_never_speaks_again(mode: ArmMode) -> None:
     rig = rig_in(mode)
     pause(rig, 1.1)
     sent = len(rig.sent)
@@ -236,11 +236,11 @@ def test_a_driver_that_stood_still_without_the_arms_goes_on() -> None:
     rig.run(0.6)
     pause(rig, 3.0)
     rig.take()
-    assert rig.mode is Mode.HOLD
+    assert rig.mode is ArmMode.HOLD
 
 
 def test_a_robot_that_comes_back_gets_its_gravity_torque_back_slowly_and_waits_for_a_person() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("stop_state")
     rig.run(2.0)
     rig.robot.inject("clear")
@@ -250,12 +250,12 @@ def test_a_robot_that_comes_back_gets_its_gravity_torque_back_slowly_and_waits_f
     rig.run(2.0)
     torque = np.array([np.abs(command.tau).max() for _, command in rig.sent[begin - 20 :]])
     assert np.abs(np.diff(torque)).max() < 0.2 and torque[-1] > 1.0
-    assert rig.mode is Mode.DAMPING and rig.ask(Mode.HOLD).startswith("acknowledge_needed")
-    assert rig.controller.acknowledge().accepted and rig.ask(Mode.HOLD) == ""
+    assert rig.mode is ArmMode.DAMPING and rig.ask(ArmMode.HOLD).startswith("acknowledge_needed")
+    assert rig.controller.acknowledge().accepted and rig.ask(ArmMode.HOLD) == ""
 
 
 def test_the_arms_are_not_given_back_while_nobody_sees_where_they_go() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("stop_state")
     rig.run(0.2)
     answer = rig.controller.release(rig.now_ns)
@@ -263,7 +263,7 @@ def test_the_arms_are_not_given_back_while_nobody_sees_where_they_go() -> None:
 
 
 def test_a_process_that_must_end_without_a_robot_ends_after_the_fade() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("stop_state")
     rig.run(0.2)
     rig.controller.end(rig.now_ns, "ending_sigint")
@@ -271,12 +271,12 @@ def test_a_process_that_must_end_without_a_robot_ends_after_the_fade() -> None:
 
 
 @pytest.mark.parametrize("fault", ["motor_disabled 15", "motor_disabled 12", "mode_machine 9", "tilt 0.6"])
-@pytest.mark.parametrize("mode", [Mode.HOLD, Mode.POLICY])
-def test_a_disabled_motor_a_changed_machine_and_a_falling_robot_are_motor_faults(fault: str, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.POLICY])
+def test_a_disabled_motor_a_changed_machine_and_a_falling_robot_are_motor_faults(fault: str, mode: ArmMode) -> None:
     rig = rig_in(mode)
     rig.robot.inject(fault)
     rig.run(0.05)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "motor_fault"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "motor_fault"
     assert not rig.controller.acknowledge().accepted
     rig.robot.inject("clear")
     rig.run(0.05)
@@ -289,28 +289,28 @@ def test_arms_are_not_taken_with_a_motor_fault(fault: str) -> None:
     rig = Rig()
     rig.robot.inject(fault)
     rig.run(0.6)
-    assert rig.ask(Mode.HOLD).startswith("motor_fault")
+    assert rig.ask(ArmMode.HOLD).startswith("motor_fault")
 
 
 def test_a_lean_of_less_than_the_limit_is_no_fault() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("tilt 0.3")
     rig.run(0.3)
-    assert rig.mode is Mode.HOLD
+    assert rig.mode is ArmMode.HOLD
 
 
 def test_heat_is_reported_then_forbids_policy_then_damps_then_lets_down() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("temperature 16 72")
     rig.run(0.1)
-    assert rig.notices[-1] == "motor_warm" and rig.ask(Mode.HOME) == ""
-    rig.run_until(lambda: rig.mode is Mode.HOLD, "home")
+    assert rig.notices[-1] == "motor_warm" and rig.ask(ArmMode.HOME) == ""
+    rig.run_until(lambda: rig.mode is ArmMode.HOLD, "home")
     rig.robot.inject("temperature 16 82")
     rig.run(0.1)
-    assert rig.notices[-1] == "motor_hot" and rig.ask(Mode.POLICY).startswith("motor_hot: left_elbow_joint at 82")
+    assert rig.notices[-1] == "motor_hot" and rig.ask(ArmMode.POLICY).startswith("motor_hot: left_elbow_joint at 82")
     rig.robot.inject("temperature 16 91")
     rig.run(0.1)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "overheated"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "overheated"
     carried_at = rig.q
     rig.run(3.0)
     np.testing.assert_allclose(rig.q, carried_at, atol=0.05)
@@ -325,7 +325,7 @@ def test_heat_is_reported_then_forbids_policy_then_damps_then_lets_down() -> Non
 
 
 def test_heat_that_forced_damping_is_acknowledged_only_when_it_is_gone() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("temperature 20 95")
     rig.run(0.1)
     rig.robot.inject("temperature 20 88")
@@ -337,10 +337,10 @@ def test_heat_that_forced_damping_is_acknowledged_only_when_it_is_gone() -> None
 
 
 def test_a_foreign_commander_damps_and_is_named() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.controller.conditions.foreign = "teleop also publishes on /arm_sdk; end it"
     rig.run(0.05)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "foreign_commander"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "foreign_commander"
     assert "teleop" in rig.controller.acknowledge().reason
     rig.controller.conditions.foreign = ""
     rig.run(0.05)
@@ -351,28 +351,28 @@ def test_a_foreign_commander_forbids_taking_the_arms() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.controller.conditions.foreign = "teleop also publishes on /arm_sdk; end it"
-    assert rig.ask(Mode.HOLD).startswith("foreign_commander: teleop")
+    assert rig.ask(ArmMode.HOLD).startswith("foreign_commander: teleop")
 
 
 def test_the_remotes_button_is_an_emergency_stop() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("remote_button B")
     rig.run(0.02)
-    assert rig.mode is Mode.DAMPING and rig.controller.faults.first == "emergency_stop"
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "emergency_stop"
     rig.robot.inject("remote_button")
     rig.run(1.0)
-    assert rig.mode is Mode.DAMPING and not rig.controller.acknowledge().accepted
+    assert rig.mode is ArmMode.DAMPING and not rig.controller.acknowledge().accepted
 
 
 def test_another_button_of_the_remote_does_nothing() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("remote_button A X up")
     rig.run(0.1)
-    assert rig.mode is Mode.HOLD
+    assert rig.mode is ArmMode.HOLD
 
 
 def test_a_state_with_a_wrong_checksum_is_dropped_and_counted() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.robot.inject("bad_crc")
     rig.run(0.1)
     assert rig.intake.crc_errors == 50
@@ -381,17 +381,17 @@ def test_a_state_with_a_wrong_checksum_is_dropped_and_counted() -> None:
 
 
 def test_a_fault_in_the_middle_of_giving_back_damps_and_the_ramp_goes_on() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.controller.release(rig.now_ns)
     rig.run(4.0)
     rig.robot.inject("tilt 0.8")
     rig.run(0.1)
-    assert rig.mode is Mode.DAMPING
-    rig.run_until(lambda: rig.mode is Mode.RELEASED, "released")
+    assert rig.mode is ArmMode.DAMPING
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
 
 
 def test_once_the_guard_has_spoken_the_driver_is_silent_for_good() -> None:
-    rig = rig_in(Mode.HOLD)
+    rig = rig_in(ArmMode.HOLD)
     rig.controller.give_way(rig.now_ns)
     sent = len(rig.sent)
     rig.run(1.0)

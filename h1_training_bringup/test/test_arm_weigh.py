@@ -8,12 +8,12 @@ from arm_builders import Rig
 
 from h1_training_bringup.arm_weigh_node import ArmWeighNode
 from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.robot_model import GravityModel, Payload
 from h1_training_bringup.arms.weigh import WeighingError, weigh
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
+from h1_training_node.message_numbers import ArmMode
 from h1_training_node.testing import Graph
 
 COMS = {"left": (0.09, 0.0, 0.0), "right": (0.09, 0.0, 0.0)}
@@ -30,7 +30,7 @@ def test_an_exact_torque_gives_the_exact_mass() -> None:
 def test_on_a_robot_of_other_masses_it_is_right_within_its_tolerance() -> None:
     rig = Rig(robot_parameters=RobotParameters(seed=2, left_payload=0.8))
     rig.take()
-    rig.ask(Mode.HOME)
+    rig.ask(ArmMode.HOME)
     rig.run_until(lambda: rig.controller.reason == "home_reached", "home")
     rig.run(1.0)
     reading = rig.intake.latest()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from h1_session_manager.values import ArmMode, Polled, RecorderState
+from h1_session_manager.values import Polled, RecorderState
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
+from h1_training_node.message_numbers import ArmMode
 
 # The session's own builders: a stand-in of our own would only prove that it agrees with itself.
 sys.path.append(str(Path(__file__).parents[2] / "h1_session_manager" / "test"))

@@ -16,13 +16,14 @@ from h1_training_bringup.arms.damping import Damping, GravityTorque
 from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_TOOK_OVER, OVERHEATED, Faults
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
-from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Level, Mode, Notice, refused
+from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Notice, refused
 from h1_training_bringup.arms.pauses import Own, Pauses
 from h1_training_bringup.arms.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
 from h1_training_bringup.arms.stiff import StiffArms
+from h1_training_node.message_numbers import ArmMode, Level
 
 _NS = 1e9
 _ZEROS = np.zeros(COUNT)
@@ -55,7 +56,7 @@ class ArmController:
         self._joints = joints
         self._gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
         self._damping = Damping(joints, self._gravity)
-        self.mode, self.mode_since_ns, self.reason = Mode.RELEASED, 0, "not_taken"
+        self.mode, self.mode_since_ns, self.reason = ArmMode.RELEASED, 0, "not_taken"
         self.notices: list[Notice] = []
         self.has_ended = False
         self._ending = self._gave_way = False
@@ -87,18 +88,18 @@ class ArmController:
         Args:
             now_ns: session time.
             why: becomes `reason`.
-            mode, expected: `Mode` wanted, and the one that is to be left.
+            mode, expected: `ArmMode` wanted, and the one that is to be left.
         """
         objection = self._objection(now_ns, mode, expected)
         if objection:
             return refused(objection)
-        wanted = Mode(mode)
-        if wanted is Mode.DAMPING and self.handover.phase is Phase.WAITING:
+        wanted = ArmMode(mode)
+        if wanted is ArmMode.DAMPING and self.handover.phase is Phase.WAITING:
             self._become_released(now_ns, why)
-        elif wanted is Mode.DAMPING:
+        elif wanted is ArmMode.DAMPING:
             self._to_damping(now_ns, why)
-        elif self.mode is Mode.RELEASED:
-            self._enter(now_ns, Mode.HOLD, why)
+        elif self.mode is ArmMode.RELEASED:
+            self._enter(now_ns, ArmMode.HOLD, why)
             self.handover.begin(Phase.WAITING, now_ns)
         elif wanted is not self.mode:
             self._enter(now_ns, wanted, why)
@@ -117,13 +118,13 @@ class ArmController:
             return refused(self.acknowledge().reason)
         if self.handover.is_releasing:
             return refused("releasing: the arms are being given back already")
-        if self.mode is Mode.RELEASED or self.handover.phase is Phase.WAITING:
+        if self.mode is ArmMode.RELEASED or self.handover.phase is Phase.WAITING:
             self.faults.clear()
             self._become_released(now_ns, "released")
             return ACCEPTED
         if self.conditions.robot_is_lost:
             return refused("robot_lost: nobody would see where the arms go; bring the robot's state back first")
-        if self.mode is not Mode.HOLD:
+        if self.mode is not ArmMode.HOLD:
             self._to_damping(now_ns, "releasing")
         self._warn(now_ns)
         return ACCEPTED
@@ -136,7 +137,7 @@ class ArmController:
         cause = f"by {who}: {why or 'no reason given'}"
         if self.faults.latch_cause(EMERGENCY_STOP, cause):
             self._notice(Level.ERROR, EMERGENCY_STOP, cause)
-        if self.mode is Mode.RELEASED or self.handover.phase is Phase.WAITING:
+        if self.mode is ArmMode.RELEASED or self.handover.phase is Phase.WAITING:
             self._become_released(now_ns, EMERGENCY_STOP)
             return
         self._to_damping(now_ns, EMERGENCY_STOP)
@@ -172,13 +173,13 @@ class ArmController:
             return
         self._gave_way = True
         self._notice(Level.ERROR, reason, f"{detail}; this driver is silent from now on")
-        if self.mode is not Mode.RELEASED:
+        if self.mode is not ArmMode.RELEASED:
             self.handover.begin(Phase.IDLE, now_ns)
             self._to_damping(now_ns, reason)
 
     def offer_action(self, now_ns: int, action: Action) -> None:
         """An action of the policy; followed in POLICY if it may be, else refused whole."""
-        if self.mode is not Mode.POLICY:
+        if self.mode is not ArmMode.POLICY:
             return
         positions, why_not = self.gate.offer(now_ns, action)
         if positions is not None:
@@ -256,8 +257,8 @@ class ArmController:
         if not self._told_slow:
             self._told_slow = True
             self._notice(Level.WARN, "state_slow", self.conditions.rate_text)
-        if self.mode in (Mode.HOME, Mode.POLICY):
-            self._enter(now_ns, Mode.HOLD, "state_slow")
+        if self.mode in (ArmMode.HOME, ArmMode.POLICY):
+            self._enter(now_ns, ArmMode.HOLD, "state_slow")
 
     def _advance_handover(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
         handover = self.handover
@@ -290,7 +291,7 @@ class ArmController:
         return "torso_joint" if abs(sensed.waist_q - self._waist_q) > limit else ""
 
     def _command(self, now_ns: int, sensed: Sensed) -> ArmCommand | None:
-        if self.mode is Mode.RELEASED:
+        if self.mode is ArmMode.RELEASED:
             if self._farewell == 0:
                 self.has_ended = self._ending
                 return None
@@ -312,20 +313,20 @@ class ArmController:
 
     def _step_stiff(self, now_ns: int, sensed: Sensed) -> None:
         """The trajectory, and the changes of mode that come from it."""
-        if self.mode is Mode.POLICY and self.gate.stale_for_ns(now_ns) > 0:
+        if self.mode is ArmMode.POLICY and self.gate.stale_for_ns(now_ns) > 0:
             self._notice(Level.WARN, "stale_action", "no fresh action from the policy; the arms hold")
-            self._enter(now_ns, Mode.HOLD, "stale_action")
+            self._enter(now_ns, ArmMode.HOLD, "stale_action")
         self.stiff.step(self.mode, sensed)
-        if self.mode is Mode.HOME and self.stiff.home_result:
+        if self.mode is ArmMode.HOME and self.stiff.home_result:
             reached = self.stiff.home_result == "home_reached"
             if not reached:
                 self._notice(Level.WARN, self.stiff.home_result, "the arms stopped short of home; look what holds them")
-            self._enter(now_ns, Mode.HOLD, self.stiff.home_result)
+            self._enter(now_ns, ArmMode.HOLD, self.stiff.home_result)
         if self.handover.phase is Phase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
             if self.faults.latch("blocked", joint):
                 self._notice(Level.ERROR, "blocked", f"{joint} is held back; the arms hold where they are")
             self.stiff.start(sensed, at_rest=True)
-            self._enter(now_ns, Mode.HOLD, "blocked")
+            self._enter(now_ns, ArmMode.HOLD, "blocked")
 
     def _compose(self, sensed: Sensed, q: Joints, dq: Joints, tau: Joints, kp: Joints, kd: Joints) -> ArmCommand:
         return ArmCommand(q, dq, tau, kp, kd, self.handover.weight, self._waist_q, sensed.mode_machine)
@@ -343,15 +344,15 @@ class ArmController:
         )
         if why_not := objection(state, mode, expected):
             return why_not
-        if mode == Mode.DAMPING or mode == self.mode:
+        if mode == ArmMode.DAMPING or mode == self.mode:
             return ""
-        return obstacle(now_ns, Mode(mode), self.mode, self._sensed, self.conditions)
+        return obstacle(now_ns, ArmMode(mode), self.mode, self._sensed, self.conditions)
 
-    def _enter(self, now_ns: int, mode: Mode, reason: str) -> None:
+    def _enter(self, now_ns: int, mode: ArmMode, reason: str) -> None:
         previous, since_ns = self.mode, self.mode_since_ns
-        if mode is Mode.HOLD and previous is Mode.DAMPING and self._sensed is not None:
+        if mode is ArmMode.HOLD and previous is ArmMode.DAMPING and self._sensed is not None:
             self.stiff.start(self._sensed)
-        if mode is Mode.POLICY:
+        if mode is ArmMode.POLICY:
             self.gate.enter(now_ns, since_ns)
             self._refusals_told.clear()
         else:
@@ -363,20 +364,20 @@ class ArmController:
         """DAMPING, from whatever mode, unless the arms are in it already; a ramp that takes the arms stops."""
         if self.handover.is_taking:
             self.handover.begin(Phase.IDLE, now_ns)
-        if self.mode is Mode.DAMPING:
+        if self.mode is ArmMode.DAMPING:
             self.reason = reason
             return
         assert self._sensed is not None, "the weight is above 0, so there has been a state"
         if mismatch := self._damping.mismatch(self._sensed):
             self._notice(Level.WARN, "torque_mismatch", mismatch)
         self._damping.enter(self._sensed)
-        self._enter(now_ns, Mode.DAMPING, reason)
+        self._enter(now_ns, ArmMode.DAMPING, reason)
 
     def _become_released(self, now_ns: int, reason: str) -> None:
         self.handover.begin(Phase.IDLE, now_ns)
         if reason != EMERGENCY_STOP:
             self.faults.clear()
-        self._enter(now_ns, Mode.RELEASED, reason)
+        self._enter(now_ns, ArmMode.RELEASED, reason)
 
     def _give_up_taking(self, now_ns: int, reason: str, detail: str) -> None:
         self._notice(Level.ERROR, reason, f"{detail} (the arms were not taken)")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from h1_training_bringup.arms.joints import NAMES
-from h1_training_bringup.arms.modes import Level, Notice
+from h1_training_bringup.arms.modes import Notice
 from h1_training_bringup.arms.sensed import Sensed
+from h1_training_node.message_numbers import Level
 
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"

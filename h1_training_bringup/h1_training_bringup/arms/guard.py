@@ -17,11 +17,12 @@ from h1_training_bringup.arms.damping import Damping, GravityTorque
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.intake import StateIntake
 from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arms.modes import ACCEPTED, Answer, Level, Notice, refused
+from h1_training_bringup.arms.modes import ACCEPTED, Answer, Notice, refused
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import GuardParameters, JointSettings
 from h1_training_bringup.arms.wire import LOW_CMD_CDR, WireError, decode_low_cmd
+from h1_training_node.message_numbers import Level
 
 WATCH_PERIOD_S = 0.02
 _NS = 1e9

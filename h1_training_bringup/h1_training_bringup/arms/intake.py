@@ -7,9 +7,10 @@ from collections import deque
 import numpy as np
 
 from h1_training_bringup.arms.joints import VELOCITY
-from h1_training_bringup.arms.modes import Level, Notice
+from h1_training_bringup.arms.modes import Notice
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.wire import CrcError, Record, WireError, decode_low_state
+from h1_training_node.message_numbers import Level
 
 _NS_PER_S = 1_000_000_000
 _LEAP_RAD = 0.2

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
+from h1_training_node.message_numbers import ArmMode, Level
 
-class Mode(IntEnum):
-    """What the arms do; the numbers are ArmStatus.MODE_*."""
-
-    RELEASED = 0
-    HOLD = 1
-    HOME = 2
-    POLICY = 3
-    DAMPING = 4
-
-
-STIFF = (Mode.HOLD, Mode.HOME, Mode.POLICY)
+STIFF = (ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY)
 """Modes in which the arms are held to a commanded position."""
-
-
-class Level(IntEnum):
-    """How much a notice matters; the numbers are Event.*."""
-
-    INFO = 0
-    WARN = 1
-    ERROR = 2
 
 
 @dataclass(frozen=True)

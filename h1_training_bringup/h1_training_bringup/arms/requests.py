@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from h1_training_bringup.arms.conditions import Conditions
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
+from h1_training_node.message_numbers import ArmMode
 
 _ENTERED_FROM = {
-    Mode.HOLD: (Mode.RELEASED, Mode.HOLD, Mode.HOME, Mode.POLICY, Mode.DAMPING),
-    Mode.HOME: (Mode.HOLD,),
-    Mode.POLICY: (Mode.HOLD,),
+    ArmMode.HOLD: (ArmMode.RELEASED, ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING),
+    ArmMode.HOME: (ArmMode.HOLD,),
+    ArmMode.POLICY: (ArmMode.HOLD,),
 }
 
 
@@ -19,7 +19,7 @@ _ENTERED_FROM = {
 class RequestedFrom:
     """What the arms are doing when a mode is asked for."""
 
-    mode: Mode
+    mode: ArmMode
     reason: str
     is_taking: bool
     is_releasing: bool
@@ -33,16 +33,16 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
 
     Args:
         now: what the arms are doing.
-        mode: asked for, a `Mode`.
+        mode: asked for, an `ArmMode`.
         expected: the mode that the caller means to leave.
     """
-    if mode not in [known.value for known in Mode]:
-        return f"unknown_mode: {mode}; known are 0 to {max(Mode).value}, see ArmStatus"
-    wanted = Mode(mode)
-    if wanted is Mode.RELEASED:
+    if mode not in [known.value for known in ArmMode]:
+        return f"unknown_mode: {mode}; known are 0 to {max(ArmMode).value}, see ArmStatus"
+    wanted = ArmMode(mode)
+    if wanted is ArmMode.RELEASED:
         return "use_release: the arms are given back by arm_driver/release, with warning and ramp"
-    if wanted is Mode.DAMPING:
-        return "not_taken: the arms are not ours; nothing to damp" if now.mode is Mode.RELEASED else ""
+    if wanted is ArmMode.DAMPING:
+        return "not_taken: the arms are not ours; nothing to damp" if now.mode is ArmMode.RELEASED else ""
     if now.is_releasing:
         return "releasing: the arms are being given back; wait until they are RELEASED"
     if expected != now.mode:
@@ -57,7 +57,7 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
     return ""
 
 
-def obstacle(now_ns: int, wanted: Mode, present_mode: Mode, sensed: Sensed | None, conditions: Conditions) -> str:
+def obstacle(now_ns: int, wanted: ArmMode, present_mode: ArmMode, sensed: Sensed | None, conditions: Conditions) -> str:
     """What about robot or session stands against entering a stiff mode now, said likewise.
 
     Args:
@@ -70,13 +70,13 @@ def obstacle(now_ns: int, wanted: Mode, present_mode: Mode, sensed: Sensed | Non
     if sensed is None:
         return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
     present = conditions.forcing(now_ns, sensed, 0, was_lost=False)
-    if present_mode is Mode.RELEASED:
+    if present_mode is ArmMode.RELEASED:
         present.pop("robot_lost", None)  # it is given a moment to become good
     for reason, detail in present.items():
         return f"{reason}: {detail}"
-    if wanted is Mode.POLICY and conditions.temperatures.forbids_policy:
+    if wanted is ArmMode.POLICY and conditions.temperatures.forbids_policy:
         return f"motor_hot: {conditions.temperatures.text}; let it cool down"
-    slow = not conditions.state_comes_fast if wanted is Mode.POLICY else conditions.state_is_slow
-    if slow and wanted in (Mode.HOME, Mode.POLICY):
+    slow = not conditions.state_comes_fast if wanted is ArmMode.POLICY else conditions.state_is_slow
+    if slow and wanted in (ArmMode.HOME, ArmMode.POLICY):
         return f"state_slow: {conditions.rate_text}"
     return ""

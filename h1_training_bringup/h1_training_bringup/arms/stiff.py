@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from h1_training_bringup.arms.joints import NAMES, Joints
-from h1_training_bringup.arms.modes import Mode
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
 from h1_training_bringup.arms.trajectory import PERIOD_S, WINDOW, Interpolator, MinimumJerk, Tracker, stopping_speed
+from h1_training_node.message_numbers import ArmMode
 
 _BLOCKED_SHARE = 0.8
 """Of the greatest lead: a joint that lags by more is being held back."""
@@ -62,11 +62,11 @@ class StiffArms:
         self._tracker.restart(sensed.q, None if at_rest else np.clip(sensed.dq, -low, high))
         self._blocked_since_ns = None
 
-    def enter(self, mode: Mode) -> None:
+    def enter(self, mode: ArmMode) -> None:
         """`mode` begins, from wherever the trajectory is."""
         self._move, self._settling, self.home_result = None, 0, ""
         self._blocked_since_ns = None
-        if mode is Mode.POLICY:
+        if mode is ArmMode.POLICY:
             self._interpolator = Interpolator(self._tracker.stopping_point)
 
     def aim(self, positions: Joints) -> None:
@@ -75,12 +75,12 @@ class StiffArms:
         self.limited |= bool((target != positions).any())
         self._interpolator.aim(target)
 
-    def step(self, mode: Mode, sensed: Sensed) -> None:
+    def step(self, mode: ArmMode, sensed: Sensed) -> None:
         """One period of `mode`."""
-        if mode is Mode.POLICY:
+        if mode is ArmMode.POLICY:
             self._tracker.follow(self._interpolator.step())
             self.limited |= bool((np.abs(self._tracker.dq) >= self._nearly_full_speed).any())
-        elif mode is Mode.HOME:
+        elif mode is ArmMode.HOME:
             self._step_home(sensed)
         elif not self._tracker.at_rest:
             self._tracker.brake()

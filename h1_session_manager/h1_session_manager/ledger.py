@@ -17,7 +17,7 @@ from h1_session_manager.memory import write_whole
 
 FILE_NAME = ".uploaded.json"
 FORMAT = 1
-_EPISODE = re.compile(r"training_session_epoch\d+/episode_\d+\.hdf5")
+_EPISODE = re.compile(r"training_session_epoch(\d+)/episode_\d+\.hdf5")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class Ledger:
     def unverified(self) -> dict[str, FileState]:
         """The finished episodes that are not known to be at the target as they are here."""
         return {name: state for name, state in finished_episodes(self.source).items() if not self._holds(name, state)}
+
+    def unverified_epochs(self) -> frozenset[int]:
+        """The epochs that those episodes are of."""
+        return frozenset(int(match[1]) for name in self.unverified() if (match := _EPISODE.fullmatch(name)))
 
     def verified(self) -> dict[str, FileState]:
         """The finished episodes that were found equal at the target, and have not changed since."""

@@ -50,6 +50,10 @@ class Memory:
         finished = {known: how for known, how in self.finished.items() if known != epoch}
         return replace(self, finished=finished, owed=self.owed | {epoch})
 
+    def with_unverified(self, epochs: frozenset[int]) -> Memory:
+        """The same with episodes found that are not known to be at the target; what is finished stays so."""
+        return replace(self, owed=self.owed | epochs)
+
     def with_all_uploaded(self) -> Memory:
         """The same after an upload that left nothing behind: what was owed is finished."""
         return replace(self, finished={**self.finished, **dict.fromkeys(self.owed, "synced")}, owed=frozenset())

@@ -27,6 +27,8 @@ SERVICES: dict[str, Any] = {
     "arm_guard/release": Trigger,
 }
 """The services of other nodes that the session calls."""
+JOURNAL_RECOVERED = "journal_recovered"
+"""The reason of the recorder's event when it has made an episode from a journal that an earlier session left."""
 RELEASE_WARNING = "release_warning"
 """The reason of the event of arm_driver and arm_guard before they give the arms back."""
 

@@ -34,6 +34,7 @@ from h1_session_manager.values import (
     Synced,
     SyncProgress,
     Tell,
+    Unverified,
     View,
 )
 from h1_session_manager.watch import Watch
@@ -133,11 +134,13 @@ class Session:
             self.do("ending", self._procedures.ending.end_interrupted())
         self._advance()
 
-    def observe(self, what: Observation | Synced | ReleaseWarned, now_ns: int) -> None:
+    def observe(self, what: Observation | Synced | Unverified | ReleaseWarned, now_ns: int) -> None:
         """Something was heard."""
         self.world.now_ns = now_ns
         if isinstance(what, Synced):
             self._procedures.upload.ended(what)
+        elif isinstance(what, Unverified):
+            self._procedures.upload.found(what.epochs)
         elif isinstance(what, ReleaseWarned):
             self.speak_of_release()
         else:

@@ -21,6 +21,7 @@ from h1_session_manager.arms import WHO
 from h1_session_manager.calls_node import Calls
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.diagnostics import Diagnostics
+from h1_session_manager.ledger import Ledger
 from h1_session_manager.poller import Poller
 from h1_session_manager.rsync import RsyncJob
 from h1_session_manager.session import Session
@@ -38,7 +39,7 @@ from h1_training_node.server_access import read_api_key, tls_context
 from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_stamp
 
-Heard = values.Polled | values.SyncProgress | values.Synced | values.Reached
+Heard = values.Polled | values.SyncProgress | values.Synced | values.Unverified | values.Reached
 """What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
@@ -82,6 +83,7 @@ class SessionManagerNode(SessionNode):
         self._sound = Sound(self._config.sound_command)
         self._speech = Sound(self._config.speech_command, "speech_command")
         self._connect()
+        self._look_for_owed()
         self._carry_out()
 
     def request_stop(self, why: str) -> None:
@@ -137,7 +139,9 @@ class SessionManagerNode(SessionNode):
         self._carry_out()
 
     def _on_event(self, message: Event) -> None:
-        if message.reason == messages_node.RELEASE_WARNING:
+        if message.reason == messages_node.JOURNAL_RECOVERED:
+            self._look_for_owed()
+        elif message.reason == messages_node.RELEASE_WARNING:
             self._session.observe(values.ReleaseWarned(), self.now_ns())
             self._carry_out()
 
@@ -226,6 +230,13 @@ class SessionManagerNode(SessionNode):
             self.event(Event.WARN, "speech_failed", problem)
         if speak.urgent and not self._speech.is_there and self._config.bell:
             self._terminal.bell(3)
+
+    def _look_for_owed(self) -> None:
+        """What lies here and was not uploaded: looked for in the thread for files."""
+        target = self._config.rsync_target
+        if target and self.exit_status is None:
+            ledger = partial(Ledger.load, self._save_dir, target)
+            self._files.submit(lambda: self._observe_later(values.Unverified(ledger().unverified_epochs())))
 
     def _write_memory(self, text: str) -> None:
         """In the thread for files."""

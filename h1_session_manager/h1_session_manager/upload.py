@@ -111,6 +111,12 @@ class Upload:
         if s.config.rsync_target:
             s.remember(s.memory.with_owed(s.epoch))
 
+    def found(self, epochs: frozenset[int]) -> None:
+        """Episodes were found that nobody has uploaded."""
+        s = self._s
+        if not epochs <= s.memory.owed:
+            s.remember(s.memory.with_unverified(epochs))
+
     def skipped(self) -> None:
         """The epoch was skipped; one with episodes to upload is finished by that upload."""
         s = self._s

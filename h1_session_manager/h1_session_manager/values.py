@@ -148,6 +148,13 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Unverified:
+    """Epochs with episodes on disk that are not known to be at the target: of an earlier session, or recovered."""
+
+    epochs: frozenset[int]
+
+
+@dataclass(frozen=True)
 class ReleaseWarned:
     """Arm driver or arm guard is about to give the arms back, whoever asked for it."""
 

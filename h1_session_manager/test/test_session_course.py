@@ -6,7 +6,7 @@ from dataclasses import replace
 from session_builders import Theatre
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import Polled, RecorderState, Synced, SyncProgress, SyncState
+from h1_session_manager.values import Polled, RecorderState, Synced, SyncProgress, SyncState, Unverified
 from h1_training_node.message_numbers import ArmMode
 
 
@@ -185,6 +185,18 @@ def test_a_skipped_epoch_is_finished_and_not_offered_again():
     assert theatre.state == "WAITING"
     theatre.offer = Polled(ready=True, epoch=2)
     theatre.run_to("READY")
+
+
+def test_an_episode_that_was_recovered_is_uploaded_before_anything_new_is_waited_for():
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.session.observe(Unverified(frozenset({0})), theatre.now_ns)
+    theatre.step()
+    assert json.loads(theatre.memory_text)["owed"] == [0]
+    theatre.press("n")
+    theatre.run_to("WAITING")
+    assert theatre.syncs == 1
+    assert json.loads(theatre.memory_text)["owed"] == []
 
 
 def test_skipping_while_uploads_are_owed_uploads_them():

@@ -13,7 +13,7 @@ from test_session_poller import replying, serving
 from h1_session_manager import values
 from h1_session_manager.session_manager_node import SessionManagerNode
 from h1_session_manager.terminal import Terminal
-from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus, RecorderStatus, SyncProgress
+from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SyncProgress
 from h1_training_node.parameter import ParameterError
 from h1_training_node.testing import Graph
 
@@ -66,11 +66,9 @@ def server():
 
 def test_the_values_are_the_messages_numbers():
     pairs = (
-        (values.ArmMode, ArmStatus, "MODE_"),
         (values.RecorderState, RecorderStatus, ""),
         (values.Connection, PolicyStatus, ""),
         (values.SyncState, SyncProgress, ""),
-        (values.Level, Event, ""),
     )
     for enumeration, message, prefix in pairs:
         for member in enumeration:

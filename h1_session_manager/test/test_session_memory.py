@@ -55,6 +55,12 @@ def test_a_new_episode_puts_a_finished_epoch_back_in_work():
     assert memory.with_all_uploaded().finished == {1: "synced"}
 
 
+def test_episodes_that_are_found_are_owed_and_no_epoch_is_offered_anew_for_them():
+    memory = Memory("h1", {1: "synced", 2: "synced"}).with_unverified(frozenset({1, 3}))
+    assert memory.owed == {1, 3}
+    assert memory.last_finished == 2
+
+
 def test_only_finished_episodes_are_counted(tmp_path):
     folder = tmp_path / "training_session_epoch3"
     folder.mkdir()

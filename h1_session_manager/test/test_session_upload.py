@@ -90,6 +90,7 @@ def test_a_label_that_comes_later_another_target_or_a_broken_ledger_makes_files_
     name = "training_session_epoch1/episode_0.hdf5"
     os.utime(source / name, ns=(1, 1))
     assert set(Ledger.load(source, target).unverified()) == {name}
+    assert Ledger.load(source, target).unverified_epochs() == {1}
     assert len(Ledger.load(source, "elsewhere").unverified()) == 2
     (source / FILE_NAME).write_text("{")
     assert len(Ledger.load(source, target).unverified()) == 2

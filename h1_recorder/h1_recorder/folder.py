@@ -83,6 +83,11 @@ def outcome_path(journal: Path) -> Path:
     return journal.with_suffix(".outcome")
 
 
+def was_uploaded(journal: Path) -> bool:
+    """The episode of `journal` was deleted here after its upload: made anew, it would replace the one at the target."""
+    return journal.with_suffix(".uploaded").exists()
+
+
 def rescue_path(journal: Path, refuge: Path | None) -> Path:
     """A free name for a journal whose file was deleted: in its own folder, made anew if it must be, else in `refuge`.
 
@@ -139,6 +144,15 @@ def free_index(folder: Path) -> int:
 def journals(folder: Path) -> list[Path]:
     """Journals in `folder`, by index."""
     return sorted((path for path in folder.glob(".episode_*.mcap") if _EPISODE_NAME.match(path.name)), key=index_of)
+
+
+def unsaved_journals(folder: Path) -> list[Path]:
+    """Journals in `folder` that are not episodes yet, by index."""
+    return [path for path in journals(folder) if not _was_saved(path)]
+
+
+def _was_saved(journal: Path) -> bool:
+    return was_uploaded(journal) or episode_path(journal.parent, index_of(journal)).exists()
 
 
 def episodes(folder: Path) -> list[Path]:
@@ -219,9 +233,9 @@ def prune_discarded(folder: Path, days: float) -> list[Path]:
 def prune_kept_journals(folder: Path, *, days: float, most_bytes: float) -> list[Path]:
     """Delete journals of finished episodes that are older than `days`, then the oldest until the rest fit.
 
-    A journal whose episode is not there is never deleted.
+    A journal whose episode is neither there nor uploaded is never deleted.
     """
-    kept = [path for path in journals(folder) if episode_path(folder, index_of_or_last(path)).exists()]
+    kept = [path for path in journals(folder) if _was_saved(path)]
     deleted = _delete_old(kept, days)
     left = sorted((path for path in kept if path not in deleted), key=lambda path: path.stat().st_mtime)
     total = sum(path.stat().st_size for path in left)

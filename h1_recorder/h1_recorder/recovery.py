@@ -11,10 +11,12 @@ from h1_recorder.config import RecorderParameters
 from h1_recorder.disk import GB
 from h1_recorder.folder import (
     FolderInUseError,
+    discard,
     journals,
     prune_discarded,
     prune_kept_journals,
     remove_leftovers,
+    was_uploaded,
 )
 from h1_recorder.recorder import ERROR, INFO, WARN, EventSink, Recorder
 
@@ -63,7 +65,10 @@ def _clean(folder: Path, parameters: RecorderParameters) -> list[Path]:
     if parameters.keep_journal:
         days, most = parameters.keep_journal_days, parameters.keep_journal_gb * GB
         prune_kept_journals(folder, days=days, most_bytes=most)
-    return journals(folder)
+    else:
+        with contextlib.suppress(OSError):
+            discard([journal for journal in journals(folder) if was_uploaded(journal)])
+    return [journal for journal in journals(folder) if not was_uploaded(journal)]
 
 
 def _on_recovered(

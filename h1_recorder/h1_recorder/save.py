@@ -19,6 +19,7 @@ from h1_recorder.folder import (
     outcome_path,
     part_path,
     rename_new,
+    was_uploaded,
 )
 from h1_recorder.info import OUTCOMES
 from h1_recorder.journal_file import JournalError, read_info, read_journal
@@ -107,6 +108,9 @@ def _no_rows(journal: Path, error: NoRowsError) -> SaveError:
 def _target(journal: Path) -> tuple[Path, str, Saved | None]:
     """Where the episode goes, what is to be said about that, and the episode itself if it is there already."""
     path = episode_path(journal.parent, index_of(journal))
+    if was_uploaded(journal):
+        free = episode_path(journal.parent, free_index(journal.parent))
+        return free, f"{path.name} was uploaded and deleted here; saved as {free.name}", None
     if not path.exists():
         return path, "", None
     uuid = read_info(journal).uuid

@@ -222,6 +222,12 @@ def test_kept_journals_are_bounded_but_one_without_its_episode_is_never_deleted(
     assert [path.name for path in deleted] == [".episode_1.mcap", ".episode_2.mcap"]
 
 
+def test_a_journal_whose_episode_was_uploaded_and_deleted_is_only_a_kept_one(tmp_path: Path) -> None:
+    (tmp_path / ".episode_0.mcap").write_bytes(bytes(100))
+    (tmp_path / ".episode_0.uploaded").touch()
+    assert prune_kept_journals(tmp_path, days=1.0, most_bytes=50) == [tmp_path / ".episode_0.mcap"]
+
+
 def test_half_written_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".episode_0.hdf5.part").touch()
     (tmp_path / "episode_1.hdf5").touch()
@@ -241,6 +247,21 @@ def test_journals_left_behind_become_episodes_at_the_start_and_are_reported(benc
     assert (folder / "episode_5.hdf5").exists()
     assert not journal.exists()
     assert "from a journal left behind" in dict(one.events)["journal_recovered"]
+
+
+@pytest.mark.parametrize("keep_journal", [True, False])
+def test_an_episode_that_was_uploaded_and_deleted_here_is_not_made_anew(
+    bench: Any, tmp_path: Path, keep_journal: bool
+) -> None:
+    folder = tmp_path / "training_session_epoch1"
+    folder.mkdir()
+    journal = ordinary().write(folder / ".episode_0.mcap")
+    (folder / ".episode_0.uploaded").touch()
+    one = bench(keep_journal=keep_journal)
+    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == []
+    assert one.events == []
+    assert journal.exists() == keep_journal
+    assert (folder / DISCARDED / journal.name).exists() != keep_journal, "it can still be had back for a week"
 
 
 def test_a_folder_of_another_session_is_not_recovered(bench: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from h1_recorder.commands.reason import reason
 from h1_recorder.episode import EpisodeError, Summary, summary
-from h1_recorder.folder import episodes, journals
+from h1_recorder.folder import episodes, unsaved_journals
 
 HELP = "a line an episode, and the journals that are not episodes yet"
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(plain(found)) if arguments.json else line(found))
     for path in arguments.paths:
         for folder in folders(path):
-            for journal in journals(folder):
+            for journal in unsaved_journals(folder):
                 size = journal.stat().st_size
                 text = f"{journal}: journal, {size / 1e6:.1f} MB; 'episodes recover' makes it an episode"
                 print(json.dumps({"journal": str(journal), "bytes": size}) if arguments.json else text)

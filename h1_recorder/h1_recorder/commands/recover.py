@@ -10,11 +10,11 @@ import traceback
 from pathlib import Path
 
 from h1_recorder.episode_file import SaveError
-from h1_recorder.folder import journals
+from h1_recorder.folder import journals, was_uploaded
 from h1_recorder.info import OUTCOMES
 from h1_recorder.save import EmptyEpisodeError, save_journal
 
-HELP = "turn journals (.episode_N.mcap) into episodes; a folder means all in it"
+HELP = "turn journals (.episode_N.mcap) into episodes; a folder means all in it that were not uploaded and deleted"
 _REPORT_PERIOD_S = 0.1
 
 
@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _journals(paths: list[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
-        found += journals(path) if path.is_dir() else [path]
+        if path.is_dir():
+            found += [journal for journal in journals(path) if not was_uploaded(journal)]
+        else:
+            found.append(path)
     return found
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from h1_session_manager.announcing import countdown
 from h1_session_manager.outcome import Fire, Outcome
-from h1_session_manager.procedure import Steps, Wait
-from h1_session_manager.values import Connection
+from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.values import Bell, Connection, Speak
 from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
@@ -14,19 +15,28 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _AGAIN_S = 0.2
+_TOLD_AFTER_S = 1.0
+_FORGOTTEN_AFTER_S = 5.0
+"""Arms that stood for longer are no longer expected to move: it is announced anew."""
 
 
 class Execution:
-    """The procedure of EXECUTING. `policy_since_ns`: when the policy got the arms in this entry; None: not yet."""
+    """The procedure of EXECUTING.
+
+    Attributes:
+        policy_since_ns: when the policy got the arms in this entry; None: not yet.
+        waits_for: what the arms stand still for, and that they will move; empty if they do not, or not for long.
+    """
 
     def __init__(self, session: Session) -> None:
         self._s = session
         self.policy_since_ns: int | None = None
+        self.waits_for = ""
 
     def run(self) -> Steps[Outcome]:
         """From HOME (after READY) or HOLD (after DAMPING) until the policy is over."""
         s = self._s
-        self.policy_since_ns = None
+        self.policy_since_ns, self.waits_for = None, ""
         if s.comes_from_ready and (problem := (yield from s.arms.arrive_home(s.arms_mark_ns))):
             return Fire("arm_fault", problem, "home_failed")
         timeout_s = s.config.first_chunk_timeout_s
@@ -48,14 +58,48 @@ class Execution:
         s = self._s
         problem = ""
         for _attempt in range(_ATTEMPTS):
-            if not (yield Wait(lambda: self._chunk_is_ready(hold_ns), timeout_s)):
+            if not (yield from self._await_actions(hold_ns, timeout_s)):
                 return self._silence(timeout_s)
+            if not self._chunk_is_ready(hold_ns):
+                problem = "its actions were withdrawn"  # while they were announced
+                continue
             problem = yield from s.arms.ask(ArmMode.POLICY, "chunk_ready")
             if not problem:
                 entered = yield Wait(lambda: s.world.arms_since_ns > hold_ns, s.config.call_timeout_s)
                 return "" if entered else "arm_driver accepted the policy but did not enter POLICY"
             yield Wait(lambda: False, _AGAIN_S)
         return f"arm_driver refuses the policy: {problem}"
+
+    def _await_actions(self, hold_ns: int, timeout_s: float) -> Steps[bool]:
+        """Until there are actions for the HOLD of `hold_ns`; arms that stood for long do not start unannounced."""
+        s, began_ns = self._s, self._s.world.now_ns
+        told_s = min(_TOLD_AFTER_S, timeout_s)
+        if (yield Wait(lambda: self._chunk_is_ready(hold_ns), told_s)):
+            return True
+        if timeout_s <= told_s:
+            return False
+        which = "next" if self.policy_since_ns else "first"
+        text = f"The arms hold and wait for the policy's {which} actions; they will move without a further key"
+        self._shows(text)
+        s.say(f"  {text}")
+        s.desk.emit(Speak(f"{text}."))
+        ready = yield Wait(lambda: self._chunk_is_ready(hold_ns), timeout_s - told_s)
+        self._shows("")
+        if ready and s.world.now_ns - began_ns > _FORGOTTEN_AFTER_S * NS_PER_S:
+            yield from self._announce()
+        return bool(ready)
+
+    def _announce(self) -> Steps[None]:
+        """The countdown once more. Any key ends the execution with compliant arms, as 's' does."""
+        s = self._s
+        s.desk.emit(Bell())
+        s.cancellable = True
+        yield from countdown(s, "The policy moves the arms")
+        s.cancellable = False
+
+    def _shows(self, text: str) -> None:
+        self.waits_for = text
+        self._s.revision += 1
 
     def _chunk_is_ready(self, hold_ns: int) -> bool:
         policy, arm = self._s.world.policy, self._s.world.arm

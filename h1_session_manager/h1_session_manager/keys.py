@@ -15,6 +15,10 @@ TWICE_WITHIN_S = 5.0
 """The second press of a key that must be pressed twice counts until then."""
 
 
+HELD_GAP_S = 0.15
+"""A held key comes every 30 ms once it repeats; a finger that hammers is slower than this."""
+
+
 class Press(Enum):
     """What a press of a key amounts to."""
 
@@ -61,10 +65,15 @@ class KeyGuard:
         """Whether a key has counted within the guard."""
         return self._counted_ns is not None and now_ns - self._counted_ns < self._guard_ns
 
-    def saw(self, key: str, now_ns: int) -> bool:
-        """A press that is used otherwise, for what follows to be known as its repeat; whether it was one itself."""
+    def saw(self, key: str, now_ns: int) -> None:
+        """A press that is used otherwise, for what follows to be known as its repeat."""
         self._armed = None
-        return self._repeats(key, now_ns)
+        self._last[key] = now_ns
+
+    def is_held(self, key: str, now_ns: int) -> bool:
+        """Whether `key` comes from a finger that has stayed on it: unlike a repeat, never one that presses again."""
+        previous = self._last.get(key)
+        return self.answered_lately(now_ns) or (previous is not None and now_ns - previous < HELD_GAP_S * NS_PER_S)
 
     def _repeats(self, key: str, now_ns: int) -> bool:
         previous = self._last.get(key)

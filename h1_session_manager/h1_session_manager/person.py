@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from h1_session_manager import lines
 from h1_session_manager.keys import KeyGuard, Press
+from h1_session_manager.outcome import Fire
 from h1_session_manager.procedures import Procedures
-from h1_session_manager.table import CANCEL, EMERGENCY, STOP_KEY, Row
+from h1_session_manager.table import CANCEL, EMERGENCY, STOP_KEY, Row, State
 from h1_session_manager.values import Answer
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Requests:
 
     def _stop(self, key: str, *, is_quit: bool) -> None:
         s = self._s
-        repeats = self._guard.saw(key, s.world.now_ns)
-        if is_quit and repeats:
+        held = self._guard.is_held(key, s.world.now_ns)
+        self._guard.saw(key, s.world.now_ns)
+        if is_quit and held:
             s.say(f"  {s.doing}; press '{key}' again for an emergency stop")
         elif not s.stop(f"emergency stop: key '{key}'"):
             s.say(f"  '{key}' does nothing more: the session is ending, the arms are being given back")
@@ -73,10 +75,10 @@ class Requests:
         if trigger == EMERGENCY:
             stopped = s.stop("emergency stop: service")
             return Answer(stopped, f"the session is {'in ' + s.table.state.value if stopped else 'ending'}")
-        if s.cancellable:
+        row = s.table.row(trigger)
+        if s.cancellable and (row is None or row.trigger != "stop"):
             self._cancel(f"service '{trigger}'")
             return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
-        row = s.table.row(trigger)
         if row is None or not row.key:
             return Answer(False, f"'{trigger}' is not possible; {self._state_and_possible()}")
         return self._request(row)
@@ -103,6 +105,9 @@ class Requests:
 
     def _cancel(self, by: str) -> None:
         s = self._s
+        if s.table.state is State.EXECUTING:  # the episode has begun: compliant arms, and the person decides
+            s.fire(Fire("stop", f"taken back by {by}"))
+            return
         self._guard.rearm(s.world.now_ns)
         s.say_and_ask_again(f"  Taken back by {by}: the arms stay")
         s.do("taking the motion back", self._procedures.taken_back())

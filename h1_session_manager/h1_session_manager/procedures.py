@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from h1_session_manager import lines
+from h1_session_manager.announcing import countdown
 from h1_session_manager.ending import Ending
 from h1_session_manager.episode import Phase
 from h1_session_manager.execution import Execution
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.preflight import Preflight, policy_problem
-from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.procedure import Steps, Wait
 from h1_session_manager.startup import Startup
 from h1_session_manager.table import EMERGENCY, Row, State
 from h1_session_manager.upload import Upload
-from h1_session_manager.values import Probe, RecorderState, Reply, Speak
+from h1_session_manager.values import Probe, RecorderState, Reply
 from h1_session_manager.waiting import Waiting
 from h1_training_node.message_numbers import ArmMode, Level
 
@@ -162,7 +163,7 @@ class Procedures:
         heard = yield Wait(lambda: s.world.age_s("arm") <= s.config.arm_timeout_s, 10 * s.config.call_timeout_s)
         if not heard:
             return self._s.refused("arm_driver is silent; does it run?")
-        yield from self._countdown("The arms are taken and move to the home position")
+        yield from countdown(s, "The arms are taken and move to the home position")
         s.cancellable = False
         if problem := (yield from s.arms.settle("start")):
             return self._s.refused(problem)
@@ -171,16 +172,6 @@ class Procedures:
                 yield from s.arms.hold("home_timeout")
             return self._s.refused(problem)
         return Fire("start")
-
-    def _countdown(self, what: str) -> Steps[None]:
-        s = self._s
-        seconds = s.config.motion_countdown
-        if seconds > 0:
-            s.say_without_prompt(lines.countdown(seconds, what))
-            s.desk.emit(Speak(f"{what.rstrip(',')} in {seconds:g} seconds."))
-            s.announced_ns = s.world.now_ns + int(seconds * NS_PER_S)
-            yield Wait(lambda: False, seconds)
-        s.announced_ns = None
 
     def taken_back(self) -> Steps[Outcome]:
         """After an announced motion was cancelled: the arms as the state has them."""
@@ -242,7 +233,7 @@ class Procedures:
         s = self._s
         if problem := (yield from s.arms.settle("start")) or s.preflight().reason:
             return self._s.refused(problem)
-        yield from self._countdown("The arms move home, then the policy moves them,")
+        yield from countdown(s, "The arms move home, then the policy moves them,")
         if problem := self._not_holding() or s.preflight().reason:
             return self._s.refused(problem)
         if problem := (yield from s.episode.start(s.epoch, s.number, s.preflight().dummies)):
@@ -285,7 +276,7 @@ class Procedures:
         s = self._s
         problem = yield from s.arms.settle("resume")
         if not problem:
-            yield from self._countdown("The policy moves the arms from here")
+            yield from countdown(s, "The policy moves the arms from here")
             problem = self._not_holding() or self._obstacle_to_resume()
         if not problem:
             s.arms_mark_ns = s.world.arms_since_ns

@@ -278,6 +278,11 @@ class Session:
         """When the policy got the arms in this EXECUTING; None: not yet."""
         return self._procedures.execution.policy_since_ns
 
+    @property
+    def waits_for(self) -> str:
+        """What the arms stand still for in EXECUTING, to move without a further key; empty if they do not."""
+        return self._procedures.execution.waits_for
+
     def screen(self) -> lines.Screen:
         """What the present state shows."""
         return lines.screen(self.table.state, self.subject())

@@ -53,6 +53,8 @@ class Watch:
         if state is State.SAVING and s.world.recorder is not None:
             recorder = s.world.recorder
             return f"saving, {recorder.save_progress:.0%}" if recorder.state is RecorderState.SAVING else s.reason
+        if state is State.EXECUTING and s.waits_for:
+            return s.waits_for
         left_s = self._left_s(state)
         if left_s is not None and left_s <= s.config.limit_warning_s:
             return f"time limit in {math.ceil(left_s)} s"

@@ -118,6 +118,78 @@ def test_a_first_chunk_that_does_not_come_ends_the_execution_with_the_reason():
     assert "no action from the policy within 2 s: shape (50, 7)" in theatre.session.view().reason
 
 
+WAITS = "The arms hold and wait for the policy's first actions; they will move without a further key"
+
+
+def waiting_for_the_policy(seconds: float) -> Theatre:
+    """EXECUTING, the arms home, and no actions for so long; then they come."""
+    theatre = Theatre(motion_countdown=2.0)
+    theatre.policy_answers = False
+    theatre.to("EXECUTING")
+    theatre.run(30.0, lambda: theatre.arm.reason == "home_reached")
+    theatre.spoken.clear()
+    theatre.run(seconds)
+    theatre.policy_answers = True
+    return theatre
+
+
+def test_arms_that_wait_for_the_policys_first_actions_say_that_they_will_move():
+    theatre = waiting_for_the_policy(3.0)
+    assert theatre.said.count(f"  {WAITS}") == 1
+    assert [spoken.text for spoken in theatre.spoken] == [f"{WAITS}."]
+    assert theatre.session.view().reason == WAITS
+    theatre.run(0.5)
+    assert theatre.arm.mode is ArmMode.POLICY
+    assert theatre.session.view().reason == ""
+
+
+def test_actions_that_come_at_once_are_not_waited_for_aloud():
+    theatre = waiting_for_the_policy(0.5)
+    theatre.run(0.5)
+    assert theatre.arm.mode is ArmMode.POLICY
+    assert f"  {WAITS}" not in theatre.said
+
+
+def test_arms_that_stood_for_long_are_announced_and_counted_down_anew_before_the_policy_moves_them():
+    theatre = waiting_for_the_policy(20.0)
+    theatre.run(1.0)
+    assert theatre.arm.mode is ArmMode.HOLD
+    assert theatre.said[-1] == "  The policy moves the arms in 2 s: press any key to cancel"
+    assert theatre.spoken[-1].text == "The policy moves the arms in 2 seconds."
+    assert theatre.session.view().countdown_s > 0
+    assert theatre.listed == ("any", "q")
+    theatre.run(2.0)
+    assert theatre.arm.mode is ArmMode.POLICY
+    assert theatre.listed == ("s", "q")
+
+
+@pytest.mark.parametrize("by", ["k", "s", "y", "service"])
+def test_any_key_in_that_countdown_ends_in_compliant_arms_with_the_episode_kept(by):
+    theatre = waiting_for_the_policy(20.0)
+    theatre.run(1.0)
+    if by == "service":
+        assert theatre.call("stop")[0]
+    else:
+        theatre.press(by)
+    theatre.run(5.0)
+    assert theatre.state == "DAMPING"
+    assert theatre.arm.mode is ArmMode.DAMPING
+    assert theatre.session.episode.is_open
+    theatre.press("e")
+    assert theatre.called("recorder/finish")[0]["end_reason"] == "operator"
+
+
+def test_actions_withdrawn_while_they_are_announced_move_nothing_until_there_are_others():
+    theatre = waiting_for_the_policy(20.0)
+    theatre.run(1.0)
+    theatre.policy_answers = False
+    theatre.run(3.0)
+    assert theatre.arm.mode is ArmMode.HOLD
+    assert theatre.session.view().reason == WAITS
+    theatre.policy_answers = True
+    theatre.arms_in_policy()
+
+
 def test_the_policys_own_end_is_a_finish():
     theatre = Theatre()
     theatre.to("EXECUTING")

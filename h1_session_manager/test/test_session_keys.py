@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from session_builders import Theatre, streams
+from session_builders import S, Theatre, streams
 
 from h1_session_manager.values import Polled, Reply
 from h1_training_node.message_numbers import ArmMode
@@ -247,6 +247,38 @@ def test_a_second_q_in_waiting_stops_the_arms_on_their_way_back_but_a_held_one_d
         theatre.step()
     assert theatre.state == "WAITING"
     assert not theatre.called("arm_driver/emergency_stop")
+
+
+@pytest.mark.parametrize("every_s", [0.2, 0.5, 0.69, 0.8])
+def test_hammering_q_while_the_arms_are_given_back_stops_them(every_s):
+    theatre = Theatre()
+    theatre.offer = Polled(ready=False, epoch=0)
+    theatre.to("WAITING")
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    theatre.press("q")
+    began_ns = theatre.now_ns
+    while theatre.state == "WAITING":
+        theatre.run(every_s)
+        theatre.press("q")
+        assert theatre.now_ns - began_ns <= 1.5 * S, theatre.said
+    assert theatre.state == "STOPPED"
+    assert theatre.called("arm_driver/emergency_stop")
+
+
+def test_a_q_that_begins_to_repeat_late_and_slowly_is_still_held():
+    theatre = Theatre()
+    theatre.offer = Polled(ready=False, epoch=0)
+    theatre.to("WAITING")
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    theatre.press("q")
+    theatre.run(0.66)
+    for _ in range(20):
+        theatre.press("q")
+        theatre.run(0.1)
+    assert not theatre.called("arm_driver/emergency_stop")
+    theatre.run(0.3)
+    theatre.press("q")
+    assert theatre.state == "STOPPED"
 
 
 def test_q_while_the_session_ends_by_a_signal_says_that_it_changes_nothing():

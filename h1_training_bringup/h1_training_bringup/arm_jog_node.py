@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from std_srvs.srv import Trigger
 
+from h1_training_bringup.arms.faults import GIVEN_BACK_BY
 from h1_training_bringup.arms.jog import Jog, JogError, joint_index
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
@@ -38,7 +39,7 @@ class ArmJogNode(SessionNode):
         self._measured: list[np.ndarray] = []  # type: ignore[type-arg]
         self._waits_until = 0.0
         self._answer: tuple[bool, str] | None = None
-        self._failed = False
+        self._failed = self._has_asked = False
         self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self._action = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self._set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
@@ -62,6 +63,9 @@ class ArmJogNode(SessionNode):
         if self._ticks % _HEARTBEAT_PERIODS == 0:
             self._beats += 1
             self._session.publish(SessionState(header=self.header(), seq=self._beats, state="JOG"))
+        if self._has_asked and (stop := self._stop()):
+            self._leave_stopped(stop)
+            return
         try:
             if self._condition():
                 self._condition = next(self._steps)
@@ -74,12 +78,22 @@ class ArmJogNode(SessionNode):
 
     def _fail(self, why: str) -> None:
         print(f"jog: {why}", file=sys.stderr, flush=True)
-        if self._failed or not self._has_arms():
+        if self._failed or not self._has_asked or not self._has_arms():
             self.end(1)
+            return
+        if stop := self._stop():
+            self._leave_stopped(stop)
             return
         self._failed = True
         self._steps = self._giving_back(ArmStatus.MODE_DAMPING)
         self._condition = next(self._steps)
+
+    def _leave_stopped(self, stop: str) -> None:
+        """A stop is lifted by a person: ending the jog must not set the arms in motion."""
+        service = GIVEN_BACK_BY[stop]
+        text = f"the arms stay in damping; `ros2 service call /{service} std_srvs/srv/Trigger` gives them back"
+        print(f"jog: {stop}: {text}", file=sys.stderr, flush=True)
+        self.end(1)
 
     # ---- the steps ------------------------------------------------------------------------------------------------
 
@@ -91,6 +105,7 @@ class ArmJogNode(SessionNode):
             raise JogError(f"the arms are in {self._where()}; they must be with the robot's own controller")
         beats = self._beats
         yield self._wait(lambda: self._beats > beats + 3)
+        self._has_asked = True
         yield from self._enter(ArmStatus.MODE_HOLD)
         yield self._wait(lambda: not self._now().transition)
         if not self._has_arms():
@@ -160,6 +175,14 @@ class ArmJogNode(SessionNode):
 
     def _has_arms(self) -> bool:
         return self._status is not None and self._status.mode != ArmStatus.MODE_RELEASED
+
+    def _stop(self) -> str:
+        """The stop that the arms are in, which is left by a person's release only; empty if there is none.
+
+        A stop that was not the first fault is told by the reason.
+        """
+        told = (self._now().fault, self._now().reason) if self._has_arms() else ()
+        return next((reason for reason in told if reason in GIVEN_BACK_BY), "")
 
     def _where(self) -> str:
         if self._status is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from arm_peer import Peer
 from arm_robot_stub import RobotStub
 from arm_stage import quick_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.node import Node
+from std_msgs.msg import String
 
 from h1_training_bringup.arm_driver_node import ArmDriverNode
 from h1_training_bringup.arm_guard_node import ArmGuardNode
@@ -122,3 +124,49 @@ def test_a_motion_that_the_driver_stops_is_said_and_the_arms_are_given_back(
     scene.graph.spin_until(lambda: subject.exit_status is not None, "given back", 40.0)
     assert subject.exit_status == 1 and scene.robot.weight == 0.0
     assert "the driver stopped the motion: blocked" in capsys.readouterr().err
+
+
+def stop_when(scene: Scene, condition: Callable[[], object], what: str) -> None:
+    """Through the topic, as any program may."""
+    publisher = scene.graph.add(Node("pedal")).create_publisher(String, "emergency_stop", qos.STATE)
+    scene.graph.spin_until(publisher.get_subscription_count, "the driver listens")
+    scene.graph.spin_until(condition, what, 40.0)
+    publisher.publish(String(data="pedal: a test"))
+
+
+def stays_stopped(scene: Scene, subject: ArmJogNode, capsys: pytest.CaptureFixture[str]) -> None:
+    """The jog ends, and for a while longer than warning and ramp the arms keep all of their weight."""
+    scene.graph.spin_until(lambda: subject.exit_status is not None, "the jog ends", 40.0)
+    assert subject.exit_status == 1
+    assert "the arms stay in damping; `ros2 service call /arm_driver/release std_srvs" in capsys.readouterr().err
+    count, weight = len(scene.robot.commands), scene.robot.weight
+    scene.graph.spin_until(lambda: len(scene.robot.commands) > count + 400, "time passes", 40.0)
+    assert scene.robot.is_damped and scene.robot.weight == weight > 0.0
+
+
+def test_an_emergency_stop_is_left_to_a_person_to_lift(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    subject = scene.jog()
+    stop_when(scene, lambda: len(subject._measured) > 5, "it moves")
+    stays_stopped(scene, subject, capsys)
+
+
+def test_an_emergency_stop_while_the_jog_gives_back_is_left_to_a_person_too(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject = scene.jog(0.02)
+    stop_when(scene, lambda: subject._measured and subject._now().transition, "people are warned")
+    stays_stopped(scene, subject, capsys)
+
+
+def test_arms_that_another_has_are_not_given_back_by_a_jog_that_is_refused(
+    scene: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = scene.graph.add(Peer(scene.graph, scene.driver.clock_ns))
+    peer.begin_to_take()
+    scene.graph.spin_until(lambda: scene.robot.weight == pytest.approx(0.2), "taken by another")
+    subject = scene.jog()
+    scene.graph.spin_until(lambda: subject.exit_status is not None, "refused", 40.0)
+    assert subject.exit_status == 1 and "a session manager runs" in capsys.readouterr().err
+    count = len(scene.robot.commands)
+    scene.graph.spin_until(lambda: len(scene.robot.commands) > count + 100, "time passes")
+    assert not scene.robot.is_damped and scene.robot.weight == pytest.approx(0.2)

@@ -16,6 +16,13 @@ GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"
 OVERHEATED = "overheated"
 
+GIVEN_BACK_BY = {
+    EMERGENCY_STOP: "arm_driver/release",
+    GUARD_TOOK_OVER: "arm_guard/release",
+    DRIVER_HUNG: "arm_guard/release",
+}
+"""Stops after which the arms stay in DAMPING until a person calls this service; no program may call it by itself."""
+
 _GUARD_HAS_THEM = "the arm guard has the arms: arm_guard/release gives them back; then start the session anew"
 _NOT_ACKNOWLEDGED = {
     EMERGENCY_STOP: "it ends only by giving the arms back: arm_driver/release",

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from h1_recorder.folder import rescue_path
+from h1_recorder.folder import DISCARDED, discard, rescue_path
 from h1_recorder.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
 from h1_recorder.mcap_file import McapFile, Message
 
@@ -106,6 +106,7 @@ class Journal:
         self._drops: Counter[str] = Counter()
         self._error: str | None = None
         self._closed = threading.Event()
+        self._moving = threading.Lock()
         threading.Thread(target=self._write_all, name="journal-writer", daemon=True).start()
         threading.Thread(target=self._sync_all, name="journal-sync", daemon=True).start()
 
@@ -137,6 +138,19 @@ class Journal:
         if not self._ending:
             self._ending = True
             self._queue.append(replace(end, drops=dict(self._drops)))
+
+    def discard(self) -> None:
+        """Move the file into `.discarded/` beside it, at once: whatever ends this process now, it is no episode.
+
+        What is appended goes on into it. A file that is gone is written anew at `close`, under the name it had; discard
+        it again then. One that is discarded already stays.
+
+        Raises:
+            OSError: it cannot be moved, and stays.
+        """
+        with self._moving:
+            if self.path.parent.name != DISCARDED:
+                self.path = next(iter(discard([self.path])), self.path)
 
     @property
     def closed(self) -> bool:
@@ -226,8 +240,9 @@ class Journal:
     def _finish(self) -> None:
         try:
             self._file.sync()
-            if (now := self._file.where(self.path)) != self.path:
-                self._find_or_rescue(now)
+            with self._moving:
+                if (now := self._file.where(self.path)) != self.path:
+                    self._find_or_rescue(now)
         except OSError as error:
             self._error = self._error or f"{self.path}: {error.strerror or error}"
         finally:

@@ -131,15 +131,18 @@ class Recorder:
         episode = self._episode
         if episode is None or episode.id != episode_id or self._state in (State.IDLE, State.SAVING):
             return Answer(False, f"episode '{episode_id}' cannot be discarded now; {self._now_doing()}")
-        journal = self.intake.close()
+        journal = self.intake.journal
         try:
             if journal is not None:
-                journal.close(EpisodeEnd(f"discarded: {why}", "unlabeled", self._now_ns()))
-                self._discarding.append(journal)
+                journal.discard()
             else:
                 discard([episode.path, episode.journal_path])
         except OSError as error:
             return Answer(False, f"cannot discard {episode.path}: {error.strerror or error}")
+        if journal is not None:
+            self.intake.close()
+            journal.close(EpisodeEnd(f"discarded: {why}", "unlabeled", self._now_ns()))
+            self._discarding.append(journal)
         self._droppable.keep()
         self._event(INFO, "episode_discarded", f"{episode.path} ({why or 'no reason given'})")
         self._state, self._last_path, self._episode = State.IDLE, "", None
@@ -169,8 +172,11 @@ class Recorder:
             self._save(self._episode, self._episode.journal)
         for journal in [journal for journal in self._discarding if journal.closed]:
             self._discarding.remove(journal)
-            with contextlib.suppress(OSError):
-                discard([journal.path])
+            try:
+                journal.discard()  # one that had vanished, and was written anew
+            except OSError as error:
+                what = f"{journal.path} cannot be discarded: {error.strerror or error}"
+                self._event(ERROR, "discard_failed", f"{what}; delete it, else the next start makes it an episode")
         self.jobs.poll()
         if self._droppable and self._state == State.SAVED and self.intake.estimate.state not in _STATES_BEFORE_DROP:
             self._droppable.drop()

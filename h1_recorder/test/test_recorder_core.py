@@ -18,6 +18,7 @@ from h1_recorder.folder import (
     FolderLock,
     discard,
     free_index,
+    journals,
     prune_discarded,
     prune_kept_journals,
     remove_leftovers,
@@ -161,6 +162,49 @@ def test_seconds_left_follow_from_the_rate_and_the_file_that_is_still_to_be_writ
     written = journal.bytes_written
     expected = (2e9 - 1.8 * written) / (written / 0.8 * 2.8)
     assert one.recorder.status().seconds_left == pytest.approx(expected)
+
+
+def test_an_open_episode_is_discarded_at_once_whatever_ends_the_recorder_next(bench: Any) -> None:
+    one = bench()
+    answer = one.record()
+    journal = one.recorder.intake.journal
+    assert one.recorder.discard(answer.episode_id, "operator").accepted
+    aside = Path(answer.path).parent / DISCARDED / ".episode_0.mcap"
+    assert journal.path == aside and aside.exists(), "before a tick, before the last sync"
+    assert journals(Path(answer.path).parent) == []
+    assert journal.wait_closed(20.0)
+    one.recorder.tick()
+    assert not one.recorder.busy
+    assert journals(Path(answer.path).parent) == [], "nor was it written anew at its close"
+    found = read_journal(aside)
+    assert found.end is not None and found.end.end_reason == "discarded: operator"
+
+
+def test_an_episode_that_cannot_be_discarded_stays_open_and_says_why(bench: Any) -> None:
+    one = bench()
+    answer = one.record()
+    obstacle = Path(answer.path).parent / DISCARDED
+    obstacle.write_text("no folder")
+    refused = one.recorder.discard(answer.episode_id, "operator")
+    assert not refused.accepted and "cannot discard" in refused.reason
+    assert one.recorder.state == State.RECORDING
+    one.run(200, DAMPING, "DAMPING")
+    assert one.recorder.finish(answer.episode_id, "operator", "failure").accepted
+    one.tick_until(State.SAVED)
+    assert one.recorder.status().human_frames == 29
+
+
+def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_told(bench: Any) -> None:
+    one = bench()
+    answer = one.record()
+    journal = one.recorder.intake.journal
+    journal.path.unlink()
+    assert one.recorder.discard(answer.episode_id, "operator").accepted
+    assert journal.wait_closed(20.0)
+    assert journal.path.exists(), "it was written anew"
+    (Path(answer.path).parent / DISCARDED).write_text("no folder")
+    one.recorder.tick()
+    assert "delete it, else the next start makes it an episode" in dict(one.events)["discard_failed"]
 
 
 # ---- folders

@@ -240,9 +240,9 @@ def test_an_open_episode_can_be_discarded(session: MakeSession) -> None:
     running.until(RecorderStatus.RECORDING)
     assert running.call("discard", episode_id=episode_id, why="operator").accepted
     moved = running.folder / ".discarded" / ".episode_0.mcap"
-    running.graph.spin_until(moved.exists, "the journal is moved")
-    assert read_journal(moved).end is not None
+    assert moved.exists(), "the journal is moved"
     running.graph.spin_until(lambda: not running.recorder._recorder.busy, "not busy")
+    assert read_journal(moved).end is not None
     assert running.start().episode_id == "epoch3/episode_1"
 
 

@@ -17,8 +17,11 @@ from h1_session_manager.values import Connection, RecorderState, Stream, SyncSta
 from h1_session_manager.world import World
 from h1_training_node.message_numbers import ArmMode
 
-_LATE_S = 0.2
-"""A camera silent for so long is shown as late; what blocks an episode is `max_camera_age_s`."""
+_LATE_PICTURES = 3.0
+"""A camera silent for as long as so many pictures take at `min_camera_hz` is shown as late.
+
+By the recorder's own word: what passes until it is told would make a sound camera late now and then.
+"""
 _LOSS_SHOWN_NS = 10 * NS_PER_S
 _LOW_STATE_HZ = 200.0
 
@@ -82,7 +85,7 @@ class Diagnostics:
             present = Stream(stream.name, stream.rate, age_s, stream.drops)
             if problem := camera_problem(present, config):
                 return Diagnosis(name, Health.STALE if age_s < 0 else Health.ERROR, problem, values)
-            if age_s > _LATE_S:
+            if stream.age > _LATE_PICTURES / max(config.min_camera_hz, 1.0):
                 return Diagnosis(name, Health.WARN, f"no image for {age_s:.2f} s", values)
         if lost := self._lost_lately(stream, world.now_ns):
             return Diagnosis(name, Health.WARN, f"{lost} messages lost in the last seconds", values)

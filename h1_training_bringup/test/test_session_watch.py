@@ -91,10 +91,13 @@ def inside(session: SessionRun) -> Iterator[Graph]:
 
 
 @pytest.fixture(scope="module")
-def watcher(inside: Graph) -> Watcher:
+def watcher(session: SessionRun, inside: Graph) -> Watcher:
     watcher = inside.add(Watcher())
     for key in ("ego_cam", "cam_left_wrist", "cam_right_wrist"):
-        inside.spin_until(lambda key=key: watcher.is_heard() and watcher.is_well(key), f"{key} is well", LONG_S)
+        try:
+            inside.spin_until(lambda key=key: watcher.is_heard() and watcher.is_well(key), f"{key} is well", LONG_S)
+        except pytest.fail.Exception as error:
+            raise AssertionError(f"{error}: {watcher.camera(key)}\n{session.evidence()}") from None
     return watcher
 
 

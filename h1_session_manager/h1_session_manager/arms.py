@@ -54,6 +54,12 @@ class Arms:
         held = yield Wait(lambda: self._world.arm_mode is ArmMode.HOLD, timeout_s)
         return "" if held else problem or f"the arms did not come to HOLD within {timeout_s:g} s"
 
+    def hold_if_free(self, why: str) -> Steps[str]:
+        """To HOLD, if the arms are merely in damping mode; a fault is a person's to acknowledge."""
+        if self._world.arm_mode is ArmMode.DAMPING and not self._world.fault:
+            return (yield from self.hold(why))
+        return ""
+
     def acknowledge(self) -> Steps[str]:
         """Acknowledge the fault that forced DAMPING, if there is one."""
         fault = self._world.fault

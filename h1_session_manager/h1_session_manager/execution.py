@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from h1_session_manager.announcing import countdown
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.table import State
 from h1_session_manager.values import Bell, Connection, Speak
 from h1_training_node.message_numbers import ArmMode, Level
 
@@ -37,7 +38,7 @@ class Execution:
         """From HOME (after READY) or HOLD (after DAMPING) until the policy is over."""
         s = self._s
         self.policy_since_ns, self.waits_for = None, ""
-        if s.comes_from_ready and (problem := (yield from s.arms.arrive_home(s.arms_mark_ns))):
+        if s.comes_from is State.READY and (problem := (yield from s.arms.arrive_home(s.arms_mark_ns))):
             return Fire("arm_fault", problem, "home_failed")
         timeout_s = s.config.first_chunk_timeout_s
         while True:

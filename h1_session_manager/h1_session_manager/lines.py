@@ -113,10 +113,12 @@ def _deciding(subject: Subject) -> Screen:
         "[DECIDING] What's next?",
         "  Press 'y' to start another epoch",
         "  Press 'n' to finish training session",
+        "  The arms become stiff, where they are, with 'y' and 'n'",
     ]
     if subject.has_episode:
         lines.append("  Press 'g' / 'b' to mark the episode as success / failure, 'x' twice to discard it")
-    return Screen(tuple(lines), "", "Press 'y' to start another epoch, 'n' to finish training session")
+    ask = "Press 'y' to start another epoch, 'n' to finish training session (the arms become stiff)"
+    return Screen(tuple(lines), "", ask)
 
 
 def _syncing(_subject: Subject) -> Screen:

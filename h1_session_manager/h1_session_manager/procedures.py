@@ -51,7 +51,7 @@ class Procedures:
         self.ending = Ending(session, self.close_episode)
         self._enter = {
             State.STARTING: self._enter_starting,
-            State.WAITING: self._enter_waiting,
+            State.WAITING: self.waiting.poll,
             State.READY: self._enter_ready,
             State.EXECUTING: self.execution.run,
             State.LABELING: self._enter_labeling,
@@ -187,20 +187,12 @@ class Procedures:
 
     # --- WAITING and READY ---
 
-    def _hold_if_free(self, why: str) -> Steps[None]:
-        """To HOLD, if the arms are merely in damping mode; a fault is a person's to acknowledge."""
-        s = self._s
-        if s.world.arm_mode is ArmMode.DAMPING and not s.world.fault and (problem := (yield from s.arms.hold(why))):
-            s.say(f"  The arms stay in damping mode: {problem}")
-            s.tell(Level.WARN, "hold_refused", problem)
-
-    def _enter_waiting(self) -> Steps[Outcome]:
-        yield from self._hold_if_free("waiting")
-        return (yield from self.waiting.poll())
-
     def _enter_ready(self) -> Steps[Outcome]:
         s = self._s
-        yield from self._hold_if_free("ready")
+        # From elsewhere a person may have brought the arms into damping mode, by hand: 'y' makes them stiff.
+        if s.comes_from is State.DECIDING and (problem := (yield from s.arms.hold_if_free("ready"))):
+            s.say(f"  The arms stay in damping mode: {problem}")
+            s.tell(Level.WARN, "hold_refused", problem)
         if s.config.rsync_target:
             s.world.target = None
             s.desk.emit(Probe())

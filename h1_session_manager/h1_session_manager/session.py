@@ -87,7 +87,7 @@ class Session:
         self.offered = -1
         self.fresh_weights = True
         self.arms_mark_ns = -1
-        self.comes_from_ready = False
+        self.comes_from = State.STARTING
         self.interrupted = False
         self.over = False
         self._spoken_ns = -NS_PER_S * 3600
@@ -324,7 +324,7 @@ class Session:
             self._send_stop(fire.reason)
         level = Level.WARN if fire.trigger in (EMERGENCY, "arm_fault") else Level.INFO
         self.tell(level, f"session_{state.value.lower()}", f"{before.value}: {fire.trigger} {fire.reason}".strip())
-        self.comes_from_ready = before is State.READY
+        self.comes_from = before
         self._procedures.prepare(fire, before)
         self._show()
         self._runner.start(self._procedures.enter(state))

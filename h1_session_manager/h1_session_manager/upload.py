@@ -8,7 +8,7 @@ from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
 from h1_session_manager.table import State
 from h1_session_manager.values import RecorderState, Sync, Synced, SyncProgress, SyncState
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_training_node.message_numbers import Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
@@ -29,8 +29,10 @@ class Upload:
     def run(self) -> Steps[Outcome]:
         """Hold the arms, upload, verify."""
         s = self._s
-        if s.world.arm_mode is ArmMode.DAMPING and not s.world.fault and (problem := (yield from s.arms.hold("sync"))):
+        # From elsewhere a person may have brought the arms into damping mode, by hand: 'n' of READY tells of no motion.
+        if s.comes_from is State.DECIDING and (problem := (yield from s.arms.hold_if_free("sync"))):
             s.say(f"  The arms stay in damping mode: {problem}")
+            s.tell(Level.WARN, "hold_refused", problem)
         # A label is still being written into the file: what is sent meanwhile would differ at the target.
         yield Wait(lambda: not self._recorder_writes(), _WRITING_S)
         return (yield from self.upload())

@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from h1_session_manager.arms import WHO
 from h1_session_manager.outcome import Fire
 from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import EMERGENCY, State
-from h1_session_manager.values import RecorderState
+from h1_session_manager.values import RecorderState, Reply
 from h1_session_manager.world import GUARD_TOOK_OVER
-from h1_training_node.message_numbers import Level
+from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
 
 
 _STOPS = {GUARD_TOOK_OVER: "guard_took_over: the arm driver hangs or died; the arm guard holds the arms in damping"}
+
+_DAMPING = "Arms in damping mode"
+_WHERE = {
+    ArmMode.HOLD: "The arms hold where they are",
+    ArmMode.RELEASED: "The robot's own controller has the arms",
+}
+"""Where the arms are when a fault comes; every other mode is left for DAMPING."""
 
 
 class Watch:
@@ -110,6 +118,24 @@ class Watch:
         s.revision += 1
         if not fault or s.table.state is State.STOPPED:  # STOPPED has said already why the arms are in damping mode
             return
-        s.say(f"  Arms in damping mode: {fault}")
-        if s.table.state not in (State.EXECUTING, State.LABELING) and (summary := s.screen().summary):
+        mode = s.world.arm_mode
+        where = _WHERE.get(mode, _DAMPING) if mode is not None else _DAMPING
+        s.say(f"  {where}: {fault}")
+        if s.table.state in (State.EXECUTING, State.LABELING):
+            return
+        if mode is ArmMode.HOLD:
+            self._make_compliant(fault)
+        if summary := s.screen().summary:
             s.say(f"  {summary}")
+
+    def _make_compliant(self, fault: str) -> None:
+        """Arms that hold under a fault press against what blocks them; a person may be it."""
+        s = self._s
+        s.say("  They are put into damping mode")
+        fields = {"who": WHO, "why": fault, "mode": int(ArmMode.DAMPING), "expected_mode": int(ArmMode.HOLD)}
+        s.desk.post("arm_driver/set_mode", fields, self._on_compliant, s.world.now_ns)
+
+    def _on_compliant(self, reply: Reply) -> None:
+        if not reply.accepted:
+            self._s.say(f"  The arms are not in damping mode: {reply.reason}", "  Press 'q' for an emergency stop")
+            self._s.tell(Level.ERROR, "damping_refused", reply.reason)

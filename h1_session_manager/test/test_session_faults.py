@@ -31,6 +31,84 @@ def test_blocked_arms_take_executing_to_damping():
     assert theatre.arm.mode is ArmMode.DAMPING
 
 
+def block(theatre: Theatre) -> None:
+    """A joint is held back: the driver holds, and wants that acknowledged."""
+    theatre.enter(ArmMode.HOLD, "blocked", acknowledge_needed=True, fault="blocked")
+
+
+@pytest.mark.parametrize("state", ["WAITING", "READY", "SYNCING"])
+def test_arms_that_are_blocked_elsewhere_are_said_to_hold_and_are_made_compliant(state):
+    theatre = Theatre()
+    theatre.offer = Polled(ready=state != "WAITING", epoch=1)
+    if state == "SYNCING":
+        theatre.sync_result = None
+    theatre.to(state)
+    theatre.run(1)
+    block(theatre)
+    theatre.run(1)
+    assert theatre.state == state
+    assert "  The arms hold where they are: blocked" in theatre.said
+    assert not theatre.lines("  Arms in damping mode")
+    assert theatre.arm.mode is ArmMode.DAMPING
+    assert "blocked" in theatre.session.view().reason or state == "READY"
+    if state == "READY":
+        theatre.press("y")
+        theatre.run_to("EXECUTING")
+        assert len(theatre.called("arm_driver/acknowledge")) == 1
+
+
+def test_blocked_arms_that_do_not_become_compliant_are_told_with_the_way_out():
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.handlers["arm_driver/set_mode"] = lambda _fields: Reply(False, "not now")
+    block(theatre)
+    theatre.run(1)
+    assert "  The arms are not in damping mode: not now" in theatre.said
+    assert "damping_refused" in theatre.events
+
+
+def test_a_fault_that_comes_while_the_robot_has_its_arms_does_not_say_damping():
+    theatre = Theatre()
+    theatre.enter(ArmMode.RELEASED, "robot_lost", acknowledge_needed=True, fault="robot_lost")
+    theatre.run(1)
+    assert "  The robot's own controller has the arms: robot_lost" in theatre.said
+
+
+@pytest.mark.parametrize("state", ["WAITING", "READY"])
+def test_arms_that_a_person_has_put_into_damping_mode_stay_compliant_until_a_key_that_says_they_move(state):
+    theatre = Theatre()
+    theatre.offer = Polled(ready=state == "READY", epoch=1)
+    theatre.to(state)
+    theatre.run(1)
+    theatre.enter(ArmMode.DAMPING, "first_session")
+    theatre.offer = Polled(ready=True, epoch=1)
+    theatre.run_to("READY")
+    theatre.run(5)
+    assert theatre.arm.mode is ArmMode.DAMPING
+    if state == "READY":
+        theatre.press("n")
+        theatre.run(5)
+        assert theatre.state == "WAITING"
+        assert theatre.arm.mode is ArmMode.DAMPING
+    else:
+        theatre.press("y")
+        theatre.run_to("EXECUTING")
+
+
+@pytest.mark.parametrize("key", ["y", "n"])
+def test_deciding_says_that_its_keys_make_the_arms_stiff(key):
+    theatre = Theatre()
+    theatre.sync_result = None
+    theatre.to("DECIDING")
+    assert "  The arms become stiff, where they are, with 'y' and 'n'" in theatre.said
+    assert theatre.arm.mode is ArmMode.DAMPING
+    theatre.run(1)
+    theatre.press(key)
+    theatre.run(1)
+    assert theatre.arm.mode is ArmMode.HOLD
+
+
 def test_a_fault_takes_labeling_to_damping():
     theatre = Theatre(max_execution=1.0)
     theatre.to("EXECUTING")

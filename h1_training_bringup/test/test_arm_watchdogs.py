@@ -212,6 +212,34 @@ def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_d
     rig.run(1.1)
     assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "guard_lost"
     assert rig.notices.count("guard_lost") == 1 and rig.sent[-1][0] == rig.now_ns
+    rig.guard_answers = True
+    assert "arm_driver/release" in rig.controller.acknowledge().reason
+    assert rig.ask(ArmMode.HOLD).startswith("acknowledge_needed"), "no key moves arms that no guard stands behind"
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
+    assert not rig.controller.faults
+
+
+@pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
+def test_without_the_guard_nothing_sets_the_arms_in_motion(mode: ArmMode) -> None:
+    rig = rig_in(ArmMode.DAMPING)
+    rig.controller.conditions.guard_is_there = False
+    assert rig.ask(ArmMode.HOLD) == "", "to be held is no worse than to be compliant"
+    rig.run(0.1)
+    assert rig.ask(mode).startswith("no_guard: ") and rig.mode is ArmMode.HOLD
+    rig.controller.conditions.guard_is_there = True
+    assert rig.ask(mode) == ""
+
+
+def test_a_robot_that_was_restarted_with_another_number_can_be_taken_once_the_arms_were_given_back() -> None:
+    rig = rig_in(ArmMode.HOLD)
+    rig.robot.inject("mode_machine 9")
+    rig.run(0.1)
+    assert rig.controller.faults.first == "motor_fault" and not rig.controller.acknowledge().accepted
+    assert rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
+    rig.take()
+    assert rig.sent[-1][1].mode_machine == 9
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -260,6 +288,7 @@ def test_the_arms_are_not_given_back_while_nobody_sees_where_they_go() -> None:
     rig.run(0.2)
     answer = rig.controller.release(rig.now_ns)
     assert not answer.accepted and answer.reason.startswith("robot_lost")
+    assert "Ctrl+C ends the session" in answer.reason
 
 
 def test_a_process_that_must_end_without_a_robot_ends_after_the_fade() -> None:

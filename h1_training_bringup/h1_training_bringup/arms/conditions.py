@@ -16,6 +16,7 @@ _HEAT_EVERY = 10
 """Periods; heat does not hurry."""
 _SLOW_NS = 1_000_000_000
 """For so long the state's rate, itself a mean over a second, may be too low before it means something."""
+NO_GUARD = "the arm guard is not there, and nobody would see to the arms if this driver died; start it"
 
 
 class Conditions:
@@ -73,10 +74,7 @@ class Conditions:
         if good_for_ns < self._good_state_ns:
             return "no_good_state", f"robot state was not good for {self._good_state_ns / _NS:g} s without a break"
         if not self.guard_is_there:
-            return (
-                "no_guard",
-                "the arm guard is not there, and nobody would see to the arms if this driver died; start it",
-            )
+            return "no_guard", NO_GUARD
         return None
 
     def may_sink(self, now_ns: int) -> bool:
@@ -87,6 +85,10 @@ class Conditions:
     def remember_mode_machine(self, sensed: Sensed) -> None:
         """The robot's mode_machine from now on counts as the right one."""
         self._mode_machine = sensed.mode_machine
+
+    def forget_mode_machine(self) -> None:
+        """The arms are not ours: what the robot is restarted with meanwhile is its own affair."""
+        self._mode_machine = None
 
     def update(self, now_ns: int, sensed: Sensed, state_rate: float) -> Notice | None:
         """Look at the newest reading; a notice when a motor got hotter by a step.

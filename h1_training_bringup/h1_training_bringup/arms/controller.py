@@ -13,7 +13,7 @@ from h1_training_bringup.arms.actions import Action, ActionGate
 from h1_training_bringup.arms.command import ArmCommand
 from h1_training_bringup.arms.conditions import Conditions
 from h1_training_bringup.arms.damping import Damping, GravityTorque
-from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_TOOK_OVER, OVERHEATED, Faults
+from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_LOST, GUARD_TOOK_OVER, OVERHEATED, Faults
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
 from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Notice, refused
@@ -123,7 +123,10 @@ class ArmController:
             self._become_released(now_ns, "released")
             return ACCEPTED
         if self.conditions.robot_is_lost:
-            return refused("robot_lost: nobody would see where the arms go; bring the robot's state back first")
+            return refused(
+                "robot_lost: nobody would see where the arms go; bring the robot's state back first; "
+                "Ctrl+C ends the session"
+            )
         if self.mode is not ArmMode.HOLD:
             self._to_damping(now_ns, "releasing")
         self._warn(now_ns)
@@ -212,9 +215,9 @@ class ArmController:
             return None
         if own is Own.ASKS:
             return None
-        if own is Own.UNANSWERED and self.faults.latch("guard_lost", ""):
-            self._notice(Level.ERROR, "guard_lost", "the arm guard does not answer; end the session and start it anew")
-            self._to_damping(now_ns, "guard_lost")
+        if own is Own.UNANSWERED and self.faults.latch(GUARD_LOST, ""):
+            self._notice(Level.ERROR, GUARD_LOST, "the arm guard does not answer; end the session and start it anew")
+            self._to_damping(now_ns, GUARD_LOST)
         notice = self.conditions.update(now_ns, sensed, state_rate)
         if notice and (notice.reason != OVERHEATED or self.handover.weight == 0.0):
             self.notices.append(notice)  # else it is a fault of the arms' and told as such
@@ -375,6 +378,7 @@ class ArmController:
 
     def _become_released(self, now_ns: int, reason: str) -> None:
         self.handover.begin(Phase.IDLE, now_ns)
+        self.conditions.forget_mode_machine()
         if reason != EMERGENCY_STOP:
             self.faults.clear()
         self._enter(now_ns, ArmMode.RELEASED, reason)

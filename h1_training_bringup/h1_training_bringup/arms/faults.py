@@ -14,6 +14,7 @@ from h1_training_node.message_numbers import Level
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"
+GUARD_LOST = "guard_lost"
 OVERHEATED = "overheated"
 
 GIVEN_BACK_BY = {
@@ -28,6 +29,7 @@ _NOT_ACKNOWLEDGED = {
     EMERGENCY_STOP: "it ends only by giving the arms back: arm_driver/release",
     GUARD_TOOK_OVER: _GUARD_HAS_THEM,
     DRIVER_HUNG: _GUARD_HAS_THEM,
+    GUARD_LOST: "nobody would see to the arms if this driver died: arm_driver/release, then start the session anew",
 }
 _MOST_CAUSES = 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from h1_training_bringup.arms.conditions import Conditions
+from h1_training_bringup.arms.conditions import NO_GUARD, Conditions
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_node.message_numbers import ArmMode
 
@@ -74,6 +74,8 @@ def obstacle(now_ns: int, wanted: ArmMode, present_mode: ArmMode, sensed: Sensed
         present.pop("robot_lost", None)  # it is given a moment to become good
     for reason, detail in present.items():
         return f"{reason}: {detail}"
+    if wanted in (ArmMode.HOME, ArmMode.POLICY) and not conditions.guard_is_there:
+        return f"no_guard: {NO_GUARD}"
     if wanted is ArmMode.POLICY and conditions.temperatures.forbids_policy:
         return f"motor_hot: {conditions.temperatures.text}; let it cool down"
     slow = not conditions.state_comes_fast if wanted is ArmMode.POLICY else conditions.state_is_slow

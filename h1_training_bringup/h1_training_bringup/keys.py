@@ -65,7 +65,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "robot.network_interface",
         "eno1",
-        "interface that the robot is on, for CycloneDDS; CYCLONEDDS_URI, if set, goes before it",
+        "interface that the robot is on, for CycloneDDS alone; CYCLONEDDS_URI, if set, goes before it",
     ),
     Key("robot.left_hand_ip", "192.168.123.211", "left Inspire hand"),
     Key("robot.left_hand_port", 6000, "its Modbus TCP port", **_PORT),

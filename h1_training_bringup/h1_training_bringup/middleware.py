@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -45,13 +46,37 @@ def robot_variables(interface: str, environ: Mapping[str, str], interfaces: Path
     Raises:
         ConfigurationError: this machine has no such interface.
     """
-    if environ.get(RMW_VARIABLE) != CYCLONE or environ.get(CYCLONE_VARIABLE):
+    chosen = f'<NetworkInterface name={quoteattr(interface)} priority="default" multicast="default"/>'
+    uri = f"<CycloneDDS><Domain><General><Interfaces>{chosen}</Interfaces></General></Domain></CycloneDDS>"
+    if environ.get(RMW_VARIABLE) != CYCLONE or environ.get(CYCLONE_VARIABLE) not in (None, "", uri):
         return {}
     there = sorted(path.name for path in interfaces.iterdir()) if interfaces.is_dir() else []
     if interface not in there:
         raise ConfigurationError(
             f"'robot.network_interface' is '{interface}', which this machine does not have; it has {', '.join(there)}"
         )
-    chosen = f'<NetworkInterface name={quoteattr(interface)} priority="default" multicast="default"/>'
-    domain = f"<Domain><General><Interfaces>{chosen}</Interfaces></General></Domain>"
-    return {CYCLONE_VARIABLE: f"<CycloneDDS>{domain}</CycloneDDS>"}
+    return {CYCLONE_VARIABLE: uri}
+
+
+def robot_notice(interface: str, environ: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    """What the person at the start is told of the network, one line; empty if there is nothing to tell.
+
+    A session leads only its own processes to the interface: a command in another terminal needs the same variable.
+
+    Args:
+        interface: `robot.network_interface`.
+        environ: of this process.
+        variables: what `robot_variables` made of the two.
+    """
+    if (middleware := environ.get(RMW_VARIABLE, "")) != CYCLONE:
+        return (
+            f"! 'robot.network_interface' ({interface}) has no effect, because {RMW_VARIABLE} is "
+            f"{middleware or 'not set'}: export {RMW_VARIABLE}={CYCLONE}"
+        )
+    exported = environ.get(CYCLONE_VARIABLE, "")
+    if variables:
+        line = f"For commands in another terminal: export {CYCLONE_VARIABLE}={shlex.quote(variables[CYCLONE_VARIABLE])}"
+        return "" if exported else line
+    if f"name={quoteattr(interface)}" not in exported:
+        return f"! 'robot.network_interface' ({interface}) has no effect: {CYCLONE_VARIABLE} goes before it"
+    return ""

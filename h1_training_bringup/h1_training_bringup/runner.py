@@ -20,7 +20,7 @@ from h1_training_bringup import graph
 from h1_training_bringup.closing_table import closing_table
 from h1_training_bringup.configuration import ConfigurationError
 from h1_training_bringup.log_tail import LogTail
-from h1_training_bringup.middleware import robot_variables, simulation_variables
+from h1_training_bringup.middleware import robot_notice, robot_variables, simulation_variables
 from h1_training_bringup.operator_screen import LINES_VARIABLE, OperatorScreen, console_fits
 from h1_training_bringup.process import OPERATORS, Session
 from h1_training_bringup.processes import ProcessGroup, StartError
@@ -44,7 +44,10 @@ def main() -> int:
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
         if not session.simulated:
-            environment |= robot_variables(configuration["robot.network_interface"], os.environ)
+            interface = configuration["robot.network_interface"]
+            environment |= (network := robot_variables(interface, os.environ))
+            if notice := robot_notice(interface, os.environ, network):
+                print(notice)
         claims = [DomainClaim()] if session.simulated else []
         for claim in claims:
             environment |= simulation_variables(claim.domain_id)

@@ -1,12 +1,16 @@
 """The graph speaks on the robot's interface, or on none but this machine's own."""
 
+import re
+import shlex
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
+from h1_training_bringup import runner
 from h1_training_bringup.configuration import ConfigurationError
-from h1_training_bringup.middleware import robot_variables, simulation_variables
+from h1_training_bringup.middleware import robot_notice, robot_variables, simulation_variables
 
 CYCLONE = {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}
 
@@ -36,7 +40,64 @@ def test_another_middleware_and_a_persons_own_choice_are_left_alone(environ: dic
     assert robot_variables("nowhere", environ, interfaces) == {}
 
 
+def test_the_line_for_other_terminals_sets_there_what_the_session_has(interfaces: Path) -> None:
+    variables = robot_variables("eno1", CYCLONE, interfaces)
+    line = robot_notice("eno1", CYCLONE, variables)
+    told, assignment = shlex.split(line.partition(": ")[2])
+    assert told == "export" and dict([assignment.split("=", 1)]) == variables
+    # Where it was exported the interface is still checked, and nothing more is to be told.
+    exported = CYCLONE | variables
+    assert robot_variables("eno1", exported, interfaces) == variables
+    assert robot_notice("eno1", exported, variables) == ""
+
+
+def test_the_line_that_the_installation_has_exported_is_the_sessions_own(interfaces: Path) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs/installing.md").read_text()
+    (text,) = re.findall(r"^export CYCLONEDDS_URI=(.*)$", page, re.MULTILINE)
+    (interfaces / "IFACE").mkdir()
+    for name in ("eno1", "IFACE"):
+        assert shlex.split(text.replace("eno1", name)) == [robot_variables(name, CYCLONE, interfaces)["CYCLONEDDS_URI"]]
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({}, "RMW_IMPLEMENTATION is not set"),
+        ({"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, "RMW_IMPLEMENTATION is rmw_fastrtps_cpp"),
+        ({**CYCLONE, "CYCLONEDDS_URI": '<NetworkInterface name="eno10"/>'}, "CYCLONEDDS_URI goes before it"),
+    ],
+)
+def test_an_interface_that_has_no_effect_is_said_to_have_none(environ: dict[str, str], why: str) -> None:
+    line = robot_notice("eno1", environ, {})
+    assert line.startswith("! 'robot.network_interface' (eno1) has no effect") and why in line and "\n" not in line
+
+
+def test_a_persons_own_choice_of_the_same_interface_needs_no_words() -> None:
+    environ = {**CYCLONE, "CYCLONEDDS_URI": '<CycloneDDS><NetworkInterface name="eno1" priority="5"/></CycloneDDS>'}
+    assert robot_notice("eno1", environ, {}) == ""
+
+
 def test_a_simulation_forgets_the_robots_interface() -> None:
     variables = simulation_variables(42)
     assert variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert variables["CYCLONEDDS_URI"] == ""
+
+
+class NotRun:
+    """In the place of what starts the processes."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def run(self) -> int:
+        return 0
+
+
+def test_the_runner_shows_the_line_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    monkeypatch.setattr(runner, "Runner", NotRun)
+    monkeypatch.setattr(runner.graph, "processes", lambda *_: ())
+    monkeypatch.setattr(sys, "argv", ["run_session", "--log-dir", str(tmp_path), "--save-dir", str(tmp_path)])
+    assert runner.main() == 0
+    assert "! 'robot.network_interface' (eno1) has no effect" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from h1_training_bringup.launch_arguments import arguments_of, request_from
 from h1_training_bringup.launching.included import inclusion, launch_path
 from h1_training_bringup.launching.screen import keep_the_terminal_for_the_operator, show
 from h1_training_bringup.launching.watch import RESPAWN_DELAY_S, Watch
-from h1_training_bringup.middleware import robot_variables, simulation_variables
+from h1_training_bringup.middleware import robot_notice, robot_variables, simulation_variables
 from h1_training_bringup.process import Process, Session
 from h1_training_bringup.processes import MAX_RESPAWNS, PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S, executable_path
 from h1_training_bringup.runner import session_variables
@@ -51,7 +51,10 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
     if session.simulated:
         variables |= _domain(session, context)
     else:
-        variables |= robot_variables(configuration["robot.network_interface"], os.environ)
+        interface = configuration["robot.network_interface"]
+        variables |= (network := robot_variables(interface, os.environ))
+        if notice := robot_notice(interface, os.environ, network):
+            show(notice)
     _take_signals()
     keep_the_terminal_for_the_operator()
     nodes = {_node(p, given["namespace"], given["log_level"]): p for p in processes if not p.launch_file}

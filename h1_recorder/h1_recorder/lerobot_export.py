@@ -1,7 +1,8 @@
 """Makes a LeRobotDataset v3.0 of episodes (huggingface/lerobot: src/lerobot/datasets, CODEBASE_VERSION "v3.0").
 
 Each episode is one Parquet file and one video a camera. When they are complete, a note in `.export/` says what they
-were made of; an export that was broken off, or that finds new episodes, does only what no note holds for.
+were made of; an export that was broken off, or that finds new episodes, does only what no note holds for. What only an
+earlier, longer export needed is deleted: loaders take all files that match, whatever the metadata says.
 `meta/info.json` is written last and removed first, so that a half-made dataset is none.
 """
 
@@ -105,13 +106,14 @@ def export(
         _check_same_kind(notes[0] if notes else note, note)
         notes.append({**note, "task": task})
         progress(path, 1.0)
+    _delete_outdated(folder, notes)
     _write_meta(folder, notes, tasks, write_table)
     masked, dummies = (sum(note[name] for note in notes) for name in ("masked", "dummy_frames"))
     return Exported(folder, len(notes), notes[-1]["to_index"], kept, masked, dummies)
 
 
-def _note_path(folder: Path, place: Place) -> Path:
-    return folder / NOTES / f"episode_{place.episode_index:06d}.json"
+def _note_path(folder: Path, number: int) -> Path:
+    return folder / NOTES / f"episode_{number:06d}.json"
 
 
 def _source(path: Path, place: Place, lookahead: int) -> dict[str, Any]:
@@ -129,12 +131,21 @@ def _source(path: Path, place: Place, lookahead: int) -> dict[str, Any]:
 def _valid_note(folder: Path, path: Path, place: Place, lookahead: int) -> dict[str, Any] | None:
     """The note of this very episode at this very place, if its files are there."""
     try:
-        note: dict[str, Any] = json.loads(_note_path(folder, place).read_text())
+        note: dict[str, Any] = json.loads(_note_path(folder, place.episode_index).read_text())
         files = [folder / name for name in note["files"]]
     except (OSError, ValueError, KeyError):
         return None
     same = note.get("source") == _source(path, place, lookahead)
     return note if same and all(file.exists() for file in files) else None
+
+
+def _delete_outdated(folder: Path, notes: list[dict[str, Any]]) -> None:
+    """Delete every data and video file that none of `notes` names, and every note beyond them."""
+    needed = {folder / name for note in notes for name in note["files"]}
+    needed |= {_note_path(folder, number) for number in range(len(notes))}
+    for pattern in (f"{NOTES}/episode_*.json", "data/chunk-*/file-*.parquet", "videos/*/chunk-*/file-*.mp4"):
+        for path in set(folder.glob(pattern)) - needed:
+            path.unlink()
 
 
 def _check_same_kind(first: dict[str, Any], other: dict[str, Any]) -> None:
@@ -180,7 +191,7 @@ def _export_episode(
         "stats": stats,
         "counts": counts,
     }
-    _write_json(_note_path(folder, place), note, indent=None)
+    _write_json(_note_path(folder, place.episode_index), note, indent=None)
     return note
 
 
@@ -199,12 +210,22 @@ def _export_video(
             for row, data in enumerate(episode.jpegs(camera, slice(start, start + 50)), start):
                 if data != last:
                     last, picture = data, _decoded(data, f"{episode.path}: image {row} of {camera}")
+                if row and picture.shape[:2] != size:
+                    raise ExportError(_change_of_size(episode, row, camera, picture.shape, size))
                 video.add(picture)
                 if row % _SAMPLE_EVERY == 0:
                     seen.add(picture)
                 size = (picture.shape[0], picture.shape[1])
             progress(start / len(episode))
     return seen, size
+
+
+def _change_of_size(episode: Episode, row: int, camera: str, now: tuple[int, ...], before: tuple[int, ...]) -> str:
+    sizes = f"{now[1]}x{now[0]}, those before it {before[1]}x{before[0]}"
+    grey = " (grey dummies)" if episode.stamps[camera][row - 1] < 0 else ""
+    return (
+        f"{episode.path}: image {row} of {camera} is {sizes}{grey}; a video has one size: export without this episode"
+    )
 
 
 def _decoded(data: bytes, what: str) -> Array:

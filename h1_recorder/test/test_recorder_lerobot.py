@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pyarrow.parquet
 import pytest
-from recorder_builders import JournalBuilder, episode_info, ordinary
+from recorder_builders import JournalBuilder, episode_info, jpeg, ordinary
 
 from h1_recorder.__main__ import main
 from h1_recorder.episode import Episode, read
@@ -153,6 +153,35 @@ def test_an_export_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     assert not (tmp_path / "dataset/meta/info.json").exists(), "half a dataset looked like a whole one"
     done, _ = exported(paths, tmp_path / "dataset")
     assert (done.episodes, done.kept) == (2, 1)
+    assert not list((tmp_path / "dataset").rglob("*.part"))
+
+
+def test_an_export_of_fewer_episodes_leaves_no_file_of_the_others(tmp_path: Path) -> None:
+    paths = [make_episode(tmp_path / "episodes", index=k) for k in range(2)]
+    exported(paths[:1], tmp_path / "short")
+    exported(paths, tmp_path / "dataset")
+    done, _ = exported(paths[:1], tmp_path / "dataset")
+    assert (done.episodes, done.kept) == (1, 1)
+    found, expected = (
+        {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "dataset", tmp_path / "short")
+    )
+    assert found == expected
+    assert exported(paths, tmp_path / "dataset")[0].kept == 1
+
+
+def test_a_camera_whose_pictures_change_their_size_is_named_with_episode_and_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder = ordinary()
+    builder.messages = [entry for entry in builder.messages if entry[1] != "cam_left_wrist"]
+    for ms in range(0, 2600, 20):
+        builder.image("cam_left_wrist", ms, data=jpeg(ms, *((32, 24) if ms < 1500 else (64, 48))))
+    path = make_episode(tmp_path / "episodes", builder)
+    assert main(["export", "lerobot", str(path), "--out", str(tmp_path / "dataset")]) == 1
+    said = capsys.readouterr().out
+    assert f"failed: {path}: image " in said
+    assert " of cam_left_wrist is 64x48, those before it 32x24; a video has one size" in said
     assert not list((tmp_path / "dataset").rglob("*.part"))
 
 

@@ -1,6 +1,6 @@
 """Sets up what `make` needs, each step only when it is needed: a Python environment, and the built workspace.
 
-Two kinds of machine (README, "Three ways to have ROS 2"):
+Two kinds of machine (README, "Two commands"; h1_training_bringup/docs/installing.md):
   * ROS 2 Jazzy is sourced: the environment adds to it only what apt lacks;
   * a plain x86-64 Linux with Python 3.11 and a C++ compiler: ROS 2 itself comes from PyPI too.
 

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -122,6 +123,54 @@ def test_the_data_outlive_the_container_and_the_key_is_a_secret() -> None:
     for name in ("compose.robot", "compose.simulation"):
         assert any(str(volume).endswith(":/data") for volume in services[name]["volumes"])
     assert services["compose.robot"]["secrets"] == ["h1_ssh_key"]
+
+
+def test_the_folder_of_the_data_is_made_before_the_daemon_would_make_it_as_root() -> None:
+    for path, service in composed():
+        if service.get("volumes"):
+            header = path.read_text().partition("name:")[0]
+            assert f"mkdir -p data && docker compose -f docker/{path.name} run" in header
+    page = (REPOSITORY / "h1_training_bringup/docs/installing.md").read_text()
+    commands = re.findall(r"`([^`]*docker compose[^`]*)`", page)
+    assert len(commands) == 3
+    assert all(command.startswith("mkdir -p data && ") for command in commands if "compose.tests" not in command)
+
+
+def test_every_variable_that_the_robots_compose_file_takes_is_explained_at_its_head() -> None:
+    head, _, body = (DOCKER / "compose.robot.yaml").read_text().partition("\nname:")
+    assert set(re.findall(r"\$\{(\w+)", body)) <= set(re.findall(r"\w+", head))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ((), "session --timeout 8 status --healthy"),
+        (("-r", "__ns:=/robot1"), "session --timeout 8 --namespace /robot1 status --healthy"),
+    ],
+)
+def test_the_health_is_asked_in_the_sessions_own_namespace_and_domain(
+    arguments: tuple[str, ...], asked: str, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").mkdir()
+    entry, pgrep = tmp_path / "docker/entrypoint.sh", tmp_path / "pgrep"
+    entry.write_text('#!/bin/sh\necho "$ROS_DOMAIN_ID" "$@"\n')
+    waits = [sys.executable, "-c", "print(flush=True); input()", "--ros-args", "-r", "__node:=session_manager"]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        [*waits, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment | {"ROS_DOMAIN_ID": "77"},
+    ) as manager:
+        assert manager.stdin is not None and manager.stdout is not None
+        manager.stdout.readline()
+        pgrep.write_text(f"#!/bin/sh\necho {manager.pid}\n")
+        for script in (entry, pgrep):
+            script.chmod(0o755)
+        command = [str(DOCKER / "healthy.sh")]
+        said = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        manager.stdin.write(b"\n")
+    assert said.stdout.strip() == f"77 {asked}"
 
 
 def test_a_container_is_given_the_time_that_a_session_takes_to_end() -> None:

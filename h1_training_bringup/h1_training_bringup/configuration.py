@@ -48,6 +48,11 @@ class Configuration:
         }
         return Configuration({**self.values, **checked}, self.node_parameters, self.given | set(checked))
 
+    @property
+    def upload_target(self) -> str:
+        """Where episodes are uploaded to; empty if they stay here, be it that uploads are off or go nowhere."""
+        return str(self.values["rsync.target"]) if self.values["rsync.enabled"] else ""
+
     def sha256(self) -> str:
         """Fingerprint of all values, for the episode's attributes."""
         text = json.dumps([dict(self.values), {n: dict(p) for n, p in self.node_parameters.items()}], sort_keys=True)

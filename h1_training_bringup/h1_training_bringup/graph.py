@@ -42,8 +42,7 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
     Raises:
         ConfigurationError: values that do not go together.
     """
-    if session.simulated and is_remote(configuration["rsync.target"]):
-        target = configuration["rsync.target"]
+    if session.simulated and is_remote(target := configuration.upload_target):
         raise ConfigurationError(
             f"'rsync.target' is '{target}': the simulation uploads only to a local folder; set RSYNC_TARGET=DIR"
         )
@@ -264,7 +263,7 @@ def _session_parameters(configuration: Configuration, session: Session) -> dict[
         "policy_port": session.peers.policy_port,
         **_access(configuration),
         "poll_interval": configuration["policy_server.poll_interval_sec"],
-        "rsync_target": configuration["rsync.target"] if configuration["rsync.enabled"] else "",
+        "rsync_target": configuration.upload_target,
         "rsync_options": configuration["rsync.options"],
         "rsync_ssh_key": configuration["rsync.ssh_key"],
         "task": configuration["task.description"],

@@ -82,7 +82,7 @@ def _policy_server(configuration: Configuration, session: Session) -> Process:
 
 
 def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
-    target = configuration["rsync.target"]
+    target = configuration.upload_target
     options = {
         "--port": session.peers.policy_port,
         "--inference-ms": configuration["simulation.inference_ms"],

@@ -161,6 +161,28 @@ def test_the_next_epoch_follows_the_newest_folder(tmp_path: Path) -> None:
     assert graph_simulation.next_epoch(tmp_path) == 11
 
 
+@pytest.mark.parametrize(("enabled", "watched"), [(True, "uploaded"), (False, "episodes")])
+def test_the_policy_server_is_trained_on_what_is_uploaded_or_else_on_what_is_kept(
+    enabled: bool, watched: str, tmp_path: Path
+) -> None:
+    (tmp_path / "uploaded/training_session_epoch4").mkdir(parents=True)
+    (tmp_path / "episodes/training_session_epoch6").mkdir(parents=True)
+    configuration = configured(rsync__enabled=enabled, rsync__target=str(tmp_path / "uploaded"))
+    session = Session(True, "scripted", simulated_peers(), tmp_path / "episodes")
+    listed = {process.name: process for process in graph.processes(configuration, session)}
+    given = listed["sim_policy_server"].arguments
+    assert given[given.index("--watch-dir") + 1] == str(tmp_path / watched)
+    assert given[given.index("--first-epoch") + 1] == ("5" if enabled else "7")
+    assert (listed["session_manager"].parameters["rsync_target"] == "") is not enabled
+
+
+def test_a_remote_target_that_is_switched_off_does_not_stand_in_a_simulations_way() -> None:
+    remote = {"rsync__target": "h1@host:/data"}
+    assert simulated(configured(rsync__enabled=False, **remote))
+    with pytest.raises(ConfigurationError, match="uploads only to a local folder"):
+        simulated(configured(**remote))
+
+
 PARAMETER_CLASSES = {
     "arm_driver": "h1_training_bringup.arms.settings:ArmParameters",
     "arm_guard": "h1_training_bringup.arms.settings:GuardParameters",

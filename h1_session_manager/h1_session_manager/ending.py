@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from h1_session_manager.outcome import Outcome, Quit
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_training_node.process import EXIT_EXPLAINED
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
 
 _ENDING_S = 12.0
 """What an ending by signal may take in all; the runner kills after 14.5 s."""
-_BY_GUARD = "The arm guard gives the arms back to the robot's own controller: stand clear. Start the session anew"
+_GUARD_S = 8.0
+"""The arm guard's warning and ramp, 3 s each by default, and some: it does not say when it is done."""
+_BY_GUARD = (
+    "The arm guard gives the arms back to the robot's own controller: stand clear. 'q' does not stop that, "
+    "the robot's own stop does. Start the session anew"
+)
 _STAND_CLEAR = "  The arms return to the robot's own controller: stand clear"
 
 
@@ -37,13 +43,16 @@ class Ending:
     def give_back(self) -> Steps[Outcome]:
         """Give the arms back and end. What stops that on the way is told; it goes on only by another key."""
         s = self._s
-        problem = ""
+        problem, until_ns = "", s.world.now_ns
         driver_lives = s.world.age_s("arm") <= s.config.arm_timeout_s
         if s.arms.guard_has_them() or not (driver_lives or s.world.arms_are_given_back):
             reply = yield from s.desk.call("arm_guard/release", {})
             begun = reply.accepted or reply.reason.startswith("releasing")
             if begun:
                 s.speak_of_release()
+                s.guard_gives_back = True
+                s.revision += 1
+                until_ns = s.world.now_ns + int(_GUARD_S * NS_PER_S)
             problem = _BY_GUARD if begun else reply.reason
             if driver_lives and not begun:
                 return s.refused(problem)
@@ -52,10 +61,11 @@ class Ending:
         if problem:
             s.say_without_prompt(f"  {problem}")
         yield from self._close_episode(None)
+        yield Wait(lambda: False, max(0.0, (until_ns - s.world.now_ns) / NS_PER_S))
         if s.memory.owed:
             s.say(f"  Not uploaded yet: epoch {', '.join(map(str, sorted(s.memory.owed)))}")
         s.say_without_prompt("  Session ended" if not problem else "  Session ended without the arm driver")
-        return Quit(1 if problem else 0)
+        return Quit(EXIT_EXPLAINED if problem else 0)
 
     def end_interrupted(self) -> Steps[Outcome]:
         """After a signal: the arms are in damping mode; save while they are given back, all within a bound."""

@@ -12,6 +12,7 @@ from h1_session_manager import lines, preflight
 from h1_session_manager.arms import WHO, Arms
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.episode import Episode, Phase
+from h1_session_manager.execution import Execution
 from h1_session_manager.keys import KeyGuard
 from h1_session_manager.memory import Memory
 from h1_session_manager.outcome import Fire, Outcome, Quit
@@ -89,6 +90,7 @@ class Session:
         self.arms_mark_ns = -1
         self.comes_from = State.STARTING
         self.interrupted = False
+        self.guard_gives_back = False
         self.over = False
         self._spoken_ns = -NS_PER_S * 3600
         self._runner = Runner()
@@ -197,14 +199,21 @@ class Session:
     def _question(self) -> str:
         if self.cancellable:
             return "Press any key to cancel"
+        if self.guard_gives_back:
+            return "The arm guard gives the arms back: stand clear. Only the robot's own stop stops that"
         screen = self.screen()
         if not self.doing or screen.summary.startswith("Waiting for"):
             return screen.summary
         return f"{self.doing[0].upper()}{self.doing[1:]}; 'q' is an emergency stop"
 
+    @property
+    def _is_ending(self) -> bool:
+        """Whether no key changes anything any more."""
+        return self.over or self.interrupted or self.guard_gives_back
+
     def keys(self) -> tuple[str, ...]:
         """The keys that do something now."""
-        if self.over or self.interrupted:
+        if self._is_ending:
             return ()
         if self.cancellable:
             return ("any", STOP_KEY)
@@ -258,7 +267,7 @@ class Session:
 
     def stop(self, why: str) -> bool:
         """Emergency stop, from any state; in STOPPED it ends a release. False: the session is ending by itself."""
-        if self.over or self.interrupted:
+        if self._is_ending:
             return False
         if self.table.state is not State.STOPPED:
             self.fire(Fire(EMERGENCY, why))
@@ -274,14 +283,9 @@ class Session:
         return True
 
     @property
-    def policy_since_ns(self) -> int | None:
-        """When the policy got the arms in this EXECUTING; None: not yet."""
-        return self._procedures.execution.policy_since_ns
-
-    @property
-    def waits_for(self) -> str:
-        """What the arms stand still for in EXECUTING, to move without a further key; empty if they do not."""
-        return self._procedures.execution.waits_for
+    def execution(self) -> Execution:
+        """How far EXECUTING has come."""
+        return self._procedures.execution
 
     def screen(self) -> lines.Screen:
         """What the present state shows."""

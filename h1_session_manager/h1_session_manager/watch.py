@@ -61,8 +61,8 @@ class Watch:
         if state is State.SAVING and s.world.recorder is not None:
             recorder = s.world.recorder
             return f"saving, {recorder.save_progress:.0%}" if recorder.state is RecorderState.SAVING else s.reason
-        if state is State.EXECUTING and s.waits_for:
-            return s.waits_for
+        if state is State.EXECUTING and s.execution.waits_for:
+            return s.execution.waits_for
         left_s = self._left_s(state)
         if left_s is not None and left_s <= s.config.limit_warning_s:
             return f"time limit in {math.ceil(left_s)} s"
@@ -74,7 +74,7 @@ class Watch:
         since_ns: int | None = None
         limit_s = 0.0
         if state is State.EXECUTING:
-            since_ns, limit_s = s.policy_since_ns, s.config.max_execution
+            since_ns, limit_s = s.execution.policy_since_ns, s.config.max_execution
         elif state is State.DAMPING:
             since_ns, limit_s = s.since_ns, s.config.max_damping
         if since_ns is None or limit_s <= 0:

@@ -7,6 +7,7 @@ from session_builders import Theatre, streams
 
 from h1_session_manager.values import Connection, Polled, RecorderState, Reply
 from h1_training_node.message_numbers import ArmMode
+from h1_training_node.process import EXIT_EXPLAINED
 
 
 def test_a_forced_damping_takes_executing_to_damping_with_its_reason():
@@ -417,9 +418,9 @@ def test_arms_that_the_guard_has_are_given_back_by_the_guard():
     theatre.force_damping("robot_lost")  # the driver's first fault; what the guard did must not be forgotten for it
     theatre.run(1)
     theatre.press("y")
-    theatre.run(5)
+    theatre.run(9)
     assert theatre.called("arm_guard/release")
-    assert theatre.status == 1
+    assert theatre.status == EXIT_EXPLAINED
 
 
 def test_the_topics_stop_is_heeded_and_our_own_echo_is_not():

@@ -7,6 +7,7 @@ from session_builders import Theatre
 
 from h1_session_manager.values import Reply
 from h1_training_node.message_numbers import ArmMode
+from h1_training_node.process import EXIT_EXPLAINED
 
 
 @pytest.mark.parametrize("state", ["WAITING", "READY", "EXECUTING", "LABELING", "DAMPING", "DECIDING"])
@@ -28,7 +29,27 @@ def test_a_guard_that_took_over_stops_the_session_though_the_driver_says_nothing
     assert theatre.called("arm_guard/release")
     assert not theatre.called("arm_driver/release")
     assert any("The arm guard gives the arms back" in line for line in theatre.said)
-    assert theatre.status == 1
+    theatre.run(8)
+    assert theatre.status == EXIT_EXPLAINED
+
+
+def test_the_session_stays_until_the_guard_has_given_the_arms_back_and_says_that_q_does_not_stop_it():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.guard_active = True
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(6)
+    assert theatre.status is None
+    assert "Only the robot's own stop" in theatre.session.view().prompt
+    assert theatre.listed == ()
+    theatre.calls.clear()
+    theatre.press("q")
+    assert "'q' does nothing more" in theatre.said[-1]
+    assert theatre.call("emergency_stop") == (False, "the session is ending")
+    assert not theatre.calls
+    theatre.run(3)
+    assert theatre.status == EXIT_EXPLAINED
 
 
 def test_a_guard_that_does_not_give_the_arms_back_is_told_and_can_be_asked_again():
@@ -46,8 +67,8 @@ def test_a_guard_that_does_not_give_the_arms_back_is_told_and_can_be_asked_again
     theatre.handlers["arm_guard/release"] = lambda _fields: Reply(True)
     theatre.run(1)
     theatre.press("y")
-    theatre.run(1)
-    assert theatre.status == 1
+    theatre.run(9)
+    assert theatre.status == EXIT_EXPLAINED
 
 
 def releasing(state: str) -> Theatre:

@@ -27,7 +27,7 @@ from h1_training_bringup.processes import ProcessGroup, StartError
 from h1_training_bringup.session_setup import SessionRequest, prepared
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim, DomainsExhaustedError
-from h1_training_node.process import PARENT_VARIABLE
+from h1_training_node.process import EXIT_EXPLAINED, PARENT_VARIABLE
 
 EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 ENDING = "Ending: arms to damping, then released; data being saved (up to 15 s) ..."
@@ -128,6 +128,8 @@ class Runner:
         for process, code in self._group.ended():
             if process.name == "session_manager" and code in (EXIT_CLEAN, EXIT_INTERRUPTED):
                 return code
+            if process.name == "session_manager" and code == EXIT_EXPLAINED:
+                return EXIT_LOST
             if process.executable == "sim_operator" and code == 0:
                 continue
             if process.name == "console":

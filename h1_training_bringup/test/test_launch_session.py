@@ -15,6 +15,7 @@ import pytest
 
 from h1_training_bringup.launch_arguments import arguments_of
 from h1_training_bringup.process import PARTS, Process
+from h1_training_node.process import EXIT_EXPLAINED
 from h1_training_node.testing import wait_until
 
 pytest.importorskip("launch", reason="needs upstream launch")
@@ -140,6 +141,11 @@ def test_one_that_starts_while_all_is_being_ended_is_ended_too(watched: Watched)
 
 def test_the_session_managers_clean_end_ends_the_session(watched: Watched) -> None:
     assert watched.end("session_manager", 0) == [("session", "end")]
+
+
+def test_an_end_that_the_session_manager_has_explained_is_no_loss_of_it(watched: Watched) -> None:
+    with pytest.raises(RuntimeError, match="the session ended without the arm driver"):
+        watched.end("session_manager", EXIT_EXPLAINED)
 
 
 def test_the_loss_of_an_essential_node_is_an_error_with_its_last_words(

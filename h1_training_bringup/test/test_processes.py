@@ -6,14 +6,18 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from h1_training_bringup import processes
 from h1_training_bringup.log_tail import LogTail
+from h1_training_bringup.operator_screen import OperatorScreen
 from h1_training_bringup.process import Process
 from h1_training_bringup.processes import ProcessGroup, StartError, executable_path
+from h1_training_bringup.runner import Runner, described
+from h1_training_node.process import EXIT_EXPLAINED
 from h1_training_node.testing import wait_until
 
 WELL = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
@@ -180,8 +184,21 @@ def test_a_remote_target_is_refused_in_the_simulation(tmp_path: Path) -> None:
     assert "uploads only to a local folder" in result.stderr
 
 
-def test_signal_names_are_what_the_operator_reads() -> None:
-    from h1_training_bringup.runner import described
+@pytest.mark.parametrize(("code", "status", "is_reported"), [(0, 0, False), (EXIT_EXPLAINED, 1, False), (1, 1, True)])
+def test_only_an_end_of_the_session_manager_that_nobody_explained_is_called_a_loss(
+    monkeypatch: pytest.MonkeyPatch, code: int, status: int, is_reported: bool
+) -> None:
+    monkeypatch.setattr("h1_training_bringup.runner.signal.signal", lambda *_: None)
+    manager = Process("any", "session_manager", "session_manager")
+    group, screen = Mock(spec=ProcessGroup), Mock(spec=OperatorScreen)
+    group.names.return_value = []
+    group.ended.return_value = [(manager, code)]
+    runner = Runner(group, screen)
+    monkeypatch.setattr(runner, "_tail", Mock(**{"end_of.return_value": []}))
+    assert runner._status_of_ended() == status
+    assert screen.print.called is is_reported
 
+
+def test_signal_names_are_what_the_operator_reads() -> None:
     assert described(-signal.SIGKILL) == "killed by SIGKILL"
     assert described(1) == "exit status 1"

@@ -14,6 +14,8 @@ PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
 PRIORITY_VARIABLE = "H1_SESSION_PRIORITY"
 REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
 """Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
+EXIT_EXPLAINED = 3
+"""Of a node that ends the session in trouble and has told the person why: nothing about its loss is to be said."""
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 _HIGH_NICENESS = -10

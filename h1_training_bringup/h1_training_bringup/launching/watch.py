@@ -22,6 +22,7 @@ from h1_training_bringup.log_tail import Warnings
 from h1_training_bringup.process import Process
 from h1_training_bringup.processes import MAX_RESPAWNS
 from h1_training_bringup.runner import ENDING, EXIT_CLEAN, EXIT_INTERRUPTED, described
+from h1_training_node.process import EXIT_EXPLAINED
 
 RESPAWN_DELAY_S = 1.0
 
@@ -100,6 +101,8 @@ class Watch:
         process, code = self._nodes[event.action], event.returncode
         if process.name == "session_manager" and code in (EXIT_CLEAN, EXIT_INTERRUPTED):
             return [EmitEvent(event=Shutdown(reason="the session has ended"))]
+        if process.name == "session_manager" and code == EXIT_EXPLAINED:
+            raise RuntimeError("the session ended without the arm driver, as said above")  # status 1, as below
         if process.executable == "sim_operator" and code == EXIT_CLEAN:
             return []
         if process.essential:

@@ -50,8 +50,6 @@ class Episode:
         attributes = {**json.loads(self._config.episode_attributes), "dummy_cameras": list(dummies)}
         if self._config.config_sha256:
             attributes["config_sha256"] = self._config.config_sha256
-        if self._config.robot_name:
-            attributes["robot"] = self._config.robot_name
         fields = {
             "directory": epoch_directory(self._config.save_dir, epoch),
             "epoch": epoch,

@@ -64,14 +64,22 @@ def test_the_arms_go_home_before_the_policy_and_the_recording_begins_before_both
 
 def test_an_episode_is_started_in_its_epochs_folder_with_what_explains_it():
     theatre = Theatre(
-        save_dir="/data", task="stack cups", config_sha256="abc", episode_attributes='{"operator": "kim"}'
+        save_dir="/data",
+        task="stack cups",
+        config_sha256="abc",
+        robot_name="alice",
+        episode_attributes='{"robot_name": "alice"}',
     )
     theatre.to("EXECUTING")
     [fields] = theatre.called("recorder/start")
     assert fields["directory"] == "/data/training_session_epoch1"
     assert (fields["epoch"], fields["episode"]) == (1, 1)
     assert (fields["task"], fields["prompt"]) == ("stack cups", "stack cups, Advantage=True")
-    assert json.loads(fields["attributes_json"]) == {"operator": "kim", "config_sha256": "abc", "dummy_cameras": []}
+    assert json.loads(fields["attributes_json"]) == {
+        "robot_name": "alice",  # as it was given, and once
+        "config_sha256": "abc",
+        "dummy_cameras": [],
+    }
 
 
 def test_resume_goes_on_in_the_same_episode_from_where_the_arms_are():

@@ -58,10 +58,6 @@ class SessionClock:
         """Session time, ns since the Unix epoch."""
         return time.monotonic_ns() + self.offset_ns
 
-    def from_monotonic_ns(self, monotonic_ns: int) -> int:
-        """A CLOCK_MONOTONIC reading as session time, ns."""
-        return monotonic_ns + self.offset_ns
-
     def system_clock_jump_ns(self) -> int:
         """How far the system clock has been moved since the session began, ns (drift included)."""
         return _measured_offset_ns() - self.offset_ns

@@ -8,7 +8,7 @@ the same line, and a change of state ends the procedure wherever it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from h1_session_manager.values import Call, Command, Reply
@@ -82,6 +82,21 @@ def node_of(service: str) -> str:
     return service.partition("/")[0]
 
 
+@dataclass(frozen=True)
+class Late:
+    """A call whose reply nobody waits for any more.
+
+    Attributes:
+        service: that was called.
+        fields: of the request.
+        is_overdue: it was taken for lost; else whoever waited had gone elsewhere.
+    """
+
+    service: str
+    fields: Mapping[str, Any]
+    is_overdue: bool = False
+
+
 class Desk:
     """Where requests to other nodes go out and their replies come in.
 
@@ -95,8 +110,8 @@ class Desk:
         self._next_id = 1
         self._awaited: dict[int, Reply | None] = {}
         self._posted: dict[int, tuple[int, str, Callable[[Reply], None]]] = {}
-        self.late: Callable[[str, Reply], None] = lambda _service, _reply: None
-        self._services: dict[int, str] = {}
+        self.late: Callable[[Late, Reply], None] = lambda _late, _reply: None
+        self._sent: dict[int, Late] = {}
 
     def emit(self, command: Command) -> None:
         """Ask the node for `command`."""
@@ -114,6 +129,8 @@ class Desk:
         self._awaited[call_id] = None
         try:
             reply = yield Wait(lambda: self._awaited[call_id], timeout)
+            if reply is None and call_id in self._sent:
+                self._sent[call_id] = replace(self._sent[call_id], is_overdue=True)
         finally:
             self._awaited.pop(call_id, None)
         return reply if reply is not None else self._no_answer(service, timeout)
@@ -125,13 +142,13 @@ class Desk:
 
     def reply(self, call_id: int, reply: Reply) -> None:
         """The node brings the reply to the call of that id."""
-        service = self._services.pop(call_id, "")
+        late = self._sent.pop(call_id, None)
         if call_id in self._awaited:
             self._awaited[call_id] = reply
         elif call_id in self._posted:
             self._posted.pop(call_id)[2](reply)
-        elif service:
-            self.late(service, reply)
+        elif late is not None:
+            self.late(late, reply)
 
     def expire(self, now_ns: int) -> None:
         """Refuse what was posted and has not been answered in time."""
@@ -142,7 +159,7 @@ class Desk:
 
     def _send(self, service: str, fields: Mapping[str, Any], timeout_s: float) -> int:
         call_id, self._next_id = self._next_id, self._next_id + 1
-        self._services[call_id] = service
+        self._sent[call_id] = Late(service, dict(fields))
         self.emit(Call(call_id, service, dict(fields), int(timeout_s * NS_PER_S)))
         return call_id
 

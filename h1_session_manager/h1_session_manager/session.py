@@ -7,8 +7,9 @@ Every input names the time; every effect is a value from `take()` (see `values.p
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from h1_session_manager import lines, preflight
+from h1_session_manager import afterwards, lines, preflight
 from h1_session_manager.arms import WHO, Arms
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.episode import Episode, Phase
@@ -67,7 +68,7 @@ class Session:
         self.count_episodes = count_episodes
         self.world = World(now_ns=now_ns)
         self.desk = Desk(config.call_timeout_s)
-        self.desk.late = self._on_late_reply
+        self.desk.late = partial(afterwards.settle, self)
         self.arms = Arms(self.desk, self.world, config)
         self.episode = Episode(self.desk, self.world, config)
         self.table = Table(lambda: bool(self.memory.owed))
@@ -376,17 +377,6 @@ class Session:
         self.desk.emit(Say(screen.lines, screen.prompt, replaces_prompt=True))
         if self.table.state in _NEEDS_PERSON:
             self.desk.emit(Bell())
-
-    def _on_late_reply(self, service: str, reply: Reply) -> None:
-        """A reply that nobody waits for any more: an episode opened after all must not stay open."""
-        episode_id = str(reply.fields.get("episode_id", ""))
-        if service == "recorder/start" and reply.accepted and episode_id:
-            self.desk.post(
-                "recorder/discard",
-                {"episode_id": episode_id, "why": "the start was taken back"},
-                lambda _reply: None,
-                self.world.now_ns,
-            )
 
     def _send_stop(self, why: str) -> None:
         self.desk.post("arm_driver/emergency_stop", {}, self._on_stop_reply, self.world.now_ns)

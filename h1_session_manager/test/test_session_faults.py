@@ -478,6 +478,40 @@ def test_preflight_refuses_to_start_and_names_the_camera():
     assert theatre.said[-1] == "Cameras ready: All cameras working!"
 
 
+@pytest.mark.parametrize(("accepted", "told"), [(True, 1), (False, 0)])
+def test_a_motion_that_is_granted_after_it_was_taken_for_lost_is_told(accepted, told):
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.run(1)
+    theatre.enter(ArmMode.DAMPING)
+    theatre.run(1)
+    theatre.calls.clear()
+    deliver, theatre.session.reply = theatre.session.reply, lambda *_: None
+    theatre.handlers["arm_driver/set_mode"] = lambda _fields: Reply(False)
+    theatre.press("y")
+    theatre.run(5)
+    assert any("arm_driver did not answer 'arm_driver/set_mode'" in line for line in theatre.said)
+    assert theatre.state == "READY"
+    deliver(theatre.calls[0].id, Reply(accepted, "", {"mode": int(ArmMode.HOLD)}), theatre.now_ns)
+    theatre.step()
+    assert len(theatre.lines("  arm_driver has answered after all: it brought the arms into HOLD")) == told
+    assert theatre.events.count("late_answer") == told
+
+
+def test_a_damping_that_is_granted_late_is_as_it_should_be():
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.arms_in_policy()
+    theatre.calls.clear()
+    deliver, theatre.session.reply = theatre.session.reply, lambda *_: None
+    theatre.press("s")
+    theatre.run(5)
+    assert theatre.calls[0].fields["mode"] == ArmMode.DAMPING
+    deliver(theatre.calls[0].id, Reply(True, "", {"mode": int(ArmMode.DAMPING)}), theatre.now_ns)
+    theatre.step()
+    assert "late_answer" not in theatre.events
+
+
 def test_a_preflight_that_fails_during_the_countdown_starts_nothing():
     theatre = Theatre(motion_countdown=2.0)
     theatre.to("READY")

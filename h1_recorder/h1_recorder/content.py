@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.images import FrameSource
+from h1_recorder.images import FrameSource, with_jpegs
 from h1_recorder.info import EpisodeEnd, EpisodeInfo, package_versions
 from h1_recorder.journal_file import JournalFile
 from h1_recorder.streams import CAMERAS, HANDS
@@ -72,7 +72,7 @@ def make_content(journal: JournalFile, *, outcome: str | None = None, allow_dumm
     """
     info = journal.info
     end = journal.end or EpisodeEnd(CUT_REASON, "unlabeled", _last_ns(journal), dict(journal.drops))
-    tracks = decode_tracks(journal)
+    tracks = with_jpegs(decode_tracks(journal))
     allowed = info.allow_dummy_cameras if allow_dummies is None else allow_dummies
     dummies = dummy_cameras(tracks, silent_at_start=info.dummy_cameras, allowed=allowed)
     rows = make_rows(tracks, fps=info.fps, camera_fps=info.camera_fps, dummies=dummies)

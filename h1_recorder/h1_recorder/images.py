@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise, starmap
 from typing import Any
@@ -10,48 +11,53 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.tracks import CameraTrack, is_jpeg
+from h1_recorder.tracks import CameraTrack, Tracks, is_jpeg
 
 JPEG_QUALITY = 85
 PASSTHROUGH, ENCODED = "passthrough", "q85"
-_ENCODED_BY_DRIVER = re.compile(r" (q\d+)$")
+_ENCODED_ANEW = re.compile(r" (q\d+)$")
 _TAIL = 64
-_LARGEST_ENCODED = 1_000_000
 _DUMMY_SHAPE, _DUMMY_GREY = (480, 640, 3), 128
 
 
-class ImageError(ValueError):
-    """A picture that cannot be decoded."""
-
-
 def encode(image: Any) -> bytes:
-    """A (H, W, 3) uint8 BGR picture as JPEG of quality 85.
-
-    Raises:
-        ImageError: OpenCV refuses it.
-    """
+    """A (H, W, 3) uint8 BGR picture as JPEG of quality 85."""
     import cv2  # 0.1 s to import, and rarely needed
 
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ImageError(f"cannot encode a picture of shape {np.shape(image)}")
-    return bytes(data)
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
 
 
-def as_jpeg(data: bytes | memoryview) -> bytes | memoryview:
-    """The picture as JPEG: itself if it is one, else decoded and encoded anew.
+def with_jpegs(tracks: Tracks) -> Tracks:
+    """The same tracks with every picture as JPEG; those that do not decode are left out and counted as `bad`."""
+    cameras, bad, reasons = dict(tracks.cameras), dict(tracks.bad), dict(tracks.bad_reasons)
+    for name, track in tracks.cameras.items():
+        if all(map(is_jpeg, track.data)):
+            continue
+        cameras[name], failed = _as_jpegs(track)
+        if failed:
+            bad[name] = bad.get(name, 0) + len(failed)
+            reasons.setdefault(name, failed[0])
+    return replace(tracks, cameras=cameras, bad=bad, bad_reasons=reasons)
 
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    if is_jpeg(data):
-        return data
+
+def _as_jpegs(track: CameraTrack) -> tuple[CameraTrack, list[str]]:
+    """The track as JPEGs, each encoded here named as such in its format; and why pictures were left out."""
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"cannot decode a picture that begins with {bytes(data[:4]).hex(' ')}")
-    return encode(image)
+    times, pictures, formats = [], [], []
+    failed: list[str] = []
+    for time, data, text in zip(track.time, track.data, track.format, strict=True):
+        picture, said = data, text
+        if not is_jpeg(data):
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            if image is None:
+                failed.append(f"begins with {bytes(data[:4]).hex(' ')} and does not decode")
+                continue
+            picture, said = memoryview(encode(image)), f"{text} q{JPEG_QUALITY}"
+        times.append(time)
+        pictures.append(picture)
+        formats.append(said)
+    return CameraTrack(np.array(times, np.int64), pictures, formats), failed
 
 
 @lru_cache
@@ -65,26 +71,20 @@ def dummy_jpeg(camera: str) -> bytes:
 
 
 class FrameSource:
-    """The JPEGs of one camera by index into its track; -1 is the dummy.
-
-    Attributes:
-        undecodable: pictures replaced by the one before, because they could not be decoded.
-    """
+    """The JPEGs of one camera by index into its track (see `with_jpegs`); -1 is the dummy."""
 
     def __init__(self, camera: str, track: CameraTrack) -> None:
         self._camera, self._track = camera, track
-        self._encoded: dict[int, bytes] = {}
-        self.undecodable: set[int] = set()
 
     @property
     def source(self) -> str:
         """`passthrough` or `q85`, as the attribute `jpeg_source_<camera>` has it.
 
-        A driver that had to encode anew says at which quality at the end of the message's `format`: `... q85`.
+        Who had to encode anew says at which quality at the end of the message's `format`: `... q85`.
         """
-        if not self._track.data or not all(map(is_jpeg, self._track.data)):
+        if not self._track.data:
             return ENCODED
-        encoded = {match[1] for text in self._track.format if (match := _ENCODED_BY_DRIVER.search(text))}
+        encoded = {match[1] for text in self._track.format if (match := _ENCODED_ANEW.search(text))}
         return ",".join(sorted(encoded)) or PASSTHROUGH
 
     def repeated(self, index: npt.NDArray[np.int64]) -> int:
@@ -93,25 +93,14 @@ class FrameSource:
         return int(again[index[index >= 0]].sum()) if len(self._track.data) else 0
 
     def sizes(self, index: npt.NDArray[np.int64]) -> list[int]:
-        """Bytes of the JPEG of each row; of one that is still to be encoded, what it cannot exceed."""
-        sizes = np.array([len(data) if is_jpeg(data) else _LARGEST_ENCODED for data in self._track.data], np.int64)
+        """Bytes of the JPEG of each row."""
+        sizes = np.array([len(data) for data in self._track.data], np.int64)
         dummy = len(dummy_jpeg(self._camera)) if (index < 0).any() else 0
         return [dummy if message < 0 else int(sizes[message]) for message in index]
 
     def jpeg(self, index: int) -> bytes | memoryview:
         """The JPEG of message `index`."""
-        if index < 0:
-            return dummy_jpeg(self._camera)
-        data = self._track.data[index]
-        if is_jpeg(data):
-            return data
-        if index not in self._encoded:
-            try:
-                self._encoded[index] = bytes(as_jpeg(data))
-            except ImageError:
-                self.undecodable.add(index)
-                self._encoded[index] = bytes(self.jpeg(index - 1))
-        return self._encoded[index]
+        return dummy_jpeg(self._camera) if index < 0 else self._track.data[index]
 
 
 def _is_same(one: memoryview, other: memoryview) -> bool:

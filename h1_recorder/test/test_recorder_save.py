@@ -151,6 +151,21 @@ def test_messages_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> 
     assert problems(episode.path) == []
 
 
+def test_a_picture_that_does_not_decode_is_left_out_and_named_and_none_is_stamped_as_it(tmp_path: Path) -> None:
+    builder = ordinary()
+    builder.messages = [message for message in builder.messages if message[1] != "ego_cam"]
+    png = bytes(cv2.imencode(".png", np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8))[1])
+    for ms in range(0, 2600, 25):
+        builder.image("ego_cam", ms, data=png[: 20 if ms in (0, 1000, 1025) else None])
+    episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
+    said = {event["detail"] for event in episode.events if event["reason"] == "messages_unusable"}
+    assert said == {"ego_cam: 3 left out; the first: begins with 89 50 4e 47 and does not decode"}
+    assert START_NS + 975 * MS in episode.stamps["ego_cam"], "the picture before stands in, under its own stamp"
+    assert not {START_NS + ms * MS for ms in (1000, 1025)} & set(episode.stamps["ego_cam"].tolist())
+    assert episode.attributes["jpeg_source_ego_cam"] == "q85"
+    assert problems(episode.path) == []
+
+
 def test_lost_messages_are_counted_by_gaps_in_seq(tmp_path: Path) -> None:
     builder = ordinary()
     lost = {700, 720, 740}

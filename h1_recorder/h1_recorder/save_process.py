@@ -1,9 +1,9 @@
 """Saves and labels episodes in a process of its own, so that it costs no other node a moment.
 
 The child runs one command of `python -m h1_recorder`, given to it on its standard input, in a process group of its
-own (a Ctrl+C at the terminal is not for it), at low priority, and it dies with its parent: what it was about to save
-is still in the journal, and a second recorder never meets the first one's saver in the same folder. It reports on its
-standard output, one JSON object a line; what else it has to say goes to the parent's standard error.
+own (a Ctrl+C at the terminal is not for it), behind the nodes that move the arms, and it dies with its parent: what it
+was about to save is still in the journal, and a second recorder never meets the first one's saver in the same folder.
+It reports on its standard output, one JSON object a line; what else it has to say goes to the parent's standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 
 CHILD_OPTION = "--child-of"
 _PR_SET_PDEATHSIG = 1
-_NICE = 10
+_NICE = 5
+"""As the session's other nodes, behind those that move the arms; somebody waits for the save, so no further behind."""
 
 
 class SaveProcess:
@@ -131,7 +132,7 @@ class SaveStarter:
 def arguments_for_child(parent: int) -> list[str] | None:
     """In the child: what it is told to do; None if it is not needed after all.
 
-    It dies with `parent`, and steps back behind everybody else.
+    It dies with `parent`, and steps back behind the nodes that move the arms.
     """
     if not _become_child_of(parent):
         return None
@@ -142,7 +143,7 @@ def arguments_for_child(parent: int) -> list[str] | None:
 def _become_child_of(parent: int) -> bool:
     """Die with `parent`; False if it is dead already."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    os.nice(_NICE)
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     return os.getppid() == parent
 
 

@@ -18,7 +18,7 @@ from h1_recorder.folder import FolderLock
 from h1_recorder.journal_file import read_journal
 from h1_recorder.recorder_node import RecorderNode
 from h1_recorder.save import save_journal
-from h1_recorder.save_process import CHILD_OPTION
+from h1_recorder.save_process import CHILD_OPTION, SaveProcess
 from h1_recorder.validate import problems
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.testing import Graph, wait_until
@@ -94,6 +94,15 @@ def test_told_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveS
     assert live.process.returncode == 0
     assert problems(live.folder / "episode_0.hdf5") == []
     assert _savers(live.process.pid) == []
+
+
+def test_a_saver_is_as_nice_as_a_sessions_other_nodes_and_no_nicer() -> None:
+    saver = SaveProcess()
+    expected = max(5, os.getpriority(os.PRIO_PROCESS, 0))
+    try:
+        wait_until(lambda: os.getpriority(os.PRIO_PROCESS, saver._process.pid) == expected, "it steps back")
+    finally:
+        saver.kill()
 
 
 def _savers(recorder: int) -> list[int]:

@@ -15,8 +15,8 @@ from h1_training_bringup.arms.conditions import Conditions
 from h1_training_bringup.arms.damping import Damping, GravityTorque
 from h1_training_bringup.arms.faults import DRIVER_HUNG, EMERGENCY_STOP, GUARD_LOST, GUARD_TOOK_OVER, OVERHEATED, Faults
 from h1_training_bringup.arms.handover import Handover, Phase
-from h1_training_bringup.arms.joints import COUNT, NAMES, Joints
-from h1_training_bringup.arms.modes import ACCEPTED, STIFF, Answer, Notice, refused
+from h1_training_bringup.arms.joints import COUNT, Joints
+from h1_training_bringup.arms.modes import ACCEPTED, NOT_RELEASED_BLIND, STIFF, Answer, Notice, refused, release_warning
 from h1_training_bringup.arms.pauses import Own, Pauses
 from h1_training_bringup.arms.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arms.robot_model import GravityModel
@@ -123,10 +123,7 @@ class ArmController:
             self._become_released(now_ns, "released")
             return ACCEPTED
         if self.conditions.robot_is_lost:
-            return refused(
-                "robot_lost: nobody would see where the arms go; bring the robot's state back first; "
-                "Ctrl+C ends the session"
-            )
+            return NOT_RELEASED_BLIND
         if self.mode is not ArmMode.HOLD:
             self._to_damping(now_ns, "releasing")
         self._warn(now_ns)
@@ -249,8 +246,8 @@ class ArmController:
         for reason, detail in self.faults.update(present).items():
             self._notice(Level.ERROR, reason, f"{detail} (arms in DAMPING)")
             self._to_damping(now_ns, reason)
-            if self.handover.is_releasing and reason == "robot_lost" and not self._ending:
-                self.handover.begin(Phase.IDLE, now_ns)
+        if self.conditions.robot_is_lost and self.handover.is_releasing and not self._ending:
+            self.handover.begin(Phase.IDLE, now_ns)
 
     def _watch_rate(self, now_ns: int) -> None:
         """Arms that move on old news stop; arms that stand or are guided go on: any other mode would be worse."""
@@ -287,11 +284,7 @@ class ArmController:
     def _moved(self, sensed: Sensed) -> str:
         """Name of a joint that moved away from where it was taken."""
         limit = self.parameters.take_motion_limit
-        error = np.abs(sensed.q - self.stiff.q)
-        worst = int(error.argmax())
-        if error[worst] > limit:
-            return NAMES[worst]
-        return "torso_joint" if abs(sensed.waist_q - self._waist_q) > limit else ""
+        return self.stiff.moved(sensed, limit) or ("torso_joint" if abs(sensed.waist_q - self._waist_q) > limit else "")
 
     def _command(self, now_ns: int, sensed: Sensed) -> ArmCommand | None:
         if self.mode is ArmMode.RELEASED:
@@ -308,11 +301,21 @@ class ArmController:
             tau = self._gravity(sensed)
             return self._compose(sensed, self.stiff.q, self.stiff.dq, tau, self._joints.kp, self._joints.kd)
         is_lost = self.conditions.robot_is_lost
+        if self._damping.is_faded:  # silent since then
+            if is_lost or ("robot_lost" in self.faults and not self.handover.is_releasing):
+                self.has_ended = self._ending
+                return None
+            self._speak_again(sensed)
         tau = self._damping.torque(sensed, is_lost=is_lost, let_down=self.conditions.may_sink(now_ns))
-        if is_lost and self._damping.is_faded:
+        if self._damping.is_faded:
             self.has_ended = self._ending
             return None
         return self._compose(sensed, sensed.q, _ZEROS, tau, _ZEROS, self._damping.kd)
+
+    def _speak_again(self, sensed: Sensed) -> None:
+        """The robot's own controller may have the arms by now: all of the torque from the first command on."""
+        self._waist_q = sensed.waist_q
+        self._damping.enter(sensed)
 
     def _step_stiff(self, now_ns: int, sensed: Sensed) -> None:
         """The trajectory, and the changes of mode that come from it."""
@@ -355,6 +358,8 @@ class ArmController:
         previous, since_ns = self.mode, self.mode_since_ns
         if mode is ArmMode.HOLD and previous is ArmMode.DAMPING and self._sensed is not None:
             self.stiff.start(self._sensed)
+            if self._damping.is_faded:
+                self._speak_again(self._sensed)
         if mode is ArmMode.POLICY:
             self.gate.enter(now_ns, since_ns)
             self._refusals_told.clear()
@@ -388,9 +393,7 @@ class ArmController:
         self._become_released(now_ns, reason)
 
     def _warn(self, now_ns: int) -> None:
-        seconds = self.parameters.release_warning_s
-        text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
-        self._notice(Level.WARN, "release_warning", text)
+        self.notices.append(release_warning(self.parameters.release_warning_s))
         self.handover.begin(Phase.WARNING, now_ns)
 
     def _notice(self, level: Level, reason: str, detail: str) -> None:

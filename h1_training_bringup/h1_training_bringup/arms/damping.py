@@ -23,7 +23,8 @@ _TOLERATED_SHARE = 0.15
 """Of the bound on gravity torque: joint friction and masses that are a tenth off explain that much."""
 _SPRING_BACK_RAD_S = 0.02
 _RELAX_SHARE = PERIOD_S / 0.03
-_FADE_S = 1.0
+FADE_S = 1.0
+"""After the robot's state was lost; whoever has faded is silent until a person lets it speak again."""
 _BRAKE_FACTOR, _BRAKE_S, _EASE_S = 4.0, 0.35, 0.3
 _SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
 _SINK_S = 8.0
@@ -70,7 +71,7 @@ class Damping:
 
     @property
     def is_faded(self) -> bool:
-        """Whether nothing is left of the torque, after the robot's state was lost."""
+        """Whether nothing is left of the torque, after the robot's state was lost; until the next `enter`."""
         return self._share == 0.0
 
     def enter(self, sensed: Sensed) -> None:
@@ -84,10 +85,10 @@ class Damping:
 
         Args:
             sensed: the newest reading.
-            is_lost: it is too old; the torque fades within a second, and comes back as slowly.
+            is_lost: it is too old; the torque fades within a second, and comes back as slowly if it was not gone.
             let_down: let the arms sink, slowly.
         """
-        self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / _FADE_S, 0.0), 1.0)
+        self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / FADE_S, 0.0), 1.0)
         self._sink(sensed, let_down)
         self._ease()
         bend = np.maximum(np.minimum(sensed.q - self._anchor, _BRISTLE_RAD), -_BRISTLE_RAD)

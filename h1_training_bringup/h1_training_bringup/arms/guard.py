@@ -3,6 +3,9 @@
 It speaks when /arm_sdk was silent for 100 ms while the weight was above 0 and the robot's state kept coming. From then
 on it publishes DAMPING, weight kept, until a person releases the arms or the graph ends. It never gives the arms back
 to the driver: two voices on one topic would be worse than none.
+
+A robot that is lost for long is left in silence, by driver and guard alike: its own controller has the arms by then,
+and they are not torn from it the moment the wire is whole again. A person lets the one speak that has them.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from math import isfinite
 import numpy as np
 
 from h1_training_bringup.arms.command import ArmCommand
-from h1_training_bringup.arms.damping import Damping, GravityTorque
+from h1_training_bringup.arms.damping import FADE_S, Damping, GravityTorque
 from h1_training_bringup.arms.handover import Handover, Phase
 from h1_training_bringup.arms.intake import StateIntake
 from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arms.modes import ACCEPTED, Answer, Notice, refused
+from h1_training_bringup.arms.modes import ACCEPTED, NOT_RELEASED_BLIND, Answer, Notice, refused, release_warning
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import GuardParameters, JointSettings
@@ -51,7 +54,8 @@ class ArmGuard:
         self.intake = StateIntake(self._robot_timeout_ns)
         self._last_sample = b""
         self._weight = 0.0
-        self._silent_s = 0.0
+        self._silent_s = self._away_s = 0.0
+        self._has_forgotten = False
         self._watched_ns = self._state_ns = 0
         self._heard = False
         self._waist_q = 0.0
@@ -68,7 +72,7 @@ class ArmGuard:
         weight = struct.unpack_from("<f", sample, _WEIGHT_OFFSET)[0]
         if not isfinite(weight):
             return  # no driver says that
-        self._heard = True
+        self._heard, self._has_forgotten = True, False
         self._last_sample, self._weight = sample, weight
 
     def is_asked(self) -> bool:
@@ -82,6 +86,9 @@ class ArmGuard:
             return refused("not_speaking: the arm driver has the arms; use arm_driver/release")
         if self._handover.is_releasing or self._handover.weight == 0.0:
             return refused("releasing: the arms are being given back, or have been")
+        sensed = self.intake.latest()
+        if sensed is None or now_ns - sensed.stamp_ns > self._robot_timeout_ns:
+            return NOT_RELEASED_BLIND
         self._warn(now_ns)
         return ACCEPTED
 
@@ -103,6 +110,7 @@ class ArmGuard:
         self._watched_ns = now_ns
         sensed = self.intake.latest()
         is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + WATCH_PERIOD_S * _NS
+        self._watch_absence(sensed, passed_s)
         if self._heard or not is_fresh or self._weight <= 0.0:
             self._silent_s = 0.0
         elif sensed is not None and sensed.stamp_ns != self._state_ns:
@@ -113,23 +121,50 @@ class ArmGuard:
             self._take_over(now_ns, sensed)
             return True
         if self._ending_since_ns is not None:
-            robot_is_gone = not is_fresh and now_ns - self._ending_since_ns > _ROBOT_GONE_NS
-            self.has_ended = self._weight <= 0.0 or robot_is_gone
+            is_over = self._weight <= 0.0 and not self._has_forgotten
+            # A driver that was silent for a lost robot's sake may speak once more, to give the arms back.
+            may_come = is_fresh and not self._has_forgotten
+            self.has_ended = is_over or (not may_come and now_ns - self._ending_since_ns > _ROBOT_GONE_NS)
         return False
+
+    def _watch_absence(self, sensed: Sensed | None, passed_s: float) -> None:
+        """Forget the arms of a robot that was lost for as long as the driver's torque takes to fade.
+
+        The driver is silent then on purpose. One that was not as far yet goes on speaking, and is remembered again.
+        """
+        is_new = sensed is not None and sensed.stamp_ns != self._state_ns
+        self._away_s += 0.0 if is_new else passed_s
+        if self._away_s > FADE_S and self._weight > 0.0:
+            self._weight, self._has_forgotten = 0.0, True
+        if is_new:
+            self._away_s = 0.0
 
     def speak(self, now_ns: int) -> ArmCommand | None:
         """One 250 Hz period after taking over: the command to send, or None."""
         sensed = self.intake.latest()
         assert sensed is not None, "the guard has taken over on a reading"
+        is_lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
+        if is_lost and self._handover.is_releasing and self._ending_since_ns is None:
+            text = "no robot state: giving back has stopped; call arm_guard/release again when it is back"
+            self.notices.append(Notice(Level.ERROR, "release_stopped", text))
+            self._handover.begin(Phase.IDLE, now_ns)
         self._handover.step(now_ns)
         if self._handover.weight == 0.0:
             if self._farewell == 0:
                 self.has_ended = self._ending_since_ns is not None
                 return None
             self._farewell -= 1
-        is_lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
+        if self._damping.is_faded:  # silent since then
+            if is_lost or not self._handover.is_releasing:
+                self.has_ended = self._ending_since_ns is not None
+                return None
+            # The robot's own controller may have the arms by now: all of the torque from the first command on.
+            self._waist_q = sensed.waist_q
+            self._damping.enter(sensed)
         torque = self._damping.torque(sensed, is_lost=is_lost)
-        if is_lost and self._damping.is_faded:
+        if self._damping.is_faded:
+            text = "no robot state: the guard is silent; when it is back, arm_guard/release gives the arms back"
+            self.notices.append(Notice(Level.ERROR, "robot_lost", text))
             self.has_ended = self._ending_since_ns is not None
             return None
         return ArmCommand(
@@ -160,7 +195,5 @@ class ArmGuard:
             self._warn(now_ns)
 
     def _warn(self, now_ns: int) -> None:
-        seconds = self._parameters.release_warning_s
-        text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
-        self.notices.append(Notice(Level.WARN, "release_warning", text))
+        self.notices.append(release_warning(self._parameters.release_warning_s))
         self._handover.begin(Phase.WARNING, now_ns)

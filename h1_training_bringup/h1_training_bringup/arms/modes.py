@@ -19,6 +19,12 @@ class Notice:
     detail: str
 
 
+def release_warning(seconds: float) -> Notice:
+    """What people are told `seconds` before the arms are given back."""
+    text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
+    return Notice(Level.WARN, "release_warning", text)
+
+
 @dataclass(frozen=True)
 class Answer:
     """Whether a request is accepted; if not, `reason` is `name: what is so, and what to do`."""
@@ -28,6 +34,10 @@ class Answer:
 
 
 ACCEPTED = Answer(True)
+NOT_RELEASED_BLIND = Answer(
+    False,
+    "robot_lost: nobody would see where the arms go; bring the robot's state back first; Ctrl+C ends the session",
+)
 
 
 def refused(reason: str) -> Answer:

@@ -99,6 +99,12 @@ class StiffArms:
             self._blocked_since_ns = now_ns
         return NAMES[self._worst] if now_ns - self._blocked_since_ns >= self._blocked_ns else ""
 
+    def moved(self, sensed: Sensed, limit: float) -> str:
+        """Name of the joint that is the farthest from where it is commanded, if by more than `limit`, rad."""
+        error = np.abs(sensed.q - self.q)
+        worst = int(error.argmax())
+        return NAMES[worst] if error[worst] > limit else ""
+
     def _safe_speed(self, room: Joints) -> Joints:
         """A speed that can be braked well within `room`, rad; 0 where there is none."""
         room = np.maximum(room, 0.0)

@@ -4,7 +4,7 @@
 
 For each line `NAME SAVE_DIR` on standard input it forks a recorder, with everything imported, whose services and status
 are `NAME/start`, `NAME/status` and so on, and answers with its process id. Ends with its standard input, and its
-recorders with it.
+recorders with it. No saver is kept ready: nobody lives to see a save, and to start one costs more than all the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 
 from h1_recorder import recorder_node
+from h1_recorder.jobs import Jobs
 
 OURS = ("start", "finish", "discard", "label", "status")
 
@@ -30,6 +31,7 @@ def become_recorder(name: str, save_dir: str) -> int:
 def main() -> int:
     """Fork a recorder for each line."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    Jobs.warm = lambda _: None  # type: ignore[method-assign]
     children = []
     for line in sys.stdin:
         name, save_dir = line.split()

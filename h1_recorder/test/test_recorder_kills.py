@@ -101,9 +101,9 @@ class Simulation:
         return victim
 
     def start(self, victims: list[Victim]) -> None:
-        self.graph.spin_until(lambda: all(v.hears_all and v.start.service_is_ready() for v in victims), "all", 60.0)
+        self.graph.spin_until(lambda: all(v.hears_all and v.start.service_is_ready() for v in victims), "all", 120.0)
         answers = [v.start.call_async(StartEpisode.Request(directory=str(v.folder), epoch=3)) for v in victims]
-        self.graph.spin_until(lambda: all(answer.done() for answer in answers), "all have begun", 60.0)
+        self.graph.spin_until(lambda: all(answer.done() for answer in answers), "all have begun", 120.0)
         for answer in answers:
             assert answer.result().accepted, answer.result().reason
 
@@ -125,7 +125,7 @@ def test_thirty_kills_cost_nothing_but_the_last_moment(
                 alive.remove(victim)
             return not alive
 
-        graph.spin_until(kill_those_whose_time_has_come, "all are dead", 60.0)
+        graph.spin_until(kill_those_whose_time_has_come, "all are dead", 120.0)
         for victim in victims:
             assert_nothing_is_missing(victim, simulation.peers.sent)
 

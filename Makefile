@@ -41,7 +41,7 @@ else
 endif
 
 test: setup
-	@$(IN_WORKSPACE) python -m pytest $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) docker/run_tests.sh $(PYTEST_ARGS)
 
 lint: setup
 	@$(IN_WORKSPACE) ruff check .

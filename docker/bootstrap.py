@@ -50,7 +50,10 @@ LACKED_BY_APT = (
     "pyarrow",
     "av",
 )
-TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "openpi-client", "rosbags", "mcap-ros2-support", "ruff", "mypy")
+TEST_TOOLS = (
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
+    *("openpi-client", "rosbags", "mcap-ros2-support", "ruff", "mypy"),
+)
 
 _NOT_SOURCES = {"__pycache__", "test", "bench", "docs"}
 

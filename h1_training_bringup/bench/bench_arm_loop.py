@@ -114,7 +114,7 @@ class Stage:
         # A killed driver stays in discovery for 20 s and would be a foreign commander in the next stage: a domain each.
         claim = DomainClaim()
         _CLAIMS.append(claim)
-        os.environ["ROS_DOMAIN_ID"] = str(claim.domain_id)
+        os.environ |= {"ROS_DOMAIN_ID": str(claim.domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         clock = SessionClock.from_environment()
         clock.export(os.environ)
         # With the priority that the graph gives them.

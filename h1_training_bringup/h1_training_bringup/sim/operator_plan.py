@@ -14,6 +14,8 @@ NS_PER_S = 1_000_000_000
 _MOST_RESUMES = 3
 _AGAIN_NS = int(1.5 * NS_PER_S)
 """Longer than the guard against key repeat, which a hasty second press would only prolong."""
+_SETTLED_NS = NS_PER_S
+"""So long in WAITING, no new weights were there at once: a `q` that READY overtakes would be an emergency stop."""
 _QUIT_AGAIN_NS = int(25 * NS_PER_S)
 """A second `q` while the arms are being given back is an emergency stop."""
 
@@ -84,6 +86,8 @@ class OperatorPlan:
         self._watch_for_news(seen, now_ns)
         key = self._wanted(seen)
         if not key or key not in seen.keys:
+            return ""
+        if seen.state == "WAITING" and now_ns - seen.since_ns < _SETTLED_NS:
             return ""
         return key if self._may_press(key, seen, now_ns) else ""
 

@@ -56,7 +56,8 @@ class Startup:
             s.tell(Level.ERROR, "node_does_not_start", s.reason)
             yield Wait(lambda: not self.missing(), None)
             s.reason = ""
-        if not (yield Wait(lambda: not self.signless(), s.config.first_sign_timeout_s)):
+        patience_s = s.config.first_sign_timeout_s
+        if patience_s > 0 and not (yield Wait(lambda: not self.signless(), patience_s)):
             s.say(f"  No sign yet of {', '.join(self.signless())}: going on; READY shows whether it is there")
         s.doing = ""
         s.revision += 1

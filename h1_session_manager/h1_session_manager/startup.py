@@ -56,8 +56,7 @@ class Startup:
             s.tell(Level.ERROR, "node_does_not_start", s.reason)
             yield Wait(lambda: not self.missing(), None)
             s.reason = ""
-        patience_s = s.config.first_sign_timeout_s
-        if patience_s > 0 and not (yield Wait(lambda: not self.signless(), patience_s)):
+        if not (yield Wait(lambda: not self.signless(), s.config.first_sign_timeout_s)):
             s.say(f"  No sign yet of {', '.join(self.signless())}: going on; READY shows whether it is there")
         s.doing = ""
         s.revision += 1

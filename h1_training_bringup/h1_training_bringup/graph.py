@@ -187,6 +187,13 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             on_terminal=True,
             stop_timeout_s=14.5,
         ),
+        *_operator_screen(configuration, session),
+    )
+
+
+def _operator_screen(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+    further = configuration.node_parameters
+    return (
         Process(
             "h1_session_manager",
             "keyboard",

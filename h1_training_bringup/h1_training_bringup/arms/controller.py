@@ -35,8 +35,7 @@ class ArmController:
     """All state of the arms that outlives a period.
 
     Args:
-        joints: gains and limits.
-        parameters: everything else.
+        joints, parameters: gains and limits of each joint; everything else.
 
     Attributes:
         mode, mode_since_ns, reason: as in ArmStatus.

@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from h1_training_bringup.session_memory import session_memory
+
 _COLUMNS = ("frames", "policy", "human", "interventions", "outcome", "fps", "gaps", "upload")
 _ATTRIBUTES = (
     "episode_length",
@@ -80,14 +82,10 @@ def _epoch(path: Path) -> int:
 
 def _upload_states(save_dir: Path) -> dict[int, str]:
     """What the session manager remembers of each epoch's upload, in words."""
-    try:
-        memory = json.loads((save_dir / ".session_state.json").read_text())
-        finished, owed = dict(memory["finished"]), list(memory["owed"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    memory = session_memory(save_dir)
     words = {"synced": "uploaded, verified", "kept": "kept locally", "skipped": "skipped"}
-    told = {int(epoch): words.get(str(how), str(how)) for epoch, how in finished.items()}
-    return told | dict.fromkeys(map(int, owed), "owed")
+    told = {epoch: words.get(how, how) for epoch, how in memory.finished.items()}
+    return told | dict.fromkeys(memory.owed, "owed")
 
 
 def _verified(save_dir: Path) -> set[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from h1_training_bringup.configuration import Configuration, ConfigurationError
 from h1_training_bringup.process import Process, Session
+from h1_training_bringup.session_memory import session_memory
 from h1_training_node.process import REALTIME_IF_ALLOWED
 
 
@@ -91,17 +92,19 @@ def _policy_server_arguments(configuration: Configuration, session: Session) -> 
         "--training-s": configuration["simulation.training_s"],
         "--action-dim": action_dim(configuration),
         "--seed": configuration["simulation.seed"],
-        "--first-epoch": next_epoch(Path(target)) if target else next_epoch(session.save_dir),
+        "--first-epoch": next_epoch(Path(target or session.save_dir), session.save_dir),
         "--watch-dir": target or session.save_dir,
     }
     return tuple(str(part) for option in options.items() for part in option)
 
 
-def next_epoch(folder: Path) -> int:
-    """The epoch after the newest one whose data lie in `folder`: what a server trained on them would report."""
-    numbers = [
-        int(match[1])
-        for path in (folder.glob("training_session_epoch*") if folder.is_dir() else ())
-        if (match := re.fullmatch(r"training_session_epoch(\d+)", path.name))
-    ]
-    return max(numbers, default=-1) + 1
+def next_epoch(target: Path, save_dir: Path) -> int:
+    """The epoch that a server would report after all that it was given: a real one never falls back behind itself.
+
+    After the newest epoch whose data lie in `target`, and after every one that the session in `save_dir` has finished:
+    one that was skipped has left no data.
+    """
+    folders = target.glob("training_session_epoch*") if target.is_dir() else ()
+    matches = (re.fullmatch(r"training_session_epoch(\d+)", path.name) for path in folders)
+    known = {int(match[1]) for match in matches if match} | session_memory(save_dir).finished.keys()
+    return max(known, default=-1) + 1

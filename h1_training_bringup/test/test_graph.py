@@ -1,6 +1,7 @@
 """The graph as data: who runs under which condition, and that a simulation can never reach a robot."""
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,17 @@ def test_no_two_processes_share_a_name() -> None:
 
 
 def test_the_next_epoch_follows_the_newest_folder(tmp_path: Path) -> None:
-    assert graph_simulation.next_epoch(tmp_path / "none") == 0
+    assert graph_simulation.next_epoch(tmp_path / "none", tmp_path / "none") == 0
     for name in ("training_session_epoch2", "training_session_epoch10", "training_session_epochX", "other"):
         (tmp_path / name).mkdir()
-    assert graph_simulation.next_epoch(tmp_path) == 11
+    assert graph_simulation.next_epoch(tmp_path, tmp_path / "none") == 11
+
+
+def test_the_next_epoch_follows_one_that_was_skipped_and_left_no_data(tmp_path: Path) -> None:
+    (tmp_path / "training_session_epoch1").mkdir()
+    memory = {"finished": {"1": "synced", "3": "skipped"}, "owed": []}
+    (tmp_path / ".session_state.json").write_text(json.dumps(memory))
+    assert graph_simulation.next_epoch(tmp_path / "elsewhere", tmp_path) == 4
 
 
 @pytest.mark.parametrize(("enabled", "watched"), [(True, "uploaded"), (False, "episodes")])

@@ -26,6 +26,8 @@ MS = 1_000_000
 S = 1_000_000_000
 PERIOD_NS = 4 * MS
 START_NS = 1_000 * S
+MODES = [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING]
+"""In which the arms are taken."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,21 @@ def taken(**parameters: object) -> Rig:
     rig = Rig(ArmParameters(**parameters))  # type: ignore[arg-type]
     rig.take()
     return rig
+
+
+def taken_in(mode: ArmMode) -> Rig:
+    """With the arms taken, and in `mode` for a moment."""
+    rig = taken()
+    assert rig.ask(mode) == ""
+    rig.run(0.05)
+    return rig
+
+
+def pause(rig: Rig, seconds: float) -> None:
+    """The driver's process stands still; the robot and the session live on."""
+    for _ in range(round(seconds * 500)):
+        rig.now_ns += 2 * MS
+        rig.robot.advance(rig.now_ns)
+        sample = rig.robot.state_sample()
+        assert sample is not None
+        rig.intake.receive(sample, rig.now_ns)

@@ -142,3 +142,8 @@ def ordinary(**changes: Any) -> JournalBuilder:
 
 
 RECEPTION_STREAMS = tuple(stream.name for stream in STREAMS if stream.dating == Dating.RECEPTION)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Of all that lies in `folder`, hidden files too."""
+    return {path.name for path in folder.iterdir()}

@@ -1,37 +1,26 @@
-"""From journal to file: what is in it, and what happens when something stands in the way."""
+"""From journal to file: what is in it."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import cv2
 import h5py
 import numpy as np
 import pytest
-from recorder_builders import DAMPING, HOLD, MS, POLICY, START_NS, JournalBuilder, episode_info, jpeg, ordinary
+from recorder_builders import DAMPING, MS, POLICY, START_NS, episode_info, jpeg, ordinary
 
-from h1_recorder import episode_file
-from h1_recorder.__main__ import main
 from h1_recorder.content import CUT_REASON, JOINT_NAMES
 from h1_recorder.episode import EpisodeError, read, summary
-from h1_recorder.episode_file import SaveError
-from h1_recorder.folder import DISCARDED, discard, part_path
-from h1_recorder.save import EmptyEpisodeError, label_episode, save_journal
+from h1_recorder.save import save_journal
 from h1_recorder.validate import problems
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return ordinary().write(tmp_path / ".episode_0.mcap")
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def test_an_ordinary_episode_has_every_field_of_the_format(journal: Path) -> None:
@@ -186,223 +175,6 @@ def test_a_cut_journal_says_so_in_its_episode(journal: Path) -> None:
     assert (episode.attributes["end_reason"], episode.attributes["outcome"]) == (CUT_REASON, "unlabeled")
     assert [event["reason"] for event in episode.events] == [CUT_REASON]
     assert problems(episode.path) == []
-
-
-def test_saving_twice_changes_nothing(journal: Path) -> None:
-    first = save_journal(journal)
-    before = Path(first.path).read_bytes()
-    second = save_journal(journal)
-    assert second.was_there and second.length == first.length
-    assert Path(first.path).read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"somebody else's", b""])
-def test_a_file_of_that_name_is_never_overwritten(journal: Path, content: bytes) -> None:
-    taken = journal.parent / "episode_0.hdf5"
-    taken.write_bytes(content)
-    saved = save_journal(journal)
-    assert taken.read_bytes() == content
-    assert Path(saved.path).name == "episode_1.hdf5"
-    assert "episode_0.hdf5 was there" in saved.note
-    assert names_in(journal.parent) == {"episode_0.hdf5", "episode_1.hdf5", ".episode_1.mcap"}
-    assert problems(Path(saved.path)) == []
-
-
-def test_a_name_taken_at_the_last_moment_is_not_overwritten_either(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish = episode_file.publish
-
-    def taken_meanwhile(part: Path, path: Path) -> None:
-        path.write_bytes(b"quicker")
-        publish(part, path)
-
-    monkeypatch.setattr(episode_file, "publish", taken_meanwhile)
-    with pytest.raises(SaveError, match="exists"):
-        save_journal(journal)
-    assert (journal.parent / "episode_0.hdf5").read_bytes() == b"quicker"
-    assert journal.exists() and not part_path(journal.parent / "episode_0.hdf5").exists()
-
-
-def test_an_episode_without_rows_is_set_aside(tmp_path: Path) -> None:
-    builder = JournalBuilder()
-    builder.arms([(0, 500, HOLD)])
-    builder.state(1, "EXECUTING")
-    builder.images(0, 500)
-    path = builder.write(tmp_path / ".episode_0.mcap")
-    with pytest.raises(EmptyEpisodeError, match="never in POLICY"):
-        save_journal(path)
-    assert names_in(tmp_path / DISCARDED) == {".episode_0.mcap"}
-
-
-def test_a_journal_without_a_required_camera_stays_and_can_be_recovered_with_grey_pictures(tmp_path: Path) -> None:
-    builder = ordinary()
-    builder.messages = [message for message in builder.messages if message[1] != "cam_left_wrist"]
-    path = builder.write(tmp_path / ".episode_0.mcap")
-    with pytest.raises(SaveError, match=r"cam_left_wrist never delivered.*--allow-dummies"):
-        save_journal(path)
-    assert names_in(tmp_path) == {".episode_0.mcap"}
-    assert main(["recover", "--allow-dummies", str(path)]) == 0
-    episode = read(tmp_path / "episode_0.hdf5")
-    assert problems(episode.path) == []
-    assert (episode.stamps["cam_left_wrist"] == -1).all()
-    assert episode.image("cam_left_wrist", 0).shape == (480, 640, 3)
-    assert "dummy_camera" in {event["reason"] for event in episode.events}
-
-
-def test_what_reads_back_differently_is_not_kept(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = episode_file._write
-
-    def corrupting(path: Path, *more: Any) -> None:
-        write(path, *more)
-        with h5py.File(path, "r+") as file:
-            picture = file["observations/images/cam_left_wrist"][70]
-            picture[10] ^= 1
-            file["observations/images/cam_left_wrist"][70] = picture
-
-    monkeypatch.setattr(episode_file, "_write", corrupting)
-    with pytest.raises(SaveError, match="image 70 of cam_left_wrist does not read back"):
-        save_journal(journal)
-    assert names_in(journal.parent) == {".episode_0.mcap"}
-
-
-def test_a_disk_that_fills_while_saving_leaves_the_journal_and_nothing_else(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(episode_file, "_sync", full)
-    with pytest.raises(SaveError, match=r"episode_0\.hdf5: No space left on device"):
-        save_journal(journal)
-    assert names_in(journal.parent) == {".episode_0.mcap"}
-
-
-def test_a_folder_that_may_not_be_written_is_named(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any, **__: Any) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(episode_file.h5py, "File", refused)
-    with pytest.raises(SaveError, match="Permission denied"):
-        save_journal(journal)
-    assert journal.exists()
-
-
-def test_a_vanished_journal_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SaveError, match=r"episode_3\.mcap: No such file"):
-        save_journal(tmp_path / "gone" / ".episode_3.mcap")
-
-
-def test_a_label_sets_outcome_and_advantage_and_nothing_else(journal: Path) -> None:
-    path = Path(save_journal(journal).path)
-    before = read(path)
-    label_episode(path, "failure")
-    after = read(path)
-    assert (after.attributes["outcome"], after.attributes["advantage"]) == ("failure", False)
-    assert {**after.attributes, "outcome": "success", "advantage": True} == before.attributes
-    np.testing.assert_array_equal(after.qpos, before.qpos)
-    assert names_in(path.parent) == {"episode_0.hdf5", ".episode_0.mcap"}
-
-
-def test_a_label_that_broke_the_file_is_redone_from_the_journal(journal: Path) -> None:
-    path = Path(save_journal(journal).path)
-    path.write_bytes(path.read_bytes()[:1000])
-    label_episode(path, "failure")
-    assert summary(path).outcome == "failure"
-    assert problems(path) == []
-    assert names_in(path.parent) == {"episode_0.hdf5", ".episode_0.mcap"}
-
-
-@pytest.mark.parametrize("broken", [True, False])
-def test_a_label_interrupted_by_the_end_of_the_process_is_finished_at_the_next_start(
-    journal: Path, broken: bool
-) -> None:
-    path = Path(save_journal(journal).path)
-    journal.with_suffix(".outcome").write_text("failure")
-    if broken:
-        path.write_bytes(path.read_bytes()[:1000])
-    save_journal(journal)
-    assert summary(path).outcome == "failure"
-    assert problems(path) == []
-    assert not journal.with_suffix(".outcome").exists()
-
-
-def test_without_its_journal_a_broken_file_cannot_be_labelled_and_is_left_alone(journal: Path) -> None:
-    path = Path(save_journal(journal).path)
-    path.write_bytes(b"broken")
-    journal.unlink()
-    with pytest.raises(SaveError, match="journal is gone"):
-        label_episode(path, "failure")
-    assert path.read_bytes() == b"broken"
-
-
-def test_the_command_recovers_lists_and_validates_a_folder(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = str(journal.parent)
-    assert main(["recover", "--delete-journal", folder]) == 0
-    assert not journal.exists()
-    assert main(["validate", folder]) == 0
-    capsys.readouterr()
-    assert main(["list", "--json", folder]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line)["frames"] == 100
-    assert main(["info", f"{folder}/episode_0.hdf5"]) == 0
-    assert "pick up the block" in capsys.readouterr().out
-
-
-def test_the_command_never_makes_an_episode_anew_under_the_name_of_one_at_the_target(
-    journal: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = Path(save_journal(journal).path)
-    path.unlink()
-    journal.with_suffix(".uploaded").touch()
-    assert main(["recover", str(journal.parent)]) == 0
-    assert capsys.readouterr().out == "" and not path.exists()
-    assert main(["recover", str(journal)]) == 0
-    said = capsys.readouterr().out
-    assert "episode_0.hdf5 was uploaded and deleted here; saved as episode_1.hdf5" in said
-    assert names_in(journal.parent) == {".episode_0.uploaded", "episode_1.hdf5", ".episode_1.mcap"}
-
-
-def test_a_journal_beside_its_episode_is_not_listed_as_one_to_recover(
-    journal: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["list", str(journal.parent)]) == 0
-    assert f"{journal}: journal, " in capsys.readouterr().out
-    path = Path(save_journal(journal).path)
-    assert main(["list", str(journal.parent)]) == 0
-    assert str(journal) not in capsys.readouterr().out
-    path.unlink()
-    journal.with_suffix(".uploaded").touch()
-    assert main(["list", str(journal.parent)]) == 0
-    assert capsys.readouterr().out == ""
-
-
-def test_the_command_restores_what_was_discarded(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path(save_journal(journal).path)
-    aside = discard([path, journal])
-    assert main(["restore", str(journal.parent)]) == 0
-    assert capsys.readouterr().out.splitlines() == sorted(map(str, aside))
-    assert main(["restore", "--all", str(journal.parent)]) == 0
-    assert path.exists() and journal.exists()
-    assert main(["restore", str(path)]) == 1
-
-
-def test_validate_finds_what_is_wrong(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = save_journal(journal).path
-    with h5py.File(path, "r+") as file:
-        file["action"][60, 3] = 1.0
-        file["stamps/tick"][10] += 5
-        file["observations/images/ego_cam"][5] = np.frombuffer(b"\xff\xd8\xffrubbish", np.uint8)
-        file.attrs["human_frames"] = 3
-        del file.attrs["prompt"]
-    assert main(["validate", path]) == 1
-    assert "attribute 'prompt' is missing" in capsys.readouterr().out
-    with h5py.File(path, "r+") as file:
-        file.attrs["prompt"] = "p"
-    assert main(["validate", path]) == 1
-    out = capsys.readouterr().out
-    for part in ("not zero in a human row", "not 20.000 ms apart", "image 5 of ego_cam", "'human_frames' is 3"):
-        assert part in out
 
 
 def test_what_is_no_episode_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from h1_session_manager.memory import Memory
 from h1_session_manager.values import Polled, RecorderState
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
 from h1_training_node.message_numbers import ArmMode
@@ -126,6 +127,15 @@ def test_weights_that_come_after_the_last_epoch_are_skipped():
     rehearsal = Rehearsal(plan)
     rehearsal.perform()
     assert ("WAITING", "q") in rehearsal.pressed or ("READY", "n") in rehearsal.pressed
+    assert rehearsal.status == 0
+
+
+def test_a_server_that_has_fallen_back_is_taken_at_its_word():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1)), memory=Memory("r", finished={7: "synced"}))
+    rehearsal.perform()
+    assert ("WAITING", "y") in rehearsal.pressed
+    assert [fields["epoch"] for fields in rehearsal.called("recorder/start")] == [1, 1]
+    assert rehearsal.plan.complaints == []
     assert rehearsal.status == 0
 
 

@@ -115,8 +115,8 @@ class OperatorPlan:
         match seen.state:
             case "STARTING" | "LABELING" | "STOPPED":
                 return "y"
-            case "WAITING":
-                return "q" if all_done else ""
+            case "WAITING":  # 'y' is asked for only if the server has fallen back behind an epoch: its weights count
+                return "q" if all_done else "y"
             case "READY":
                 return "n" if all_done else "y"
             case "EXECUTING":

@@ -120,7 +120,7 @@ class QuirkyHand:
             with client:
                 while request := self._request(client):
                     answer = self._answer(*request)
-                    time.sleep(self.quirks.delay_s())
+                    time.sleep(self.quirks.delay_s())  # a slow hand, not a wait
                     if self.quirks.drop():
                         return
                     if not self.quirks.is_mute:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -96,6 +95,17 @@ def answering(message: bytes | str, *, metadata: bytes | str = METADATA) -> Hand
     return handler
 
 
+def unanswering(metadata: bytes = METADATA) -> Handler:
+    """Metadata, then no answer to any request."""
+
+    def handler(connection: ServerConnection) -> None:
+        connection.send(metadata)
+        for _ in connection:
+            pass
+
+    return handler
+
+
 def client_config(address: Address, **changes: object) -> ClientConfig:
     """Quick to give up, quick to come back."""
     values: dict[str, object] = {
@@ -149,7 +159,3 @@ class FakeClient:
     def _finish(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.is_idle = True
-
-
-def monotonic_ns() -> int:
-    return time.monotonic_ns()

@@ -8,8 +8,9 @@ import hashlib
 import socket
 import struct
 import threading
+import time
 
-from policy_builders import client_config, monotonic_ns, request
+from policy_builders import client_config, request
 
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.exchange import Outcome, Request
@@ -40,7 +41,7 @@ class Running:
 @contextlib.contextmanager
 def running(address: Address, **changes: object):
     log: list[str] = []
-    client = PolicyClient(client_config(address, **changes), now_ns=monotonic_ns, log=log.append)
+    client = PolicyClient(client_config(address, **changes), now_ns=time.monotonic_ns, log=log.append)
     client.start()
     try:
         yield Running(client, log)

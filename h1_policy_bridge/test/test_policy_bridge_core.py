@@ -195,13 +195,19 @@ def test_without_word_from_the_arms_the_stream_ends():
     assert "no arm_status any more" in stage.bridge.status.reason
 
 
-def test_a_first_answer_that_took_long_is_asked_for_anew_but_only_once():
+def after_a_slow_first_answer() -> Stage:
+    """The server compiled for 3 s before its first answer."""
     stage = Stage()
     stage.session("EXECUTING")
     stage.tick()
     stage.ticks(150)
     stage.client.answer(ramp())
     stage.tick()
+    return stage
+
+
+def test_a_first_answer_that_took_long_is_asked_for_anew_but_only_once():
+    stage = after_a_slow_first_answer()
     assert not stage.bridge.status.chunk_ready
     assert len(stage.client.requests) == 2
     stage.ticks(150)
@@ -211,12 +217,7 @@ def test_a_first_answer_that_took_long_is_asked_for_anew_but_only_once():
 
 
 def test_the_time_that_a_server_took_to_compile_does_not_make_the_bridge_ask_without_pause():
-    stage = Stage()
-    stage.session("EXECUTING")
-    stage.tick()
-    stage.ticks(150)
-    stage.client.answer(ramp())
-    stage.tick()
+    stage = after_a_slow_first_answer()
     stage.client.answer(ramp())
     stage.tick()
     stage.enter(ArmMode.POLICY)

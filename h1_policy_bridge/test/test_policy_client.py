@@ -8,7 +8,7 @@ import socket
 import threading
 
 import numpy as np
-from policy_builders import METADATA, answering, reply, request, server
+from policy_builders import METADATA, answering, reply, request, server, unanswering
 from policy_wire import running
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
@@ -113,12 +113,7 @@ def test_a_new_epoch_makes_the_connection_anew_and_is_told_with_the_new_metadata
 
 
 def test_a_request_under_way_is_called_off_by_a_reconnection():
-    def handler(connection):
-        connection.send(METADATA)
-        for _ in connection:
-            pass
-
-    with server(handler) as address, running(address) as it:
+    with server(unanswering()) as address, running(address) as it:
         it.until_connected()
         assert it.client.submit(request(5))
         it.client.reconnect(1)
@@ -183,12 +178,7 @@ def test_a_request_arrives_as_it_was_built():
 
 
 def test_a_stop_ends_the_thread_in_the_middle_of_anything():
-    def handler(connection):
-        connection.send(METADATA)
-        for _ in connection:
-            pass
-
-    with server(handler) as address, running(address) as it:
+    with server(unanswering()) as address, running(address) as it:
         it.until_connected()
         it.client.submit(request())
         it.client.stop()

@@ -8,7 +8,7 @@ import threading
 import msgpack
 import numpy as np
 import pytest
-from policy_builders import METADATA, answering, reply, server
+from policy_builders import METADATA, answering, reply, server, unanswering
 from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge import msgpack_numpy
@@ -130,12 +130,7 @@ def test_the_telling_line_of_an_error(text, line):
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_time_out():
-    def handler(connection):
-        connection.send(METADATA)
-        for _ in connection:
-            pass
-
-    with server(handler) as address, running(address, first_request_timeout_s=0.2) as it:
+    with server(unanswering()) as address, running(address, first_request_timeout_s=0.2) as it:
         assert it.outcome().reason == "the policy server gave no answer within 0.2 s"
         it.until_connected()
         assert it.client.state.connections >= 2

@@ -32,7 +32,7 @@ def blocking_server(first_inference_s: float):
         await connection.send(METADATA)
         async for _ in connection:
             if first:
-                time.sleep(first_inference_s)
+                time.sleep(first_inference_s)  # the slow peer itself, not a wait: its event loop stands still
             await connection.send(reply())
             first.clear()
 

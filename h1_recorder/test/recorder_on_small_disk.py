@@ -21,9 +21,10 @@ from recorder_bench import Bench
 from recorder_builders import DAMPING, POLICY
 
 from h1_recorder.disk import free_bytes
+from h1_recorder.journal import Journal
 from h1_recorder.journal_file import read_journal
 from h1_recorder.recovery import recover
-from h1_recorder.request import State
+from h1_recorder.request import Answer, State
 from h1_recorder.validate import problems
 from h1_training_node.testing import wait_until
 
@@ -56,14 +57,20 @@ class Disk:
             self.folder.chmod(0o555)
 
 
-def fill(one: Bench) -> Any:
-    """Record until the journal can no longer be written."""
+def begin(one: Bench) -> tuple[Answer, Journal]:
+    """Record 200 ms of policy; the recorder's answer and the journal."""
     one.hear()
     answer = one.start()
     assert answer.accepted, answer.reason
     one.run(200, POLICY, "EXECUTING")
     journal = one.recorder.intake.journal
     assert journal is not None
+    return answer, journal
+
+
+def fill(one: Bench) -> Answer:
+    """Record until the journal can no longer be written."""
+    answer, journal = begin(one)
 
     def full() -> bool:
         one.run(100, DAMPING, "DAMPING")
@@ -107,12 +114,7 @@ def on_a_disk_that_gets_low(disk: Disk) -> dict[str, Any]:
     one = Bench(disk.folder, min_free_stop_gb=0.0005)
     one.recorder.disk.stop()
     one.padding = BIG
-    one.hear()
-    answer = one.start()
-    assert answer.accepted, answer.reason
-    one.run(200, POLICY, "EXECUTING")
-    journal = one.recorder.intake.journal
-    assert journal is not None
+    answer, journal = begin(one)
 
     def low() -> bool:
         one.run(100, DAMPING, "DAMPING")

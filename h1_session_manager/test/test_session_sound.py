@@ -71,13 +71,13 @@ def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_told_once(tmp_p
 
 def test_what_is_said_comes_last_and_an_urgent_word_takes_the_place_of_another(tmp_path):
     said = tmp_path / "said"
-    code = f"import sys, time; open({str(said)!r}, 'a').write(sys.argv[1] + '|'); time.sleep(60 * (sys.argv[1] == 'a'))"
-    speech = Sound((sys.executable, "-c", code), "speech_command")
-    assert speech.play("a") == ""
-    wait_until(lambda: said.exists() and said.read_text() == "a|", "the first word")
+    writes = f"import signal, sys; open({str(said)!r}, 'a').write(sys.argv[1] + '|')"
+    speech = Sound((sys.executable, "-c", f"{writes}; sys.argv[1] == 'on and on' and signal.pause()"), "speech_command")
+    assert speech.play("on and on") == ""
+    wait_until(lambda: said.exists() and said.read_text() == "on and on|", "the first word")
     assert speech.play("b") == ""
     assert speech.play("stand clear", urgent=True) == ""
-    wait_until(lambda: said.read_text() == "a|stand clear|", "the urgent word")
+    wait_until(lambda: said.read_text() == "on and on|stand clear|", "the urgent word")
 
 
 class _Screen(io.StringIO):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 import zmq
+
+FRAME_PERIOD_S = 0.02
 
 
 def picture(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
@@ -53,11 +54,10 @@ class ClassicServer:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(FRAME_PERIOD_S):
             message = self.frame()
             if message is not None:
                 self._socket.send_multipart([message] if isinstance(message, bytes) else list(message))
-            time.sleep(0.02)
         self._context.destroy(linger=0)
 
     def close(self) -> None:

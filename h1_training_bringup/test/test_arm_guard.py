@@ -42,6 +42,12 @@ class Scene:
             self.guard.hear(self.command(weight))
             self.step(0.02)
 
+    def lose_robot(self, seconds: float) -> None:
+        """No state for so long, and no command: its driver is silent too."""
+        self.robot_talks = False
+        self.step(seconds)
+        self.robot_talks = True
+
     def step(self, seconds: float) -> None:
         period_ns = 4 * MS if self.guard.is_speaking else 20 * MS
         for _ in range(round(seconds * S / period_ns)):
@@ -127,9 +133,7 @@ def test_periods_in_which_the_robot_was_not_heard_count_for_nothing() -> None:
     scene.drive(0.5)
     for _ in range(4):
         scene.step(0.02)
-        scene.robot_talks = False
-        scene.step(0.04)
-        scene.robot_talks = True
+        scene.lose_robot(0.04)
     assert not scene.guard.is_speaking
     scene.step(0.04)
     assert scene.guard.is_speaking
@@ -230,9 +234,7 @@ def test_a_robot_that_is_lost_while_the_guard_gives_it_back_needs_a_person_again
     scene.step(0.5)
     assert scene.guard.release(scene.now_ns).accepted
     scene.step(4.0)
-    scene.robot_talks = False
-    scene.step(2.0)
-    scene.robot_talks = True
+    scene.lose_robot(2.0)
     scene.step(2.0)
     assert scene.spoken[-1] is None and "release_stopped" in scene.notices
     assert scene.guard.release(scene.now_ns).accepted
@@ -243,9 +245,7 @@ def test_a_robot_that_is_lost_while_the_guard_gives_it_back_needs_a_person_again
 def test_at_the_end_of_the_graph_it_sees_through_a_driver_that_was_silent_for_a_lost_robot() -> None:
     scene = Scene()
     scene.drive(0.5)
-    scene.robot_talks = False
-    scene.step(2.0)
-    scene.robot_talks = True
+    scene.lose_robot(2.0)
     scene.step(1.0)
     scene.guard.end(scene.now_ns)
     scene.step(0.3)
@@ -259,9 +259,7 @@ def test_at_the_end_of_the_graph_it_sees_through_a_driver_that_was_silent_for_a_
 def test_at_the_end_of_the_graph_it_does_not_wait_for_ever_for_such_a_driver() -> None:
     scene = Scene()
     scene.drive(0.5)
-    scene.robot_talks = False
-    scene.step(2.0)
-    scene.robot_talks = True
+    scene.lose_robot(2.0)
     scene.step(1.0)
     scene.guard.end(scene.now_ns)
     scene.step(4.0)

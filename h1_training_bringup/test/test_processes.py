@@ -20,9 +20,10 @@ from h1_training_bringup.runner import Runner, described
 from h1_training_node.process import EXIT_EXPLAINED
 from h1_training_node.testing import wait_until
 
-WELL = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
-SLEEPS = WELL + "while True: time.sleep(0.05)\n"
-BEARS_SIGINT = SLEEPS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
+WELL = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
+LIVES_ON = "while True: signal.pause()\n"
+STAYS = WELL + LIVES_ON
+BEARS_SIGINT = STAYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
 
 
 class Programs:
@@ -61,11 +62,9 @@ def children_of(path: Path) -> list[psutil.Process]:
 def test_peers_end_after_the_sessions_own(tmp_path: Path, programs: Programs) -> None:
     order = tmp_path / "order"
     note = f"import atexit\natexit.register(lambda: open({str(order)!r}, 'a').write(NAME))\n"
-    own = programs.process("own", "NAME = 'own '\n" + note + SLEEPS)
+    own = programs.process("own", "NAME = 'own '\n" + note + STAYS)
     on_sigterm = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-    peer_code = (
-        "NAME = 'peer '\n" + note + WELL.replace("print(", on_sigterm + "print(") + "while True: time.sleep(0.05)\n"
-    )
+    peer_code = "NAME = 'peer '\n" + note + WELL.replace("print(", on_sigterm + "print(") + LIVES_ON
     peer = programs.process("peer", peer_code, ends_last=True)
     assert started(tmp_path, peer, own).stop() == []
     assert order.read_text() == "own peer "
@@ -75,7 +74,7 @@ def test_one_that_will_not_end_is_killed_and_named(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.5)
-    group = started(tmp_path, programs.process("stubborn", BEARS_SIGINT), programs.process("kind", SLEEPS))
+    group = started(tmp_path, programs.process("stubborn", BEARS_SIGINT), programs.process("kind", STAYS))
     assert group.stop() == ["stubborn"]
     assert children_of(tmp_path) == []
 
@@ -84,7 +83,7 @@ def test_what_a_process_says_while_it_ends_can_be_seen_before_it_has_ended(tmp_p
     go = tmp_path / "go"
     ending = f"print('[WARN] [1.0] [driver]: stand clear', flush=True)\nwhile not os.path.exists({str(go)!r}): pass\n"
     code = f"import os\ndef end(*_):\n    {ending.replace(chr(10), chr(10) + '    ')}sys.exit(0)\n"
-    group = started(tmp_path, programs.process("driver", code + SLEEPS.replace("lambda *_: sys.exit(0)", "end")))
+    group = started(tmp_path, programs.process("driver", code + STAYS.replace("lambda *_: sys.exit(0)", "end")))
     tail = LogTail({"driver": group.log_path("driver")}, lambda: 0.0)
 
     def look() -> None:

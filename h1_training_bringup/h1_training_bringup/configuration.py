@@ -117,7 +117,7 @@ def _merged_nodes(base: Mapping[str, Mapping[str, Any]], nodes: Any, source: str
     merged = dict(base)
     for node, parameters in nodes.items():
         if node not in NODES:
-            raise ConfigurationError(f"{source}: unknown key 'nodes.{node}'{_nearest(str(node), NODES)}")
+            raise ConfigurationError(f"{source}: unknown key 'nodes.{node}'{_nearest(f'nodes.{node}', _NODES)}")
         if not isinstance(parameters, dict):
             raise ConfigurationError(f"{source}: 'nodes.{node}' is {parameters!r}; expected parameters with values")
         merged[node] = {**merged.get(node, {}), **parameters}
@@ -125,6 +125,8 @@ def _merged_nodes(base: Mapping[str, Mapping[str, Any]], nodes: Any, source: str
 
 
 def _known(path: str, source: str) -> Key:
+    if below := [spelling for spelling in BY_SPELLING if spelling.startswith(f"{path}.")]:
+        raise ConfigurationError(f"{source}: '{path}' is a section; expected keys below it, such as '{below[0]}'")
     if path not in BY_SPELLING:
         raise ConfigurationError(f"{source}: unknown key '{path}'{_nearest(path, tuple(BY_SPELLING))}")
     return BY_SPELLING[path]
@@ -156,4 +158,5 @@ def _checked(key: Key, value: Any, source: str, spelling: str) -> bool | int | f
     return value
 
 
+_NODES = tuple(f"nodes.{node}" for node in NODES)
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

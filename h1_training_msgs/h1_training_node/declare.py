@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from h1_training_node.parameter import ParameterError, from_values
+from h1_training_node.parameter import ParameterError, from_values, nearest_known
 
 T = TypeVar("T")
 
@@ -40,8 +39,7 @@ def _refuse_unknown(node: Node, known: set[str]) -> None:
         name for name in node._parameter_overrides if name not in _ROS_OWN and not name.startswith("qos_overrides.")
     }
     if unknown := sorted(given - known):
-        nearest = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(sorted(known))}"
+        hint = nearest_known(unknown[0], known)
         raise ParameterError(f"{node.get_fully_qualified_name()}: unknown parameter '{unknown[0]}'{hint}")
 
 

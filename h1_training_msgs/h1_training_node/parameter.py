@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import typing
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def from_values(cls: type[T], values: Mapping[str, Any], *, owner: str = "") -> 
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     if unknown := sorted(set(values) - set(fields)):
-        raise ParameterError(f"{prefix}unknown parameter '{unknown[0]}'; known are {', '.join(sorted(fields))}")
+        raise ParameterError(f"{prefix}unknown parameter '{unknown[0]}'{nearest_known(unknown[0], set(fields))}")
     checked = {}
     for name, value in values.items():
         try:
@@ -69,6 +70,12 @@ def from_values(cls: type[T], values: Mapping[str, Any], *, owner: str = "") -> 
         return cls(**checked)
     except ValueError as error:
         raise ParameterError(f"{prefix}{error}") from None
+
+
+def nearest_known(unknown: str, known: set[str]) -> str:
+    """The end of a message about an unknown name: the one that was probably meant, else all there are."""
+    nearest = difflib.get_close_matches(unknown, sorted(known), n=1)
+    return f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(sorted(known))}"
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -37,7 +37,7 @@ def test_a_whole_number_is_good_enough_for_a_float() -> None:
         ({"gains": [1.0, -1.0]}, "'gains' is -1.0; the least allowed is 0.0"),
         ({"gains": [1.0]}, "'gains' has 1 values; expected 2"),
         ({"gains": 3.0}, "expected a list"),
-        ({"hots": "x"}, "unknown parameter 'hots'"),
+        ({"hots": "x"}, "unknown parameter 'hots'; did you mean 'host'?"),
     ],
 )
 def test_an_unusable_value_is_named(values: dict[str, object], message: str) -> None:

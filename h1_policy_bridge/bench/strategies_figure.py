@@ -21,9 +21,11 @@ from matplotlib.patches import Patch
 
 from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.open_loop import OpenLoop
-from h1_policy_bridge.recording import Recording, record
-from h1_policy_bridge.rehearsal import Rehearsal
 from h1_policy_bridge.strategy import Strategy, StrategyConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
+from policy_recording import Recording, record
+from policy_rehearsal import Rehearsal
 
 WAYS: dict[str, tuple[str, Callable[[], Strategy]]] = {
     "open loop": ("plays each chunk whole, then asks", lambda: OpenLoop(StrategyConfig())),

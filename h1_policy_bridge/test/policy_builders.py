@@ -18,7 +18,6 @@ from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
 from h1_policy_bridge.policy_client import ClientConfig
 from h1_policy_bridge.policy_link import LinkLimits
 
-SECOND_NS = 1_000_000_000
 METADATA = msgpack_numpy.pack({"action_dim": 14})
 
 Handler = Callable[[ServerConnection], None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from policy_recording import Recording, record
 
-from h1_policy_bridge.recording import Recording, record
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_builders import chunk, ramp
+from policy_rehearsal import rehearse
 
 from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.open_loop import OpenLoop
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.rehearsal import rehearse
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import Step, StrategyConfig
 

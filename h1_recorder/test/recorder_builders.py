@@ -18,7 +18,7 @@ from h1_recorder.config import RecorderParameters
 from h1_recorder.definitions import schema_text
 from h1_recorder.info import EpisodeEnd, EpisodeInfo
 from h1_recorder.journal import Channel, Journal
-from h1_recorder.streams import CAMERAS, Dating, Stream
+from h1_recorder.streams import CAMERAS, Stream
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyAction, SessionState
 from h1_training_node.stamps import to_stamp
 
@@ -139,9 +139,6 @@ def ordinary(**changes: Any) -> JournalBuilder:
     builder.actions(500, 1500)
     builder.images(0, 2600)
     return builder
-
-
-RECEPTION_STREAMS = tuple(stream.name for stream in STREAMS if stream.dating == Dating.RECEPTION)
 
 
 def names_in(folder: Path) -> set[str]:

@@ -54,11 +54,6 @@ class Runner:
         if steps is not None:
             steps.close()
 
-    @property
-    def running(self) -> bool:
-        """Whether a procedure is under way."""
-        return self._steps is not None
-
     def advance(self, now_ns: int) -> Ended | None:
         """Go on as far as possible; None if there is something to wait for, or nothing to do."""
         while self._steps is not None:

@@ -24,7 +24,6 @@ from h1_training_node.parameter import parameter
 CONFIG = Path(__file__).parent.parent / "config" / "arms.yaml"
 MS = 1_000_000
 S = 1_000_000_000
-PERIOD_NS = 4 * MS
 START_NS = 1_000 * S
 MODES = [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING]
 """In which the arms are taken."""

@@ -71,7 +71,7 @@ def test_the_object_is_elsewhere_in_the_next_episode(rig: CameraRig) -> None:
 @given(epoch=st.integers(-1, 1000), episode=st.integers(0, 1000))
 def test_the_head_sees_the_object_of_every_episode(epoch: int, episode: int) -> None:
     view = head_view()
-    (u, v) = view.pixels(view.in_camera(scene.object_position(epoch, episode)[None]))[0]
+    (u, v) = view.pixels(view.in_camera(np.array([scene.scene_object(epoch, episode, 0).position_m])))[0]
     assert 20 < u < WIDTH - 20 and 20 < v < HEIGHT - 60
 
 
@@ -82,15 +82,17 @@ def test_reaching_is_modest_safe_and_brings_the_hand_before_the_object(epoch: in
     assert q.shape == (14,)
     assert (np.abs(q) <= scene.LARGEST_OFFSET_RAD + 1e-9).all()
     assert (q >= joints.LOWER + 0.1 - 1e-9).all() and (q <= joints.UPPER - 0.1 + 1e-9).all()
-    side = scene.scene_object(epoch, episode, 0).side
-    hand = scene.grasp_point(RIGHT_ARM if side else LEFT_ARM, q[7 * side : 7 * side + 7])
-    goal = scene.object_position(epoch, episode) + scene.HAND_FROM_OBJECT_M
+    thing = scene.scene_object(epoch, episode, 0)
+    hand = scene.grasp_point(RIGHT_ARM if thing.side else LEFT_ARM, q[7 * thing.side : 7 * thing.side + 7])
+    goal = np.array(thing.position_m) + scene.HAND_FROM_OBJECT_M
     assert np.linalg.norm(hand - goal) < 0.04
 
 
 def test_the_scene_is_the_same_for_whoever_asks_and_another_one_for_another_seed() -> None:
-    np.testing.assert_array_equal(scene.object_position(2, 3, 4), scene.object_position(2, 3, 4))
-    assert np.abs(scene.object_position(2, 3, 4) - scene.object_position(2, 3, 5)).max() > 1e-3
+    one = scene.scene_object(2, 3, 4)
+    scene.scene_object.cache_clear()
+    assert scene.scene_object(2, 3, 4) == one
+    assert np.abs(np.subtract(one.position_m, scene.scene_object(2, 3, 5).position_m)).max() > 1e-3
     assert np.abs(scene.reach_targets(2, 3, 4) - scene.reach_targets(2, 4, 4)).max() > 1e-3
 
 

@@ -10,7 +10,7 @@ from sim_robot_builders import MS, Living, command
 
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.sim.person import Person, SessionView, plan
-from h1_training_bringup.sim.scene import object_position, scene_object
+from h1_training_bringup.sim.scene import scene_object
 
 FORCE_N = 30.0
 HANDS = np.array([[0.25, 0.2, 0.08], [0.25, -0.2, 0.08]])
@@ -91,8 +91,10 @@ def test_a_demonstration_is_small_smooth_and_leads_to_the_object(epoch: int, epi
     way = np.array([demonstration.at(t) for t in np.arange(0, 4, 0.01)])
     assert np.linalg.norm(way - HANDS, axis=2).max() < 0.25
     assert np.linalg.norm(np.diff(way, axis=0), axis=2).max() / 0.01 < 0.3
-    side, thing = scene_object(epoch, episode, 0).side, object_position(epoch, episode)
-    before, after = (np.linalg.norm(where[side, :2] - thing[:2]) for where in (HANDS, demonstration.goal))
+    thing = scene_object(epoch, episode, 0)
+    before, after = (
+        np.linalg.norm(where[thing.side, :2] - thing.position_m[:2]) for where in (HANDS, demonstration.goal)
+    )
     assert after < before
 
 
@@ -111,10 +113,10 @@ def guided(living: Living, person: Person, seconds: float, state: str = "DAMPING
 
 def test_guides_a_real_arm_towards_the_object_and_says_when_it_is_done() -> None:
     living, person = Living(), Person(0, FORCE_N)
-    thing, side = object_position(1, 1), scene_object(1, 1, 0).side
-    before = np.linalg.norm(living.robot.body.wrists[side] - thing)
+    thing = scene_object(1, 1, 0)
+    before = np.linalg.norm(living.robot.body.wrists[thing.side] - thing.position_m)
     largest = guided(living, person, 4.5)
-    after = np.linalg.norm(living.robot.body.wrists[side] - thing)
+    after = np.linalg.norm(living.robot.body.wrists[thing.side] - thing.position_m)
     assert person.done_with == "epoch1/episode_1"
     assert after < before - 0.03
     assert 1.0 < largest <= FORCE_N

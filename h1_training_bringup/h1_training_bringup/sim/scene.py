@@ -74,11 +74,6 @@ def scene_object(epoch: int, episode: int, seed: int) -> SceneObject:
     )
 
 
-def object_position(epoch: int, episode: int, seed: int = 0) -> Vector:
-    """The object's centre, shape (3,), m, pelvis frame."""
-    return np.array(scene_object(epoch, episode, seed).position_m)
-
-
 def reach_targets(epoch: int, episode: int, seed: int = 0) -> joints.Joints:
     """A modest posture with the nearer hand just before the object, shape (14,), rad, left 7 then right 7.
 

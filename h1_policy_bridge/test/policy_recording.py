@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from policy_rehearsal import Policy, Rehearsal, rehearse
 
-from h1_policy_bridge.rehearsal import Policy, Rehearsal, rehearse
 from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
 
 _SEARCHED_TICKS = 100

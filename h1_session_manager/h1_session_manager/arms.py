@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.procedure import Desk, Steps, Wait
-from h1_session_manager.world import GUARD_TOOK_OVER, World
+from h1_session_manager.world import DRIVER_HUNG, GUARD_TOOK_OVER, World
 from h1_training_node.message_numbers import ArmMode
 
 WHO = "session_manager"
@@ -168,11 +168,13 @@ class Arms:
         """Why the arms are in an emergency stop of their own (service, topic, remote, guard); empty if they are not."""
         if self._world.guard_took_over:  # whatever the driver says: it hangs, died, or is silent for good
             return GUARD_TOOK_OVER
+        if self._world.driver_hung:
+            return DRIVER_HUNG
         arm = self._world.arm
         if arm is None or arm.mode not in (ArmMode.DAMPING, ArmMode.RELEASED):
             return ""
         return next((why for why in (arm.fault, arm.reason) if why in _STOP_REASONS), "")
 
     def guard_has_them(self) -> bool:
-        """Whether the arm guard commands the arms in the driver's place."""
-        return self._world.guard_took_over
+        """Whether it is the arm guard that gives the arms back: it commands them, or the driver never will again."""
+        return self._world.guard_took_over or self._world.driver_hung

@@ -10,14 +10,17 @@ from h1_session_manager.outcome import Fire
 from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import RecorderState, Reply
-from h1_session_manager.world import GUARD_TOOK_OVER
+from h1_session_manager.world import DRIVER_HUNG, GUARD_TOOK_OVER
 from h1_training_node.message_numbers import ArmMode, Level
 
 if TYPE_CHECKING:
     from h1_session_manager.session import Session
 
 
-_STOPS = {GUARD_TOOK_OVER: "guard_took_over: the arm driver hangs or died; the arm guard holds the arms in damping"}
+_STOPS = {
+    GUARD_TOOK_OVER: "guard_took_over: the arm driver hangs or died; the arm guard holds the arms in damping",
+    DRIVER_HUNG: "driver_hung: the arm driver stood still for too long; the arm guard gives the arms back in its place",
+}
 
 _DAMPING = "Arms in damping mode"
 _WHERE = {

@@ -10,6 +10,8 @@ from h1_training_node.message_numbers import ArmMode
 
 GUARD_TOOK_OVER = "guard_took_over"
 """The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
+DRIVER_HUNG = "driver_hung"
+"""The driver's reason once it has stood still for too long: it is silent for good, as above."""
 
 
 Observation = Arm | Guard | Recorder | Policy | Polled | SyncProgress | Reached | Machine
@@ -55,6 +57,7 @@ class World:
     target: Reached | None = None
     sync_progress: SyncProgress | None = None
     guard_took_over: bool = False
+    driver_hung: bool = False
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
     pulses: dict[str, Pulse] = field(default_factory=dict)
@@ -64,6 +67,7 @@ class World:
         if isinstance(what, Arm):
             self.arm = what
             self.guard_took_over |= GUARD_TOOK_OVER in (what.fault, what.reason)
+            self.driver_hung |= DRIVER_HUNG in (what.fault, what.reason)
             self.hear("arm")
         elif isinstance(what, Guard):
             self.guard_took_over |= what.active

@@ -71,6 +71,27 @@ def test_a_guard_that_does_not_give_the_arms_back_is_told_and_can_be_asked_again
     assert theatre.status == EXIT_EXPLAINED
 
 
+@pytest.mark.parametrize("lost_first", [False, True])
+def test_a_driver_that_hung_is_a_stop_whose_release_the_guard_sees_to(lost_first):
+    theatre = Theatre()
+    theatre.to("EXECUTING")
+    theatre.arms_in_policy()
+    fault = "robot_lost" if lost_first else "driver_hung"
+    theatre.enter(ArmMode.DAMPING, "driver_hung", fault=fault, acknowledge_needed=True)
+    theatre.handlers["arm_driver/release"] = lambda _fields: Reply(False, "driver_hung: the arm guard sees to the arms")
+    theatre.run_to("STOPPED")
+    assert any("the arm driver stood still for too long" in line for line in theatre.said), theatre.said
+    theatre.handlers["arm_guard/release"] = lambda _fields: Reply(False, "robot_lost: not now; Ctrl+C ends the session")
+    theatre.run(1)
+    theatre.press("y")
+    theatre.run(1)
+    assert theatre.status is None and "  robot_lost: not now; Ctrl+C ends the session" in theatre.said
+    theatre.handlers["arm_guard/release"] = lambda _fields: Reply(True)
+    theatre.press("y")
+    theatre.run(9)
+    assert theatre.status == EXIT_EXPLAINED and not theatre.called("arm_driver/release")
+
+
 def releasing(state: str) -> Theatre:
     """A session that has asked for the release; the arms are on their way back."""
     theatre = Theatre()

@@ -256,16 +256,6 @@ def test_at_the_end_of_the_graph_it_sees_through_a_driver_that_was_silent_for_a_
     assert scene.guard.is_speaking, "the driver died on its way"
 
 
-def test_at_the_end_of_the_graph_it_does_not_wait_for_ever_for_such_a_driver() -> None:
-    scene = Scene()
-    scene.drive(0.5)
-    scene.lose_robot(2.0)
-    scene.step(1.0)
-    scene.guard.end(scene.now_ns)
-    scene.step(4.0)
-    assert scene.guard.has_ended and not scene.guard.is_speaking
-
-
 def test_a_person_releases_the_arms_with_warning_and_ramp() -> None:
     scene = Scene()
     assert scene.guard.release(scene.now_ns).reason.startswith("not_speaking")

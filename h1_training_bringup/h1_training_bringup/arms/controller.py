@@ -204,12 +204,13 @@ class ArmController:
         self._sensed = sensed
         own = self._pauses.step(now_ns, has_arms=self.handover.weight > 0.0, hears=hears)
         if own is Own.HUNG:
-            pause = f"this process stood still for more than {self.parameters.hung_s:g} s: the guard has the arms"
+            pause = f"this process stood still for more than {self.parameters.hung_s:g} s: the guard sees to the arms"
             self._fall_silent(now_ns, DRIVER_HUNG, pause)
         if self._gave_way:
             self.has_ended = self._ending
             return None
         if own is Own.ASKS:
+            self.has_ended = self._ending and self._pauses.is_deaf  # a guard that lives sees to the arms
             return None
         if own is Own.UNANSWERED and self.faults.latch(GUARD_LOST, ""):
             self._notice(Level.ERROR, GUARD_LOST, "the arm guard does not answer; end the session and start it anew")

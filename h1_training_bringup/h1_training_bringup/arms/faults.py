@@ -24,11 +24,11 @@ GIVEN_BACK_BY = {
 }
 """Stops after which the arms stay in DAMPING until a person calls this service; no program may call it by itself."""
 
-_GUARD_HAS_THEM = "the arm guard has the arms: arm_guard/release gives them back; then start the session anew"
+_BY_THE_GUARD = "the arm guard sees to the arms: arm_guard/release gives them back; then start the session anew"
 _NOT_ACKNOWLEDGED = {
     EMERGENCY_STOP: "it ends only by giving the arms back: arm_driver/release",
-    GUARD_TOOK_OVER: _GUARD_HAS_THEM,
-    DRIVER_HUNG: _GUARD_HAS_THEM,
+    GUARD_TOOK_OVER: _BY_THE_GUARD,
+    DRIVER_HUNG: _BY_THE_GUARD,
     GUARD_LOST: "nobody would see to the arms if this driver died: arm_driver/release, then start the session anew",
 }
 _MOST_CAUSES = 8
@@ -83,6 +83,7 @@ class Faults:
         for reason in self._latched:
             if reason in _NOT_ACKNOWLEDGED:
                 return f"{reason}: {_NOT_ACKNOWLEDGED[reason]}"
+        for reason in self._latched:
             if reason in self._present:
                 return f"{reason}: it lasts: {self._present[reason]}"
         self._latched.clear()

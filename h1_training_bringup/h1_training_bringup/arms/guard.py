@@ -5,7 +5,8 @@ on it publishes DAMPING, weight kept, until a person releases the arms or the gr
 to the driver: two voices on one topic would be worse than none.
 
 A robot that is lost for long is left in silence, by driver and guard alike: its own controller has the arms by then,
-and they are not torn from it the moment the wire is whole again. A person lets the one speak that has them.
+and they are not torn from it the moment the wire is whole again. A person lets the one speak that has them; if that
+was the driver, and it cannot speak any more (it died, or stood still for too long), the guard gives them back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ WATCH_PERIOD_S = 0.02
 _NS = 1e9
 _ZEROS = np.zeros(COUNT)
 _FAREWELL_PERIODS = 25
-_ROBOT_GONE_NS = 3_000_000_000
+_PATIENCE_NS = 3_000_000_000
+"""For a robot to come back, or a driver to speak once more, when the graph ends."""
 _WEIGHT_OFFSET = LOW_CMD_CDR.fields["motor_cmd"][1] + WEIGHT_MOTOR * 28  # type: ignore[index]
 """Of the weight in a LowCmd sample: the first value after an arm motor's stride is `q`."""
 
@@ -55,7 +57,8 @@ class ArmGuard:
         self._last_sample = b""
         self._weight = 0.0
         self._silent_s = self._away_s = 0.0
-        self._has_forgotten = False
+        self._forgotten_weight = 0.0
+        self._is_told_to_release = False
         self._watched_ns = self._state_ns = 0
         self._heard = False
         self._waist_q = 0.0
@@ -72,7 +75,7 @@ class ArmGuard:
         weight = struct.unpack_from("<f", sample, _WEIGHT_OFFSET)[0]
         if not isfinite(weight):
             return  # no driver says that
-        self._heard, self._has_forgotten = True, False
+        self._heard, self._forgotten_weight, self._is_told_to_release = True, 0.0, False
         self._last_sample, self._weight = sample, weight
 
     def is_asked(self) -> bool:
@@ -81,15 +84,21 @@ class ArmGuard:
         return not self.is_speaking
 
     def release(self, now_ns: int) -> Answer:
-        """A person wants the arms given back: warning, then the ramp."""
-        if not self.is_speaking:
+        """A person wants the arms given back: warning, then the ramp.
+
+        The arms of a robot that was lost are given back for a driver that has not spoken since.
+        """
+        if not self.is_speaking and self._forgotten_weight == 0.0:
             return refused("not_speaking: the arm driver has the arms; use arm_driver/release")
-        if self._handover.is_releasing or self._handover.weight == 0.0:
+        if self.is_speaking and (self._handover.is_releasing or self._handover.weight == 0.0):
             return refused("releasing: the arms are being given back, or have been")
         sensed = self.intake.latest()
         if sensed is None or now_ns - sensed.stamp_ns > self._robot_timeout_ns:
             return NOT_RELEASED_BLIND
-        self._warn(now_ns)
+        if self.is_speaking:
+            self._warn(now_ns)
+        else:
+            self._is_told_to_release = True  # by the next `watch`
         return ACCEPTED
 
     def end(self, now_ns: int) -> None:
@@ -120,11 +129,16 @@ class ArmGuard:
         if sensed is not None and self._silent_s >= self._parameters.silence_s:
             self._take_over(now_ns, sensed)
             return True
+        is_told, self._is_told_to_release = self._is_told_to_release, False
         if self._ending_since_ns is not None:
-            is_over = self._weight <= 0.0 and not self._has_forgotten
             # A driver that was silent for a lost robot's sake may speak once more, to give the arms back.
-            may_come = is_fresh and not self._has_forgotten
-            self.has_ended = is_over or (not may_come and now_ns - self._ending_since_ns > _ROBOT_GONE_NS)
+            has_waited = now_ns - self._ending_since_ns > _PATIENCE_NS
+            is_told |= has_waited and self._forgotten_weight > 0.0
+            is_over = self._weight <= 0.0 and self._forgotten_weight <= 0.0
+            self.has_ended = is_over or (has_waited and not is_fresh)
+        if sensed is not None and is_fresh and is_told:
+            self._take_back(now_ns, sensed)
+            return True
         return False
 
     def _watch_absence(self, sensed: Sensed | None, passed_s: float) -> None:
@@ -135,7 +149,7 @@ class ArmGuard:
         is_new = sensed is not None and sensed.stamp_ns != self._state_ns
         self._away_s += 0.0 if is_new else passed_s
         if self._away_s > FADE_S and self._weight > 0.0:
-            self._weight, self._has_forgotten = 0.0, True
+            self._weight, self._forgotten_weight = 0.0, self._weight
         if is_new:
             self._away_s = 0.0
 
@@ -183,9 +197,7 @@ class ArmGuard:
             self._waist_q = float(decode_low_cmd(self._last_sample)["motor_cmd"]["q"][WAIST_MOTOR])
         except WireError:
             self._waist_q = sensed.waist_q
-        self.is_speaking = True
-        self._handover.weight = min(self._weight, 1.0)
-        self._damping.enter(sensed)
+        self._begin(sensed, self._weight)
         text = (
             f"no command on /arm_sdk for {self._silent_s * 1e3:.0f} ms: the guard holds the arms in DAMPING; "
             "arm_guard/release gives them back, then start the session anew"
@@ -193,6 +205,19 @@ class ArmGuard:
         self.notices.append(Notice(Level.ERROR, "guard_took_over", text))
         if self._ending_since_ns is not None:
             self._warn(now_ns)
+
+    def _take_back(self, now_ns: int, sensed: Sensed) -> None:
+        """From the robot's own controller, which may have the arms by now, only to give them back in good order."""
+        self._waist_q = sensed.waist_q
+        self._begin(sensed, self._forgotten_weight)
+        text = "the arm driver has not spoken since the robot was lost: the guard gives the arms back in its place"
+        self.notices.append(Notice(Level.ERROR, "guard_took_over", text))
+        self._warn(now_ns)
+
+    def _begin(self, sensed: Sensed, weight: float) -> None:
+        self.is_speaking = True
+        self._handover.weight = min(weight, 1.0)
+        self._damping.enter(sensed)
 
     def _warn(self, now_ns: int) -> None:
         self.notices.append(release_warning(self._parameters.release_warning_s))

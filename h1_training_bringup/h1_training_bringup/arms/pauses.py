@@ -19,6 +19,7 @@ _PATIENCE_PERIODS = round(1.0 / PERIOD_S)
 Counted only while the robot is heard: a process that was stopped for a while may find itself deaf (its shared-memory
 ports were given up by the others), and then no answer means nothing.
 """
+_DEAF_PERIODS = round(3.0 / PERIOD_S)
 
 
 class Own(Enum):
@@ -46,8 +47,13 @@ class Pauses:
         self._hung_ns = hung_ns
         self._stepped_ns: int | None = None
         self._asked = 0
-        self._waited_periods = 0
+        self._waited_periods = self._asking_periods = 0
         self.question = 0
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the guard's word has been waited for so long, heard or not, that nothing will come of it."""
+        return self._asking_periods > _DEAF_PERIODS
 
     def step(self, now_ns: int, *, has_arms: bool, hears: bool) -> Own:
         """One period.
@@ -69,7 +75,9 @@ class Pauses:
             self._asked += 1
             self.question, self._waited_periods = self._asked, 0
         if self.question == 0:
+            self._asking_periods = 0
             return Own.RUNS
+        self._asking_periods += 1
         self._waited_periods += hears
         if self._waited_periods > _PATIENCE_PERIODS:
             self.question = 0

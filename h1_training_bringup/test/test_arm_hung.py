@@ -1,0 +1,179 @@
+"""A driver that stood still or died while the robot was lost: a person can end the session, and no arm is torn.
+
+The robot has been lost for so long that driver and guard are silent on purpose: its own controller has the arms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from arm_builders import MODES, S, pause, taken_in
+from arm_duo import Duo
+
+from h1_training_bringup.arms.pauses import Own, Pauses
+from h1_training_node.message_numbers import ArmMode
+
+
+def lost_and_hung(*, back: bool = True, faded: bool = True) -> Duo:
+    """The robot was lost, the driver stood still meanwhile and runs again; nobody has spoken since."""
+    duo = Duo()
+    duo.take()
+    duo.robot.inject("stop_state")
+    duo.run(2.0 if faded else 0.5)
+    assert (duo.command is None) == faded
+    duo.pause(2.0)
+    if back:
+        duo.robot.inject("clear")
+    sent = len(duo.sent)
+    duo.run(1.0)
+    assert duo.controller.reason == "driver_hung" and duo.notices.count("driver_hung") == 1
+    assert len(duo.sent) == sent and duo.spoken == [] and duo.command is None, "nothing is commanded"
+    return duo
+
+
+def is_given_back_in_good_order(duo: Duo, begin_ns: int) -> None:
+    """By the guard alone: gravity carried from its first command on, 3 s of warning, a ramp of 3 s, then silence."""
+    (first_ns, first), (last_ns, last) = duo.spoken[0], duo.spoken[-1]
+    assert duo.guard_notices[:2] == ["guard_took_over", "release_warning"]
+    assert first.weight == 1.0 and not first.kp.any() and (first.kd > 3 * duo.joints.kd_damping).all()
+    np.testing.assert_allclose(first.tau, duo.gravity_at_first, atol=0.05)
+    assert np.abs(first.tau).max() > 0.5
+    assert first.waist_q == pytest.approx(float(duo.robot.body.q[0]), abs=0.02), "the waist as it is now"
+    full = [at for at, command in duo.spoken if command.weight == 1.0]
+    assert full[-1] - first_ns >= 2.99 * S and last_ns - full[-1] >= 2.98 * S and last.weight == 0.0
+    weights = np.array([command.weight for _, command in duo.spoken])
+    assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() <= 1 / 750 + 1e-9
+    assert not [at for at, _ in duo.sent if at > begin_ns], "one voice"
+
+
+@pytest.mark.parametrize("faded", [True, False])
+def test_a_person_has_the_guard_give_back_the_arms_that_a_hung_driver_cannot(faded: bool) -> None:
+    duo = lost_and_hung(faded=faded)
+    begin_ns, before = duo.now_ns, duo.q
+    refusal = duo.controller.release(duo.now_ns)
+    assert not refusal.accepted and "arm_guard/release" in refusal.reason
+    assert "arm_guard/release" in duo.controller.acknowledge().reason
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(2.9)
+    np.testing.assert_allclose(duo.q, before, atol=0.1, err_msg="not torn: they stay where they were until the ramp")
+    duo.run(4.0)
+    is_given_back_in_good_order(duo, begin_ns)
+    assert duo.controller.reason == "guard_took_over" and not duo.guard.release(duo.now_ns).accepted
+
+
+def test_ctrl_c_ends_such_a_session_and_the_guard_gives_the_arms_back() -> None:
+    duo = lost_and_hung()
+    begin_ns = duo.now_ns
+    duo.end()
+    duo.tick()
+    assert duo.controller.has_ended, "the driver has nothing to give"
+    duo.run_until(lambda: duo.guard.has_ended, "the guard has ended", 10.0)
+    is_given_back_in_good_order(duo, begin_ns)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_giving_back(back: bool) -> None:
+    duo = Duo()
+    duo.take()
+    duo.robot.inject("stop_state")
+    duo.run(2.0)
+    duo.driver_runs = False
+    duo.robot.inject("clear")
+    duo.run(1.0)
+    assert duo.spoken == []
+    begin_ns = duo.now_ns
+    if back:
+        assert duo.guard.release(duo.now_ns).accepted
+        duo.run(7.0)
+    duo.end()
+    duo.run_until(lambda: duo.guard.has_ended, "the guard has ended", 10.0)
+    is_given_back_in_good_order(duo, begin_ns)
+
+
+def test_while_the_robot_is_still_lost_nothing_is_given_back_and_ctrl_c_is_named_and_ends() -> None:
+    duo = lost_and_hung(back=False)
+    refusal = duo.guard.release(duo.now_ns)
+    assert not refusal.accepted and "Ctrl+C ends the session" in refusal.reason
+    duo.end()
+    duo.run_until(lambda: duo.controller.has_ended and duo.guard.has_ended, "both have ended", 4.0)
+    assert duo.spoken == []
+    duo.robot.inject("clear")
+    duo.run(1.0)
+    assert duo.spoken == []
+
+
+def test_a_release_that_the_guard_granted_is_void_when_the_driver_speaks_first() -> None:
+    duo = Duo()
+    duo.take()
+    duo.robot.inject("stop_state")
+    duo.run(2.0)
+    duo.robot.inject("clear")
+    duo.run(1.0)
+    assert duo.guard.release(duo.now_ns).accepted
+    assert duo.controller.acknowledge().accepted
+    duo.run(1.0)
+    assert duo.spoken == [] and duo.sent[-1][0] == duo.now_ns, "one voice: the driver's"
+    assert duo.guard.release(duo.now_ns).reason.startswith("not_speaking")
+
+
+def test_a_robot_that_is_lost_anew_before_the_guard_speaks_needs_a_person_anew() -> None:
+    duo = lost_and_hung()
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.robot.inject("stop_state")
+    duo._ticks -= duo._ticks % 5  # the guard looks again in 20 ms
+    duo.now_ns += S  # in which its process had no time
+    duo.run(0.5)
+    duo.robot.inject("clear")
+    duo.run(2.0)
+    assert duo.spoken == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_with_the_robot_there_the_guard_has_the_arms_of_a_hung_driver_and_gives_them_back(mode: ArmMode) -> None:
+    duo = Duo()
+    duo.take()
+    assert duo.ask(mode) == ""
+    duo.run(0.05)
+    at_ns = duo.now_ns
+    duo.pause(1.5)
+    assert duo.spoken[0][0] - at_ns <= 0.16 * S
+    duo.run(1.0)
+    assert duo.controller.reason == "guard_took_over" and not duo.guard_notices.count("release_warning")
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(7.0)
+    assert duo.spoken[-1][1].weight == 0.0
+    assert not [at for at, _ in duo.sent if at > at_ns]
+
+
+def test_a_driver_that_waits_for_a_guards_word_that_never_comes_can_be_ended() -> None:
+    rig = taken_in(ArmMode.POLICY)
+    rig.guard_answers = False
+    pause(rig, 0.2)
+    rig.robot.inject("stop_state")
+    sent = len(rig.sent)
+    rig.run(5.0)
+    assert not rig.controller.has_ended
+    rig.controller.end(rig.now_ns, "ending_sigint")
+    rig.run(0.02)
+    assert rig.controller.has_ended and len(rig.sent) == sent
+
+
+def test_how_long_an_answer_was_waited_for_is_counted_for_each_question_anew() -> None:
+    pauses, now_ns = Pauses(S), 0
+    for _ in range(3):
+        now_ns += 60_000_000
+        pauses.step(now_ns, has_arms=True, hears=False)
+        for _ in range(600):
+            now_ns += 4_000_000
+            assert pauses.step(now_ns, has_arms=True, hears=False) in (Own.ASKS, Own.RUNS)
+        assert not pauses.is_deaf
+        pauses.answered(pauses.question)
+        now_ns += 4_000_000
+        assert pauses.step(now_ns, has_arms=True, hears=False) is Own.RUNS
+
+
+def test_what_is_said_of_a_hung_driver_names_the_service_that_helps_though_the_robot_was_lost_first() -> None:
+    duo = lost_and_hung(back=False)
+    assert duo.controller.faults.first == "robot_lost"
+    for refusal in (duo.controller.release(duo.now_ns), duo.controller.acknowledge()):
+        assert refusal.reason.startswith("driver_hung: ") and "arm_guard/release" in refusal.reason

@@ -82,12 +82,12 @@ def test_an_older_spelling_sets_the_same_key(tmp_path: Path, spelling: str) -> N
 
 
 def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
-    over = written(tmp_path, "session: {motion_countdown_s: 1.5}\nnodes: {recorder: {x: 1}}")
+    over = written(tmp_path, "session: {motion_countdown_s: 1.5}\nnodes: {head_camera: {x: 1}, arm_guard: {y: 2}}")
     configuration = load(CONFIG_DIR / "sim.yaml", over)
     assert configuration["session.motion_countdown_s"] == 1.5
     assert configuration["session.ask_before_taking"] is False
-    assert configuration.node_parameters["recorder"] == {"x": 1}
-    assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4}
+    assert configuration.node_parameters["head_camera"] == {"x": 1}
+    assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4, "y": 2}
 
 
 def test_the_fingerprint_tells_configurations_apart() -> None:

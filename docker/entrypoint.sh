@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Entry of the images: ROS 2, the robot's messages where they are, our workspace; then the command.
+# Entry of the images: ROS 2, the robot's messages where they are, our workspace; then the command. What is run in a
+# container beside its first command (`docker exec`, the health check) needs nobody who waits for the last node.
 set -eo pipefail
 . /opt/ros/jazzy/setup.bash
 if [ -f /opt/unitree/install/setup.bash ]; then
@@ -7,4 +8,7 @@ if [ -f /opt/unitree/install/setup.bash ]; then
 fi
 cd /workspace
 . docker/workspace.bash
+if [ $$ -eq 1 ] || [ "$PPID" -eq 1 ]; then
+  exec docker/until_the_last.sh "$@"
+fi
 exec "$@"

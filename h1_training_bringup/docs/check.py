@@ -4,9 +4,11 @@ A command stands in a block fenced as `bash`. The line before the fence says how
 
     <!-- run: here -->            in the repository; data go to a scratch folder
     <!-- run: here, in the background -->   the same; it is ended when everything else has run
-    <!-- run: session -->         while a simulated session runs, in its ROS domain, block by block through all pages
+    <!-- run: session -->         while a simulated session runs, in its ROS domain, each block from READY on
     <!-- run: session, last -->   the same, when all others are done, because it ends the session
     <!-- run: by hand, REASON --> not here, for instance because it takes the robot
+
+`FILE` stands for the newest episode that was recorded here, `FOLDER` for a folder of samples.
 
 Where there is no `ros2`, a command of ros2cli is run by what does the same without it, or is said not to have been run.
 """
@@ -14,6 +16,7 @@ Where there is no `ros2`, a command of ros2cli is run by what does the same with
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -45,6 +48,14 @@ SESSION_READY_S = 60.0
 REPORTS = ("session preflight", "ros2 run h1_session_manager session preflight")
 """Say by status 1 that something stands in the way, on a busy machine the cameras' rate: that is an answer."""
 SLOW_CAMERAS = "simulation: {camera_fps: 10.0}\n"
+TOWARDS_READY = {
+    "EXECUTING": "stop",
+    "LABELING": "failure",
+    "DAMPING": "end",
+    "DECIDING": "another",
+    "SYNCING": "keep_local",
+}
+"""By the state in which a block has left the session, what is asked for next."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def publish(topic: str, text: str) -> int:
 def run(block: Block, environment: dict[str, str], report: Report) -> None:
     """Run every command of a block; the rest of a block is not run when one fails."""
     for command in block.commands:
-        actual: str | None = command.replace("FILE", environment.get("FILE", "FILE"))
+        actual: str | None = re.sub(r"\bFILE\b|\bFOLDER\b", lambda name: environment.get(name[0], name[0]), command)
         if command.startswith("ros2 ") and shutil.which("ros2") is None:
             actual = without_ros2cli(str(actual))
             if actual is None:
@@ -170,6 +181,27 @@ def begin(block: Block, environment: dict[str, str], report: Report, stack: cont
         report.add(block.page, command, "ended at once" if died else "ok, runs on", failed=died)
 
 
+def come_to_ready(environment: dict[str, str]) -> None:
+    """A page's reader begins each block with a session that waits in READY."""
+    deadline = time.monotonic() + SESSION_READY_S
+    while time.monotonic() < deadline:
+        said = subprocess.run(["session", "status", "--json"], env=environment, capture_output=True, check=False).stdout
+        status = json.loads(said or "{}")
+        if status.get("state") == "READY" and not status["countdown"]:
+            return
+        if request := TOWARDS_READY.get(status.get("state", "")):
+            subprocess.run(["session", request], env=environment, capture_output=True, check=False)
+
+
+def sample_folder(folder: Path) -> Path:
+    """A folder of an epoch with two episodes and a discarded one."""
+    epoch = folder / "training_session_epoch0"
+    (epoch / ".discarded").mkdir(parents=True)
+    for name in ("episode_0.hdf5", "episode_1.hdf5", ".discarded/episode_2.hdf5"):
+        shutil.copy(ROOT / "h1_recorder/test/data/format_1.hdf5", epoch / name)
+    return epoch
+
+
 def newest_episode(folder: Path) -> str:
     """The episode that stands for FILE in a page."""
     found = sorted(folder.glob("**/episode_*.hdf5"), key=lambda path: path.stat().st_mtime)
@@ -206,6 +238,7 @@ def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: P
             if time.monotonic() > deadline:
                 break
         for block in todo:
+            come_to_ready(inside)
             run(block, inside | {"FILE": newest_episode(folder)}, report)
     finally:
         session.send_signal(signal.SIGINT)
@@ -226,6 +259,7 @@ def main() -> int:
             "RSYNC_TARGET": str(folder / "here/uploaded"),
             "EPOCHS": "1",
             "EPISODES": "1",
+            "FOLDER": str(sample_folder(folder / "samples")),
         }
         with contextlib.ExitStack() as stack:
             for block in (block for block in found if block.how in HERE):

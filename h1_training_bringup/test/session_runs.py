@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -14,25 +16,41 @@ from ament_index_python.packages import get_package_prefix
 from h1_training_node.testing import wait_until
 
 RUNNER = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/run_session"
+LAUNCH_FILES = Path(__file__).parents[1] / "launch"
+AS_ROS2_LAUNCH_DOES = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [tuple(argument.split(":=", 1)) for argument in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service = LaunchService(argv=sys.argv[2:], noninteractive=False)
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
 
 
-class SessionRun:
-    """One simulated session in a process session of its own, as `make session` starts it.
+class StartedSession:
+    """One session in a process session of its own.
 
     Args:
         folder: where its data, uploads, logs and output go.
-        arguments: further arguments of the runner.
+        command: what starts it.
+        variables: added to the environment.
     """
 
-    def __init__(self, folder: Path, *arguments: str, sim: bool = True) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], **variables: str) -> None:
         self.save_dir, self.target, self.log_dir = folder / "episodes", folder / "uploaded", folder / "log"
         self._output = folder / "output.txt"
-        command = [str(RUNNER), *(["--sim"] if sim else []), "--save-dir", str(self.save_dir)]
-        command += ["--rsync-target", str(self.target), "--log-dir", str(self.log_dir), *arguments]
         with self._output.open("wb") as output:
             # A process session of its own: killpg reaches all of it, as a terminal's Ctrl+C does, and nobody else.
             self.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | variables,
+                start_new_session=True,
             )
 
     @property
@@ -75,10 +93,39 @@ class SessionRun:
                 continue
         return found
 
+    def runs(self, executable: str) -> bool:
+        """Whether a process runs `executable`."""
+        return bool(self._running(executable))
+
     def process(self, executable: str) -> psutil.Process:
         """The process that runs `executable`."""
-        (process,) = (p for p in self.processes() if any(part.endswith(f"/{executable}") for part in p.cmdline()[:2]))
+        (process,) = self._running(executable)
         return process
+
+    def _running(self, executable: str) -> list[psutil.Process]:
+        found = []
+        for process in self.processes():
+            try:
+                if any(part.endswith(f"/{executable}") for part in process.cmdline()[:2]):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def ask(self, package: str, executable: str, *arguments: str, timeout_s: float = 60.0) -> None:
+        """Run one of our commands beside the session, in its ROS domain; it has to succeed."""
+        command = [str(Path(get_package_prefix(package)) / "lib" / package / executable), *arguments]
+        variables = {"ROS_DOMAIN_ID": str(self.domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        result = subprocess.run(
+            command,
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr + self.evidence()
 
     def log(self, name: str) -> str:
         """The log of one node."""
@@ -101,3 +148,29 @@ class SessionRun:
         for process in self.processes():
             process.kill()
         self.popen.wait()
+
+
+class SessionRun(StartedSession):
+    """A simulated one, as `make session` starts it where there is no `ros2 launch`.
+
+    Args:
+        folder: where its data, uploads, logs and output go.
+        arguments: further arguments of the runner.
+        sim: False starts what goes to a robot.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, sim: bool = True) -> None:
+        given = ["--save-dir", str(folder / "episodes"), "--rsync-target", str(folder / "uploaded")]
+        given += ["--log-dir", str(folder / "log"), *(["--sim"] if sim else [])]
+        super().__init__(folder, [str(RUNNER), *given, *arguments])
+
+
+class LaunchRun(StartedSession):
+    """One under upstream launch, by the file of the session or of a part of it."""
+
+    def __init__(self, folder: Path, *arguments: str, part: str = "session", **variables: str) -> None:
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", AS_ROS2_LAUNCH_DOES, str(LAUNCH_FILES / f"{part}.launch.py")]
+        if part == "session":
+            command += [f"save_dir:={folder / 'episodes'}", f"rsync_target:={folder / 'uploaded'}"]
+        super().__init__(folder, [*command, *arguments], ROS_LOG_DIR=str(folder / "log"), **variables)

@@ -20,7 +20,7 @@ from h1_training_bringup.arms.actions import Action
 from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arms.controller import ArmController
 from h1_training_bringup.arms.intake import StateIntake
-from h1_training_bringup.arms.joints import COUNT, NAMES
+from h1_training_bringup.arms.joints import NAMES
 from h1_training_bringup.arms.modes import Answer
 from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import ArmParameters, load_joint_settings
@@ -42,7 +42,6 @@ _COLLECT_S = 5.0
 _NO_ROBOT_S = 3.0
 _STATES_KEPT = 50
 """Between two periods there are two; after a pause of this process the newest count, not their number."""
-_NO_COMMAND = np.zeros(COUNT, np.float32)
 
 
 class ArmDriverNode(SessionNode):
@@ -57,9 +56,10 @@ class ArmDriverNode(SessionNode):
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self._command: ArmCommand | None = None
+        # Both are filled anew and published 50 times a second: what they are made of is made once.
         self._joint_state = JointState(name=list(NAMES))
+        self._status = ArmStatus()
         self._status_due_ns = 0
-        self._seq = 0
         self._published_mode_since_ns = -1
         self._started_ns = self.now_ns()
         self._told_no_robot = False
@@ -206,12 +206,13 @@ class ArmDriverNode(SessionNode):
 
     def _publish_status(self, now_ns: int, sensed: Sensed) -> None:
         self._published_mode_since_ns = self._controller.mode_since_ns
-        self._arm_status.publish(self._status(now_ns, sensed))
+        self._fill_status(self._status, now_ns, sensed)
+        self._arm_status.publish(self._status)
 
-    def _status(self, now_ns: int, sensed: Sensed) -> ArmStatus:
+    def _fill_status(self, status: ArmStatus, now_ns: int, sensed: Sensed) -> None:
         controller, command = self._controller, self._command
-        self._seq += 1
-        status = ArmStatus(header=self.header(sensed.stamp_ns), seq=self._seq)
+        status.header.stamp = to_stamp(sensed.stamp_ns)
+        status.seq += 1
         status.mode = int(controller.mode)
         status.mode_since = to_stamp(controller.mode_since_ns)
         status.reason = controller.reason
@@ -219,16 +220,15 @@ class ArmDriverNode(SessionNode):
         status.fault = controller.faults.first
         status.transition = controller.transition
         status.weight = controller.handover.weight
-        status.q, status.dq = sensed.q.astype(np.float32), sensed.dq.astype(np.float32)
-        status.tau_est = sensed.tau_est.astype(np.float32)
+        status.q[:], status.dq[:], status.tau_est[:] = sensed.q, sensed.dq, sensed.tau_est
         if command is None:
             # Nothing is sent: what the arms are at is what they are told.
-            status.q_command = status.q
-            status.kp = status.kd = status.tau_ff = _NO_COMMAND
+            status.q_command[:] = sensed.q
+            status.kp[:] = status.kd[:] = status.tau_ff[:] = 0.0
         else:
-            status.q_command, status.tau_ff = command.q.astype(np.float32), command.tau.astype(np.float32)
-            status.kp, status.kd = command.kp.astype(np.float32), command.kd.astype(np.float32)
-        status.temperature = sensed.temperature
+            status.q_command[:], status.tau_ff[:] = command.q, command.tau
+            status.kp[:], status.kd[:] = command.kp, command.kd
+        status.temperature[:] = sensed.temperature
         status.waist_q = sensed.waist_q
         status.action_seq = controller.gate.seq
         status.limited = controller.stiff.limited
@@ -236,7 +236,6 @@ class ArmDriverNode(SessionNode):
         status.state_rate = self._intake.rate(now_ns)
         status.crc_errors = self._intake.crc_errors
         status.refused_actions = controller.gate.refused
-        return status
 
     def _tell(self) -> None:
         for notices in (self._intake.notices, self._controller.notices):

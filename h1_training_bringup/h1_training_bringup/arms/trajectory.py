@@ -53,7 +53,7 @@ class Tracker:
     @property
     def at_rest(self) -> bool:
         """Whether nothing moves any more, the mean included."""
-        return not self._velocity.any() and not self.dq.any()
+        return np.count_nonzero(self._velocity) + np.count_nonzero(self.dq) == 0
 
     @property
     def stopping_point(self) -> Joints:

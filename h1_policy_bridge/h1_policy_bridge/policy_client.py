@@ -257,7 +257,7 @@ class PolicyClient:
 
     def _lost(self, error: LinkError) -> None:
         if isinstance(error, ServerError):
-            self._log(f"the policy server's own words:\n{error.traceback}")
+            self._log(f"the policy server failed; its own words follow in this log:\n{error.traceback}")
         state = self._state
         self._set(
             ClientState(Connection.DISCONNECTED, 0, state.epoch, reason=str(error), connections=state.connections)

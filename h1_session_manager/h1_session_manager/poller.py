@@ -35,6 +35,8 @@ def parse(body: bytes) -> Polled:
         PollError: not the documented JSON.
     """
     text = body.decode("utf-8", errors="replace").strip()
+    if not text:
+        raise PollError("the reply is empty")
     try:
         document: Any = json.loads(text)
     except ValueError:
@@ -65,7 +67,7 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
             asker.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=headers) as response,
         ):
             if response.status_code != requests.codes.ok:
-                return Polled(error=f"{url} answered {response.status_code} {response.reason}"[:200])
+                return Polled(error=f"{url} answered {response.status_code} {_shown(response.reason)}")
             body = _read(response, time.monotonic() + timeout_s)
         if len(body) > MOST_BYTES:
             return Polled(error=f"{url}: the reply is longer than {MOST_BYTES} bytes")
@@ -155,5 +157,6 @@ def _cause(error: BaseException) -> str:
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
+    """A stranger's words, fit for a terminal: one line, nothing that steers it."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

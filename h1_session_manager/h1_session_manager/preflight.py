@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -98,7 +99,7 @@ def camera_problem(stream: Stream | None, config: SessionConfig) -> str:
     if stream.age > config.max_camera_age_s:
         return f"no image for {stream.age:.1f} s"
     if stream.rate < config.min_camera_hz:
-        return f"only {stream.rate:.1f} images/s, expected {config.min_camera_hz:g} or more"
+        return f"only {math.floor(stream.rate * 10) / 10:.1f} images/s, expected {config.min_camera_hz:g} or more"
     return ""
 
 

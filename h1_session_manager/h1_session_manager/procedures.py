@@ -204,22 +204,27 @@ class Procedures:
         return (yield from self._watch_preflight())
 
     def _watch_preflight(self) -> Steps[Outcome]:
-        """Say how the checks stand, once they are good or time is up, and again when that changes."""
+        """Say how the checks stand, once they are good or time is up, and again when that has changed for good."""
         s = self._s
         yield Wait(lambda: not s.preflight().problems, _PREFLIGHT_GRACE_S)
+        known: tuple[str, ...] | None = None
         while True:
             checks = s.preflight()
-            failing = _failing(checks.problems)
-            if failing:
-                s.say(*(f"  Not ready: {problem}" for problem in checks.problems))
-            else:
-                s.say(checks.cameras)
-            if checks.warnings:
-                s.say(*(f"  Warning: {warning}" for warning in checks.warnings))
-            s.revision += 1
-            known = failing + _failing(checks.warnings)
+            if (about := _about(checks)) != known:
+                self._say_preflight(checks)
+                known = about
             yield Wait(lambda known=known: _about(s.preflight()) != known, None)  # type: ignore[misc]
             yield Wait(lambda: False, _SETTLE_S)
+
+    def _say_preflight(self, checks: Preflight) -> None:
+        s = self._s
+        if checks.problems:
+            s.say(*(f"  Not ready: {problem}" for problem in checks.problems))
+        else:
+            s.say(checks.cameras)
+        if checks.warnings:
+            s.say(*(f"  Warning: {warning}" for warning in checks.warnings))
+        s.revision += 1
 
     def _start(self) -> Steps[Outcome]:
         s = self._s

@@ -166,6 +166,19 @@ def test_preflight_refuses_to_start_and_names_the_camera():
     assert theatre.said[-1] == "Cameras ready: All cameras working!"
 
 
+def test_a_camera_that_blinks_is_no_news():
+    theatre = Theatre()
+    theatre.to("READY")
+    theatre.run(3)
+    good = theatre.recorder
+    theatre.recorder = replace(good, streams=streams(cam_left_wrist=-1.0))
+    theatre.run(0.4)
+    theatre.recorder = good
+    theatre.run(5)
+    assert theatre.said.count("Cameras ready: All cameras working!") == 1
+    assert not theatre.lines("  Not ready")
+
+
 def test_a_preflight_that_fails_during_the_countdown_starts_nothing():
     theatre = Theatre(motion_countdown=2.0)
     theatre.to("READY")

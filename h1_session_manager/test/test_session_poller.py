@@ -64,7 +64,8 @@ def test_the_documented_reply_is_understood_though_it_is_plain_text():
     ("body", "told"),
     [
         (b"OK", "no JSON: OK"),
-        (b"", "no JSON"),
+        (b" \n", "the reply is empty"),
+        (b"\x1b[2J\x1b]0;mine\x07", "no JSON: [2J ]0;mine"),
         (b"[true, 3]", 'not {"ready"'),
         (b'{"ready": 1, "epoch": 3}', "'ready' is 1, expected true or false"),
         (b'{"ready": true}', "'epoch' is null, expected a whole number"),

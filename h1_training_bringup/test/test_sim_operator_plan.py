@@ -190,6 +190,8 @@ def test_an_episode_that_was_not_saved_is_reported():
     rehearsal.saves = False
     rehearsal.perform()
     assert "was not saved: no space left on device" in rehearsal.plan.complaints[0]
+    assert rehearsal.plan.gives_up
+    assert ("WAITING", "q") not in rehearsal.pressed, "a session that lost an episode ends with no clean status"
 
 
 def test_one_q_ends_the_session_since_a_second_one_stops_the_arms_on_their_way_back():

@@ -26,6 +26,7 @@ class OperatorNode(SessionNode):
         self._recorder: RecorderStatus | None = None
         self._arms_damping = False
         self._demonstrated = ""
+        self._reported = 0
         self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATCHED)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
@@ -56,8 +57,8 @@ class OperatorNode(SessionNode):
         if key:
             self.get_logger().info(f"{self._session.state}: '{key}'")
             self._keyboard.publish(String(data=key))
+        self._report()
         if self._plan.gives_up:
-            self._report()
             self.end(1)
 
     def _seen(self, session: SessionState) -> Seen:
@@ -83,8 +84,9 @@ class OperatorNode(SessionNode):
         self.end(1 if self._plan.complaints else 0)
 
     def _report(self) -> None:
-        for complaint in self._plan.complaints:
+        for complaint in self._plan.complaints[self._reported :]:
             self.event(Event.ERROR, "operator_complains", complaint)
+        self._reported = len(self._plan.complaints)
 
 
 def main() -> int:

@@ -84,7 +84,9 @@ class OperatorPlan:
         if (seen.state, seen.since_ns) != self._entry:
             self._enter(seen)
         self._watch_for_news(seen, now_ns)
-        key = self._wanted(seen)
+        if seen.state == "WAITING" and self._all_done and self.complaints:
+            self.gives_up = True  # no clean end: whoever started it must not take it for a success
+        key = "" if self.gives_up else self._wanted(seen)
         if not key or key not in seen.keys:
             return ""
         if seen.state == "WAITING" and now_ns - seen.since_ns < _SETTLED_NS:
@@ -109,9 +111,13 @@ class OperatorPlan:
         elif seen.state == "STOPPED" and not seen.reason.startswith("interrupted"):
             self.complaints.append(f"the session stopped: {seen.reason}")
 
+    @property
+    def _all_done(self) -> bool:
+        return len(self._finished_epochs) >= self.parameters.epochs
+
     def _wanted(self, seen: Seen) -> str:
         """What a person would press in this state, whether it is possible now or not."""
-        all_done = len(self._finished_epochs) >= self.parameters.epochs
+        all_done = self._all_done
         match seen.state:
             case "STARTING" | "LABELING" | "STOPPED":
                 return "y"

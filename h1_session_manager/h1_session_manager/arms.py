@@ -24,6 +24,11 @@ class Arms:
         self._world = world
         self._config = config
 
+    @property
+    def driver_is_silent(self) -> bool:
+        """Whether `arm_status` has not come for so long that nothing can be asked of the driver."""
+        return self._world.age_s("arm") > self._config.arm_timeout_s
+
     def ask(self, mode: ArmMode, why: str) -> Steps[str]:
         """Ask for `mode`, naming the mode to be left; tried again if the arms changed mode under the request."""
         expected = self._world.arm_mode
@@ -73,7 +78,7 @@ class Arms:
 
     def settle(self, why: str) -> Steps[str]:
         """To HOLD from whatever the arms are in: acknowledge a fault, take the arms if they were given back."""
-        if self._world.age_s("arm") > self._config.arm_timeout_s:
+        if self.driver_is_silent:
             return "arm_driver is silent; does it run?"
         if problem := (yield from self.acknowledge()):
             return problem
@@ -130,7 +135,7 @@ class Arms:
         """
         if self._world.arms_are_given_back:
             return ""
-        if self._world.age_s("arm") > self._config.arm_timeout_s:
+        if self.driver_is_silent:
             return "arm_driver is silent; the arms cannot be given back from here"
         reply = yield from self._desk.call("arm_driver/release", {})
         if not reply.accepted:
@@ -143,7 +148,7 @@ class Arms:
             return ""
         if not ended:
             return f"arm_driver did not give the arms back within {config.release_timeout_s:g} s"
-        if world.age_s("arm") > config.arm_timeout_s:
+        if self.driver_is_silent:
             return "arm_driver went silent while it gave the arms back"
         assert world.arm is not None
         return f"The release was stopped: {world.arm.fault or world.arm.reason}. The arms stay in damping mode"
@@ -151,18 +156,26 @@ class Arms:
     def _release_ended(self) -> bool:
         """Given back; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
         arm = self._world.arm
-        return arm is None or not arm.transition or self._world.age_s("arm") > self._config.arm_timeout_s
+        return arm is None or not arm.transition or self.driver_is_silent
 
     def forced(self, mark_ns: int) -> str:
         """Why the arms have been taken from the session since the mode of `mark_ns`; empty if they have not."""
         arm = self._world.arm
-        if arm is None or self._world.age_s("arm") > self._config.arm_timeout_s:
+        if arm is None or self.driver_is_silent:
             return "arm_driver_lost"
         if arm.since_ns <= mark_ns:
             return ""
         if arm.mode in (ArmMode.DAMPING, ArmMode.RELEASED):
             return arm.fault or arm.reason or f"arms in {arm.mode.name}"
         return "blocked" if arm.mode is ArmMode.HOLD and arm.reason == "blocked" else ""
+
+    def not_holding(self) -> str:
+        """Why the arms cannot be set in motion: they are not in HOLD any more; empty if they are."""
+        arm = self._world.arm
+        if arm is not None and arm.mode is ArmMode.HOLD:
+            return ""
+        why = "" if arm is None else arm.fault or arm.reason
+        return f"the arms have left HOLD{': ' + why if why else ''}"
 
     def stopped_by(self) -> str:
         """Why the arms are in an emergency stop of their own (service, topic, remote, guard); empty if they are not."""

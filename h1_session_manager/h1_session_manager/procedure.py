@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from h1_session_manager.outcome import Outcome
 from h1_session_manager.values import Call, Command, Reply
 
 NS_PER_S = 1_000_000_000
@@ -70,6 +71,12 @@ class Runner:
             timeout_s = self._wait.timeout_s
             self._deadline_ns = None if timeout_s is None else now_ns + int(timeout_s * NS_PER_S)
         return None
+
+
+def stay() -> Steps[Outcome]:
+    """Until somebody asks for something."""
+    yield Wait(lambda: False, None)
+    return None
 
 
 def node_of(service: str) -> str:

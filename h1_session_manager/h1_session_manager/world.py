@@ -13,6 +13,8 @@ GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"
 """The driver's reason once it has stood still for too long: it is silent for good, as above."""
 
+_NODES = (("arm_driver", "arm"), ("arm_guard", "guard"), ("recorder", "recorder"), ("policy_bridge", "policy"))
+"""Nodes that a session cannot do without, and what of theirs is heard."""
 
 Observation = Arm | Guard | Recorder | Policy | Polled | SyncProgress | Reached | Machine
 
@@ -91,6 +93,10 @@ class World:
         """`name` was heard now."""
         self.heard_ns[name] = self.now_ns
         self.pulses.setdefault(name, Pulse()).beat(self.now_ns)
+
+    def missing_nodes(self) -> tuple[str, ...]:
+        """The nodes that a session cannot do without and that have not been heard yet."""
+        return tuple(node for node, name in _NODES if name not in self.heard_ns)
 
     def age_s(self, name: str) -> float:
         """Seconds since `arm`, `recorder`, `policy`, `left hand` or `right hand` was heard; infinite if never."""

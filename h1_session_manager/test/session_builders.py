@@ -92,7 +92,7 @@ class Theatre:
 
     @property
     def state(self) -> str:
-        return self.session.table.state.value
+        return self.session.board.table.state.value
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ class Theatre:
     def _play(self) -> None:
         if self.arm.mode is ArmMode.HOME and self.now_ns - self.arm.since_ns > S:
             self.enter(ArmMode.HOLD, "home_reached")
-        state, epoch = self.session.table.state.value, self.session.epoch
+        state, epoch = self.session.board.table.state.value, self.session.board.epoch
         in_hold = self.arm.mode is ArmMode.HOLD and self.now_ns - self.arm.since_ns > 100 * MS
         ready = state == "EXECUTING" and in_hold and self.policy_answers
         epoch = epoch if state == "READY" else self.policy.epoch

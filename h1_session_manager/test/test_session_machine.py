@@ -109,7 +109,7 @@ class SessionRules(RuleBasedStateMachine):
 
     @rule(trigger=st.sampled_from([trigger for trigger in SERVICES if trigger != EMERGENCY]))
     def service(self, trigger: str) -> None:
-        row = self.theatre.session.table.row(trigger)
+        row = self.theatre.session.board.table.row(trigger)
         self._licence(row.key if row is not None else "")
         success, message = self.theatre.call(trigger)
         assert message or success
@@ -211,27 +211,27 @@ class SessionRules(RuleBasedStateMachine):
 
     @invariant()
     def no_recording_is_open_where_none_belongs(self) -> None:
-        session = self.theatre.session
-        if session.episode.is_open and not session.doing:
-            assert session.table.state in RECORDING or "recorder" in self.theatre.absent, session.table.state
+        board = self.theatre.session.board
+        if board.episode.is_open and not board.doing:
+            assert board.table.state in RECORDING or "recorder" in self.theatre.absent, board.table.state
 
     @invariant()
     def every_state_has_a_way_out(self) -> None:
         session = self.theatre.session
-        if self.theatre.status is None and not session.doing and session.table.state is not State.SAVING:
-            rows = [row for row in session.table.rows() if row.key]
-            assert rows, session.table.state
+        if self.theatre.status is None and not session.board.doing and session.board.table.state is not State.SAVING:
+            rows = [row for row in session.board.table.rows() if row.key]
+            assert rows, session.board.table.state
 
     @invariant()
     def a_prompt_that_moves_the_arms_says_so(self) -> None:
         view = self.theatre.session.view()
-        if self.theatre.status is None and not self.theatre.session.interrupted and view.countdown_s == 0:
+        if self.theatre.status is None and not self.theatre.session.board.interrupted and view.countdown_s == 0:
             moving = {"STARTING": "take the arms and move", "READY": "moves the arms", "DAMPING": "the arms move"}
             if view.prompt.startswith("Waiting for"):
                 assert view.keys == ("q",)
-            elif view.state in moving and not self.theatre.session.cancellable:
+            elif view.state in moving and not self.theatre.session.board.cancellable:
                 assert moving[view.state] in view.prompt
-            if view.state in moving and self.theatre.session.world.fault and not self.theatre.session.cancellable:
+            if view.state in moving and self.theatre.session.world.fault and not self.theatre.session.board.cancellable:
                 assert self.theatre.session.world.fault in view.prompt
 
     def teardown(self) -> None:
@@ -251,7 +251,7 @@ class SessionRules(RuleBasedStateMachine):
             theatre.session.interrupt("SIGTERM", theatre.now_ns)
             theatre.run(20.0, lambda: theatre.status is not None)
             assert theatre.status == 130
-        left = theatre.open_episodes - {theatre.session.episode.id}
+        left = theatre.open_episodes - {theatre.session.board.episode.id}
         # One whose end the recorder never heard of stays as a journal, which is the recorder's to finish.
         assert all(episode == theatre.recorder.episode_id for episode in left)
 

@@ -113,7 +113,7 @@ def test_any_key_in_that_countdown_ends_in_compliant_arms_with_the_episode_kept(
     theatre.run(5.0)
     assert theatre.state == "DAMPING"
     assert theatre.arm.mode is ArmMode.DAMPING
-    assert theatre.session.episode.is_open
+    assert theatre.session.board.episode.is_open
     theatre.press("e")
     assert theatre.called("recorder/finish")[0]["end_reason"] == "operator"
 

@@ -112,4 +112,4 @@ def test_an_episode_that_a_stop_closed_is_owed_to_the_target():
     theatre.press("q")
     theatre.run(1)
     assert theatre.lines("  Saved")
-    assert theatre.session.memory.owed == {1}
+    assert theatre.session.board.memory.owed == {1}

@@ -169,6 +169,11 @@ def save_failed(reason: str) -> str:
     return f"  Save failed: {reason} (the journal is kept and tried again at the next start)"
 
 
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def poll_failed(reason: str) -> str:
     """The line about a poll without a good answer."""
     return f"Failed to poll training status: {reason}"

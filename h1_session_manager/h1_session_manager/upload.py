@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from h1_session_manager import lines
 from h1_session_manager.blackboard import Blackboard
 from h1_session_manager.outcome import Fire, Outcome
 from h1_session_manager.procedure import NS_PER_S, Steps, Wait
@@ -51,7 +52,7 @@ class Upload:
         board.desk.emit(Sync())
         synced = yield Wait(lambda: board.world.synced, None)  # the uploader bounds every step of it by itself
         if not synced.reason:
-            found = f"Upload verified: {synced.files} files at {board.config.rsync_target}"
+            found = f"Upload verified: {lines.counted(synced.files, 'file')} at {board.config.rsync_target}"
             board.say(f"  {found if synced.files else 'Nothing to upload'}")
             return Fire("synced")
         board.sync_failed = True

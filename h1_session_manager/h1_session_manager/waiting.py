@@ -45,8 +45,8 @@ class Waiting:
         existing = board.count_episodes(board.epoch)
         board.number = existing + 1
         if existing:
-            begun = f"Epoch {board.epoch} was begun before: {existing} episodes exist"
-            board.say(f"  {begun}, the next is episode {board.number}")
+            exist = f"{lines.counted(existing, 'episode')} exist{'s' if existing == 1 else ''}"
+            board.say(f"  Epoch {board.epoch} was begun before: {exist}, the next is episode {board.number}")
 
     def _tell_error(self, error: str) -> None:
         """Once per change, not per poll."""

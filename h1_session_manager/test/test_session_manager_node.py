@@ -100,7 +100,7 @@ def test_a_whole_session_from_the_question_to_its_end(graph, tmp_path, server):
     assert scene.stub.mode == ArmStatus.MODE_RELEASED
     said = scene.screen.getvalue()
     assert "  Saved: /data/episode.hdf5\n  Total timesteps: 30\n  Policy frames: 10, Human frames: 20\n" in said
-    assert "  Upload verified: 1 files" in said
+    assert "  Upload verified: 1 file" in said
     memory = json.loads((tmp_path / "data" / ".session_state.json").read_text())
     assert memory["finished"] == {"1": "synced"}
     assert memory["owed"] == []

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 GB = 1_000_000_000
+FILE_OVER_JOURNAL = 1.8
+"""An episode file repeats 30 images a second in 50 rows: at most 5/3 of its journal, and numbers."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -65,3 +67,29 @@ class DiskWatch:
             free = None
         if path == self._path:
             self.exists, self.free = exists, free
+
+
+class Room:
+    """What an episode may still grow by: its file needs a place beside its journal.
+
+    Args:
+        disk: that both are on.
+        keep_free: bytes that are left to others.
+    """
+
+    def __init__(self, disk: DiskWatch, keep_free: float) -> None:
+        self._disk = disk
+        self._keep_free = keep_free
+
+    def bytes_left(self, written: int) -> float | None:
+        """Behind `written` bytes of journal and their file; negative if the file no longer fits, None = not known."""
+        if self._disk.free is None:
+            return None
+        return self._disk.free - FILE_OVER_JOURNAL * written - self._keep_free
+
+    def seconds_left(self, written: int, in_ns: int) -> float:
+        """Of recording, at the rate of `written` bytes in `in_ns`; -1 = not known."""
+        left = self.bytes_left(written)
+        if left is None or not written:
+            return -1.0
+        return max(0.0, left / (written * 1e9 / max(1, in_ns) * (1 + FILE_OVER_JOURNAL)))

@@ -1,4 +1,4 @@
-"""The folder of an epoch: which index is free, who may write here, what was discarded.
+"""The folder of an epoch: which index is free, what is an episode already, what was discarded.
 
 training_session_epoch3/
     episode_0.hdf5           a finished episode
@@ -6,61 +6,21 @@ training_session_epoch3/
     .episode_2.uploaded      stands for an episode that was deleted here after its upload: its index stays taken
     .episode_1.outcome       a label that is being put into episode_1.hdf5
     .discarded/              episodes and journals that were discarded, under their own names
-    .recorder.lock           held by the recorder that writes here
+    .recorder.lock           held by the recorder that writes here (`folder_lock.py`)
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
-import socket
 import tempfile
 import time
 from pathlib import Path
 
 DISCARDED = ".discarded"
-LOCK_FILE = ".recorder.lock"
 _EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part|uploaded)$")
 _DAY_S = 86_400.0
-
-
-class FolderInUseError(RuntimeError):
-    """Another recorder writes here; the message says which."""
-
-
-class FolderLock:
-    """Keeps other recorders out of a folder until `release`, or until this process ends, however it ends.
-
-    Raises:
-        FolderInUseError: another process holds it.
-        OSError: the lock file cannot be made.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK_FILE
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._descriptor, 200).decode(errors="replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise FolderInUseError(f"{folder} is in use by another session ({holder}); end that one first") from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the lock file is still the one that is held; a folder may have been deleted and made anew."""
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
-        except OSError:
-            return False
-
-    def release(self) -> None:
-        """Let others in."""
-        os.close(self._descriptor)
 
 
 def episode_path(folder: Path, index: int) -> Path:

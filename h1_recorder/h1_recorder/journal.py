@@ -177,10 +177,6 @@ class Journal:
         """Messages dropped at a full queue, by stream."""
         return self._drops
 
-    def wait_closed(self, timeout_s: float) -> bool:
-        """Wait for `closed`; for tools and tests, never in a callback."""
-        return self._closed.wait(timeout_s)
-
     # ---- the writer's thread
 
     def _write_all(self) -> None:

@@ -17,26 +17,16 @@ from typing import Any
 
 from h1_recorder.camera_watch import CameraWatch
 from h1_recorder.config import RecorderParameters
-from h1_recorder.disk import GB, DiskWatch, free_bytes
+from h1_recorder.disk import GB, DiskWatch, Room, free_bytes
 from h1_recorder.droppable import Droppable
-from h1_recorder.folder import (
-    FolderInUseError,
-    FolderLock,
-    discard,
-    episode_path,
-    free_index,
-    journal_path,
-    part_path,
-)
+from h1_recorder.folder import discard, episode_path, free_index, journal_path, part_path
+from h1_recorder.folder_lock import FolderInUseError, FolderLocks
 from h1_recorder.info import OUTCOMES, EpisodeEnd, EpisodeInfo
 from h1_recorder.intake import Intake
 from h1_recorder.jobs import Jobs, Starter
 from h1_recorder.journal import Journal
 from h1_recorder.request import Answer, RefusedError, StartRequest, State, Status, checked
 from h1_recorder.streams import CAMERAS
-
-FILE_OVER_JOURNAL = 1.8
-"""An episode file repeats 30 images a second in 50 rows: at most 5/3 of its journal, and numbers."""
 
 REFUGE = Path(tempfile.gettempdir()) / "h1_rescued_episodes"
 """Where an episode goes whose folder has vanished and cannot be made anew."""
@@ -72,6 +62,10 @@ class Recorder:
         starter: starts child processes; for tests.
 
     Attributes:
+        intake: where the messages come in.
+        jobs: what child processes do.
+        disk: watched for room.
+        locks: on the folders that it writes to.
         ending: the session ends, so that a camera that falls silent is no news.
     """
 
@@ -92,7 +86,8 @@ class Recorder:
         self.disk = DiskWatch()
         if parameters.save_dir:
             self.disk.watch(Path(parameters.save_dir))
-        self._locks: dict[Path, FolderLock] = {}
+        self._room = Room(self.disk, parameters.min_free_stop_gb * GB)
+        self.locks = FolderLocks()
         self._state = State.IDLE
         self._episode: _Episode | None = None
         self._discarding: list[Journal] = []
@@ -185,20 +180,20 @@ class Recorder:
         """What `recorder/status` says."""
         episode = self._episode
         recording = self._state == State.RECORDING
-        estimate = self.intake.estimate
-        frames = (estimate.frames("policy"), estimate.frames("human")) if recording else (0, 0)
-        if not recording and episode is not None:
-            frames = episode.frames
         written = self.intake.journal.bytes_written if self.intake.journal else 0
+        frames, seconds_left = (0, 0) if episode is None else episode.frames, -1.0
+        if episode is not None and recording:
+            frames = self._frames()
+            seconds_left = self._room.seconds_left(written, self._now_ns() - episode.started_ns)
         return Status(
             state=self._state,
             episode_id=episode.id if episode else "",
-            phase=estimate.phase if recording else "",
+            phase=self.intake.estimate.phase if recording else "",
             policy_frames=frames[0],
             human_frames=frames[1],
             bytes_written=written,
             bytes_free=self.disk.free or 0,
-            seconds_left=self._seconds_left(written),
+            seconds_left=seconds_left,
             save_progress=self.jobs.progress if self._state == State.SAVING else float(self._state == State.SAVED),
             last_path=self._last_path,
             last_error=self._last_error,
@@ -238,21 +233,7 @@ class Recorder:
         self._droppable.drop(wait=True)
         self.jobs.kill()
         self.disk.stop()
-        for lock in self._locks.values():
-            lock.release()
-        self._locks.clear()
-
-    def lock(self, folder: Path) -> None:
-        """Keep other recorders out of `folder` until this one ends.
-
-        Raises:
-            FolderInUseError: another one is in it.
-            OSError: the lock file cannot be made.
-        """
-        if folder in self._locks and not self._locks[folder].is_there:
-            self._locks.pop(folder).release()
-        if folder not in self._locks:
-            self._locks[folder] = FolderLock(folder)
+        self.locks.release()
 
     # ---- inside
 
@@ -267,7 +248,7 @@ class Recorder:
         folder, attributes = checked(request)
         dummies = self._dummies()
         folder.mkdir(parents=True, exist_ok=True)
-        self.lock(folder)
+        self.locks.hold(folder)
         free = free_bytes(folder)
         if free < self._parameters.min_free_start_gb * GB:
             raise RefusedError(
@@ -314,12 +295,15 @@ class Recorder:
 
     def _finish(self, end_reason: str, outcome: str) -> None:
         assert self._episode is not None
-        estimate = self.intake.estimate
-        self._episode.frames = (estimate.frames("policy"), estimate.frames("human"))
+        self._episode.frames = self._frames()
         journal = self.intake.close()
         assert journal is not None
         journal.close(EpisodeEnd(end_reason, outcome, self._now_ns()))
         self._state = State.SAVING
+
+    def _frames(self) -> tuple[int, int]:
+        """Of policy and human in the open episode, about."""
+        return self.intake.estimate.frames("policy"), self.intake.estimate.frames("human")
 
     def _save(self, episode: _Episode, journal: Journal) -> None:
         """Have the closed journal made an episode, wherever it is now."""
@@ -340,20 +324,10 @@ class Recorder:
         elif not self.disk.exists:
             self._event(ERROR, "journal_vanished", f"{journal.path} is gone: deleted, moved, or its disk removed")
             self._finish("journal_vanished", "unlabeled")
-        elif self.disk.free is not None and self._room(journal.bytes_written) < 0:
-            self._event(ERROR, "disk_low", f"{self.disk.free / GB:.1f} GB free; finishing the episode while it fits")
+        elif (self._room.bytes_left(journal.bytes_written) or 0) < 0:
+            free = (self.disk.free or 0) / GB
+            self._event(ERROR, "disk_low", f"{free:.1f} GB free; finishing the episode while it fits")
             self._finish("disk_low", "unlabeled")
-
-    def _room(self, written: int) -> float:
-        """Bytes left when the file for `written` bytes of journal is written too."""
-        return (self.disk.free or 0) - FILE_OVER_JOURNAL * written - self._parameters.min_free_stop_gb * GB
-
-    def _seconds_left(self, written: int) -> float:
-        """Of recording, at the rate so far; -1 = not known."""
-        if self._episode is None or self._state != State.RECORDING or not written or self.disk.free is None:
-            return -1.0
-        rate = written * 1e9 / max(1, self._now_ns() - self._episode.started_ns)
-        return max(0.0, self._room(written) / (rate * (1 + FILE_OVER_JOURNAL)))
 
     def _on_saved(self, reports: list[dict[str, Any]], failure: str) -> None:
         episode = self._episode

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from h1_recorder.config import RecorderParameters
+from h1_recorder.disk import FILE_OVER_JOURNAL
 from h1_recorder.folder import episode_path, index_of
-from h1_recorder.recorder import FILE_OVER_JOURNAL, INFO, WARN, Recorder
+from h1_recorder.recorder import INFO, WARN, Recorder
 from h1_recorder.recovery import recover
 from h1_recorder.request import Answer, StartRequest, State, Status
 from h1_recorder.subscriptions_node import RawSubscriptions

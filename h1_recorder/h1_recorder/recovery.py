@@ -10,7 +10,6 @@ from typing import Any
 from h1_recorder.config import RecorderParameters
 from h1_recorder.disk import GB
 from h1_recorder.folder import (
-    FolderInUseError,
     discard,
     journals,
     prune_discarded,
@@ -18,6 +17,7 @@ from h1_recorder.folder import (
     remove_leftovers,
     was_uploaded,
 )
+from h1_recorder.folder_lock import FolderInUseError
 from h1_recorder.recorder import ERROR, INFO, WARN, EventSink, Recorder
 
 
@@ -37,7 +37,7 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
     found: list[Path] = []
     for folder in _folders(Path(parameters.save_dir)):
         try:
-            recorder.lock(folder)
+            recorder.locks.hold(folder)
             found += _clean(folder, parameters)
         except FolderInUseError as error:
             event(WARN, "folder_in_use", str(error))

@@ -21,6 +21,7 @@ from h1_recorder.journal import Channel, Journal
 from h1_recorder.streams import CAMERAS, Stream
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyAction, SessionState
 from h1_training_node.stamps import to_stamp
+from h1_training_node.testing import wait_until
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000 * MS
@@ -124,7 +125,7 @@ class JournalBuilder:
         for log_ns, name, raw, stamp_ns in sorted(self.messages, key=lambda entry: entry[0]):
             journal.append(name, raw, log_ns, publish_ns=stamp_ns)
         journal.close(end or EpisodeEnd("operator", "success", START_NS + 60_000 * MS))
-        assert journal.wait_closed(20.0), "the journal was not closed"
+        wait_until(lambda: journal.closed, "the journal is closed")
         assert journal.error is None
         return path
 

@@ -14,8 +14,6 @@ from recorder_builders import DAMPING, MS, ordinary
 
 from h1_recorder.folder import (
     DISCARDED,
-    FolderInUseError,
-    FolderLock,
     discard,
     free_index,
     journals,
@@ -24,6 +22,7 @@ from h1_recorder.folder import (
     remove_leftovers,
     restore,
 )
+from h1_recorder.folder_lock import FolderInUseError, FolderLock
 from h1_recorder.journal_file import read_journal
 from h1_recorder.recovery import recover
 from h1_recorder.request import State
@@ -172,7 +171,7 @@ def test_an_open_episode_is_discarded_at_once_whatever_ends_the_recorder_next(be
     aside = Path(answer.path).parent / DISCARDED / ".episode_0.mcap"
     assert journal.path == aside and aside.exists(), "before a tick, before the last sync"
     assert journals(Path(answer.path).parent) == []
-    assert journal.wait_closed(20.0)
+    wait_until(lambda: journal.closed, "the journal is closed")
     one.recorder.tick()
     assert not one.recorder.busy
     assert journals(Path(answer.path).parent) == [], "nor was it written anew at its close"
@@ -200,7 +199,7 @@ def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_told(bench: Any
     journal = one.recorder.intake.journal
     journal.path.unlink()
     assert one.recorder.discard(answer.episode_id, "operator").accepted
-    assert journal.wait_closed(20.0)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert journal.path.exists(), "it was written anew"
     (Path(answer.path).parent / DISCARDED).write_text("no folder")
     one.recorder.tick()

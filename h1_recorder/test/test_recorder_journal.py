@@ -42,7 +42,7 @@ def test_a_journal_gives_back_every_byte_in_the_order_of_reception(tmp_path: Pat
     for number in range(500):
         assert append(journal, number)
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     recorded = read_journal(tmp_path / ".episode_0.mcap").streams["keyboard"]
     assert recorded.log_ns == [START_NS + number for number in range(500)]
     assert [int.from_bytes(data[:4], "little") for data in recorded.data] == list(range(500))
@@ -171,7 +171,7 @@ def test_on_a_full_disk_the_journal_says_so_and_keeps_whole_records(
     for number in range(2000):
         append(journal, number)
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert journal.error is not None
     assert "No space left" in journal.error and str(path) in journal.error
     found = read_journal(path)
@@ -207,7 +207,7 @@ def test_a_slow_disk_delays_nobody_and_what_does_not_fit_the_queue_is_counted(
     accepted = [append(journal, number, 1000) for number in range(1, 31)]
     go_on.set()
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert sum(accepted) == 9
     found = read_journal(tmp_path / ".episode_0.mcap")
     assert found.drops == {"keyboard": 21}
@@ -235,7 +235,7 @@ def test_a_sync_that_hangs_does_not_keep_messages_from_the_file(
     assert len(read_journal(path).streams["keyboard"].data) == 1
     let_go.set()
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
 
 
 def test_a_stream_may_join_an_open_journal(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_stream_may_join_an_open_journal(tmp_path: Path) -> None:
     journal.add_channel(channel(STREAMS[-1]))
     assert append(journal, 3, name=STREAMS[-1].name)
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert len(read_journal(path).streams[STREAMS[-1].name].data) == 1
 
 
@@ -277,7 +277,7 @@ def recording(tmp_path: Path) -> tuple[Journal, Path, Path]:
 
 def closed_at(journal: Journal) -> Path:
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert len(read_journal(journal.path).streams["keyboard"].data) == 200
     assert read_journal(journal.path).end is not None
     return journal.path
@@ -316,7 +316,7 @@ def test_a_folder_reached_by_a_link_has_not_moved(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     journal = open_journal(tmp_path / "link/.episode_0.mcap")
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert journal.path == tmp_path / "link/.episode_0.mcap"
 
 
@@ -326,7 +326,7 @@ def test_without_any_place_the_journal_says_that_it_is_lost(recording: Any) -> N
     folder.write_text("a file")
     refuge.write_text("another file")
     journal.close(END)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")
     assert journal.error is not None and "epoch/.episode_0.mcap" in journal.error
 
 
@@ -353,4 +353,4 @@ def test_one_look_at_the_queue_takes_everything_that_is_in_it(tmp_path: Path) ->
     look.release()
     journal.close(END)
     look.release(1000)
-    assert journal.wait_closed(10)
+    wait_until(lambda: journal.closed, "the journal is closed")

@@ -14,7 +14,7 @@ import pytest
 from test_recorder_node import CLOCK, Peers, Session
 
 from h1_recorder.cdr import Layout, stamp_ns
-from h1_recorder.folder import FolderLock
+from h1_recorder.folder_lock import FolderLock
 from h1_recorder.journal_file import read_journal
 from h1_recorder.recorder_node import RecorderNode
 from h1_recorder.save import save_journal

@@ -82,5 +82,6 @@ class Ready:
 
 
 def _about(checks: Preflight) -> tuple[str, ...]:
-    """What the problems and warnings are about; ages and figures in them change all the time."""
-    return tuple(problem.partition(":")[0] for problem in (*checks.problems, *checks.warnings))
+    """What the problems and warnings are about; ages and figures in them change all the time. With dummies: which."""
+    about = tuple(problem.partition(":")[0] for problem in (*checks.problems, *checks.warnings))
+    return about if checks.problems else (checks.cameras, *about)

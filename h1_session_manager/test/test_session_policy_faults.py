@@ -179,6 +179,17 @@ def test_a_camera_that_blinks_is_no_news():
     assert not theatre.lines("  Not ready")
 
 
+def test_a_camera_that_is_lost_or_comes_back_is_told_where_dummies_are_allowed():
+    theatre = Theatre(allow_dummy_cameras=True)
+    theatre.recorder = replace(theatre.recorder, streams=streams(cam_left_wrist=-1.0))
+    theatre.to("READY")
+    theatre.run(3)
+    assert theatre.said[-1] == "Cameras ready: ego_cam, cam_right_wrist working (others using dummy)"
+    theatre.recorder = replace(theatre.recorder, streams=streams())
+    theatre.run(3)
+    assert theatre.said[-1] == "Cameras ready: All cameras working!"
+
+
 def test_a_preflight_that_fails_during_the_countdown_starts_nothing():
     theatre = Theatre(motion_countdown=2.0)
     theatre.to("READY")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 
 from h1_session_manager import values
 from h1_session_manager.diagnostics import Diagnosis
-from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus, SyncProgress
+from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
 from h1_training_node.message_numbers import ArmMode
-from h1_training_node.stamps import to_ns
+from h1_training_node.stamps import to_ns, to_stamp
 
 SERVICES: dict[str, Any] = {
     "recorder/start": StartEpisode,
@@ -126,4 +126,37 @@ def diagnostic(diagnosis: Diagnosis, prefix: str, hardware_id: str) -> Diagnosti
         message=diagnosis.message,
         hardware_id=hardware_id,
         values=[KeyValue(key=key, value=value) for key, value in diagnosis.values.items()],
+    )
+
+
+def session_state(header: Header, seq: int, view: values.View, task: str) -> SessionState:
+    return SessionState(
+        header=header,
+        seq=seq,
+        state=view.state,
+        state_since=to_stamp(view.since_ns),
+        epoch=view.epoch,
+        episode=view.episode,
+        episode_id=view.episode_id,
+        task=task,
+        prompt=view.prompt,
+        keys=list(view.keys),
+        countdown=view.countdown_s,
+        reason=view.reason,
+    )
+
+
+def progress(header: Header, seq: int, value: values.SyncProgress, target: str) -> SyncProgress:
+    return SyncProgress(
+        header=header,
+        seq=seq,
+        state=int(value.state),
+        target=target,
+        file=value.file,
+        progress=value.progress,
+        bytes_sent=value.bytes_sent,
+        bytes_per_second=value.bytes_per_second,
+        seconds_left=value.seconds_left,
+        files_owed=value.files_owed,
+        reason=value.reason,
     )

@@ -37,7 +37,6 @@ from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.server_access import read_api_key, tls_context
 from h1_training_node.session_node import SessionNode
-from h1_training_node.stamps import to_stamp
 
 Heard = values.Polled | values.SyncProgress | values.Synced | values.Unverified | values.Reached
 """What threads tell."""
@@ -273,40 +272,12 @@ class SessionManagerNode(SessionNode):
     def _publish_state(self, view: View) -> None:
         self._shown = view
         self._seq += 1
-        self._state.publish(
-            SessionState(
-                header=self.header(),
-                seq=self._seq,
-                state=view.state,
-                state_since=to_stamp(view.since_ns),
-                epoch=view.epoch,
-                episode=view.episode,
-                episode_id=view.episode_id,
-                task=self._config.task,
-                prompt=view.prompt,
-                keys=list(view.keys),
-                countdown=view.countdown_s,
-                reason=view.reason,
-            )
-        )
+        self._state.publish(messages_node.session_state(self.header(), self._seq, view, self._config.task))
 
     def _publish_progress(self, progress: values.SyncProgress) -> None:
         self._progress_seq += 1
-        self._progress.publish(
-            SyncProgress(
-                header=self.header(),
-                seq=self._progress_seq,
-                state=int(progress.state),
-                target=self._config.rsync_target,
-                file=progress.file,
-                progress=progress.progress,
-                bytes_sent=progress.bytes_sent,
-                bytes_per_second=progress.bytes_per_second,
-                seconds_left=progress.seconds_left,
-                files_owed=progress.files_owed,
-                reason=progress.reason,
-            )
-        )
+        target = self._config.rsync_target
+        self._progress.publish(messages_node.progress(self.header(), self._progress_seq, progress, target))
 
     def _look_at_machine(self) -> None:
         self._session.observe(machine.look(self.now_ns()), self.now_ns())

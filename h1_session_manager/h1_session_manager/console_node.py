@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
-from h1_session_manager import messages_node, values
+from h1_session_manager import messages_node
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.console_app import ConsoleApp
 from h1_session_manager.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
@@ -46,7 +46,6 @@ from h1_training_node import qos
 from h1_training_node.parameter import parameter
 from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.session_node import SessionNode
-from h1_training_node.stamps import to_ns
 
 _SPIN_S = 0.1
 _QUIET = ("--ros-args", "--disable-stdout-logs")
@@ -111,22 +110,12 @@ class ConsoleNode(SessionNode):
         self.create_subscription(kind, topic, on_message, qos.LATEST)
 
     def _on_session(self, message: SessionState) -> None:
-        before = self.heard.view
-        if message.state in _ASKING and (before is None or before.since_ns != to_ns(message.state_since)):
+        before, view = self.heard.view, messages_node.view(message)
+        if view.state in _ASKING and (before is None or before.since_ns != view.since_ns):
             self._ring()
         self.heard.heard_ns = self.now_ns()
         self.heard.task = message.task
-        self.heard.view = values.View(
-            state=message.state,
-            since_ns=to_ns(message.state_since),
-            epoch=message.epoch,
-            episode=message.episode,
-            episode_id=message.episode_id,
-            prompt=message.prompt,
-            keys=tuple(message.keys),
-            countdown_s=message.countdown,
-            reason=message.reason,
-        )
+        self.heard.view = view
 
     def _on_hand(self, side: str, message: HandState) -> None:
         self.heard.hands[side] = messages_node.hand(message)

@@ -111,6 +111,20 @@ def sync_progress(message: SyncProgress) -> values.SyncProgress:
     )
 
 
+def view(message: SessionState) -> values.View:
+    return values.View(
+        state=message.state,
+        since_ns=to_ns(message.state_since),
+        epoch=message.epoch,
+        episode=message.episode,
+        episode_id=message.episode_id,
+        prompt=message.prompt,
+        keys=tuple(message.keys),
+        countdown_s=message.countdown,
+        reason=message.reason,
+    )
+
+
 def reply(response: Any) -> values.Reply:
     """Of any of `SERVICES`: `Trigger` speaks of success and message, ours of accepted and reason."""
     if isinstance(response, Trigger.Response):
@@ -129,24 +143,24 @@ def diagnostic(diagnosis: Diagnosis, prefix: str, hardware_id: str) -> Diagnosti
     )
 
 
-def session_state(header: Header, seq: int, view: values.View, task: str) -> SessionState:
+def state_message(header: Header, seq: int, shown: values.View, task: str) -> SessionState:
     return SessionState(
         header=header,
         seq=seq,
-        state=view.state,
-        state_since=to_stamp(view.since_ns),
-        epoch=view.epoch,
-        episode=view.episode,
-        episode_id=view.episode_id,
+        state=shown.state,
+        state_since=to_stamp(shown.since_ns),
+        epoch=shown.epoch,
+        episode=shown.episode,
+        episode_id=shown.episode_id,
         task=task,
-        prompt=view.prompt,
-        keys=list(view.keys),
-        countdown=view.countdown_s,
-        reason=view.reason,
+        prompt=shown.prompt,
+        keys=list(shown.keys),
+        countdown=shown.countdown_s,
+        reason=shown.reason,
     )
 
 
-def progress(header: Header, seq: int, value: values.SyncProgress, target: str) -> SyncProgress:
+def progress_message(header: Header, seq: int, value: values.SyncProgress, target: str) -> SyncProgress:
     return SyncProgress(
         header=header,
         seq=seq,

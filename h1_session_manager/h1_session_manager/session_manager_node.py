@@ -272,12 +272,12 @@ class SessionManagerNode(SessionNode):
     def _publish_state(self, view: View) -> None:
         self._shown = view
         self._seq += 1
-        self._state.publish(messages_node.session_state(self.header(), self._seq, view, self._config.task))
+        self._state.publish(messages_node.state_message(self.header(), self._seq, view, self._config.task))
 
     def _publish_progress(self, progress: values.SyncProgress) -> None:
         self._progress_seq += 1
         target = self._config.rsync_target
-        self._progress.publish(messages_node.progress(self.header(), self._progress_seq, progress, target))
+        self._progress.publish(messages_node.progress_message(self.header(), self._progress_seq, progress, target))
 
     def _look_at_machine(self) -> None:
         self._session.observe(machine.look(self.now_ns()), self.now_ns())

@@ -54,7 +54,7 @@ class Programs:
 
     Args:
         driver_topic: what the driver's /arm_sdk is called.
-        changes: parameters of the driver.
+        changes: parameters of the driver; the robot's time-out is the guard's as well.
     """
 
     def __init__(self, driver_topic: str = "/arm_sdk", **changes: float) -> None:
@@ -68,7 +68,9 @@ class Programs:
         }
         clock.export(environment)
         self.driver = _start("arm_driver", "ArmParameters", "QuickParameters", changes, environment, driver_topic)
-        self._guard = _start("arm_guard", "GuardParameters", "QuickGuardParameters", {"silence_s": 0.1}, environment)
+        both = {name: value for name, value in changes.items() if name == "robot_timeout_s"}
+        quick = {"silence_s": 0.1} | both
+        self._guard = _start("arm_guard", "GuardParameters", "QuickGuardParameters", quick, environment)
         self.graph = Graph(self._claim.domain_id)
         self.robot = self.graph.add(RobotStub(RATE))
         self.peer = self.graph.add(Peer(self.graph, clock))
@@ -180,6 +182,36 @@ def test_after_kill_9_of_the_driver_the_guard_damps_the_arms_within_500_ms(mode:
 
     # So slowly that the weight hardly differs between what was sent last and what was heard last.
     attempt(scenario, release_ramp_s=20.0, take_ramp_s=10.0 if mode == "taking" else 0.5)
+
+
+@pytest.mark.parametrize("fate", ["hung", "killed"])
+def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_back_by_the_guard(fate: str) -> None:
+    def scenario(at: Programs) -> None:
+        peer, robot = at.peer, at.robot
+        at.take()
+        at.is_touched = True  # from here on a guard that speaks is a failure, not a machine that stood still
+        robot.talks = False
+        at.until(lambda: peer.status.fault == "robot_lost" and not peer.status.kd.any(), "lost, faded, silent")
+        tick = int(robot.state["tick"])
+        at.driver.send_signal(signal.SIGSTOP if fate == "hung" else signal.SIGKILL)
+        at.until(lambda: int(robot.state["tick"]) > tick + 1.5 * RATE, "more than a second passes")
+        blind = "robot_lost: nobody would see"
+        at.until(lambda: peer.call("arm_guard/release").message.startswith(blind), "the guard has let them go, too")
+        robot.talks = True
+        if fate == "hung":
+            at.driver.send_signal(signal.SIGCONT)
+            at.until(lambda: peer.status.reason == "driver_hung", "it has noticed")
+            assert "arm_guard/release" in peer.call("arm_driver/release").message
+        heard, states = len(robot.commands), robot.states
+        at.until(lambda: robot.states > states + RATE, "a second passes")
+        assert len(robot.commands) == heard and not at.guard_speaks, "nobody tears the arms from the robot"
+        at.until(lambda: peer.call("arm_guard/release").success, "a person says so; the guard hears the robot")
+        at.until(lambda: len(robot.commands) > heard + 10, "the guard speaks")
+        assert robot.is_damped and robot.weight == 1.0 and max(abs(m.tau) for m in robot.commands[heard].motor_cmd) > 1
+        at.until(lambda: robot.weight == 0.0, "given back")
+        assert {"guard_took_over", "release_warning"} <= set(peer.reasons("arm_guard"))
+
+    attempt(scenario, robot_timeout_s=0.5, hung_s=1.0)
 
 
 @pytest.mark.parametrize("long", [False, True])

@@ -1,4 +1,4 @@
-"""What the recorder costs beside other ways of recording, how long a save takes, and what kills lose; see DESIGN §8.
+"""What the recorder costs beside other ways of recording, how long a save takes, and what kills lose.
 
 Starts a recorder process of its own under a full session's load (3 cameras at 30 Hz × 60 kB, arms, policy, hands).
 Prints a line a figure and writes data/bench/h1_recorder.json.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from h1_recorder.intake import Intake
 from h1_recorder.streams import CAMERAS
+from h1_training_node.message_numbers import Level
 
 SILENT_NS = 500_000_000
 """A camera without a picture for this long is silent."""
 
-INFO, WARN = 0, 1
 _TOLD = {
     "frozen": "{} delivers the same picture again and again; see to the camera or restart its node",
     "silent": "{} delivers no pictures any more; see to its cable and its node",
@@ -27,7 +27,7 @@ class CameraWatch:
         self._state = dict.fromkeys(CAMERAS, "")
         self._told: set[str] = set()
 
-    def look(self, *, recording: bool) -> list[tuple[int, str, str]]:
+    def look(self, *, recording: bool) -> list[tuple[Level, str, str]]:
         """What is new: level, reason and one line each. Silence is told of while recording only.
 
         A camera that was silent when recording began is not told of: it was refused, or is known as a dummy.
@@ -41,7 +41,7 @@ class CameraWatch:
             )
         ]
 
-    def _change(self, camera: str, state: str, recording: bool) -> list[tuple[int, str, str]]:
+    def _change(self, camera: str, state: str, recording: bool) -> list[tuple[Level, str, str]]:
         before, self._state[camera] = self._state[camera], state
         if state == before:
             return []
@@ -49,8 +49,8 @@ class CameraWatch:
             if camera not in self._told:
                 return []
             self._told.discard(camera)
-            return [(INFO, "camera_back", f"{camera} delivers new pictures again")]
+            return [(Level.INFO, "camera_back", f"{camera} delivers new pictures again")]
         if state == "silent" and not recording:
             return []
         self._told.add(camera)
-        return [(WARN, f"camera_{state}", _TOLD[state].format(camera))]
+        return [(Level.WARN, f"camera_{state}", _TOLD[state].format(camera))]

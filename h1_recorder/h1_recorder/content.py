@@ -1,6 +1,6 @@
 """What goes into an episode file, computed from its journal: arrays by their path, pictures, events, attributes.
 
-DESIGN §5 is the layout; `episode_file` writes it.
+`docs/episode_format.md` is the layout; `episode_file` writes it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from h1_recorder.reserve import release_rest, reserve
 from h1_recorder.streams import CAMERAS
 
 LINKS = {"cam_head": "ego_cam", "cam_high": "ego_cam", "cam_low": "ego_cam"}
-"""Further names of cameras, for loaders that look for those (facts §1d, §8b)."""
+"""Further names of cameras, for loaders that look for those: the original client's and openpi's converters."""
 
 IMAGES = "observations/images"
 _BLOCK_ROWS = 100

@@ -25,7 +25,7 @@ HAND_NAMES = tuple(
     for side in ("left", "right")
     for joint in ("little", "ring", "middle", "index", "thumb_bend", "thumb_rotation")
 )
-"""Order of the hands' twelve values (facts §5)."""
+"""Order of the hands' twelve values: the registers' own."""
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 

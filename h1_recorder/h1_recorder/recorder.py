@@ -27,16 +27,14 @@ from h1_recorder.jobs import Jobs, Starter
 from h1_recorder.journal import Journal
 from h1_recorder.request import Answer, RefusedError, StartRequest, State, Status, checked
 from h1_recorder.streams import CAMERAS
+from h1_training_node.message_numbers import Level
 
 REFUGE = Path(tempfile.gettempdir()) / "h1_rescued_episodes"
 """Where an episode goes whose folder has vanished and cannot be made anew."""
 
 _STATES_BEFORE_DROP = ("", "SAVING", "DECIDING", "EXECUTING", "LABELING", "DAMPING")
 
-INFO, WARN, ERROR = 0, 1, 2
-"""Levels of an event."""
-
-EventSink = Callable[[int, str, str], None]
+EventSink = Callable[[Level, str, str], None]
 
 
 @dataclass
@@ -48,7 +46,6 @@ class _Episode:
     journal_path: Path
     started_ns: int
     journal: Journal | None = None
-    end: EpisodeEnd | None = None
     frames: tuple[int, int] = (0, 0)
 
 
@@ -139,7 +136,7 @@ class Recorder:
             journal.close(EpisodeEnd(f"discarded: {why}", "unlabeled", self._now_ns()))
             self._discarding.append(journal)
         self._droppable.keep()
-        self._event(INFO, "episode_discarded", f"{episode.path} ({why or 'no reason given'})")
+        self._event(Level.INFO, "episode_discarded", f"{episode.path} ({why or 'no reason given'})")
         self._state, self._last_path, self._episode = State.IDLE, "", None
         return Answer(True, episode_id=episode_id)
 
@@ -171,7 +168,9 @@ class Recorder:
                 journal.discard()  # one that had vanished, and was written anew
             except OSError as error:
                 what = f"{journal.path} cannot be discarded: {error.strerror or error}"
-                self._event(ERROR, "discard_failed", f"{what}; delete it, else the next start makes it an episode")
+                self._event(
+                    Level.ERROR, "discard_failed", f"{what}; delete it, else the next start makes it an episode"
+                )
         self.jobs.poll()
         if self._droppable and self._state == State.SAVED and self.intake.estimate.state not in _STATES_BEFORE_DROP:
             self._droppable.drop()
@@ -310,7 +309,7 @@ class Recorder:
         episode.journal = None
         if journal.path != episode.journal_path:
             what = f"{episode.journal_path} was moved or deleted while it was open"
-            self._event(WARN, "journal_rescued", f"{what}; its episode is in {journal.path.parent}")
+            self._event(Level.WARN, "journal_rescued", f"{what}; its episode is in {journal.path.parent}")
             episode.journal_path = journal.path
         self.jobs.save(episode.journal_path, self._on_saved)
 
@@ -319,14 +318,14 @@ class Recorder:
         journal = self.intake.journal
         assert journal is not None
         if journal.error is not None:
-            self._event(ERROR, "journal_failed", f"{journal.error}; what was written until now is being saved")
+            self._event(Level.ERROR, "journal_failed", f"{journal.error}; what was written until now is being saved")
             self._finish("journal_failed", "unlabeled")
         elif not self.disk.exists:
-            self._event(ERROR, "journal_vanished", f"{journal.path} is gone: deleted, moved, or its disk removed")
+            self._event(Level.ERROR, "journal_vanished", f"{journal.path} is gone: deleted, moved, or its disk removed")
             self._finish("journal_vanished", "unlabeled")
         elif (self._room.bytes_left(journal.bytes_written) or 0) < 0:
             free = (self.disk.free or 0) / GB
-            self._event(ERROR, "disk_low", f"{free:.1f} GB free; finishing the episode while it fits")
+            self._event(Level.ERROR, "disk_low", f"{free:.1f} GB free; finishing the episode while it fits")
             self._finish("disk_low", "unlabeled")
 
     def _on_saved(self, reports: list[dict[str, Any]], failure: str) -> None:
@@ -344,20 +343,20 @@ class Recorder:
         episode.frames = (saved["policy_frames"], saved["human_frames"])
         self._state, self._last_path, self._last_error = State.SAVED, saved["path"], ""
         self._droppable.add(episode.journal_path)
-        self._event(INFO, "episode_saved", f"{saved['path']}: {saved['length']} rows")
+        self._event(Level.INFO, "episode_saved", f"{saved['path']}: {saved['length']} rows")
         if saved["note"]:
-            self._event(WARN, "episode_renamed", saved["note"])
+            self._event(Level.WARN, "episode_renamed", saved["note"])
 
     def _on_labelled(self, reports: list[dict[str, Any]], failure: str) -> None:
         report = reports[-1] if reports else {"failed": failure or "the labelling process said nothing"}
         self._state, self._last_error = State.SAVED, report.get("failed", "")
         if self._last_error:
             self._droppable.keep()  # the file may be broken; the next start mends it from its journal
-            self._event(ERROR, "label_failed", self._last_error)
+            self._event(Level.ERROR, "label_failed", self._last_error)
 
     def _fail(self, reason: str, *, empty: bool = False) -> None:
         self._state, self._last_error = State.FAILED, reason
-        self._event(*((WARN, "nothing_to_save") if empty else (ERROR, "save_failed")), reason)
+        self._event(*((Level.WARN, "nothing_to_save") if empty else (Level.ERROR, "save_failed")), reason)
 
     def _now_doing(self) -> str:
         """For a refusal: what the recorder is about."""

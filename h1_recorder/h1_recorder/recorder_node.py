@@ -7,13 +7,14 @@ import sys
 from h1_recorder.config import RecorderParameters
 from h1_recorder.disk import FILE_OVER_JOURNAL
 from h1_recorder.folder import episode_path, index_of
-from h1_recorder.recorder import INFO, WARN, Recorder
+from h1_recorder.recorder import Recorder
 from h1_recorder.recovery import recover
 from h1_recorder.request import Answer, StartRequest, State, Status
 from h1_recorder.subscriptions_node import RawSubscriptions
 from h1_training_msgs.msg import RecorderStatus
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, StartEpisode
 from h1_training_node import qos
+from h1_training_node.message_numbers import Level
 from h1_training_node.node_main import run_node
 from h1_training_node.session_node import SessionNode
 
@@ -59,7 +60,7 @@ class RecorderNode(SessionNode):
         self._saving_timer.cancel()
         for journal in recover(self._recorder, parameters, self.event):
             if not episode_path(journal.parent, index_of(journal)).exists():  # else it is only kept
-                self.event(INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
+                self.event(Level.INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
 
     # ---- services
 
@@ -92,7 +93,7 @@ class RecorderNode(SessionNode):
     def _answered(self, what: str, answer: Answer, response):  # type: ignore[no-untyped-def]
         response.accepted, response.reason = answer.accepted, answer.reason
         if not answer.accepted:
-            self.event(WARN, f"{what}_refused", answer.reason)
+            self.event(Level.WARN, f"{what}_refused", answer.reason)
         self._tell(self._recorder.status())
         if self._recorder.state == State.SAVING:
             self._saving_timer.reset()
@@ -160,10 +161,12 @@ class RecorderNode(SessionNode):
         jump_ns = self.clock_ns.system_clock_jump_ns()
         moved_ns, self._jump_ns = jump_ns - self._jump_ns, jump_ns
         if abs(moved_ns) > _CLOCK_JUMP_NS:
-            self.event(WARN, "clock_jump", f"the system clock was moved by {moved_ns / 1e9:+.1f} s; no row is affected")
+            self.event(
+                Level.WARN, "clock_jump", f"the system clock was moved by {moved_ns / 1e9:+.1f} s; no row is affected"
+            )
 
     def _on_topic_problem(self, reason: str, detail: str) -> None:
-        self.event(WARN, reason, detail)
+        self.event(Level.WARN, reason, detail)
 
     # ---- the ending
 
@@ -181,14 +184,14 @@ class RecorderNode(SessionNode):
         recorder = self._recorder
         if recorder.state == State.RECORDING:
             if since_ns >= _FINISH_BY_OTHERS_NS:
-                self.event(WARN, "finished_by_recorder", "nobody finished the open episode within 1 s")
+                self.event(Level.WARN, "finished_by_recorder", "nobody finished the open episode within 1 s")
                 recorder.interrupt()
         elif recorder.busy:
             needed_ns = recorder.journal_bytes() * FILE_OVER_JOURNAL / _SAVE_BYTES_PER_S * 1e9
             starting = recorder.jobs.progress == 0.0
             if since_ns > _SAVE_WITHIN_NS or (starting and since_ns + needed_ns > _SAVE_WITHIN_NS):
                 kept = recorder.give_up_saving()
-                self.event(WARN, "journal_kept", f"{kept} keeps the episode; the next start saves it")
+                self.event(Level.WARN, "journal_kept", f"{kept} keeps the episode; the next start saves it")
         elif self._idle_since_ns is None:
             self._idle_since_ns = since_ns  # the result has been told; leave it time to arrive
         elif since_ns - self._idle_since_ns >= _LINGER_NS:

@@ -18,7 +18,8 @@ from h1_recorder.folder import (
     was_uploaded,
 )
 from h1_recorder.folder_lock import FolderInUseError
-from h1_recorder.recorder import ERROR, INFO, WARN, EventSink, Recorder
+from h1_recorder.recorder import EventSink, Recorder
+from h1_training_node.message_numbers import Level
 
 
 def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink) -> list[Path]:
@@ -40,9 +41,9 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
             recorder.locks.hold(folder)
             found += _clean(folder, parameters)
         except FolderInUseError as error:
-            event(WARN, "folder_in_use", str(error))
+            event(Level.WARN, "folder_in_use", str(error))
         except OSError as error:
-            event(WARN, "folder_unusable", f"{folder}: {error.strerror or error}")
+            event(Level.WARN, "folder_unusable", f"{folder}: {error.strerror or error}")
     if found:
         recorder.jobs.recover(found, _on_recovered(found, parameters, event))
     return found
@@ -78,16 +79,16 @@ def _on_recovered(
         unheard_of = [journal for journal in found if str(journal) not in {report.get("journal") for report in reports}]
         if failure and unheard_of:
             names = ", ".join(map(str, unheard_of))
-            event(ERROR, "recovery_failed", f"{failure}; left as they are, the next start tries again: {names}")
+            event(Level.ERROR, "recovery_failed", f"{failure}; left as they are, the next start tries again: {names}")
         for report in reports:
             if "failed" in report:
-                level = WARN if report.get("empty") else ERROR
+                level = Level.WARN if report.get("empty") else Level.ERROR
                 event(level, "journal_empty" if report.get("empty") else "recovery_failed", report["failed"])
                 continue
             saved = report["saved"]
             if not saved["was_there"]:
                 event(
-                    INFO,
+                    Level.INFO,
                     "journal_recovered",
                     f"{saved['path']}: {saved['length']} rows ({saved['policy_frames']} policy, "
                     f"{saved['human_frames']} human) from a journal left behind; it goes with the next upload "

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 STATE_DEPTH = 500
 IMAGE_DEPTH = 120
-"""Messages that a subscription holds: two seconds of the fastest stream, and then some (DESIGN: QoS)."""
+"""Messages that a subscription holds: enough for two seconds in which nobody reads them, and then some."""
 
 CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
 """Names of the cameras in an episode file."""

@@ -2,10 +2,10 @@
 
 Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first arm_status stamp in step at which
 every required stream has a message, so that half a period of jitter on either side neither loses nor doubles a row.
-A tick is a row by what the session's state and the arm driver's mode were at that instant (DESIGN §5); the row is
-the world at its tick: of every stream the newest message that is not later.
+A tick is a row by what the session's state and the arm driver's mode were at that instant (`docs/episode_format.md`);
+the row is the world at its tick: of every stream the newest message that is not later.
 
-Two readings of the design that this module makes:
+Besides:
 - The arms' mode "at that instant" is known while arm_status is alive. 100 ms after the last one (five periods: the
   arm driver's own limit for a stale action) there are no rows but a gap, `arm_status_silent`.
 - An action belongs to an unbroken run of policy rows if it was stamped after the arm state with which that run

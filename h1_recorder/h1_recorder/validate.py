@@ -1,4 +1,4 @@
-"""Checks an episode file against DESIGN §5: layout, counts, stamps, phases, pictures."""
+"""Checks an episode file against `docs/episode_format.md`: layout, counts, stamps, phases, pictures."""
 
 from __future__ import annotations
 

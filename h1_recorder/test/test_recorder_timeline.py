@@ -231,7 +231,7 @@ TIMES = st.lists(st.integers(-50, 600), min_size=1, max_size=30, unique=True)
 
 
 def naive_rows(tracks: Tracks) -> list[dict[str, Any]]:
-    """DESIGN §5 written down tick by tick, with loops."""
+    """The rules of `timeline.py` written down tick by tick, with loops."""
 
     def newest(stamps: np.ndarray, tick: int) -> int:
         found = [i for i, stamp in enumerate(stamps) if stamp <= tick]

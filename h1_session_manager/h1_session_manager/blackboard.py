@@ -35,9 +35,10 @@ class Blackboard:
 
     Attributes:
         epoch, number: of the episode in work; -1 and 0 before the first.
-        last_seen: the highest epoch that was taken up, here or in an earlier session.
+        last_seen: the epoch that was taken up last; before the first, the highest that an earlier session finished.
         offered: the server's epoch that `new_weights` or `accept` takes up.
         lower_epoch: on offer, below `last_seen`; None if there is none.
+        fresh_weights: the epoch in work has had no episode yet in this session.
         reason: why the state is as it is, for the person.
         since_ns: when the state was entered.
         revision: grows with whatever `session/state` shows, but for what merely counts down.
@@ -45,7 +46,8 @@ class Blackboard:
         announced_ns: when the announced motion begins; None if none is announced.
         cancellable: any key takes back what is under way.
         asked: the state's question stands on the screen.
-        arms_mark_ns: the arms' mode that EXECUTING was entered with, by its begin.
+        sync_failed: the upload has ended without success, and the person decides.
+        arms_mark_ns: when the mode began that the arms were in before EXECUTING set them in motion.
         comes_from: the state before this one.
         over: the session has ended; `interrupted`, `guard_gives_back`: it is ending, and no key changes that.
     """

@@ -84,7 +84,7 @@ class ConsoleApp(App[None]):
         yield Static(id="messages", classes="panel")
 
     def on_mount(self) -> None:
-        """Show at once, and from then on ten times a second."""
+        """Show at once, and from then on five times a second."""
         for name, title in (("streams", "streams"), ("robot", "robot and policy"), ("data", "data"),
                             ("messages", "messages")):  # fmt: skip
             self.query_one(f"#{name}").border_title = title

@@ -32,7 +32,6 @@ class Subject:
     first_episode: bool = True
     reason: str = ""
     fault: str = ""
-    uploads_owed: bool = False
     has_episode: bool = True
     taken: bool = True
     interrupted: bool = False

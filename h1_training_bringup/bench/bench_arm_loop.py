@@ -1,4 +1,4 @@
-"""The arm loop on the wire: period, CPU, key to damping, and the guard after `kill -9`; see DESIGN §8.
+"""The arm loop on the wire: period, CPU, key to damping, and the guard after `kill -9`.
 
     python h1_training_bringup/bench/bench_arm_loop.py
 

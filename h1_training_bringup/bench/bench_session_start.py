@@ -1,4 +1,4 @@
-"""From the command to READY: how long a person waits for a session to be there; see DESIGN §8.
+"""From the command to READY: how long a person waits for a session to be there.
 
     python h1_training_bringup/bench/bench_session_start.py
 

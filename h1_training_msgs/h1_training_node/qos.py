@@ -20,7 +20,7 @@ IMAGE = _keep_last(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Offered by publishers of images."""
 
 LATCHED = _keep_last(50, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""Offered by session/state, so that whoever joins late sees the state at once."""
+"""Offered where whoever joins late must know the last one at once: session/state, session/lines, arm_guard/active."""
 
 LATEST = _keep_last(1, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """Asked by control loops and displays: only the newest message counts."""

@@ -1,6 +1,6 @@
 """unitree_hg LowState and LowCmd as they are on the wire, read and written in microseconds through numpy dtypes.
 
-Each message has two layouts, and they are easily confused (facts: unitree_ros2 msg/*.msg, motor_crc_hg.h):
+Each message has two layouts, and they are easily confused (unitree_ros2: unitree_hg/msg, motor_crc_hg.h):
 
 * the **C layout** of the robot's own struct, over which the checksum is computed: `LOW_CMD` (1004 B) and `LOW_STATE`
   (2092 B);

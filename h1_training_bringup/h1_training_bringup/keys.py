@@ -110,7 +110,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "session.max_damping_s",
         600.0,
-        "longest correction by a person, from which a save is asked for",
+        "longest correction by a person; then the episode is saved",
         "s",
         1.0,
         3600.0,

@@ -43,7 +43,7 @@ class JpegHeader:
     Attributes:
         width: px.
         height: px.
-        components: 1 grey, 3 colour.
+        components: 1 grey, 3 colour, 4 colour with black.
         block_width: px; a cut without loss begins at a multiple of this.
         block_height: px, likewise.
     """

@@ -1,8 +1,8 @@
 """What stands in front of the simulated robot: a table, and on it an object that is elsewhere in every episode.
 
-Cameras draw it, the person guides the hands towards it, the simulated policy reaches for it; all three learn epoch
-and episode from the session, and so agree without talking to each other. Frame: the pelvis (x forward, y left, z up),
-which is the torso's too while the waist is held. Pure functions.
+Cameras draw it and the person guides the hands towards it: both learn epoch and episode from the session. The simulated
+policy reaches for it, and counts the episodes by what it is asked. So they agree without talking to each other. Frame:
+the pelvis (x forward, y left, z up), which is the torso's too while the waist is held. Pure functions.
 """
 
 from __future__ import annotations

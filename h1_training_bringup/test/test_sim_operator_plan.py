@@ -178,6 +178,14 @@ def test_a_session_in_which_nothing_moves_is_reported():
     assert plan.complaints == ["nothing moves in WAITING: Connection refused"]
 
 
+def test_an_age_that_grows_moves_nothing():
+    plan = OperatorPlan(OperatorParameters(patience_s=10.0))
+    for second in range(12):
+        plan.look(Seen("READY", since_ns=0, epoch=1, keys=("n",), reason=f"no image for {second}.5 s"), second * 10**9)
+    assert plan.gives_up
+    assert plan.complaints == ["nothing moves in READY: no image for 11.5 s"]
+
+
 @pytest.mark.parametrize("reason", ["interrupted by SIGINT", "interrupted by SIGTERM"])
 def test_a_session_that_was_interrupted_is_no_complaint(reason):
     plan = OperatorPlan(OperatorParameters())

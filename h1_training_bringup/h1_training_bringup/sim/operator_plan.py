@@ -5,12 +5,14 @@ Time is only patience: a key that was ignored is pressed again, and a session th
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from h1_training_node.parameter import parameter
 
 NS_PER_S = 1_000_000_000
+_FIGURES = re.compile(r"\d+(\.\d+)?")
 _MOST_RESUMES = 3
 _AGAIN_NS = int(1.5 * NS_PER_S)
 """Longer than the guard against key repeat, which a hasty second press would only prolong."""
@@ -182,8 +184,9 @@ class OperatorPlan:
 
     def _watch_for_news(self, seen: Seen, now_ns: int) -> None:
         known, since_ns = self._news
-        if known != seen:
-            self._news = (seen, now_ns)
+        shown = replace(seen, reason=_FIGURES.sub("#", seen.reason))  # an age that grows is no news
+        if known != shown:
+            self._news = (shown, now_ns)
         elif now_ns - since_ns > self.parameters.patience_s * NS_PER_S:
             self._complain(f"nothing moves in {seen.state}: {seen.reason or 'no reason shown'}")
 

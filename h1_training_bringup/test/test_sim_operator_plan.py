@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import Polled, RecorderState
+from h1_session_manager.values import Polled, RecorderState, Synced
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
 from h1_training_node.message_numbers import ArmMode
 
@@ -200,6 +200,15 @@ def test_an_episode_that_was_not_saved_is_reported():
     assert "was not saved: no space left on device" in rehearsal.plan.complaints[0]
     assert rehearsal.plan.gives_up
     assert ("WAITING", "q") not in rehearsal.pressed, "a session that lost an episode ends with no clean status"
+
+
+def test_an_upload_that_fails_is_tried_again_then_given_up_and_reported():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, episodes=1)))
+    rehearsal.sync_result = Synced(files=1, reason="the target is full; make room there")
+    rehearsal.perform()
+    assert [key for state, key in rehearsal.pressed if state == "SYNCING"] == ["y", "y", "n"]
+    assert rehearsal.plan.complaints == ["the upload failed: the target is full; make room there"]
+    assert rehearsal.plan.gives_up
 
 
 def test_one_q_ends_the_session_since_a_second_one_stops_the_arms_on_their_way_back():

@@ -239,7 +239,10 @@ def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: P
                 break
         for block in todo:
             come_to_ready(inside)
+            failures = report.failures
             run(block, inside | {"FILE": newest_episode(folder)}, report)
+            if report.failures > failures:
+                print("The session's terminal:", output.read_text()[-3000:], sep="\n", flush=True)
     finally:
         session.send_signal(signal.SIGINT)
         status = session.wait(40)

@@ -43,6 +43,8 @@ HERE = ("here", "here, in the background")
 IN_SESSION = ("session", "session, last")
 BACKGROUND_S = 4.0
 """What is started in the background is given this long before the next command."""
+LINGER_S = 1.0
+"""What has reached a process, but was not read yet, is lost to it when its sender goes (seen once in 40, under load)."""
 ENDLESS = ("ros2 topic hz", "ros2 topic echo")
 SESSION_READY_S = 60.0
 REPORTS = ("session preflight", "ros2 run h1_session_manager session preflight")
@@ -126,6 +128,7 @@ def publish(topic: str, text: str) -> int:
     heard = publisher.get_subscription_count() > 0
     publisher.publish(String(data=text))
     publisher.wait_for_all_acked()
+    time.sleep(LINGER_S)
     rclpy.shutdown()
     return 0 if heard else 1
 

@@ -44,7 +44,7 @@ IN_SESSION = ("session", "session, last")
 BACKGROUND_S = 4.0
 """What is started in the background is given this long before the next command."""
 LINGER_S = 1.0
-"""What has reached a process, but was not read yet, is lost to it when its sender goes (seen once in 40, under load)."""
+"""What has reached a process, but was not read yet, may be lost to it when its sender goes."""
 ENDLESS = ("ros2 topic hz", "ros2 topic echo")
 SESSION_READY_S = 60.0
 REPORTS = ("session preflight", "ros2 run h1_session_manager session preflight")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -44,10 +45,9 @@ def closing_table(save_dir: Path, since_s: float) -> str:
         name = path.relative_to(save_dir).as_posix()
         state = "uploaded, verified" if path in verified else uploads.get(_epoch(path), "not uploaded")
         table.add_row(name, *_cells(path), state)
-    console = Console(width=140, no_color=True)
-    with console.capture() as capture:
-        console.print(table)
-    lines = capture.get().splitlines() if paths else ["No episode was finished in this session."]
+    drawn = io.StringIO()  # not the terminal, which may be gone
+    Console(file=drawn, width=140, no_color=True).print(table)
+    lines = drawn.getvalue().splitlines() if paths else ["No episode was finished in this session."]
     lines += [f"Unreadable: {path}: {reason}" for path in paths if (reason := _defect(path))]
     lines += [f"Kept as a journal, becomes an episode at the next start: {journal}" for journal in journals]
     return "\n".join(line.rstrip() for line in lines)

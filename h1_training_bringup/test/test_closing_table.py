@@ -1,10 +1,14 @@
 """The table at a session's end tells the truth about every file."""
 
+import contextlib
 import json
 import os
+import pty
+import sys
 from pathlib import Path
 
 import h5py
+import pytest
 
 from h1_training_bringup.closing_table import closing_table
 
@@ -81,3 +85,18 @@ def test_an_episode_verified_in_the_background_is_told_so_though_its_epoch_is_st
     assert line_of(table, "episode_0")[-2:] == ["uploaded,", "verified"]
     assert line_of(table, "episode_1")[-1] == "owed"
     assert line_of(table, "episode_2")[-1] == "owed"
+
+
+def test_a_terminal_that_is_gone_does_not_stand_in_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    episode(tmp_path, "training_session_epoch0/episode_0.hdf5")
+    ours, terminals = pty.openpty()
+    gone = os.fdopen(terminals, "w")
+    os.close(ours)
+    gone.write("what could not be shown any more")
+    monkeypatch.setattr(sys, "stdout", gone)
+    try:
+        assert "training_session_epoch0/episode_0.hdf5" in closing_table(tmp_path, 0.0)
+    finally:
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            gone.close()

@@ -88,7 +88,7 @@ def _on_recovered(
             saved = report["saved"]
             if not saved["was_there"]:
                 event(
-                    Level.INFO,
+                    Level.WARN,  # so that the operator's terminal shows it: an earlier session did not end well
                     "journal_recovered",
                     f"{saved['path']}: {saved['length']} rows ({saved['policy_frames']} policy, "
                     f"{saved['human_frames']} human) from a journal left behind; it goes with the next upload "

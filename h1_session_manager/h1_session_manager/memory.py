@@ -99,7 +99,7 @@ def load(save_dir: Path, robot: str, *, allow_mixed: bool = False) -> Memory:
     if memory.robot and memory.robot != robot and not allow_mixed:
         raise MemoryFileError(
             f"{save_dir} was recorded under '{memory.robot}', this session is '{robot}'; "
-            "choose another save_dir, or set allow_mixed_folder to record into it all the same"
+            "choose another save_dir, or set nodes.session_manager.allow_mixed_folder to record into it all the same"
         )
     return replace(memory, robot=robot)
 

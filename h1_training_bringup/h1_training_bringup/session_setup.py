@@ -61,6 +61,7 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     if target:
         configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")
     save_dir = Path(configuration["save_dir"]).expanduser().absolute() / name
+    _check_target(configuration.upload_target, save_dir)
     session = Session(
         simulated=request.simulated,
         operator=operator,
@@ -96,6 +97,15 @@ def _of_robot(target: str, name: str) -> str:
     if not name:
         return target
     return f"{target}{name}" if target.endswith((":", "/")) else f"{target}/{name}"
+
+
+def _check_target(target: str, save_dir: Path) -> None:
+    """What was "uploaded" into its own folder would be verified without a copy, and then be free to be deleted."""
+    if target and not is_remote(target) and Path(target).resolve() == save_dir.resolve():
+        raise ConfigurationError(
+            f"'rsync.target' and 'save_dir' are the same folder, {save_dir}: an upload there makes no copy; "
+            "choose another target, or an empty one to keep the episodes here"
+        )
 
 
 def _files(request: SessionRequest) -> list[Path]:

@@ -44,6 +44,16 @@ def test_the_name_goes_behind_any_kind_of_target(target: str, expected: str) -> 
     assert prepared(request)[0]["rsync.target"] == expected
 
 
+def test_an_upload_into_the_episodes_own_folder_is_refused_since_it_would_be_no_copy(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    for target in ("here", "here/", "there/../here", "link"):
+        with pytest.raises(ConfigurationError, match="are the same folder"):
+            simulated(save_dir=str(tmp_path / "here"), rsync__target=f"{tmp_path}/{target}")
+    simulated(save_dir=str(tmp_path / "here"), rsync__target=str(tmp_path / "here"), rsync__enabled=False)
+    simulated(save_dir=str(tmp_path / "here"), rsync__target=str(tmp_path / "here/uploaded"))
+
+
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "-x", "1st", "ä", "a:b", "a" * 64, ".hidden"])
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"robot\.name"):

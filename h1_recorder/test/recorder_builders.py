@@ -27,6 +27,7 @@ MS = 1_000_000
 START_NS = 1_700_000_000_000 * MS
 RELEASED, HOLD, HOME, POLICY, DAMPING = range(5)
 STREAMS = RecorderParameters().streams()
+END = EpisodeEnd("operator", "success", START_NS)
 
 
 def jpeg(shade: int, width: int = 32, height: int = 24) -> bytes:
@@ -37,6 +38,19 @@ def jpeg(shade: int, width: int = 32, height: int = 24) -> bytes:
 
 def channel(stream: Stream) -> Channel:
     return Channel(stream.name, "/" + stream.topic, stream.type, schema_text(stream.type), "")
+
+
+CHANNELS = tuple(channel(stream) for stream in STREAMS)
+
+
+def open_journal(path: Path, queue_bytes: int = 1 << 24) -> Journal:
+    return Journal(path, episode_info(), CHANNELS, queue_bytes=queue_bytes)
+
+
+def append(journal: Journal, number: int, size: int = 100, name: str = "keyboard") -> bool:
+    """A message of `size` bytes that hold nothing but its number."""
+    raw = number.to_bytes(4, "little") * (size // 4)
+    return journal.append(name, raw, START_NS + number, publish_ns=START_NS + number, sequence=number)
 
 
 def episode_info(**changes: Any) -> EpisodeInfo:

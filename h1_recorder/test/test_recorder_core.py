@@ -1,30 +1,18 @@
-"""The recorder without ROS: requests, endings, disk, folders, what an operator is told."""
+"""The recorder without ROS: requests, endings, disk, what an operator is told."""
 
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rclpy.serialization import serialize_message
-from recorder_bench import Crashing, InProcess, bench_maker
-from recorder_builders import DAMPING, MS, ordinary
+from recorder_bench import Crashing, bench_maker
+from recorder_builders import DAMPING, MS
 
-from h1_recorder.folder import (
-    DISCARDED,
-    discard,
-    free_index,
-    journals,
-    prune_discarded,
-    prune_kept_journals,
-    remove_leftovers,
-    restore,
-)
-from h1_recorder.folder_lock import FolderInUseError, FolderLock
+from h1_recorder.folder import DISCARDED, journals
 from h1_recorder.journal_file import read_journal
-from h1_recorder.recovery import recover
 from h1_recorder.request import State
 from h1_training_msgs.msg import SessionState
 from h1_training_node.testing import wait_until
@@ -207,120 +195,3 @@ def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_told(bench: Any
 
 
 # ---- folders
-
-
-def test_a_second_recorder_is_kept_out_of_the_folder_and_told_who_is_in_it(bench: Any, tmp_path: Path) -> None:
-    first, second = bench(), bench()
-    first.record()
-    second.hear()
-    answer = second.start()
-    assert not answer.accepted
-    assert f"process {os.getpid()}" in answer.reason and "end that one first" in answer.reason
-
-
-def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
-    with pytest.raises(FolderInUseError):
-        FolderLock(tmp_path)
-    lock.release()
-    FolderLock(tmp_path).release()
-
-
-def test_the_first_free_index_is_free_of_episodes_journals_and_discarded_ones(tmp_path: Path) -> None:
-    (tmp_path / DISCARDED).mkdir()
-    for name in ("episode_0.hdf5", ".episode_1.mcap", f"{DISCARDED}/episode_2.hdf5", ".episode_4.hdf5.part", "notes"):
-        (tmp_path / name).touch()
-    assert free_index(tmp_path) == 3
-    assert free_index(tmp_path / "not there") == 0
-
-
-def test_a_discarded_episode_can_be_restored_but_never_over_another(tmp_path: Path) -> None:
-    path = tmp_path / "episode_0.hdf5"
-    path.write_text("one")
-    (aside,) = discard([path, tmp_path / ".episode_0.mcap"])
-    assert not path.exists()
-    path.write_text("two")
-    with pytest.raises(FileExistsError):
-        restore(aside)
-    path.unlink()
-    assert restore(aside).read_text() == "one"
-
-
-def test_what_was_discarded_is_deleted_after_its_days(tmp_path: Path) -> None:
-    for name in ("episode_0.hdf5", "episode_1.hdf5"):
-        (tmp_path / name).touch()
-    old, new = discard([tmp_path / "episode_0.hdf5", tmp_path / "episode_1.hdf5"])
-    os.utime(old, (0, time.time() - 8 * 86_400))
-    assert prune_discarded(tmp_path, 7.0) == [old]
-    assert new.exists()
-
-
-def test_kept_journals_are_bounded_but_one_without_its_episode_is_never_deleted(tmp_path: Path) -> None:
-    for index in range(4):
-        (tmp_path / f".episode_{index}.mcap").write_bytes(bytes(100))
-        os.utime(tmp_path / f".episode_{index}.mcap", (0, time.time() - 1000 * (4 - index)))
-        if index > 0:
-            (tmp_path / f"episode_{index}.hdf5").touch()
-    deleted = prune_kept_journals(tmp_path, days=1.0, most_bytes=150)
-    assert [path.name for path in deleted] == [".episode_1.mcap", ".episode_2.mcap"]
-
-
-def test_a_journal_whose_episode_was_uploaded_and_deleted_is_only_a_kept_one(tmp_path: Path) -> None:
-    (tmp_path / ".episode_0.mcap").write_bytes(bytes(100))
-    (tmp_path / ".episode_0.uploaded").touch()
-    assert prune_kept_journals(tmp_path, days=1.0, most_bytes=50) == [tmp_path / ".episode_0.mcap"]
-
-
-def test_half_written_files_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".episode_0.hdf5.part").touch()
-    (tmp_path / "episode_1.hdf5").touch()
-    remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["episode_1.hdf5"]
-
-
-def test_journals_left_behind_become_episodes_at_the_start_and_are_reported(bench: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "training_session_epoch1"
-    folder.mkdir()
-    journal = ordinary().write(folder / ".episode_5.mcap")
-    journal.write_bytes(journal.read_bytes()[:250_000])
-    one = bench()
-    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == [journal]
-    for _ in range(3):
-        one.recorder.tick()
-    assert (folder / "episode_5.hdf5").exists()
-    assert not journal.exists()
-    assert "from a journal left behind" in dict(one.events)["journal_recovered"]
-
-
-@pytest.mark.parametrize("keep_journal", [True, False])
-def test_an_episode_that_was_uploaded_and_deleted_here_is_not_made_anew(
-    bench: Any, tmp_path: Path, keep_journal: bool
-) -> None:
-    folder = tmp_path / "training_session_epoch1"
-    folder.mkdir()
-    journal = ordinary().write(folder / ".episode_0.mcap")
-    (folder / ".episode_0.uploaded").touch()
-    one = bench(keep_journal=keep_journal)
-    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == []
-    assert one.events == []
-    assert journal.exists() == keep_journal
-    assert (folder / DISCARDED / journal.name).exists() != keep_journal, "it can still be had back for a week"
-
-
-def test_a_folder_of_another_session_is_not_recovered(bench: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "training_session_epoch1"
-    folder.mkdir()
-    ordinary().write(folder / ".episode_0.mcap")
-    lock = FolderLock(folder)
-    one = bench()
-    assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == []
-    assert "in use by another session" in dict(one.events)["folder_in_use"]
-    lock.release()
-
-
-def test_a_live_save_goes_before_the_recovery_of_old_journals(bench: Any) -> None:
-    one = bench()
-    one.recorder.jobs.recover([Path("/nowhere/.episode_9.mcap")], lambda *_: None)
-    one.recorder.jobs.label(Path("/nowhere/episode_1.hdf5"), "success", lambda *_: None)
-    one.recorder.tick()
-    assert InProcess.asked[0][0] == "label"

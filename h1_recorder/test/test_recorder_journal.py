@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,27 @@ from typing import Any
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
-from recorder_builders import START_NS, STREAMS, JournalBuilder, channel, episode_info, ordinary
+from recorder_builders import (
+    CHANNELS,
+    END,
+    START_NS,
+    STREAMS,
+    JournalBuilder,
+    append,
+    channel,
+    episode_info,
+    open_journal,
+    ordinary,
+)
 from rosbags.highlevel import AnyReader
 
 from h1_recorder.content import make_content
-from h1_recorder.info import FORMAT_VERSION, START_RECORD, EpisodeEnd, EpisodeInfo, InfoError
+from h1_recorder.info import FORMAT_VERSION, START_RECORD, EpisodeInfo, InfoError
 from h1_recorder.journal import Journal
 from h1_recorder.journal_file import JournalError, read_info, read_journal
 from h1_recorder.mcap_file import McapFile
 from h1_recorder.timeline import NoRowsError
 from h1_training_node.testing import wait_until
-
-END = EpisodeEnd("operator", "success", START_NS)
-CHANNELS = tuple(channel(stream) for stream in STREAMS)
-
-
-def open_journal(path: Path, queue_bytes: int = 1 << 24) -> Journal:
-    return Journal(path, episode_info(), CHANNELS, queue_bytes=queue_bytes)
-
-
-def append(journal: Journal, number: int, size: int = 100, name: str = "keyboard") -> bool:
-    raw = number.to_bytes(4, "little") * (size // 4)
-    return journal.append(name, raw, START_NS + number, publish_ns=START_NS + number, sequence=number)
 
 
 def test_a_journal_gives_back_every_byte_in_the_order_of_reception(tmp_path: Path) -> None:
@@ -261,73 +259,6 @@ def test_a_metadata_record_that_says_nothing_is_refused(record: dict[str, str]) 
 
 
 # ---- a folder that vanishes
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> tuple[Journal, Path, Path]:
-    """An open journal with 200 messages in a folder of its own, and a refuge."""
-    folder, refuge = tmp_path / "epoch", tmp_path / "refuge"
-    folder.mkdir()
-    journal = Journal(folder / ".episode_0.mcap", episode_info(), CHANNELS, queue_bytes=1 << 24, refuge=refuge)
-    for number in range(200):
-        append(journal, number)
-    wait_until(lambda: journal.bytes_waiting == 0, "all is written")
-    return journal, folder, refuge
-
-
-def closed_at(journal: Journal) -> Path:
-    journal.close(END)
-    wait_until(lambda: journal.closed, "the journal is closed")
-    assert len(read_journal(journal.path).streams["keyboard"].data) == 200
-    assert read_journal(journal.path).end is not None
-    return journal.path
-
-
-def test_a_deleted_folder_is_made_anew_and_the_journal_is_in_it(recording: Any) -> None:
-    journal, folder, _ = recording
-    shutil.rmtree(folder)
-    assert closed_at(journal) == folder / ".episode_0.mcap"
-    assert journal.error is None
-
-
-def test_a_folder_that_cannot_be_made_anew_is_replaced_by_the_refuge(recording: Any) -> None:
-    journal, folder, refuge = recording
-    shutil.rmtree(folder)
-    folder.write_text("a file in its place")
-    assert closed_at(journal) == refuge / ".episode_0.mcap"
-
-
-def test_a_deleted_journal_never_takes_the_name_of_another_episode(recording: Any) -> None:
-    journal, folder, _ = recording
-    journal.path.unlink()
-    (folder / ".episode_0.mcap").write_bytes(b"another")
-    assert closed_at(journal) == folder / ".episode_1.mcap"
-    assert (folder / ".episode_0.mcap").read_bytes() == b"another"
-
-
-def test_a_moved_folder_is_followed(recording: Any, tmp_path: Path) -> None:
-    journal, folder, _ = recording
-    folder.rename(tmp_path / "elsewhere")
-    assert closed_at(journal) == tmp_path / "elsewhere/.episode_0.mcap"
-
-
-def test_a_folder_reached_by_a_link_has_not_moved(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    journal = open_journal(tmp_path / "link/.episode_0.mcap")
-    journal.close(END)
-    wait_until(lambda: journal.closed, "the journal is closed")
-    assert journal.path == tmp_path / "link/.episode_0.mcap"
-
-
-def test_without_any_place_the_journal_says_that_it_is_lost(recording: Any) -> None:
-    journal, folder, refuge = recording
-    shutil.rmtree(folder)
-    folder.write_text("a file")
-    refuge.write_text("another file")
-    journal.close(END)
-    wait_until(lambda: journal.closed, "the journal is closed")
-    assert journal.error is not None and "epoch/.episode_0.mcap" in journal.error
 
 
 # ---- what a kill costs

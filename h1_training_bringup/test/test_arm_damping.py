@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from arm_builders import Rig, joint_settings, reading
-from arm_scenarios import damp, from_full_speed, guided, let_go, place, robots, with_wrong_payload
+from arm_scenarios import damp, from_full_speed, guided, guided_about, let_go, place, robots, with_wrong_payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,15 +25,19 @@ def test_arms_at_full_policy_speed_stop_within_their_bounds() -> None:
     assert speed < 0.1
 
 
-def test_ten_newton_at_the_wrist_guide_an_arm() -> None:
+def test_ten_newton_at_the_wrist_guide_an_arm_at_twenty_poses() -> None:
     assert guided() >= 0.5
 
 
-def test_an_unknown_half_kilogram_makes_an_arm_sink_slowly() -> None:
+def test_ten_newton_guide_a_hanging_arm_forward_outward_up_and_backward() -> None:
+    assert guided_about() >= 0.5
+
+
+def test_an_unknown_half_kilogram_makes_an_arm_sink_slowly_at_twenty_poses() -> None:
     assert 0.0 < with_wrong_payload(sinks=True) <= 0.5
 
 
-def test_a_modelled_half_kilogram_that_is_gone_makes_it_rise_slowly() -> None:
+def test_a_modelled_half_kilogram_that_is_gone_makes_it_rise_slowly_at_twenty_poses() -> None:
     assert 0.0 < with_wrong_payload(sinks=False) <= 0.3
 
 

@@ -1,9 +1,10 @@
 """DAMPING: the arms carry themselves, give way to a person, and come to rest when let go.
 
 Torque is gravity by the model plus a dry friction that the motors do not have: as with a brush pressed on the joint,
-its bristles bend by up to 0.02 rad before they slip. So an arm that was let go rests although the model is wrong by a
-tenth, an unknown object makes it sink slowly only, and a person feels a constant, small resistance. kp stays 0: nothing
-pulls the arm back to where it was. The speed-dependent part, kd, is the motor's own and needs no round trip; it is high
+its bristles bend a little before they slip. So an arm that was let go rests although the model is wrong by a tenth, an
+unknown object makes it sink slowly only, and a person feels a small resistance. A share of the friction goes with what
+gravity asks of the joint, as the errors of the model do: where an arm is stretched out, half a kilogram at the wrist
+weighs more than at a hanging one, which is to be guided lightly. kp stays 0: nothing pulls the arm back. The speed-dependent part, kd, is the motor's own and needs no round trip; it is high
 at first, so that arms that were moving stop, and then low, so that a person can guide them.
 """
 
@@ -17,7 +18,9 @@ from h1_training_bringup.arms.sensed import Sensed
 from h1_training_bringup.arms.settings import JointSettings
 from h1_training_bringup.arms.trajectory import PERIOD_S
 
-_BRISTLE_RAD = 0.02
+_BRISTLE_RAD = np.array([0.02, 0.02, 0.02, 0.012, 0.012, 0.012, 0.012] * 2)
+"""How far the bristles bend. Less from the elbow on, where a small load soon sets little mass in motion; not less at
+the shoulder, where the stiffness that comes of it would be too much for the wire's delay."""
 _STANDING_RAD_S = 0.1
 _TOLERATED_SHARE = 0.15
 """Of the bound on gravity torque: joint friction and masses that are a tenth off explain that much."""
@@ -25,7 +28,7 @@ _SPRING_BACK_RAD_S = 0.02
 _RELAX_SHARE = PERIOD_S / 0.03
 FADE_S = 1.0
 """After the robot's state was lost; whoever has faded is silent until a person lets it speak again."""
-_BRAKE_FACTOR, _BRAKE_S, _EASE_S = 4.0, 0.35, 0.3
+_BRAKE_S, _EASE_S = 0.35, 0.3
 _SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
 _SINK_S = 8.0
 
@@ -61,7 +64,9 @@ class Damping:
     def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:
         self._gravity = gravity
         self._stiffness = settings.friction_nm / _BRISTLE_RAD
-        self._light, self._extra = settings.kd_damping, settings.kd_damping * (_BRAKE_FACTOR - 1)
+        self._stiffness_share = settings.friction_share / _BRISTLE_RAD
+        self._light, self._extra = settings.kd_damping, settings.kd_brake - settings.kd_damping
+        self._bound = settings.feedforward_nm + settings.friction_nm
         self._tolerated = _TOLERATED_SHARE * settings.feedforward_nm
         self._since_s = 0.0
         self._anchor = np.zeros(COUNT)
@@ -96,8 +101,11 @@ class Damping:
         bend[bend * sensed.dq < -_SPRING_BACK_RAD_S * np.abs(bend)] *= 1 - _RELAX_SHARE
         self._anchor = sensed.q - bend
         torque = self._gravity(sensed)
+        bend *= self._stiffness + self._stiffness_share * np.abs(torque)
         torque *= self._carried
-        torque -= self._stiffness * bend
+        torque -= bend
+        np.minimum(torque, self._bound, out=torque)
+        np.maximum(torque, -self._bound, out=torque)
         torque *= self._share
         return torque
 

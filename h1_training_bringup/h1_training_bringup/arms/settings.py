@@ -17,7 +17,7 @@ from h1_training_node.parameter import ParameterError, parameter
 
 _KINDS = tuple(name.removeprefix("left_").removesuffix("_joint") for name in NAMES[: COUNT // 2])
 _KEYS = (
-    *("kp", "kd", "kd_damping", "friction_nm"),
+    *("kp", "kd", "kd_damping", "kd_brake", "friction_nm", "friction_share"),
     *("speed", "acceleration", "margin", "spring_nm", "feedforward_nm"),
 )
 
@@ -33,7 +33,9 @@ class JointSettings:
     kp: Joints
     kd: Joints
     kd_damping: Joints
+    kd_brake: Joints
     friction_nm: Joints
+    friction_share: Joints
     speed: Joints
     acceleration: Joints
     margin: Joints

@@ -4,8 +4,9 @@ Torque is gravity by the model plus a dry friction that the motors do not have: 
 its bristles bend a little before they slip. So an arm that was let go rests although the model is wrong by a tenth, an
 unknown object makes it sink slowly only, and a person feels a small resistance. A share of the friction goes with what
 gravity asks of the joint, as the errors of the model do: where an arm is stretched out, half a kilogram at the wrist
-weighs more than at a hanging one, which is to be guided lightly. kp stays 0: nothing pulls the arm back. The speed-dependent part, kd, is the motor's own and needs no round trip; it is high
-at first, so that arms that were moving stop, and then low, so that a person can guide them.
+weighs more than at a hanging one, which is to be guided lightly. kp stays 0: nothing pulls the arm back. The
+speed-dependent part, kd, is the motor's own and needs no round trip; it is high at first, so that arms that were moving
+stop, and then low, so that a person can guide them.
 """
 
 from __future__ import annotations

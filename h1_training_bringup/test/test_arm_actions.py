@@ -209,3 +209,18 @@ def test_an_arm_that_is_held_back_is_never_asked_for_more_than_its_spring(
     stiff = rows[:, 3, 1:15] > 0
     assert (np.abs(q - measured) * stiff <= joints.spring_nm / joints.kp + 1e-5).all()
     assert (np.abs(np.diff(q, axis=0)) <= (VELOCITY + joints.speed) * 0.004 + 1e-5).all()
+
+
+def test_a_blocked_arm_is_held_where_it_is_and_the_command_does_not_jump_there() -> None:
+    arms = Followed(0.0)
+    arms.into_policy()
+    begin = len(arms.rows)
+    for seq in range(1, 40):
+        arms.controller.offer_action(arms.now_ns, Action(seq, arms.now_ns, arms.now_ns - 30 * MS, np.full(COUNT, 1.0)))
+        for _ in range(5):
+            arms.tick()
+    assert arms.controller.reason == "blocked"
+    q, measured = np.array(arms.rows[begin:])[:, 0, 1:15], np.array(arms.measured[begin:])
+    assert np.abs(q - measured).max() > 0.1
+    np.testing.assert_allclose(q[-1], measured[-1], atol=1e-5)
+    assert (np.abs(np.diff(q, axis=0)) <= VELOCITY * 0.004 + 1e-5).all()

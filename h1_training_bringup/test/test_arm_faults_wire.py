@@ -165,9 +165,11 @@ def test_a_joint_that_is_held_back_stops_the_policy(stage: Stage) -> None:
     stage.robot.holds_still = True
     stage.peer.acts = 0.9
     assert stage.peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).accepted
-    stage.until(lambda: stage.peer.status.reason == "blocked", "held at the measured pose")
+    stage.until(lambda: stage.peer.status.reason == "blocked", "the policy is stopped")
     assert stage.peer.status.mode == ArmStatus.MODE_HOLD and stage.peer.status.fault == "blocked"
-    np.testing.assert_allclose(stage.peer.status.q_command, stage.peer.status.q, atol=0.02)
+    stage.until(
+        lambda: np.allclose(stage.peer.status.q_command, stage.peer.status.q, atol=0.02), "held at the measured pose"
+    )
     stage.until(lambda: stage.peer.reasons("arm_driver").count("blocked") == 1, "told once")
     assert stage.peer.call("arm_driver/acknowledge").success
 

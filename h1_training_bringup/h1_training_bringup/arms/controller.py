@@ -331,8 +331,8 @@ class ArmController:
         if self.handover.phase is Phase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
             if self.faults.latch("blocked", joint):
                 self._notice(Level.ERROR, "blocked", f"{joint} is held back; the arms hold where they are")
-            self.stiff.start(sensed, at_rest=True)
             self._enter(now_ns, ArmMode.HOLD, "blocked")
+            self.stiff.give_in(sensed)
 
     def _compose(self, sensed: Sensed, q: Joints, dq: Joints, tau: Joints, kp: Joints, kd: Joints) -> ArmCommand:
         return ArmCommand(q, dq, tau, kp, kd, self.handover.weight, self._waist_q, sensed.mode_machine)

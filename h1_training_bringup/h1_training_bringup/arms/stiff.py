@@ -43,6 +43,7 @@ class StiffArms:
         self._blocked_ns = round(parameters.blocked_s * 1e9)
         self._blocked_since_ns: int | None = None
         self._worst, self._lag = 0, 0.0
+        self._gives_in_at: Joints | None = None
         self.limited = False
         self.home_result = ""
 
@@ -65,9 +66,13 @@ class StiffArms:
     def enter(self, mode: ArmMode) -> None:
         """`mode` begins, from wherever the trajectory is."""
         self._move, self._settling, self.home_result = None, 0, ""
-        self._blocked_since_ns = None
+        self._blocked_since_ns = self._gives_in_at = None
         if mode is ArmMode.POLICY:
             self._interpolator = Interpolator(self._tracker.stopping_point)
+
+    def give_in(self, sensed: Sensed) -> None:
+        """In HOLD, to the measured pose: what holds an arm back is not fought. There in a few periods, not in one."""
+        self._gives_in_at = sensed.q
 
     def aim(self, positions: Joints) -> None:
         """The policy's newest positions, (14,), rad; finite."""
@@ -82,6 +87,9 @@ class StiffArms:
             self.limited |= bool((np.abs(self._tracker.dq) >= self._nearly_full_speed).any())
         elif mode is ArmMode.HOME:
             self._step_home(sensed)
+        elif self._gives_in_at is not None:
+            if not self._tracker.bound(self._gives_in_at, self._gives_in_at):
+                self._gives_in_at = None
         elif not self._tracker.at_rest:
             self._tracker.brake()
         lag = np.abs((self._tracker.q - sensed.q) / self._lead)

@@ -13,7 +13,7 @@ import cv2
 from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage
 
-from h1_training_bringup.head_camera.cutting import Cutter, Method, Pictures, Scissors, lossless_cutter
+from h1_training_bringup.head_camera.cutting import Cutter, Method, Pictures, Scissors, damage_check, lossless_cutter
 from h1_training_bringup.head_camera.drop_count import DropCount
 from h1_training_bringup.head_camera.frozen import FrozenWatch, Turn
 from h1_training_bringup.head_camera.head_camera_parameters import HeadCameraParameters
@@ -55,6 +55,7 @@ class HeadCameraNode(SessionNode):
         }
         self._lossless, self._why_not_lossless = lossless_cutter()
         self._encode_anew = encoder(self._parameters.jpeg_quality)
+        self._check = damage_check()
         self._scissors: dict[Source, Scissors] = {}
         self._methods: dict[Source, tuple[Method, str]] = {}
         self._frozen: dict[Source, FrozenWatch] = {}
@@ -124,6 +125,7 @@ class HeadCameraNode(SessionNode):
                 lossless=self._lossless,
                 encode_anew=self._encode_anew,
                 why_not_lossless=self._why_not_lossless,
+                check=self._check,
             )
         return self._scissors[source]
 

@@ -19,6 +19,10 @@ Cutter = Callable[[bytes, Sequence[Cut]], list[bytes]]
 """Takes a JPEG and cuts, returns a JPEG a cut; raises OSError or ValueError if the JPEG cannot be read."""
 
 
+Check = Callable[[bytes], None]
+"""Takes a JPEG; raises OSError or ValueError if its image data are damaged."""
+
+
 class Method(Enum):
     """How pictures were made from a frame; the name is that of the event which tells it."""
 
@@ -68,6 +72,29 @@ def lossless_cutter() -> tuple[Cutter | None, str]:
     return cut, ""
 
 
+def damage_check() -> Check | None:
+    """Reads all image data of a JPEG at an eighth of its size, for what its markers do not show; None if it cannot.
+
+    A camera that loses a part of a picture on its own cable, as USB cameras do, may still close it with an end marker.
+    """
+    try:
+        from turbojpeg import TJFLAG_FASTDCT, TJPF_GRAY, TurboJPEG
+
+        turbo = TurboJPEG()
+    except (ImportError, RuntimeError, OSError):
+        return None
+
+    def check(jpeg: bytes) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                turbo.decode(jpeg, pixel_format=TJPF_GRAY, scaling_factor=(1, 8), flags=TJFLAG_FASTDCT)
+            except UserWarning as warning:
+                raise OSError(str(warning)) from None
+
+    return check
+
+
 class Scissors:
     """Cuts frames of one stream, all of one shape.
 
@@ -77,6 +104,7 @@ class Scissors:
         lossless: see `lossless_cutter`.
         encode_anew: decodes, cuts and encodes.
         why_not_lossless: what is missing when `lossless` is None.
+        check: of what is passed on untouched; whatever is cut is read anyway.
     """
 
     def __init__(
@@ -87,12 +115,14 @@ class Scissors:
         lossless: Cutter | None,
         encode_anew: Cutter,
         why_not_lossless: str = "",
+        check: Check | None = None,
     ) -> None:
         self._layout = layout
         self._shape = shape
         self._lossless = lossless
         self._encode_anew = encode_anew
         self._why_not_lossless = why_not_lossless
+        self._check = check
 
     def pictures(self, frame: Frame) -> Pictures:
         """The pictures in `frame`.
@@ -109,11 +139,19 @@ class Scissors:
                 "if the camera was changed on purpose, start head_camera anew",
             )
         if len(cuts) == 1 and (cuts[0].x, cuts[0].width) == (0, header.width):
-            pictures = Pictures({cuts[0].camera: frame.jpeg}, Method.PASSED_ON, "", header.components == 1)
+            pictures = self._pass_on(frame, cuts[0].camera)
         else:
             pictures = self._cut(frame, cuts)
         self._shape = (header.width, header.height)
         return pictures
+
+    def _pass_on(self, frame: Frame, camera: str) -> Pictures:
+        if self._check is not None:
+            try:
+                self._check(frame.jpeg)
+            except (OSError, ValueError) as error:
+                raise RefusedFrameError("corrupt", f"cannot be read: {error}") from None
+        return Pictures({camera: frame.jpeg}, Method.PASSED_ON, "", frame.header.components == 1)
 
     def _cut(self, frame: Frame, cuts: tuple[Cut, ...]) -> Pictures:
         why_not = self._why_not_lossless or _off_grid(frame.header, cuts)

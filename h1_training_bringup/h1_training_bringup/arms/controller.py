@@ -276,7 +276,7 @@ class ArmController:
             self._notice(Level.ERROR, "moved_while_taking", f"{mover} moved while the arms were being taken")
             self._to_damping(now_ns, "moved_while_taking")
             self._warn(now_ns)
-        was_falling = handover.phase is Phase.FALLING
+        was_falling = self._damping.is_firm = handover.phase is Phase.FALLING
         if handover.step(now_ns) and was_falling:
             self._farewell = _FAREWELL_PERIODS
             self._become_released(now_ns, self.reason if self.reason == "moved_while_taking" else "released")

@@ -60,6 +60,7 @@ class Damping:
 
     Attributes:
         kd: (14,), N·m·s/rad, for the motors in this period.
+        is_firm: keep to the braking kd: the arms are being given back, and the robot's own controller pulls at them.
     """
 
     def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:
@@ -74,6 +75,7 @@ class Damping:
         self._share = 1.0
         self.kd = settings.kd_damping
         self._carried = 1.0
+        self.is_firm = False
 
     @property
     def is_faded(self) -> bool:
@@ -126,6 +128,8 @@ class Damping:
 
     def _ease(self) -> None:
         """From the braking kd to the light one."""
+        if self.is_firm:
+            self._since_s = 0.0
         if self._since_s > _BRAKE_S + _EASE_S:
             return
         self._since_s += PERIOD_S

@@ -163,6 +163,7 @@ class ArmGuard:
             self.notices.append(Notice(Level.ERROR, "release_stopped", text))
             self._handover.begin(Phase.IDLE, now_ns)
         self._handover.step(now_ns)
+        self._damping.is_firm = self._handover.phase is Phase.FALLING
         if self._handover.weight == 0.0:
             if self._farewell == 0:
                 self.has_ended = self._ending_since_ns is not None

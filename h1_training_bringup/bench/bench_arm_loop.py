@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,6 +24,7 @@ from arm_figures import percentiles, plot, save, show
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arms.joints import ARM_MOTORS, WEIGHT_MOTOR
@@ -42,6 +44,7 @@ PRESSES = 200
 _BEFORE_S = 0.05
 """Before the kill, in which the driver's last commands are."""
 IDLE_S, LOADED_S = 15.0, 8.0
+_ATTEMPTS = 5
 MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, "DAMPING": ArmStatus.MODE_DAMPING}
 _CLAIMS: list[DomainClaim] = []
 
@@ -61,6 +64,7 @@ class Session(Node):
         self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self.keyboard = self.create_publisher(String, "keyboard", qos.STATE)
         self.set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
+        self.acknowledge = self.create_client(Trigger, "arm_driver/acknowledge")
         self.create_subscription(String, "keyboard", lambda _: self.ask(ArmStatus.MODE_DAMPING), qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
         # Stamped where it comes off the wire, and not when this process gets round to it.
@@ -142,10 +146,19 @@ class Stage:
         self.until(lambda: time.monotonic() > end, "time passes", seconds + 5)
 
     def enter(self, mode: int) -> None:
-        future = self.session.ask(mode)
+        """Ask for a mode; what a machine that is too busy has forced meanwhile is acknowledged, and said."""
+        for _ in range(_ATTEMPTS):
+            answer = self._answer(self.session.ask(mode))
+            if answer.accepted:
+                return
+            print(f"refused: {answer.reason}", flush=True)
+            self.spin(0.3)
+            self._answer(self.session.acknowledge.call_async(Trigger.Request()))
+        raise RuntimeError(f"arm_driver refused mode {mode}: {answer.reason}")
+
+    def _answer(self, future: rclpy.task.Future) -> Any:
         self.until(future.done, "the driver answers")
-        if not future.result().accepted:
-            raise RuntimeError(f"arm_driver refused mode {mode}: {future.result().reason}")
+        return future.result()
 
     def take(self) -> None:
         session = self.session

@@ -88,11 +88,13 @@ def test_from_where_a_person_left_the_arms_the_policy_goes_on_within_the_limits(
     assert peer.ask(ArmStatus.MODE_DAMPING, ArmStatus.MODE_HOLD).accepted
     stage.until(lambda: robot.is_damped, "damped")
     left_at = np.array([0.3, 0.4, -0.2, 0.5, 0.1, 0.1, -0.1] * 2) * np.r_[np.ones(7), [1, -1, -1, 1, -1, 1, -1]]
+    robot.holds_still = True  # moved by a person, not by commands
     for share in np.linspace(0.05, 1.0, 60):  # faster than this a joint is taken for a wrong reading
         robot.state["motor_state"]["q"][ARM_MOTORS] = 0.1 + share * (left_at - 0.1)
         states = robot.states
         stage.until(lambda states=states: robot.states > states + 1, "the robot tells it")  # type: ignore[misc]
     stage.until(lambda: np.allclose(peer.status.q, left_at, atol=1e-5), "the arms are where the person left them")
+    robot.holds_still = False
     begin = len(robot.commands)
     assert peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_DAMPING, why="resume").accepted
     stage.until(lambda: any(motor.kp for motor in robot.commands[-1].motor_cmd[ARM_MOTORS]), "held")

@@ -1,7 +1,8 @@
-#!/usr/bin/env bash
+#!/usr/bin/env -S --default-signal=INT,QUIT bash
 # A container's first process: runs a command, hands it every request to end as SIGINT, and stays until the last of our
 # nodes has ended. A container ends with its first process and kills what is left, the arms' driver and guard as well;
 # but `ros2 launch` dies of SIGTERM at once, and its nodes need 15 s more to give the arms back and to save.
+# (A signal that was ignored when bash began could not be trapped: hence the first line.)
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

@@ -1,9 +1,10 @@
 """`docker/until_the_last.sh`: no container ends under a session that still gives the arms back. No engine runs here."""
 
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,17 @@ SCRIPT = Path(__file__).resolve().parents[2] / "docker/until_the_last.sh"
 TOLD = "trap 'echo told; exit 7' INT; echo ready; while :; do sleep 0.05; done"
 
 
-def started(*command: str, script: Path = SCRIPT) -> subprocess.Popen[str]:
-    return subprocess.Popen([str(script), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def started(*command: str, script: Path = SCRIPT) -> Iterator[subprocess.Popen[str]]:
+    popen = subprocess.Popen(
+        [str(script), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield popen
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.communicate()
 
 
 def line(popen: subprocess.Popen[str]) -> str:

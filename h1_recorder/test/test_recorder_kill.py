@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_recorder_node import CLOCK, Peers, Session
+from recorder_stage import CLOCK, Peers, Session
 
 from h1_recorder.cdr import Layout, stamp_ns
 from h1_recorder.folder_lock import FolderLock

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rclpy.client import Client
-from test_recorder_node import CLOCK, Peers
+from recorder_stage import CLOCK, Peers
 
 from h1_recorder.cdr import Layout, stamp_ns
 from h1_recorder.journal_file import JournalFile, read_journal

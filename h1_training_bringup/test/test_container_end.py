@@ -53,11 +53,14 @@ def test_a_node_that_outlives_the_command_is_waited_for(tmp_path: Path) -> None:
     for path in (script, node):
         path.parent.mkdir(parents=True)
     script.write_text(SCRIPT.read_text())
-    node.write_text(f"#!/bin/bash\necho runs\nread -r _ <'{tmp_path}/go'\nsleep 0.5\ntouch '{saved}'\n")
+    node.write_text(
+        f"#!/bin/bash\necho runs\ntouch '{tmp_path}/runs'\nread -r _ <'{tmp_path}/go'\nsleep 0.5\ntouch '{saved}'\n"
+    )
     for path in (script, node):
         path.chmod(0o755)
     os.mkfifo(tmp_path / "go")
-    with started("bash", "-c", f"'{node}' & kill -KILL $$", script=script) as popen:
+    command = f"'{node}' & until [ -e '{tmp_path}/runs' ]; do sleep 0.05; done; kill -KILL $$"
+    with started("bash", "-c", command, script=script) as popen:
         assert line(popen) == "runs"
         (tmp_path / "go").write_text("\n")
         assert popen.wait(30) == 128 + signal.SIGKILL

@@ -47,16 +47,6 @@ def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
     assert rig.sent[-1][0] == rig.now_ns and rig.mode is ArmMode.HOLD
 
 
-def test_a_driver_that_hears_neither_guard_nor_robot_after_a_pause_stays_silent() -> None:
-    rig = taken_in(ArmMode.POLICY)
-    rig.guard_answers = False
-    pause(rig, 0.2)
-    rig.robot.inject("stop_state")
-    sent = len(rig.sent)
-    rig.run(5.0)
-    assert len(rig.sent) == sent
-
-
 def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_damps() -> None:
     rig = taken_in(ArmMode.POLICY)
     rig.guard_answers = False

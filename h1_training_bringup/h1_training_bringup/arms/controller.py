@@ -61,8 +61,7 @@ class ArmController:
         self._ending = self._gave_way = False
         self._pauses = Pauses(round(parameters.hung_s * _NS))
         self._sensed: Sensed | None = None
-        self._waist_q = 0.0
-        self._farewell = 0
+        self._waist_q, self._farewell = 0.0, 0
         self._button_was_down = True
         self._told_slow = False
         self._refusals_told: set[str] = set()

@@ -10,7 +10,7 @@ from sim_robot_builders import MS, Living, command
 
 from h1_training_bringup.arms.robot_model import GravityModel
 from h1_training_bringup.sim.person import Person, SessionView, plan
-from h1_training_bringup.sim.scene import scene_object
+from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, HAND_FROM_OBJECT_M, scene_object
 
 FORCE_N = 30.0
 HANDS = np.array([[0.25, 0.2, 0.08], [0.25, -0.2, 0.08]])
@@ -92,9 +92,8 @@ def test_a_demonstration_is_small_smooth_and_leads_to_the_object(epoch: int, epi
     assert np.linalg.norm(way - HANDS, axis=2).max() < 0.25
     assert np.linalg.norm(np.diff(way, axis=0), axis=2).max() / 0.01 < 0.3
     thing = scene_object(epoch, episode, 0)
-    before, after = (
-        np.linalg.norm(where[thing.side, :2] - thing.position_m[:2]) for where in (HANDS, demonstration.goal)
-    )
+    wrist = np.array(thing.position_m) + HAND_FROM_OBJECT_M - GRASP_IN_WRIST_M
+    before, after = (np.linalg.norm(where[thing.side] - wrist) for where in (HANDS, demonstration.goal))
     assert after < before
 
 

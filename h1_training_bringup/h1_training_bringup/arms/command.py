@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from h1_training_bringup.arms.joints import ARM_MOTORS, MOTOR_ENABLED, WAIST_MOTOR, WEIGHT_MOTOR, Joints
 from h1_training_bringup.arms.wire import encode_low_cmd, new_low_cmd
 
 
-@dataclass(frozen=True)
-class ArmCommand:
+class ArmCommand(NamedTuple):
     """One command; the motors do `kp (q - q_m) + kd (dq - dq_m) + tau` with it.
 
     Attributes:

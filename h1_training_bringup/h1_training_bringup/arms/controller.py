@@ -20,7 +20,7 @@ from h1_training_bringup.arms.modes import ACCEPTED, NOT_RELEASED_BLIND, STIFF, 
 from h1_training_bringup.arms.pauses import Own, Pauses
 from h1_training_bringup.arms.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arms.robot_model import GravityModel
-from h1_training_bringup.arms.sensed import Sensed
+from h1_training_bringup.arms.sensed import Sensed, button_bit
 from h1_training_bringup.arms.settings import ArmParameters, JointSettings
 from h1_training_bringup.arms.stiff import StiffArms
 from h1_training_node.message_numbers import ArmMode, Level
@@ -62,7 +62,7 @@ class ArmController:
         self._pauses = Pauses(round(parameters.hung_s * _NS))
         self._sensed: Sensed | None = None
         self._waist_q, self._farewell = 0.0, 0
-        self._button_was_down = True
+        self._stop_button, self._button_was_down = button_bit(parameters.stop_button), True
         self._told_slow = False
         self._refusals_told: set[str] = set()
 
@@ -225,7 +225,7 @@ class ArmController:
 
     def _watch_button(self, now_ns: int, sensed: Sensed) -> None:
         """A press, not a button that was down from the start: that one may be stuck, and would stop every session."""
-        is_down = sensed.pressed(self.parameters.stop_button)
+        is_down = bool(sensed.buttons & self._stop_button)
         if is_down and not self._button_was_down:
             self.emergency_stop(now_ns, "remote", f"button {self.parameters.stop_button}")
         self._button_was_down = is_down

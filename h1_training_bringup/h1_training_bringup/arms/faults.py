@@ -56,6 +56,8 @@ class Faults:
     def update(self, present: Mapping[str, str]) -> dict[str, str]:
         """The conditions that hold now, reason to detail; returns those that are new."""
         self._present = present
+        if not present:
+            return {}
         new = {reason: detail for reason, detail in present.items() if reason not in self._latched}
         self._latched.update(new)
         return new

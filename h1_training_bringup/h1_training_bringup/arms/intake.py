@@ -102,5 +102,8 @@ class StateIntake:
 
 
 def _leaps(before: Sensed, after: Sensed) -> bool:
+    way = after.q - before.q
+    if way.dot(way) < _LEAP_RAD**2:  # nearly always, and soon said
+        return False
     seconds = (after.stamp_ns - before.stamp_ns) / _NS_PER_S
-    return bool((np.abs(after.q - before.q) > VELOCITY * seconds + _LEAP_RAD).any())
+    return bool((np.abs(way) > VELOCITY * seconds + _LEAP_RAD).any())

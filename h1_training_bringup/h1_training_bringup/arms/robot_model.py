@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import mujoco
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from h1_training_bringup.arms.joints import COUNT, Joints
 from h1_training_bringup.arms.kinematics import LEFT_ARM, RIGHT_ARM, TORSO, Link
@@ -154,7 +154,7 @@ class GravityModel:
         return self._torque[1:].copy()
 
 
-def gravity_direction(quaternion: Iterable[float]) -> NDArray[np.float64] | None:
+def gravity_direction(quaternion: Iterable[float]) -> tuple[float, float, float] | None:
     """Gravity's direction in the frame of an IMU, or None if the quaternion is none.
 
     Args:
@@ -165,6 +165,4 @@ def gravity_direction(quaternion: Iterable[float]) -> NDArray[np.float64] | None
     if not 0.9 < norm < 1.1:  # also false for NaN
         return None
     scale = 1 / norm
-    return np.array(
-        [2 * scale * (w * y - x * z), -2 * scale * (y * z + w * x), scale * (x * x + y * y - w * w - z * z)]
-    )
+    return 2 * scale * (w * y - x * z), -2 * scale * (y * z + w * x), scale * (x * x + y * y - w * w - z * z)

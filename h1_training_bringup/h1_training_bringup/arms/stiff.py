@@ -92,11 +92,7 @@ class StiffArms:
                 self._gives_in_at = None
         elif not self._tracker.at_rest:
             self._tracker.brake()
-        lag = np.abs((self._tracker.q - sensed.q) / self._lead)
-        self._worst = int(lag.argmax())
-        self._lag = float(lag[self._worst])
-        if self._lag > 1.0:
-            self.limited |= self._tracker.bound(sensed.q - self._lead, sensed.q + self._lead)
+        self._watch_lag(sensed)
 
     def blocked_joint(self, now_ns: int) -> str:
         """Name of a joint that has been held back for too long, by the last `step`, or an empty string."""
@@ -118,6 +114,17 @@ class StiffArms:
         room = np.maximum(room, 0.0)
         safe: Joints = np.minimum(stopping_speed(room, self._acceleration) / 2, room / (4 * WINDOW * PERIOD_S))
         return safe
+
+    def _watch_lag(self, sensed: Sensed) -> None:
+        lag = (self._tracker.q - sensed.q) / self._lead
+        if lag.dot(lag) < _BLOCKED_SHARE**2:  # all of them together less than a single one may: nearly always
+            self._lag = 0.0
+            return
+        lag = np.abs(lag)
+        self._worst = int(lag.argmax())
+        self._lag = float(lag[self._worst])
+        if self._lag > 1.0:
+            self.limited |= self._tracker.bound(sensed.q - self._lead, sensed.q + self._lead)
 
     def _step_home(self, sensed: Sensed) -> None:
         if self._move is None:

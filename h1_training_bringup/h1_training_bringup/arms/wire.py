@@ -160,6 +160,8 @@ def _occupied(layout: np.dtype[np.void]) -> NDArray[np.uint8]:
     return mask
 
 
+_LOW_CMD_HEAD, _LOW_STATE_HEAD = 2, 70
+"""Bytes before the first motor's `mode`, which CDR aligns to 1 and C to 4; from its `q` on all is in the same place."""
 _MASK = {layout.itemsize: _occupied(layout) for layout in (LOW_CMD, LOW_STATE)}
 
 
@@ -180,12 +182,12 @@ def checksum(record: Record) -> int:
 
 def encode_low_cmd(record: Record) -> bytes:
     """A command (C layout) as a CDR sample of 1004 bytes; sets `record["crc"]`."""
-    return _encoded(record, head=2, first_mode_from=4, first_mode_to=6, name="LowCmd")
+    return _encoded(record, _LOW_CMD_HEAD)
 
 
 def encode_low_state(record: Record) -> bytes:
     """A state (C layout) as a CDR sample of 2092 bytes; sets `record["crc"]`."""
-    return _encoded(record, head=70, first_mode_from=72, first_mode_to=74, name="LowState")
+    return _encoded(record, _LOW_STATE_HEAD)
 
 
 def decode_low_cmd(sample: bytes) -> Record:
@@ -195,7 +197,7 @@ def decode_low_cmd(sample: bytes) -> Record:
         CrcError: the checksum is wrong.
         WireError: not a little-endian LowCmd.
     """
-    return _decoded(sample, LOW_CMD, head=2, first_mode_from=6, first_mode_to=4, name="LowCmd")
+    return _decoded(sample, LOW_CMD, _LOW_CMD_HEAD, "LowCmd")
 
 
 def decode_low_state(sample: bytes) -> Record:
@@ -205,35 +207,27 @@ def decode_low_state(sample: bytes) -> Record:
         CrcError: the checksum is wrong.
         WireError: not a little-endian LowState.
     """
-    return _decoded(sample, LOW_STATE, head=70, first_mode_from=74, first_mode_to=72, name="LowState")
+    return _decoded(sample, LOW_STATE, _LOW_STATE_HEAD, "LowState")
 
 
-def _encoded(record: Record, *, head: int, first_mode_from: int, first_mode_to: int, name: str) -> bytes:
-    """C layout to CDR: `head` bytes move behind the encapsulation header, the first motor's mode moves up to them."""
+def _encoded(record: Record, head: int) -> bytes:
+    """C layout to CDR: `head` bytes and the first motor's mode close up behind the encapsulation header."""
     record["crc"] = checksum(record)
     source = record.tobytes()
-    sample = bytearray(source)
-    sample[0:4] = _CDR_LITTLE_ENDIAN + b"\x00\x00"
-    sample[4 : 4 + head] = source[:head]
-    sample[4 + head : first_mode_to] = bytes(first_mode_to - 4 - head)
-    sample[first_mode_to] = source[first_mode_from]
-    sample[first_mode_to + 1] = 0
-    return bytes(sample)
+    first_mode, rest = source[head + 2 : head + 3], source[head + 6 :]
+    return b"".join((_CDR_LITTLE_ENDIAN, b"\x00\x00", source[:head], first_mode, b"\x00", rest))
 
 
-def _decoded(
-    sample: bytes, layout: np.dtype[np.void], *, head: int, first_mode_from: int, first_mode_to: int, name: str
-) -> Record:
+def _decoded(sample: bytes, layout: np.dtype[np.void], head: int, name: str) -> Record:
+    """CDR to C layout: the same way back."""
     size = layout.itemsize
     if not size <= len(sample) <= size + _TRAILING_PADDING:
         raise WireError(f"{name} sample has {len(sample)} bytes; expected {size}: another message type or version")
     if sample[:2] != _CDR_LITTLE_ENDIAN:
         raise WireError(f"{name} sample is encoded as 0x{sample[:2].hex()}; expected 0x0001 (plain CDR, little-endian)")
-    raw = np.frombuffer(sample, np.uint8, size).copy()
-    raw[:head] = raw[4 : 4 + head].copy()
-    raw[first_mode_to] = sample[first_mode_from]
-    raw &= _MASK[size]
-    record: Record = raw.view(layout).reshape(())
+    first_mode, rest = sample[4 + head : 5 + head], sample[6 + head : size]
+    source = b"".join((sample[4 : 4 + head], b"\x00\x00", first_mode, b"\x00\x00\x00", rest))
+    record: Record = np.ndarray((), layout, np.frombuffer(source, np.uint8) & _MASK[size])
     if (expected := checksum(record)) != int(record["crc"]):
         raise CrcError(f"{name} sample has checksum 0x{int(record['crc']):08X}; computed 0x{expected:08X}")
     return record

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from h1_training_bringup.arms.joints import COUNT, EFFORT
 from h1_training_bringup.arms.kinematics import ARMS, TORSO
@@ -144,7 +144,7 @@ class RobotBody:
         """Go on by `count` steps of `STEP_NS`."""
         mujoco.mj_step(self._model, self._data, count)
 
-    def set_gravity(self, direction: NDArray[np.float64]) -> None:
+    def set_gravity(self, direction: ArrayLike) -> None:
         """Let gravity point along the unit vector `direction`, pelvis frame: the robot has tilted."""
         self._gravity_direction = np.asarray(direction, float)
         self._model.opt.gravity[:] = self._gravity_direction * GRAVITY_M_S2

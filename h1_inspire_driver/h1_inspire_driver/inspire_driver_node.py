@@ -49,7 +49,7 @@ class InspireDriverNode(SessionNode):
             if host:
                 self._add_hand(side, host, port)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
-        self.create_timer(_WATCH_PERIOD_S, self._watch)
+        self.every(_WATCH_PERIOD_S, self._watch)
         for hand in self._hands.values():
             hand.start()
 

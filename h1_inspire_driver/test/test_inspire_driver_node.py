@@ -46,7 +46,7 @@ class Peer(SessionNode):
         }
         self.clear = {side: self.create_client(Trigger, f"hands/{side}/clear_error") for side in self.states}
         self.opening: float | None = None
-        self.create_timer(0.02, self._tick)
+        self.every(0.02, self._tick)
 
     def _tick(self) -> None:
         if self.session_state:

@@ -6,8 +6,6 @@ import array
 import math
 from functools import partial
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from sensor_msgs.msg import CompressedImage
 
 from h1_policy_bridge.bridge import PolicyBridge
@@ -72,8 +70,7 @@ class PolicyBridgeNode(SessionNode):
         self._shown: Status | None = None
         self._ticks_since_status = 0
         self._client.start()
-        # A steady clock: the system clock may jump without moving a tick. rcl's timers keep absolute deadlines.
-        self.create_timer(TICK_NS * 1e-9, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.every(TICK_NS * 1e-9, self._on_tick)
 
     def destroy_node(self) -> None:
         self._client.stop()

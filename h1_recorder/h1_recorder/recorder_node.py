@@ -55,9 +55,9 @@ class RecorderNode(SessionNode):
         self.create_service(FinishEpisode, "recorder/finish", self._on_finish)
         self.create_service(DiscardEpisode, "recorder/discard", self._on_discard)
         self.create_service(LabelEpisode, "recorder/label", self._on_label)
-        self.create_timer(_TICK_S, self._on_tick)
-        self._saving_timer = self.create_timer(_SAVING_TICK_S, self._on_saving_tick)
-        self._saving_timer.cancel()
+        self.every(_TICK_S, self._on_tick)
+        self._saving = self.every(_SAVING_TICK_S, self._on_saving_tick)
+        self._saving.cancel()
         for journal in recover(self._recorder, parameters, self.event):
             if not episode_path(journal.parent, index_of(journal)).exists():  # else it is only kept
                 self.event(Level.INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
@@ -96,7 +96,7 @@ class RecorderNode(SessionNode):
             self.event(Level.WARN, f"{what}_refused", answer.reason)
         self._tell(self._recorder.status())
         if self._recorder.state == State.SAVING:
-            self._saving_timer.reset()
+            self._saving.restart()
         return response
 
     # ---- regularly
@@ -105,14 +105,14 @@ class RecorderNode(SessionNode):
         """While something is being saved its end is noticed, and told, at once."""
         self._recorder.tick()
         if self._recorder.state != State.SAVING:
-            self._saving_timer.cancel()
+            self._saving.cancel()
             self._tell(self._recorder.status())
 
     def _on_tick(self) -> None:
         self._ticks += 1
         self._recorder.tick()
-        if self._recorder.state == State.SAVING and self._saving_timer.is_canceled():
-            self._saving_timer.reset()
+        if self._recorder.state == State.SAVING:
+            self._saving.restart()
         recording = self._recorder.state == State.RECORDING
         if self._ticks % (_GRAPH_TICKS_RECORDING if recording else _GRAPH_TICKS) == 1:
             self._raw_subscriptions.adapt(recording=recording)

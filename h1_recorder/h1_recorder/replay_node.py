@@ -51,7 +51,7 @@ class ReplayNode(SessionNode):
         }
         self._first_ns = self.now_ns() + round(listen_s * 1e9)
         self._ticks = 0
-        self.create_timer(_TICK_S, self._on_tick)
+        self.every(_TICK_S, self._on_tick)
 
     def _on_tick(self) -> None:
         self._ticks += 1

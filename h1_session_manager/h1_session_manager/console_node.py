@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
@@ -46,6 +45,7 @@ from h1_training_node import qos
 from h1_training_node.parameter import parameter
 from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.session_node import SessionNode
+from h1_training_node.spinner import Spinner
 
 _SPIN_S = 0.1
 _QUIET = ("--ros-args", "--disable-stdout-logs")
@@ -227,7 +227,7 @@ def _app(node: ConsoleNode, stop: StopSignal, hint: str) -> ConsoleApp:
 
 
 def _spin(node: SessionNode, is_over: Callable[[], bool]) -> None:
-    executor = EventsExecutor()
-    executor.add_node(node)
+    spinner = Spinner()
+    spinner.add(node)
     while not is_over():
-        executor.spin_once(timeout_sec=_SPIN_S)
+        spinner.spin_once(_SPIN_S)

@@ -18,7 +18,6 @@ from typing import Any
 
 import rclpy
 from rclpy.context import Context
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -27,6 +26,7 @@ from h1_session_manager.table import SERVICES, State
 from h1_session_manager.values import Answer
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.spinner import Spinner
 
 _SPIN_S = 0.05
 _BURST_S = 0.04
@@ -50,8 +50,8 @@ class SessionClient:
         self._context = Context()
         rclpy.init(args=[], context=self._context)
         self._node = Node("session_client", context=self._context, namespace=namespace)
-        self._executor = EventsExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        self._spinner = Spinner(self._context)
+        self._spinner.add(self._node)
         self._state: SessionState | None = None
         self._heard_s = math.inf
         # Latched, since others are heard only seconds after joining; see `_on_state` for what comes first.
@@ -67,7 +67,7 @@ class SessionClient:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._executor.remove_node(self._node)
+        self._spinner.close()
         self._node.destroy_node()
         self._context.try_shutdown()
 
@@ -136,7 +136,7 @@ class SessionClient:
         while not (value := condition()):
             if time.monotonic() > deadline:
                 raise NoSessionError(told)
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+            self._spinner.spin_once(_SPIN_S)
         return value
 
 

@@ -113,8 +113,8 @@ class SessionManagerNode(SessionNode):
         for trigger in SERVICES:
             self.create_service(Trigger, f"session_manager/{trigger}", partial(self._on_service, trigger))
         self.create_service(Trigger, "session_manager/preflight", self._on_preflight)
-        self.create_timer(_TICK_S, self._on_tick)
-        self.create_timer(_MACHINE_S, self._look_at_machine)
+        self.every(_TICK_S, self._on_tick)
+        self.every(_MACHINE_S, self._look_at_machine)
 
     def _listen(self, kind: Any, topic: str, convert: Callable[[Any], Any], profile: Any) -> None:
         def on_message(message: Any) -> None:

@@ -63,7 +63,7 @@ class StubGraph(SessionNode):
             ("recorder/label", LabelEpisode, self._accept),
         ):
             self.create_service(kind, name, partial(self._note, name, handler))
-        self.create_timer(0.02, self._tell)
+        self.every(0.02, self._tell)
 
     @property
     def state(self) -> str:

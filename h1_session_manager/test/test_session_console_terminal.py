@@ -42,7 +42,7 @@ class Scene:
         self.state = self.stub.create_publisher(SessionState, "session/state", qos.LATCHED)
         self.lines = self.stub.create_publisher(String, "session/lines", qos.LATCHED)
         self.lines.publish(String(data="[EXECUTING] Running policy (epoch 7)\n  Press 's' to stop"))
-        self.stub.create_timer(0.1, self._tell)
+        self.stub.every(0.1, self._tell)
 
     def _tell(self) -> None:
         now_ns = self.stub.now_ns()

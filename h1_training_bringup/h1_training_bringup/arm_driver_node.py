@@ -7,7 +7,6 @@ import sys
 from array import array
 
 import numpy as np
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
@@ -78,11 +77,9 @@ class ArmDriverNode(SessionNode):
         self.create_service(Trigger, "arm_driver/release", self._on_release)
         self.create_service(Trigger, "arm_driver/emergency_stop", self._on_emergency_service)
         self._guard = self.create_client(Trigger, "arm_guard/is_watching")
-        # A steady clock, so that a system clock that is set never makes the loop pause or hurry.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(PERIOD_S, self._tick, clock=steady)
-        self.create_timer(_GRAPH_CHECK_S, self._look_at_graph, clock=steady)
-        self.create_timer(_COLLECT_S, self._collect, clock=steady)
+        self.every(PERIOD_S, self._tick)
+        self.every(_GRAPH_CHECK_S, self._look_at_graph)
+        self.every(_COLLECT_S, self._collect)
 
     def request_stop(self, why: str) -> None:
         """DAMPING at once, warning, ramp; the node ends when the arms are given back."""
@@ -198,14 +195,16 @@ class ArmDriverNode(SessionNode):
             self._publish_status(now_ns, sensed)
         if is_due:
             message = self._joint_state
-            message.header.stamp = to_stamp(sensed.stamp_ns)
+            message.header.stamp = self._status.header.stamp
             message.position = array("d", sensed.q.tobytes())
             message.velocity = array("d", sensed.dq.tobytes())
             message.effort = array("d", sensed.tau_est.tobytes())
             self._joint_states.publish(message)
 
     def _publish_status(self, now_ns: int, sensed: Sensed) -> None:
-        self._published_mode_since_ns = self._controller.mode_since_ns
+        if self._controller.mode_since_ns != self._published_mode_since_ns:
+            self._published_mode_since_ns = self._controller.mode_since_ns
+            self._status.mode_since = to_stamp(self._controller.mode_since_ns)
         self._fill_status(self._status, now_ns, sensed)
         self._arm_status.publish(self._status)
 
@@ -214,7 +213,6 @@ class ArmDriverNode(SessionNode):
         status.header.stamp = to_stamp(sensed.stamp_ns)
         status.seq += 1
         status.mode = int(controller.mode)
-        status.mode_since = to_stamp(controller.mode_since_ns)
         status.reason = controller.reason
         status.acknowledge_needed = bool(controller.faults)
         status.fault = controller.faults.first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -37,8 +36,7 @@ class ArmGuardNode(SessionNode):
         self._commands = Ear(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)
         self.create_service(Trigger, "arm_guard/is_watching", self._on_question)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
+        self._watching = self.every(WATCH_PERIOD_S, self._watch)
 
     def request_stop(self, why: str) -> None:
         """See the arm driver's ending through, or give back what the guard holds itself."""
@@ -61,9 +59,9 @@ class ArmGuardNode(SessionNode):
         now_ns = self.now_ns()
         self._look(now_ns)
         if self._guard.watch(now_ns):
-            self._timer.cancel()
+            self._watching.cancel()
             self._speak()
-            self._timer = self.create_timer(PERIOD_S, self._speak, clock=self._steady)
+            self.every(PERIOD_S, self._speak)
             self._active.publish(Bool(data=True))
         self._finish_period()
 

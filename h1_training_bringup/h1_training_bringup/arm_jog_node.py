@@ -47,7 +47,7 @@ class ArmJogNode(SessionNode):
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
         self._steps = self._all_steps()
         self._condition: Condition = next(self._steps)
-        self.create_timer(_PERIOD_S, self._on_tick)
+        self.every(_PERIOD_S, self._on_tick)
 
     def request_stop(self, why: str) -> None:
         """Give the arms back, if they are here."""

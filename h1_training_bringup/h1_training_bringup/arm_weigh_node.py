@@ -29,7 +29,7 @@ class ArmWeighNode(SessionNode):
         self._q: list[np.ndarray[Any, Any]] = []
         self._tau: list[np.ndarray[Any, Any]] = []
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
-        self.create_timer(_PATIENCE_S, self._give_up)
+        self.every(_PATIENCE_S, self._give_up)
 
     def _on_status(self, status: ArmStatus) -> None:
         if self.exit_status is not None:

@@ -68,7 +68,7 @@ class HeadCameraNode(SessionNode):
         )
         self._receiver = Receiver(self._parameters, listener, self.now_ns)
         self._receiver.start()
-        self.create_timer(_WATCH_PERIOD_S, self._watch)
+        self.every(_WATCH_PERIOD_S, self._watch)
 
     # In the receiver's thread.
 

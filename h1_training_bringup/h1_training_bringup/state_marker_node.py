@@ -37,7 +37,7 @@ class StateMarkerNode(SessionNode):
         self.create_subscription(SessionState, "session/state", self._on_state, qos.LATEST)
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
-        self.create_timer(PERIOD_S, self._publish)
+        self.every(PERIOD_S, self._publish)
 
     def _on_state(self, message: SessionState) -> None:
         self._shown = replace(

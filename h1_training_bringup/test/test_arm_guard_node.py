@@ -26,9 +26,8 @@ def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arm
     peer.take(robot)
     assert not peer.call("arm_guard/release").success
     assert "foreign_commander" not in peer.reasons("arm_driver"), "the guard's publisher is no intruder"
-    driver._tick = lambda: None  # the timer holds the bound method
-    for timer in list(driver.timers):
-        timer.cancel()
+    for loop in driver.loops:
+        loop.cancel()
     graph.spin_until(lambda: "guard_took_over" in peer.reasons("arm_guard"), "the guard speaks")
     graph.spin_until(lambda: robot.is_damped and robot.weight == 1.0, "damped, weight kept")
     graph.spin_until(lambda: heard[-1:] == [True], "the guard says that it is active")

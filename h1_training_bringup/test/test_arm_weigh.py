@@ -53,7 +53,7 @@ def test_the_command_reports_and_ends(graph: Graph, capsys: pytest.CaptureFixtur
     publisher = subject.create_publisher(ArmStatus, "arm_status", qos.STATE)
     tau = GravityModel({"left": Payload(0.5)}).gravity_torque(np.zeros(COUNT), 0.0).astype(np.float32)
     status = ArmStatus(mode=ArmStatus.MODE_HOLD, tau_est=tau)
-    subject.create_timer(0.005, lambda: publisher.publish(status))
+    subject.every(0.005, lambda: publisher.publish(status))
     graph.spin_until(lambda: subject.exit_status is not None, "reported")
     assert subject.exit_status == 0
     assert "left wrist: 0.50 kg" in capsys.readouterr().out

@@ -1,7 +1,6 @@
 """The main of every node: start, spin with a time-out, end in good order.
 
 rclpy's own signal handlers are off: they shut the context down before a last command or save can go out.
-The EventsExecutor must never be spun without a time-out (with one it keeps 250 Hz within 0.5 ms).
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import time
 from collections.abc import Callable
 
 import rclpy
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from h1_training_node.parameter import ParameterError
 from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.session_node import SessionNode
+from h1_training_node.spinner import Spinner
 
 _SPIN_TIMEOUT_S = 0.1
 _EXIT_USAGE = 2
@@ -49,16 +48,16 @@ def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = N
 
 
 def _spin(node: SessionNode, stop: StopSignal) -> int:
-    executor = EventsExecutor()
-    executor.add_node(node)
+    spinner = Spinner()
+    spinner.add(node)
     deadline: float | None = None
     while node.exit_status is None:
-        executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
+        spinner.spin_once(_SPIN_TIMEOUT_S)
         if stop.received is not None and deadline is None:
             deadline = time.monotonic() + node.STOP_TIMEOUT_S
             node.request_stop(stop.received.name)
         if deadline is not None and time.monotonic() > deadline:
             node.get_logger().error(f"did not end within {node.STOP_TIMEOUT_S:.0f} s; ending now")
             node.end(1)
-    executor.remove_node(node)
+    spinner.close()
     return node.exit_status

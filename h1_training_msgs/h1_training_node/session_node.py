@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
@@ -12,6 +13,7 @@ from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.declare import declared
+from h1_training_node.loop import Loop
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED, Priority
 from h1_training_node.stamps import to_stamp
 
@@ -36,6 +38,7 @@ class SessionNode(Node):
         super().__init__(name)
         self.clock_ns = SessionClock.from_environment()
         self.exit_status: int | None = None
+        self.loops: list[Loop] = []
         self._events = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:
@@ -45,6 +48,16 @@ class SessionNode(Node):
             ParameterError: a value is of the wrong type or out of range; names the node and the parameter.
         """
         return declared(self, cls)
+
+    def every(self, period_s: float, work: Callable[[], None]) -> Loop:
+        """Call `work` every `period_s` from now on, whatever the system's clock is set to."""
+        loop = Loop(period_s, work)
+        self.loops.append(loop)
+        return loop
+
+    def create_timer(self, *_: Any, **__: Any) -> NoReturn:
+        """Not in a node of the session: `every` does that, by a clock that nobody sets (see `spinner`)."""
+        raise NotImplementedError("a timer of rclpy stands still when the system's clock is set back; use every()")
 
     def now_ns(self) -> int:
         """Session time, ns."""

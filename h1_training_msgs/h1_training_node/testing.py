@@ -29,7 +29,7 @@ N = TypeVar("N")
 
 
 class Graph:
-    """Nodes of one process under one EventsExecutor, spun until a condition holds.
+    """Nodes of one process under one Spinner, spun until a condition holds.
 
     Args:
         domain_id: the ROS domain to join; None is the test run's own.
@@ -37,17 +37,18 @@ class Graph:
 
     def __init__(self, domain_id: int | None = None) -> None:
         import rclpy
-        from rclpy.experimental.events_executor import EventsExecutor
         from rclpy.signals import SignalHandlerOptions
+
+        from h1_training_node.spinner import Spinner
 
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO, domain_id=domain_id)
         self._rclpy = rclpy
-        self._executor = EventsExecutor()
+        self._spinner = Spinner()
         self._nodes: list[Any] = []
 
     def add(self, node: N) -> N:
         """Spin `node` with the others, and destroy it at the end of the test."""
-        self._executor.add_node(node)
+        self._spinner.add(node)
         self._nodes.append(node)
         return node
 
@@ -57,16 +58,15 @@ class Graph:
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {timeout_s} s: {what}")
-            self._executor.spin_once(timeout_sec=0.02)
+            self._spinner.spin_once(0.02)
 
     def close(self) -> None:
         """Destroy all nodes and leave the domain; what the executor still refers to would stay on the wire."""
+        self._spinner.close()
         for node in self._nodes:
-            self._executor.remove_node(node)
             node.destroy_node()
         self._nodes.clear()
-        self._executor.shutdown()
-        del self._executor
+        del self._spinner
         self._rclpy.try_shutdown()
         gc.collect()
 

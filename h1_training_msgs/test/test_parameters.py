@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import pytest
-import rclpy
+from rclpy.node import Node
 
+from h1_training_node.declare import declared
 from h1_training_node.parameter import ParameterError, from_values, parameter
-from h1_training_node.session_node import SessionNode
 from h1_training_node.testing import Graph
 
 
@@ -45,21 +45,19 @@ def test_an_unusable_value_is_named(values: dict[str, object], message: str) -> 
         from_values(Config, values, owner="camera")
 
 
-def node_with(*arguments: str) -> SessionNode:
-    node = SessionNode.__new__(SessionNode)
-    rclpy.node.Node.__init__(node, "probe", cli_args=["--ros-args", *arguments])
-    return node
+def node_with(*arguments: str) -> Node:
+    return Node("probe", cli_args=["--ros-args", *arguments])
 
 
 def test_a_node_refuses_a_misspelt_parameter_with_the_nearest_name(graph: Graph) -> None:
     node = graph.add(node_with("-p", "hst:=example"))
     with pytest.raises(ParameterError, match=r"/probe: unknown parameter 'hst'; did you mean 'host'\?"):
-        node.parameters(Config)
+        declared(node, Config)
 
 
 def test_a_node_reads_what_it_is_given_and_describes_the_rest(graph: Graph) -> None:
     node = graph.add(node_with("-p", "rate:=20", "-p", "gains:=[3.0, 4.0]"))
-    config = node.parameters(Config)
+    config = declared(node, Config)
     assert (config.rate, config.gains, config.host) == (20.0, (3.0, 4.0), "localhost")
     descriptor = node.describe_parameter("rate")
     assert descriptor.description == "rows per second [Hz]"

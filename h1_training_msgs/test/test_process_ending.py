@@ -20,7 +20,7 @@ NODE = """
     class Probe(SessionNode):
         def __init__(self):
             super().__init__("probe")
-            self.create_timer(0.02, lambda: None)
+            self.every(0.02, lambda: None)
             print("up", flush=True)
 
         def request_stop(self, why):

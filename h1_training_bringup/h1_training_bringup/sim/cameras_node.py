@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 
-from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from unitree_hg.msg import LowState
@@ -48,8 +47,7 @@ class SimulatedCamerasNode(SessionNode):
         self.create_subscription(LowState, "sim/lf/lowstate", self._on_robot, qos.LATEST, raw=True)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "sim/cameras/fault", self._on_fault, qos.STATE)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / (len(KEYS) * self._parameters.fps), self._on_turn, clock=steady)
+        self.every(1 / (len(KEYS) * self._parameters.fps), self._on_turn)
 
     def destroy_node(self) -> None:
         """Let the ports go, then the node."""

@@ -32,7 +32,7 @@ class OperatorNode(SessionNode):
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(String, "sim/person/done", self._on_demonstrated, qos.STATE)
-        self.create_timer(_LOOK_S, self._look)
+        self.every(_LOOK_S, self._look)
 
     def _on_session(self, message: SessionState) -> None:
         self._session, self._heard_ns = message, self.now_ns()

@@ -11,7 +11,6 @@ import os
 import time
 from dataclasses import asdict
 
-from rclpy.clock import Clock, ClockType
 from std_msgs.msg import String
 from unitree_hg.msg import LowCmd, LowState
 
@@ -54,9 +53,8 @@ class SimulatedRobotNode(SessionNode):
         require_own_topic(command.topic_name, "sim/arm_sdk")
         self.create_subscription(String, "sim/robot/fault", self._on_fault, qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # the system clock may be set under a running session
-        self.create_timer(_STATE_PERIOD_S, self._on_tick, clock=steady)
-        self.create_timer(_REPORT_PERIOD_S, self._on_report, clock=steady)
+        self.every(_STATE_PERIOD_S, self._on_tick)
+        self.every(_REPORT_PERIOD_S, self._on_report)
 
     def settle(self) -> None:
         """What was built so far is no garbage: the collector, which pauses the robot, need not look at it again."""

@@ -33,7 +33,7 @@ from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
-from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED, leave_realtime, take_priority
+from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED, take_priority
 from h1_training_node.session_node import SessionNode
 from h1_training_node.spinner import Spinner
 from h1_training_node.stamps import to_stamp
@@ -203,10 +203,8 @@ def stage() -> Iterator[Stage]:
 
 @contextmanager
 def both_cores_busy() -> Iterator[None]:
-    burners = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=leave_realtime)
-        for _ in os.sched_getaffinity(0)
-    ]
+    program = "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\nwhile True: pass"
+    burners = [subprocess.Popen([sys.executable, "-c", program]) for _ in os.sched_getaffinity(0)]
     try:
         yield
     finally:

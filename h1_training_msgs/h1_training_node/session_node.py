@@ -57,7 +57,7 @@ class SessionNode(Node):
 
     def create_timer(self, *_: Any, **__: Any) -> NoReturn:
         """Not in a node of the session: `every` does that, by a clock that nobody sets (see `spinner`)."""
-        raise NotImplementedError("a timer of rclpy stands still when the system's clock is set back; use every()")
+        raise TypeError("a timer of rclpy stands still when the system's clock is set back; use every()")
 
     def now_ns(self) -> int:
         """Session time, ns."""

@@ -17,7 +17,7 @@ EPISODES ?=
 PYTEST_ARGS ?=
 MINUTES ?= 60
 
-IN_WORKSPACE := docker/in_workspace.sh
+IN_WORKSPACE := h1_training_bringup/scripts/in_workspace.sh
 PACKAGES := h1_training_msgs h1_inspire_driver h1_policy_bridge h1_recorder h1_session_manager h1_training_bringup
 SOURCED := $(if $(and $(filter jazzy,$(ROS_DISTRO)),$(shell command -v ros2)),yes)
 
@@ -31,7 +31,7 @@ LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rs
 .DEFAULT_GOAL := session
 
 setup:
-	@python3 docker/bootstrap.py
+	@python3 h1_training_bringup/scripts/bootstrap.py
 
 session: setup
 ifeq ($(SOURCED),yes)
@@ -41,13 +41,13 @@ else
 endif
 
 test: setup
-	@$(IN_WORKSPACE) docker/run_tests.sh $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) h1_training_bringup/scripts/run_tests.sh $(PYTEST_ARGS)
 
 lint: setup
 	@$(IN_WORKSPACE) ruff check .
 	@$(IN_WORKSPACE) ruff format --check .
 	@$(IN_WORKSPACE) mypy $(foreach package,$(filter-out h1_training_msgs,$(PACKAGES)),$(package)/$(package)) \
-	  h1_training_msgs/h1_training_node docker/bootstrap.py
+	  h1_training_msgs/h1_training_node h1_training_bringup/scripts/bootstrap.py
 
 bench: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES)

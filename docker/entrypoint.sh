@@ -7,7 +7,7 @@ if [ -f /opt/unitree/install/setup.bash ]; then
   . /opt/unitree/install/setup.bash
 fi
 cd /workspace
-. docker/workspace.bash
+. h1_training_bringup/scripts/workspace.bash
 if [ $$ -eq 1 ] || [ "$PPID" -eq 1 ]; then
   exec docker/until_the_last.sh "$@"
 fi

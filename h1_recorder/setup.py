@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "recorder = h1_recorder.recorder_node:main",
+            "recorder = h1_recorder.recorder.recorder_node:main",
             "episodes = h1_recorder.__main__:main",
         ],
     },

@@ -21,9 +21,9 @@ setup(
     entry_points={
         "console_scripts": [
             "session_manager = h1_session_manager.session_manager_node:main",
-            "keyboard = h1_session_manager.keyboard_node:main",
+            "keyboard = h1_session_manager.keyboard.keyboard_node:main",
             "session = h1_session_manager.session_client_node:main",
-            "console = h1_session_manager.console_node:main",
+            "console = h1_session_manager.console.console_node:main",
         ],
     },
 )

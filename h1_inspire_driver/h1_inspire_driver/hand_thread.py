@@ -30,8 +30,8 @@ from h1_inspire_driver.registers import (
     faults_of,
 )
 from h1_inspire_driver.session_gate import SessionGate
+from h1_training_node.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 _LONG_ANSWER_NS = 500_000_000
 
 

@@ -15,22 +15,23 @@ from h1_inspire_driver.grip import BadCommandError, command_of
 from h1_inspire_driver.hand_link import HandLink
 from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState
-from h1_inspire_driver.hand_thread import NS_PER_S, HandThread
+from h1_inspire_driver.hand_thread import HandThread
 from h1_inspire_driver.session_gate import SessionGate
 from h1_training_msgs.msg import HandCommand as HandCommandMsg
 from h1_training_msgs.msg import HandState as HandStateMsg
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import Level
 from h1_training_node.node_main import run_node
-from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns
 
 _WATCH_PERIOD_S = 0.05
 _JOIN_S = 3.0
 
 
-class InspireDriverNode(SessionNode):
+class InspireDriverNode(BaseNode):
     """Publishes `hands/<side>/state` and follows `hands/<side>/command` while the session is EXECUTING."""
 
     STOP_TIMEOUT_S = 7.0

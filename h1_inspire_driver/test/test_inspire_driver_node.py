@@ -18,8 +18,8 @@ from std_srvs.srv import Trigger
 from h1_inspire_driver.inspire_driver_node import InspireDriverNode
 from h1_training_msgs.msg import Event, HandCommand, HandState, SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import from_values
-from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns
 from h1_training_node.testing import Graph, wait_until
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 OPEN_HAND = (1000, 900, 800, 700, 600, 500)
 
 
-class Peer(SessionNode):
+class Peer(BaseNode):
     """The rest of the graph, as far as the hands see it."""
 
     def __init__(self) -> None:

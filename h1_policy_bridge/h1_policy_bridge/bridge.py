@@ -23,9 +23,8 @@ from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
 from h1_policy_bridge.readings import Action, Arms, Session, Status
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.stream import Stream
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
-
-NS_PER_S = 1_000_000_000
 
 _READY_FOR_NS = 2 * NS_PER_S
 """A first chunk that has waited this long for POLICY is renewed: the scene may have changed meanwhile."""

@@ -17,11 +17,11 @@ from h1_policy_bridge.readings import Action, Arms, Session, Status
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
 from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.server_access import key_file_warning
-from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns, to_stamp
 
 CAMERA_TOPICS = {
@@ -35,7 +35,7 @@ STATUS_TICKS = TICKS_PER_S // 5
 """policy/status goes out at 5 Hz, and at once on a change."""
 
 
-class PolicyBridgeNode(SessionNode):
+class PolicyBridgeNode(BaseNode):
     """Asks the policy server while the arms hold, and streams its actions at 50 Hz while they follow.
 
     See `bridge.py` for who may move when, `policy_client.py` for the connection.

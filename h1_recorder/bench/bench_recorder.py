@@ -19,8 +19,8 @@ from pathlib import Path
 import rclpy
 from recorder_rig import Rig, cpu_seconds, process
 
-from h1_recorder.cdr import Layout, stamp_ns
-from h1_recorder.journal_file import read_journal
+from h1_recorder.recorder.cdr import Layout, stamp_ns
+from h1_recorder.recorder.journal_file import read_journal
 from h1_training_node.domain import DomainClaim
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,9 +27,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage, JointState
 
-from h1_recorder.definitions import schema_text
-from h1_recorder.streams import CAMERAS, camera_stream, recorded_streams
-from h1_recorder.subscriptions_node import _message_class
+from h1_recorder.recorder.definitions import schema_text
+from h1_recorder.recorder.streams import CAMERAS, camera_stream, recorded_streams
+from h1_recorder.recorder.subscriptions_node import _message_class
 from h1_training_msgs.msg import PolicyAction
 from h1_training_node import qos
 

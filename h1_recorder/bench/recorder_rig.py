@@ -47,7 +47,14 @@ class Rig:
     def recorder(self) -> Iterator[psutil.Process]:
         """A recorder process that has heard every stream."""
         self.load.status = RecorderStatus()
-        command = [sys.executable, "-m", "h1_recorder.recorder_node", "--ros-args", "-p", "min_free_start_gb:=0.0"]
+        command = [
+            sys.executable,
+            "-m",
+            "h1_recorder.recorder.recorder_node",
+            "--ros-args",
+            "-p",
+            "min_free_start_gb:=0.0",
+        ]
         with process(command, self.folder / "recorder.log") as recorder:
             names = ("arm_status", "ego_cam", "cam_left_wrist", "cam_right_wrist")
 

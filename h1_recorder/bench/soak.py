@@ -21,8 +21,8 @@ import psutil
 import rclpy
 from recorder_rig import Rig, cpu_seconds
 
-from h1_recorder.episode import read
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode import read
+from h1_recorder.episode.validate import problems
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.domain import DomainClaim
 

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 
-from h1_recorder.save_process import CHILD_OPTION, arguments_for_child
+from h1_recorder.recorder.save_process import CHILD_OPTION, arguments_for_child
 
 VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "video", "replay", "diff", "export")
 

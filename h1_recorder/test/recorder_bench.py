@@ -10,11 +10,11 @@ from rclpy.serialization import serialize_message
 from recorder_builders import DAMPING, HOLD, MS, POLICY, START_NS, STREAMS, channel, jpeg
 from sensor_msgs.msg import CompressedImage
 
-from h1_recorder.config import RecorderParameters
-from h1_recorder.episode_file import SaveError
-from h1_recorder.recorder import Recorder
-from h1_recorder.request import Answer, StartRequest, State
-from h1_recorder.save import save_journal
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.save import save_journal
+from h1_recorder.recorder.config import RecorderParameters
+from h1_recorder.recorder.recorder import Recorder
+from h1_recorder.recorder.request import Answer, StartRequest, State
 from h1_training_msgs.msg import ArmStatus, SessionState
 from h1_training_node.stamps import to_stamp
 from h1_training_node.testing import wait_until

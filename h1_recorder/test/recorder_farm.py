@@ -14,8 +14,8 @@ import os
 import signal
 import sys
 
-from h1_recorder import recorder_node
-from h1_recorder.jobs import Jobs
+from h1_recorder.recorder import recorder_node
+from h1_recorder.recorder.jobs import Jobs
 
 OURS = ("start", "finish", "discard", "label", "status")
 

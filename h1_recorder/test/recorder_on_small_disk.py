@@ -20,12 +20,12 @@ from typing import Any
 from recorder_bench import Bench
 from recorder_builders import DAMPING, POLICY
 
-from h1_recorder.disk import free_bytes
-from h1_recorder.journal import Journal
-from h1_recorder.journal_file import read_journal
-from h1_recorder.recovery import recover
-from h1_recorder.request import Answer, State
-from h1_recorder.validate import problems
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.disk import free_bytes
+from h1_recorder.recorder.journal import Journal
+from h1_recorder.recorder.journal_file import read_journal
+from h1_recorder.recorder.recovery import recover
+from h1_recorder.recorder.request import Answer, State
 from h1_training_node.testing import wait_until
 
 ROOM = 4_000_000

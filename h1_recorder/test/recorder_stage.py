@@ -12,8 +12,8 @@ from rclpy.qos import QoSProfile
 from recorder_builders import jpeg
 from sensor_msgs.msg import CompressedImage, JointState
 
-from h1_recorder.recorder_node import RecorderNode
-from h1_recorder.streams import CAMERA_TOPICS
+from h1_recorder.recorder.recorder_node import RecorderNode
+from h1_recorder.recorder.streams import CAMERA_TOPICS
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, RecorderStatus, SessionState
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, StartEpisode
 from h1_training_node import qos

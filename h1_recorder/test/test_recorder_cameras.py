@@ -13,13 +13,13 @@ from recorder_bench import Bench, bench_maker
 from recorder_builders import DAMPING, HOLD, MS, POLICY, jpeg, ordinary
 from sensor_msgs.msg import CompressedImage
 
-from h1_recorder.definitions import schema_text
-from h1_recorder.episode import read
-from h1_recorder.intake import is_same_picture
-from h1_recorder.monitor import make_peek
-from h1_recorder.save import save_journal
-from h1_recorder.streams import CAMERAS
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode import read
+from h1_recorder.episode.save import save_journal
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.definitions import schema_text
+from h1_recorder.recorder.intake import is_same_picture
+from h1_recorder.recorder.monitor import make_peek
+from h1_recorder.recorder.streams import CAMERAS
 from h1_training_msgs.msg import ArmStatus
 
 bench = pytest.fixture(bench_maker)

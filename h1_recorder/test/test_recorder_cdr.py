@@ -16,9 +16,9 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Empty, Header, String
 
-from h1_recorder.cdr import CdrError, Layout, stamp_ns
-from h1_recorder.config import RecorderParameters
-from h1_recorder.definitions import DefinitionError, Field, parse_fields, parse_schema, schema_text
+from h1_recorder.recorder.cdr import CdrError, Layout, stamp_ns
+from h1_recorder.recorder.config import RecorderParameters
+from h1_recorder.recorder.definitions import DefinitionError, Field, parse_fields, parse_schema, schema_text
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
 
 

@@ -11,8 +11,8 @@ import pytest
 from recorder_builders import names_in, ordinary
 
 from h1_recorder.__main__ import main
-from h1_recorder.folder import discard
-from h1_recorder.save import save_journal
+from h1_recorder.episode.folder import discard
+from h1_recorder.episode.save import save_journal
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from recorder_builders import JournalBuilder, jpeg, ordinary
 
-from h1_recorder.save import label_episode, save_journal
-from h1_recorder.streams import CAMERAS
+from h1_recorder.episode.save import label_episode, save_journal
+from h1_recorder.recorder.streams import CAMERAS
 
 SHADES = {"ego_cam": 40, "cam_left_wrist": 120, "cam_right_wrist": 200}
 
@@ -125,6 +125,6 @@ def test_colours_come_out_as_red_green_blue(tmp_path: Path) -> None:
 
 
 def test_our_own_reader_sees_each_camera_once(path: Path) -> None:
-    from h1_recorder.episode import read
+    from h1_recorder.episode.episode import read
 
     assert set(read(path).cameras) == set(CAMERAS)

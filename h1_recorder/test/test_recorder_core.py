@@ -11,9 +11,9 @@ from rclpy.serialization import serialize_message
 from recorder_bench import Crashing, bench_maker
 from recorder_builders import DAMPING, MS
 
-from h1_recorder.folder import DISCARDED, journals
-from h1_recorder.journal_file import read_journal
-from h1_recorder.request import State
+from h1_recorder.episode.folder import DISCARDED, journals
+from h1_recorder.recorder.journal_file import read_journal
+from h1_recorder.recorder.request import State
 from h1_training_msgs.msg import SessionState
 from h1_training_node.testing import wait_until
 
@@ -77,7 +77,7 @@ def test_a_request_that_cannot_be_used_is_refused_with_what_is_wrong(
 def test_starting_is_refused_below_the_free_space_with_both_numbers(bench: Any, monkeypatch: Any) -> None:
     one = bench(min_free_start_gb=5.0)
     one.hear()
-    monkeypatch.setattr("h1_recorder.recorder.free_bytes", lambda _: 1_200_000_000)
+    monkeypatch.setattr("h1_recorder.recorder.recorder.free_bytes", lambda _: 1_200_000_000)
     reason = one.start().reason
     assert "1.2 GB free" in reason and "5.0 GB are needed" in reason
 

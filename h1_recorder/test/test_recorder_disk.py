@@ -14,9 +14,9 @@ import pytest
 from recorder_bench import bench_maker
 from recorder_builders import DAMPING
 
-from h1_recorder.episode import read
-from h1_recorder.request import State
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode import read
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.request import State
 
 bench = pytest.fixture(bench_maker)
 PROGRAM = Path(__file__).with_name("recorder_on_small_disk.py")

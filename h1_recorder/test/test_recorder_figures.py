@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from recorder_builders import DAMPING, HOLD, MS, POLICY
 
-from h1_recorder.disk import DiskWatch, free_bytes
-from h1_recorder.monitor import PhaseEstimate, StreamMonitor
+from h1_recorder.recorder.disk import DiskWatch, free_bytes
+from h1_recorder.recorder.monitor import PhaseEstimate, StreamMonitor
 from h1_training_node.testing import wait_until
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from recorder_bench import bench_maker
 
-from h1_recorder.folder import (
+from h1_recorder.episode.folder import (
     DISCARDED,
     discard,
     free_index,
@@ -19,7 +19,7 @@ from h1_recorder.folder import (
     remove_leftovers,
     restore,
 )
-from h1_recorder.folder_lock import FolderInUseError, FolderLock
+from h1_recorder.recorder.folder_lock import FolderInUseError, FolderLock
 
 bench = pytest.fixture(bench_maker)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from recorder_builders import JournalBuilder, episode_info, ordinary
 
 from h1_recorder.__main__ import main
-from h1_recorder.episode_file import SaveError
-from h1_recorder.journal_file import _MESSAGE, _MESSAGE_OP, _mapped, _Reading
-from h1_recorder.save import save_journal
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.save import save_journal
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.journal_file import _MESSAGE, _MESSAGE_OP, _mapped, _Reading
 
 DAMAGE = st.lists(
     st.tuples(st.integers(0, 10**6), st.integers(0, 300), st.binary(min_size=1, max_size=8)), min_size=1, max_size=60

@@ -26,12 +26,12 @@ from recorder_builders import (
 )
 from rosbags.highlevel import AnyReader
 
-from h1_recorder.content import make_content
-from h1_recorder.info import FORMAT_VERSION, START_RECORD, EpisodeInfo, InfoError
-from h1_recorder.journal import Journal
-from h1_recorder.journal_file import JournalError, read_info, read_journal
-from h1_recorder.mcap_file import McapFile
-from h1_recorder.timeline import NoRowsError
+from h1_recorder.episode.content import make_content
+from h1_recorder.episode.info import FORMAT_VERSION, START_RECORD, EpisodeInfo, InfoError
+from h1_recorder.episode.timeline import NoRowsError
+from h1_recorder.recorder.journal import Journal
+from h1_recorder.recorder.journal_file import JournalError, read_info, read_journal
+from h1_recorder.recorder.mcap_file import McapFile
 from h1_training_node.testing import wait_until
 
 
@@ -222,7 +222,7 @@ def test_a_sync_that_hangs_does_not_keep_messages_from_the_file(
         let_go.wait(10)
 
     monkeypatch.setattr(McapFile, "sync", hang)
-    monkeypatch.setattr("h1_recorder.journal._SYNC_PERIOD_S", 0.001)
+    monkeypatch.setattr("h1_recorder.recorder.journal._SYNC_PERIOD_S", 0.001)
     path = tmp_path / ".episode_0.mcap"
     journal = open_journal(path)
     assert hanging.wait(10)

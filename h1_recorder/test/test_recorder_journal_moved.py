@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from recorder_builders import CHANNELS, END, append, episode_info, open_journal
 
-from h1_recorder.journal import Journal
-from h1_recorder.journal_file import read_journal
+from h1_recorder.recorder.journal import Journal
+from h1_recorder.recorder.journal_file import read_journal
 from h1_training_node.testing import wait_until
 
 

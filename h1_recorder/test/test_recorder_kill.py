@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from recorder_stage import CLOCK, Peers, Session
 
-from h1_recorder.cdr import Layout, stamp_ns
-from h1_recorder.folder_lock import FolderLock
-from h1_recorder.journal_file import read_journal
-from h1_recorder.recorder_node import RecorderNode
-from h1_recorder.save import save_journal
-from h1_recorder.save_process import CHILD_OPTION, SaveProcess
-from h1_recorder.validate import problems
+from h1_recorder.episode.save import save_journal
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.cdr import Layout, stamp_ns
+from h1_recorder.recorder.folder_lock import FolderLock
+from h1_recorder.recorder.journal_file import read_journal
+from h1_recorder.recorder.recorder_node import RecorderNode
+from h1_recorder.recorder.save_process import CHILD_OPTION, SaveProcess
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.testing import Graph, wait_until
 
@@ -32,7 +32,7 @@ class LiveSession(Session):
         self.peers = graph.add(Peers())
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "h1_recorder.recorder_node", "--ros-args"),
+                *(sys.executable, "-m", "h1_recorder.recorder.recorder_node", "--ros-args"),
                 *("-p", f"save_dir:={save_dir}", "-p", "min_free_start_gb:=0.0"),
             ],
             env={**os.environ, "H1_SESSION_CLOCK_OFFSET_NS": str(CLOCK.offset_ns)},

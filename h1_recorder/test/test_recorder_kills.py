@@ -16,11 +16,11 @@ import pytest
 from rclpy.client import Client
 from recorder_stage import CLOCK, Peers
 
-from h1_recorder.cdr import Layout, stamp_ns
-from h1_recorder.journal_file import JournalFile, read_journal
-from h1_recorder.save import save_journal
-from h1_recorder.streams import CAMERA_TOPICS
-from h1_recorder.validate import problems
+from h1_recorder.episode.save import save_journal
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.cdr import Layout, stamp_ns
+from h1_recorder.recorder.journal_file import JournalFile, read_journal
+from h1_recorder.recorder.streams import CAMERA_TOPICS
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_msgs.srv import StartEpisode
 from h1_training_node import qos

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from recorder_builders import names_in, ordinary
 
-from h1_recorder.episode import read, summary
-from h1_recorder.episode_file import SaveError
-from h1_recorder.save import label_episode, save_journal
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode import read, summary
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.save import label_episode, save_journal
+from h1_recorder.episode.validate import problems
 
 
 @pytest.fixture

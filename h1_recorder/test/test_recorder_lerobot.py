@@ -14,10 +14,10 @@ import pytest
 from recorder_builders import JournalBuilder, episode_info, jpeg, ordinary
 
 from h1_recorder.__main__ import main
-from h1_recorder.episode import Episode, read
-from h1_recorder.lerobot_export import Exported, export
-from h1_recorder.lerobot_rows import ExportError, PictureStatistics, Place, columns, statistics
-from h1_recorder.save import label_episode, save_journal
+from h1_recorder.episode.episode import Episode, read
+from h1_recorder.episode.save import label_episode, save_journal
+from h1_recorder.export.lerobot_export import Exported, export
+from h1_recorder.export.lerobot_rows import ExportError, PictureStatistics, Place, columns, statistics
 
 
 class Tables:

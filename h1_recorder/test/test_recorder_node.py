@@ -11,9 +11,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from recorder_stage import CLOCK, Session
 from std_msgs.msg import String
 
-from h1_recorder.episode import read, summary
-from h1_recorder.journal_file import read_journal
-from h1_recorder.validate import problems
+from h1_recorder.episode.episode import read, summary
+from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.journal_file import read_journal
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock

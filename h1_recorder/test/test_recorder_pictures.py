@@ -12,9 +12,9 @@ from recorder_builders import ordinary
 
 from h1_recorder.__main__ import main
 from h1_recorder.commands.diff import differences
-from h1_recorder.episode import Episode, read
-from h1_recorder.plot import camera_ages_ms, contact_sheet, phase_bands
-from h1_recorder.save import label_episode, save_journal
+from h1_recorder.episode.episode import Episode, read
+from h1_recorder.episode.save import label_episode, save_journal
+from h1_recorder.export.plot import camera_ages_ms, contact_sheet, phase_bands
 
 
 def make_episode(folder: Path) -> Path:

@@ -9,9 +9,9 @@ import pytest
 from recorder_bench import InProcess, bench_maker
 from recorder_builders import ordinary
 
-from h1_recorder.folder import DISCARDED
-from h1_recorder.folder_lock import FolderLock
-from h1_recorder.recovery import recover
+from h1_recorder.episode.folder import DISCARDED
+from h1_recorder.recorder.folder_lock import FolderLock
+from h1_recorder.recorder.recovery import recover
 
 bench = pytest.fixture(bench_maker)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from recorder_builders import DAMPING, MS, POLICY, START_NS, episode_info, jpeg, ordinary
 
-from h1_recorder.content import CUT_REASON, JOINT_NAMES
-from h1_recorder.episode import EpisodeError, read, summary
-from h1_recorder.save import save_journal
-from h1_recorder.validate import problems
+from h1_recorder.episode.content import CUT_REASON, JOINT_NAMES
+from h1_recorder.episode.episode import EpisodeError, read, summary
+from h1_recorder.episode.save import save_journal
+from h1_recorder.episode.validate import problems
 
 
 @pytest.fixture

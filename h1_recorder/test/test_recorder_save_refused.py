@@ -11,13 +11,13 @@ import h5py
 import pytest
 from recorder_builders import HOLD, JournalBuilder, names_in, ordinary
 
-from h1_recorder import episode_file
 from h1_recorder.__main__ import main
-from h1_recorder.episode import read
-from h1_recorder.episode_file import SaveError
-from h1_recorder.folder import DISCARDED, part_path
-from h1_recorder.save import EmptyEpisodeError, save_journal
-from h1_recorder.validate import problems
+from h1_recorder.episode import episode_file
+from h1_recorder.episode.episode import read
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.folder import DISCARDED, part_path
+from h1_recorder.episode.save import EmptyEpisodeError, save_journal
+from h1_recorder.episode.validate import problems
 
 
 @pytest.fixture

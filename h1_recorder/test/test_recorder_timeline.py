@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder_builders import DAMPING, HOLD, HOME, MS, POLICY
 
-from h1_recorder.streams import CAMERAS
-from h1_recorder.timeline import SILENT, NoRowsError, Rows, dummy_cameras, first_in_step, make_rows
-from h1_recorder.tracks import ActionTrack, ArmTrack, CameraTrack, HandTrack, StateTrack, Tracks
+from h1_recorder.episode.timeline import SILENT, NoRowsError, Rows, dummy_cameras, first_in_step, make_rows
+from h1_recorder.episode.tracks import ActionTrack, ArmTrack, CameraTrack, HandTrack, StateTrack, Tracks
+from h1_recorder.recorder.streams import CAMERAS
 
 START = 1_000_000 * MS
 Arm = tuple[float, int, str, bool]  # ms, mode, reason, forced

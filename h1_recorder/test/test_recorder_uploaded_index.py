@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from h1_recorder.folder import free_index
+from h1_recorder.episode.folder import free_index
 
 
 def test_the_index_of_a_deleted_episode_stays_taken(tmp_path: Path) -> None:

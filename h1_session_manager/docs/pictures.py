@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from h1_session_manager.console_app import ConsoleApp
-from h1_session_manager.console_view import Heard
+from h1_session_manager.console.console_app import ConsoleApp
+from h1_session_manager.console.console_view import Heard
 from h1_session_manager.values import (
     Arm,
     Connection,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from h1_session_manager import lines
 from h1_session_manager.blackboard import Blackboard
-from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.procedure import Steps, Wait
 from h1_session_manager.values import Speak
+from h1_training_node.clock import NS_PER_S
 
 
 def countdown(board: Blackboard, what: str) -> Steps[None]:

@@ -14,10 +14,11 @@ from h1_session_manager.episode import Episode, Phase
 from h1_session_manager.keys import KeyGuard
 from h1_session_manager.memory import Memory
 from h1_session_manager.outcome import Outcome
-from h1_session_manager.procedure import NS_PER_S, Desk
+from h1_session_manager.procedure import Desk
 from h1_session_manager.table import State, Table
 from h1_session_manager.values import Remember, Say, Speak, Tell
 from h1_session_manager.world import World
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import Level
 
 _SPEECH_AGAIN_S = 8.0

@@ -12,9 +12,9 @@ from enum import IntEnum
 
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.preflight import GB, camera_problem, machine_problem, machine_warnings, policy_problem
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import Connection, RecorderState, Stream, SyncState, View
 from h1_session_manager.world import World
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
 
 _LATE_PICTURES = 3.0

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from h1_session_manager.blackboard import Blackboard
 from h1_session_manager.outcome import Outcome, Quit
-from h1_session_manager.procedure import NS_PER_S, Steps, Wait, stay
+from h1_session_manager.procedure import Steps, Wait, stay
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.process import EXIT_EXPLAINED
 
 _ENDING_S = 12.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from h1_session_manager.announcing import countdown
 from h1_session_manager.blackboard import Blackboard
 from h1_session_manager.outcome import Fire, Outcome
-from h1_session_manager.procedure import NS_PER_S, Steps, Wait
+from h1_session_manager.procedure import Steps, Wait
 from h1_session_manager.table import State
 from h1_session_manager.values import Bell, Connection, Speak
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
 _ATTEMPTS = 5

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import NEVER_GUARDED, Row
+from h1_training_node.clock import NS_PER_S
 
 TWICE_WITHIN_S = 5.0
 """The second press of a key that must be pressed twice counts until then."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from h1_session_manager.config import SessionConfig
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import Connection, Policy, RecorderState, Stream
 from h1_session_manager.world import World
+from h1_training_node.clock import NS_PER_S
 
 GB = 1_000_000_000
 _NO_EARLIER_S = 1_735_689_600.0

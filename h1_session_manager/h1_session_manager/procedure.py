@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from h1_session_manager.outcome import Outcome
 from h1_session_manager.values import Call, Command, Reply
+from h1_training_node.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 T = TypeVar("T")
 
 

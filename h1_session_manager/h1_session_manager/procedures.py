@@ -19,7 +19,7 @@ from h1_session_manager.procedure import Steps, Wait, stay
 from h1_session_manager.ready import Ready
 from h1_session_manager.startup import Startup
 from h1_session_manager.table import EMERGENCY, Row, State
-from h1_session_manager.upload import Upload
+from h1_session_manager.upload_state import Upload
 from h1_session_manager.values import Reply
 from h1_session_manager.waiting import Waiting
 from h1_training_node.message_numbers import ArmMode, Level

@@ -17,7 +17,6 @@ from h1_session_manager.course import Course
 from h1_session_manager.memory import Memory
 from h1_session_manager.person import Requests
 from h1_session_manager.preflight import Preflight
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.procedures import Procedures
 from h1_session_manager.table import STOP_KEY, Row
 from h1_session_manager.values import (
@@ -33,6 +32,7 @@ from h1_session_manager.values import (
 )
 from h1_session_manager.watch import Watch
 from h1_session_manager.world import Observation, World
+from h1_training_node.clock import NS_PER_S
 
 
 class Session:

@@ -21,8 +21,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from h1_session_manager.clean import CleanError, clean
 from h1_session_manager.table import SERVICES, State
+from h1_session_manager.upload.clean import CleanError, clean
 from h1_session_manager.values import Answer
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos

@@ -21,22 +21,22 @@ from h1_session_manager.arms import WHO
 from h1_session_manager.calls_node import Calls
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.diagnostics import Diagnostics
-from h1_session_manager.ledger import Ledger
+from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.poller import Poller
-from h1_session_manager.rsync import RsyncJob
 from h1_session_manager.session import Session
 from h1_session_manager.sound import Sound
 from h1_session_manager.table import SERVICES
-from h1_session_manager.terminal import Terminal
-from h1_session_manager.uploader import Patience, Uploader
-from h1_session_manager.validation import validate
+from h1_session_manager.upload.ledger import Ledger
+from h1_session_manager.upload.rsync import RsyncJob
+from h1_session_manager.upload.uploader import Patience, Uploader
+from h1_session_manager.upload.validation import validate
 from h1_session_manager.values import Command, View
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.server_access import read_api_key, tls_context
-from h1_training_node.session_node import SessionNode
 
 Heard = values.Polled | values.SyncProgress | values.Synced | values.Unverified | values.Reached
 """What threads tell."""
@@ -47,7 +47,7 @@ _DIAGNOSTICS_NS = 190_000_000
 """Between two arrays: as often as the recorder tells about the streams."""
 
 
-class SessionManagerNode(SessionNode):
+class SessionManagerNode(BaseNode):
     """Carries keys, services and statuses to the session, and its commands to the graph."""
 
     def __init__(self, terminal: Terminal | None = None) -> None:

@@ -8,10 +8,10 @@ from h1_session_manager.arms import WHO
 from h1_session_manager.blackboard import Blackboard
 from h1_session_manager.execution import Execution
 from h1_session_manager.outcome import Fire
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import RecorderState, Reply
 from h1_session_manager.world import DRIVER_HUNG, GUARD_TOOK_OVER
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
 _STOPS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from h1_session_manager.procedure import NS_PER_S
 from h1_session_manager.values import Arm, Guard, Hand, Machine, Policy, Polled, Reached, Recorder, Synced, SyncProgress
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
 
 GUARD_TOOK_OVER = "guard_took_over"

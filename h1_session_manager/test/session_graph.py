@@ -12,7 +12,7 @@ from std_srvs.srv import Trigger
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SessionState
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
 from h1_training_node import qos
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.stamps import to_stamp
 
 CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
@@ -31,7 +31,7 @@ def make(kind: type[N], **parameters: Any) -> N:
     return Configured()
 
 
-class StubGraph(SessionNode):
+class StubGraph(BaseNode):
     """All of the others in one node: they do at once what they are asked, and tell it at 50 Hz."""
 
     def __init__(self) -> None:

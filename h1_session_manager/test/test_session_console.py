@@ -7,9 +7,9 @@ import pytest
 from session_builders import CAMERAS, S, streams
 from textual.widgets import Static
 
-from h1_session_manager import console_view
-from h1_session_manager.console_app import ConsoleApp
-from h1_session_manager.console_view import Heard
+from h1_session_manager.console import console_view
+from h1_session_manager.console.console_app import ConsoleApp
+from h1_session_manager.console.console_view import Heard
 from h1_session_manager.table import State
 from h1_session_manager.values import (
     Arm,

@@ -11,13 +11,17 @@ from session_graph import StubGraph, make
 from std_msgs.msg import String
 from tmux_builders import Tmux, terminal
 
-from h1_session_manager.console_node import ConsoleNode
+from h1_session_manager.console.console_node import ConsoleNode
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.stamps import to_stamp
 
-CONSOLE = [sys.executable, "-c", "from h1_session_manager.console_node import main; import sys; sys.exit(main())"]
+CONSOLE = [
+    sys.executable,
+    "-c",
+    "from h1_session_manager.console.console_node import main; import sys; sys.exit(main())",
+]
 OWN = """
 import os, signal, subprocess, sys
 lines = sys.argv[1]
@@ -129,7 +133,7 @@ def test_without_a_terminal_it_says_what_does_without_one():
 
 
 def test_the_sessions_own_screen_hears_pedals_and_one_beside_it_does_not(graph, tmp_path, monkeypatch):
-    pedal = graph.add(SessionNode("pedal"))
+    pedal = graph.add(BaseNode("pedal"))
     keys: list[str] = []
     pedal.create_subscription(String, "keyboard", lambda message: keys.append(message.data), qos.STATE)
     joy = pedal.create_publisher(Joy, "joy", qos.STATE)

@@ -12,13 +12,13 @@ from sensor_msgs.msg import Joy
 from session_graph import make
 from std_msgs.msg import String
 
-from h1_session_manager.joy_keys import JoyKeys
-from h1_session_manager.tty_keys import NoTerminalError, TtyKeys, keys_in
+from h1_session_manager.keyboard.joy_keys import JoyKeys
+from h1_session_manager.keyboard.tty_keys import NoTerminalError, TtyKeys, keys_in
 from h1_training_node.testing import Graph, wait_until
 
 READER = """
 import sys
-from h1_session_manager.tty_keys import TtyKeys
+from h1_session_manager.keyboard.tty_keys import TtyKeys
 keys = TtyKeys(sys.argv[1])
 print("ready", flush=True)
 while (typed := keys.read(0.1)) is not None:
@@ -96,10 +96,10 @@ def test_every_key_is_a_key_and_a_sequence_swallows_none(data, keys):
 
 
 def test_the_node_publishes_what_is_typed_and_ends_when_the_terminal_goes(graph: Graph, monkeypatch):
-    from h1_session_manager.keyboard_node import KeyboardNode
+    from h1_session_manager.keyboard.keyboard_node import KeyboardNode
 
     master, slave = pty.openpty()
-    monkeypatch.setattr("h1_session_manager.tty_keys.TERMINAL", os.ttyname(slave))
+    monkeypatch.setattr("h1_session_manager.keyboard.tty_keys.TERMINAL", os.ttyname(slave))
     heard: list[str] = []
     node = make(KeyboardNode, terminal=os.ttyname(slave))
     graph.add(node)
@@ -113,14 +113,14 @@ def test_the_node_publishes_what_is_typed_and_ends_when_the_terminal_goes(graph:
 
 
 def test_the_node_without_a_terminal_says_so_and_ends_well(graph: Graph, tmp_path):
-    from h1_session_manager.keyboard_node import KeyboardNode
+    from h1_session_manager.keyboard.keyboard_node import KeyboardNode
 
     node = graph.add(make(KeyboardNode, terminal=str(tmp_path / "none")))
     assert node.exit_status == 0
 
 
 def test_a_pedals_press_is_one_key_however_long_it_is_held(graph: Graph, tmp_path):
-    from h1_session_manager.keyboard_node import KeyboardNode
+    from h1_session_manager.keyboard.keyboard_node import KeyboardNode
 
     heard: list[str] = []
     node = graph.add(make(KeyboardNode, terminal=str(tmp_path / "none"), joy_buttons=["1:s"]))

@@ -11,8 +11,8 @@ from std_srvs.srv import Trigger
 from test_session_poller import replying, serving
 
 from h1_session_manager import values
+from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.session_manager_node import SessionManagerNode
-from h1_session_manager.terminal import Terminal
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SyncProgress
 from h1_training_node.parameter import ParameterError
 from h1_training_node.testing import Graph

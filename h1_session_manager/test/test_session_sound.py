@@ -7,8 +7,8 @@ import pytest
 from session_builders import Theatre
 
 from h1_session_manager import lines
+from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.sound import Sound
-from h1_session_manager.terminal import Terminal
 from h1_session_manager.values import ReleaseWarned
 from h1_training_node.testing import wait_until
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from h1_session_manager.ledger import FILE_NAME, FileState, Ledger
-from h1_session_manager.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
-from h1_session_manager.upload_progress import FileProgress
-from h1_session_manager.uploader import Patience, Uploader
-from h1_session_manager.validation import validate
+from h1_session_manager.upload.ledger import FILE_NAME, FileState, Ledger
+from h1_session_manager.upload.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
+from h1_session_manager.upload.upload_progress import FileProgress
+from h1_session_manager.upload.uploader import Patience, Uploader
+from h1_session_manager.upload.validation import validate
 from h1_session_manager.values import Synced, SyncProgress, SyncState
 from h1_training_node.testing import wait_until
 
@@ -250,7 +250,7 @@ def test_rsync_that_hangs_is_ended(source, tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\nexec sleep 60\n")
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr("h1_session_manager.uploader._MARGIN_S", 0.0)
+    monkeypatch.setattr("h1_session_manager.upload.uploader._MARGIN_S", 0.0)
     assert "stood still" in uploaded(source, tmp_path / "target", timeout_s=0.5)[0].reason
     assert not subprocess.run(["pgrep", "-f", str(fake)], capture_output=True, check=False).stdout
 

@@ -9,9 +9,9 @@ import pytest
 from sshd_builders import can_serve, serving
 from test_session_upload import files, source, uploaded
 
-from h1_session_manager import uploader
-from h1_session_manager.rsync import RsyncJob, free_bytes
-from h1_session_manager.uploader import Uploader, free_at
+from h1_session_manager.upload import uploader
+from h1_session_manager.upload.rsync import RsyncJob, free_bytes
+from h1_session_manager.upload.uploader import Uploader, free_at
 from h1_session_manager.values import Reached, Synced, SyncProgress
 from h1_training_node.testing import wait_until
 

@@ -25,16 +25,16 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
-from h1_training_bringup.arms.joints import ARM_MOTORS, WEIGHT_MOTOR
-from h1_training_bringup.arms.wire import decode_low_cmd, decode_low_state
-from h1_training_bringup.ear_node import Ear
+from h1_training_bringup.arm_driver.ear_node import Ear
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, WEIGHT_MOTOR
+from h1_training_bringup.arm_driver.wire import decode_low_cmd, decode_low_state
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
 from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED, take_priority
-from h1_training_node.session_node import SessionNode
 from h1_training_node.spinner import Spinner
 from h1_training_node.stamps import to_stamp
 
@@ -50,7 +50,7 @@ MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, 
 _CLAIMS: list[DomainClaim] = []
 
 
-class Session(SessionNode):
+class Session(BaseNode):
     """Heartbeat, session manager, policy and observer in one."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 
-from h1_training_bringup.head_camera_node import TOPICS
-from h1_training_bringup.peers import simulated_peers
+from h1_training_bringup.head_camera.head_camera_node import TOPICS
+from h1_training_bringup.session.peers import simulated_peers
 from h1_training_bringup.sim.cameras_server import ClassicServer
 from h1_training_node import qos
 from h1_training_node.domain import DomainClaim

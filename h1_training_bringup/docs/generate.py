@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from h1_training_bringup.keys import markdown_table
+from h1_training_bringup.session.keys import markdown_table
 
 PACKAGE = Path(__file__).resolve().parents[1]
 README = PACKAGE.parent / "README.md"
@@ -22,15 +22,15 @@ OPERATING = PACKAGE.parent / "h1_session_manager/docs/operating.md"
 CONFIGURATION = PACKAGE / "docs/configuration.md"
 
 CLASSES = {
-    "arm_driver": "h1_training_bringup.arms.settings:ArmParameters",
-    "arm_guard": "h1_training_bringup.arms.settings:GuardParameters",
+    "arm_driver": "h1_training_bringup.arm_driver.settings:ArmParameters",
+    "arm_guard": "h1_training_bringup.arm_driver.settings:GuardParameters",
     "head_camera": "h1_training_bringup.head_camera.head_camera_parameters:HeadCameraParameters",
     "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.config:RecorderParameters",
+    "recorder": "h1_recorder.recorder.config:RecorderParameters",
     "session_manager": "h1_session_manager.config:SessionConfig",
-    "keyboard": "h1_session_manager.keyboard_node:KeyboardParameters",
-    "console": "h1_session_manager.console_node:ConsoleParameters",
+    "keyboard": "h1_session_manager.keyboard.keyboard_node:KeyboardParameters",
+    "console": "h1_session_manager.console.console_node:ConsoleParameters",
 }
 """By node, what it reads. Whoever is in `keys.NODES` is here."""
 

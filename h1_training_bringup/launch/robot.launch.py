@@ -8,7 +8,7 @@ The arms stay with the robot's own controller: without a session the arm driver 
 
 from launch import LaunchDescription
 
-from h1_training_bringup.launching.description import description_of
+from h1_training_bringup.session.launch_description import description_of
 
 
 def generate_launch_description() -> LaunchDescription:

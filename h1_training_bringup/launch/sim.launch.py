@@ -5,7 +5,7 @@ ros2 launch h1_training_bringup sim.launch.py
 
 from launch import LaunchDescription
 
-from h1_training_bringup.launching.description import description_of
+from h1_training_bringup.session.launch_description import description_of
 
 
 def generate_launch_description() -> LaunchDescription:

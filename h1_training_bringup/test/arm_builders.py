@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.actions import Action
-from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
-from h1_training_bringup.arms.controller import ArmController
-from h1_training_bringup.arms.intake import StateIntake
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.sensed import Sensed
-from h1_training_bringup.arms.settings import ArmParameters, GuardParameters, JointSettings
+from h1_training_bringup.arm_driver.actions import Action
+from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
+from h1_training_bringup.arm_driver.controller import ArmController
+from h1_training_bringup.arm_driver.intake import StateIntake
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.sensed import Sensed
+from h1_training_bringup.arm_driver.settings import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_node.message_numbers import ArmMode
 from h1_training_node.parameter import parameter

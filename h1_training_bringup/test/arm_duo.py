@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from arm_builders import MS, Rig
 
-from h1_training_bringup.arms.command import ArmCommand
-from h1_training_bringup.arms.guard import ArmGuard
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.settings import GuardParameters
+from h1_training_bringup.arm_driver.command import ArmCommand
+from h1_training_bringup.arm_driver.guard import ArmGuard
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.settings import GuardParameters
 
 _WATCH_EVERY = 5
 """Periods of the driver, 20 ms."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from arm_builders import MS, START_NS, S, joint_settings
 
-from h1_training_bringup.arms.command import ArmCommand, CommandEncoder
-from h1_training_bringup.arms.guard import ArmGuard
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.settings import GuardParameters
-from h1_training_bringup.arms.wire import encode_low_state, new_low_state
+from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
+from h1_training_bringup.arm_driver.guard import ArmGuard
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.settings import GuardParameters
+from h1_training_bringup.arm_driver.wire import encode_low_state, new_low_state
 
 ZEROS = np.zeros(COUNT)
 

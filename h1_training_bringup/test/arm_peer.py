@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from h1_training_bringup.arms.joints import COUNT
+from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos

@@ -9,8 +9,8 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from unitree_hg.msg import LowCmd, LowState
 
-from h1_training_bringup.arms.joints import ARM_MOTORS, COUNT, WEIGHT_MOTOR
-from h1_training_bringup.arms.wire import CrcError, decode_low_cmd, encode_low_state, new_low_state
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT, WEIGHT_MOTOR
+from h1_training_bringup.arm_driver.wire import CrcError, decode_low_cmd, encode_low_state, new_low_state
 from h1_training_node import qos
 
 

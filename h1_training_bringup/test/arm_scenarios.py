@@ -12,9 +12,9 @@ import numpy as np
 from arm_builders import Rig, S
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.intake import StateIntake
-from h1_training_bringup.arms.kinematics import ARMS
-from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_bringup.arm_driver.intake import StateIntake
+from h1_training_bringup.arm_driver.kinematics import ARMS
+from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.robot_body import RobotBody, deviating_masses
 from h1_training_node.message_numbers import ArmMode

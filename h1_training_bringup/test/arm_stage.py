@@ -11,7 +11,7 @@ from arm_builders import QuickGuardParameters, QuickParameters
 from arm_peer import Peer
 from arm_robot_stub import RobotStub
 
-from h1_training_bringup.arm_driver_node import ArmDriverNode
+from h1_training_bringup.arm_driver.arm_driver_node import ArmDriverNode
 from h1_training_node.testing import Graph
 
 
@@ -21,8 +21,8 @@ def quick_parameters(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     driver = (
         type("Parameters", (QuickParameters,), {"__init__": _changed_init(changes)}) if changes else QuickParameters
     )
-    monkeypatch.setattr("h1_training_bringup.arm_driver_node.ArmParameters", driver)
-    monkeypatch.setattr("h1_training_bringup.arm_guard_node.GuardParameters", QuickGuardParameters)
+    monkeypatch.setattr("h1_training_bringup.arm_driver.arm_driver_node.ArmParameters", driver)
+    monkeypatch.setattr("h1_training_bringup.arm_driver.arm_guard_node.GuardParameters", QuickGuardParameters)
 
 
 def _changed_init(changes: dict[str, Any]) -> Callable[..., None]:

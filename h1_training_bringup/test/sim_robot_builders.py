@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arms.wire import encode_low_cmd, new_low_cmd
+from h1_training_bringup.arm_driver.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
+from h1_training_bringup.arm_driver.wire import encode_low_cmd, new_low_cmd
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 
 MS = 1_000_000

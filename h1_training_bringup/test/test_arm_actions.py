@@ -10,12 +10,12 @@ from arm_builders import MS, Rig, joint_settings, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arms.actions import Action, ActionGate
-from h1_training_bringup.arms.command import CommandEncoder
-from h1_training_bringup.arms.controller import ArmController
-from h1_training_bringup.arms.joints import COUNT, VELOCITY
-from h1_training_bringup.arms.settings import ArmParameters
-from h1_training_bringup.arms.wire import decode_low_cmd
+from h1_training_bringup.arm_driver.actions import Action, ActionGate
+from h1_training_bringup.arm_driver.command import CommandEncoder
+from h1_training_bringup.arm_driver.controller import ArmController
+from h1_training_bringup.arm_driver.joints import COUNT, VELOCITY
+from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.wire import decode_low_cmd
 from h1_training_node.message_numbers import ArmMode
 
 VALUES = st.one_of(st.floats(-4, 4), st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30]))

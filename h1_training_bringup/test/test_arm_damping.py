@@ -8,9 +8,9 @@ from arm_scenarios import damp, from_full_speed, guided, guided_about, let_go, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arms.damping import Damping, GravityTorque
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.robot_model import GravityModel
+from h1_training_bringup.arm_driver.damping import Damping, GravityTorque
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.robot_model import GravityModel
 
 
 def test_arms_let_go_at_twenty_poses_drift_and_start_within_their_bounds() -> None:

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, String
 from unitree_hg.msg import LowCmd
 
-from h1_training_bringup.arm_driver_node import GUARD_QOS
-from h1_training_bringup.arms.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
+from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.stamps import to_ns
 from h1_training_node.testing import Graph

@@ -9,7 +9,7 @@ import pytest
 from arm_robot_stub import RobotStub
 from arm_stage import Stage, quick_parameters
 
-from h1_training_bringup.arms.joints import ARM_MOTORS, REMOTE_BUTTONS, REMOTE_BUTTONS_OFFSET
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, REMOTE_BUTTONS, REMOTE_BUTTONS_OFFSET
 from h1_training_msgs.msg import ArmStatus, Event
 from h1_training_node.testing import Graph
 

@@ -8,8 +8,8 @@ from arm_robot_stub import RobotStub
 from arm_stage import quick_parameters
 from std_msgs.msg import Bool
 
-from h1_training_bringup.arm_driver_node import GUARD_QOS, ArmDriverNode
-from h1_training_bringup.arm_guard_node import ArmGuardNode
+from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS, ArmDriverNode
+from h1_training_bringup.arm_driver.arm_guard_node import ArmGuardNode
 from h1_training_node.testing import Graph
 
 

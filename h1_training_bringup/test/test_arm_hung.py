@@ -10,7 +10,7 @@ import pytest
 from arm_builders import MODES, S, pause, taken_in
 from arm_duo import Duo
 
-from h1_training_bringup.arms.pauses import Own, Pauses
+from h1_training_bringup.arm_driver.pauses import Own, Pauses
 from h1_training_node.message_numbers import ArmMode
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from arm_builders import MS, START_NS
 
-from h1_training_bringup.arms.intake import StateIntake
-from h1_training_bringup.arms.joints import ARM_MOTORS, REMOTE_BUTTONS
-from h1_training_bringup.arms.sensed import Sensed, button_bit
-from h1_training_bringup.arms.wire import Record, encode_low_state, new_low_state
+from h1_training_bringup.arm_driver.intake import StateIntake
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, REMOTE_BUTTONS
+from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
+from h1_training_bringup.arm_driver.wire import Record, encode_low_state, new_low_state
 
 
 def good_state() -> Record:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from h1_training_bringup.arm_driver_node import ArmDriverNode
-from h1_training_bringup.arm_guard_node import ArmGuardNode
-from h1_training_bringup.arm_jog_node import ArmJogNode
-from h1_training_bringup.arms.jog import GREATEST_RAD, Jog, JogError, joint_index
-from h1_training_bringup.arms.joints import ARM_MOTORS, COUNT
+from h1_training_bringup.arm_driver.arm_driver_node import ArmDriverNode
+from h1_training_bringup.arm_driver.arm_guard_node import ArmGuardNode
+from h1_training_bringup.arm_driver.arm_jog_node import ArmJogNode
+from h1_training_bringup.arm_driver.jog import GREATEST_RAD, Jog, JogError, joint_index
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.testing import Graph
@@ -77,9 +77,9 @@ class Scene:
 @pytest.fixture
 def scene(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     quick_parameters(monkeypatch, needs_guard=True, weight_limit=0.2)
-    monkeypatch.setattr("h1_training_bringup.arms.jog._SPEED_RAD_S", 0.2)
-    monkeypatch.setattr("h1_training_bringup.arms.jog._SHORTEST_S", 0.3)
-    monkeypatch.setattr("h1_training_bringup.arms.jog._STAY_S", 0.3)
+    monkeypatch.setattr("h1_training_bringup.arm_driver.jog._SPEED_RAD_S", 0.2)
+    monkeypatch.setattr("h1_training_bringup.arm_driver.jog._SHORTEST_S", 0.3)
+    monkeypatch.setattr("h1_training_bringup.arm_driver.jog._STAY_S", 0.3)
     yield Scene(graph)
 
 

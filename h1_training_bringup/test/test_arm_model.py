@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from h1_training_bringup.arms import joints
-from h1_training_bringup.arms.kinematics import ARMS, LEFT_ARM, RIGHT_ARM
-from h1_training_bringup.arms.robot_model import (
+from h1_training_bringup.arm_driver import joints
+from h1_training_bringup.arm_driver.kinematics import ARMS, LEFT_ARM, RIGHT_ARM
+from h1_training_bringup.arm_driver.robot_model import (
     DOWN,
     GravityModel,
     ModelOptions,

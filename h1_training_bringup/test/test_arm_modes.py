@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from arm_builders import joint_settings, taken
 
-from h1_training_bringup.arms.joints import COUNT
+from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_node.message_numbers import ArmMode
 
 HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)

@@ -19,8 +19,8 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 from unitree_hg.msg import LowCmd
 
-from h1_training_bringup.arm_driver_node import GUARD_QOS
-from h1_training_bringup.arms.joints import ARM_MOTORS
+from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim

@@ -7,8 +7,8 @@ import pytest
 from arm_stage import Stage, quick_parameters
 from rclpy.publisher import Publisher
 
-from h1_training_bringup.arms.joints import ARM_MOTORS, COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arms.trajectory import PERIOD_S
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT, WAIST_MOTOR, WEIGHT_MOTOR
+from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import ArmStatus, PolicyAction
 from h1_training_node import qos
 from h1_training_node.stamps import to_stamp

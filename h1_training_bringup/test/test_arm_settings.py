@@ -9,8 +9,8 @@ import pytest
 import yaml
 from arm_builders import CONFIG, joint_settings
 
-from h1_training_bringup.arms.joints import COUNT, EFFORT, LOWER, UPPER, VELOCITY
-from h1_training_bringup.arms.settings import (
+from h1_training_bringup.arm_driver.joints import COUNT, EFFORT, LOWER, UPPER, VELOCITY
+from h1_training_bringup.arm_driver.settings import (
     ArmParameters,
     JointSettings,
     JointSettingsError,

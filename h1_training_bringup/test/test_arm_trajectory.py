@@ -7,8 +7,15 @@ from arm_builders import joint_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arms.joints import COUNT, VELOCITY
-from h1_training_bringup.arms.trajectory import PERIOD_S, WINDOW, Interpolator, MinimumJerk, Tracker, stopping_speed
+from h1_training_bringup.arm_driver.joints import COUNT, VELOCITY
+from h1_training_bringup.arm_driver.trajectory import (
+    PERIOD_S,
+    WINDOW,
+    Interpolator,
+    MinimumJerk,
+    Tracker,
+    stopping_speed,
+)
 
 JOINTS = joint_settings()
 SPEED, ACCELERATION = JOINTS.speed, JOINTS.acceleration

@@ -8,15 +8,15 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, NAMES, WAIST_NAME
-from h1_training_bringup.arms.robot_model import GravityModel
-from h1_training_bringup.arms.urdf import urdf_text
+from h1_training_bringup.arm_driver.joints import COUNT, NAMES, WAIST_NAME
+from h1_training_bringup.arm_driver.robot_model import GravityModel
+from h1_training_bringup.arm_driver.urdf import urdf_text
 
 URDF = Path(__file__).parent.parent / "urdf" / "h1_2_arms.urdf"
 
 
 def test_the_file_is_what_the_table_of_links_makes() -> None:
-    assert URDF.read_text() == urdf_text(), "run: python -m h1_training_bringup.arms.urdf > urdf/h1_2_arms.urdf"
+    assert URDF.read_text() == urdf_text(), "run: python -m h1_training_bringup.arm_driver.urdf > urdf/h1_2_arms.urdf"
 
 
 def test_it_has_the_joints_of_joint_states_and_the_waist() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from arm_builders import MODES, MS, Rig, taken_in
 
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.settings import ArmParameters
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_node.message_numbers import ArmMode
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from h1_training_bringup.closing_table import closing_table
+from h1_training_bringup.session.closing_table import closing_table
 
 
 def episode(save_dir: Path, name: str, **attributes: object) -> Path:

@@ -7,8 +7,8 @@ from ament_index_python.packages import get_package_share_directory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h1_training_bringup.configuration import ConfigurationError, defaults, load
-from h1_training_bringup.keys import BY_SPELLING, KEYS
+from h1_training_bringup.session.configuration import ConfigurationError, defaults, load
+from h1_training_bringup.session.keys import BY_SPELLING, KEYS
 
 CONFIG_DIR = Path(get_package_share_directory("h1_training_bringup")) / "config"
 

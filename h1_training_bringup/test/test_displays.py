@@ -16,7 +16,7 @@ import yaml
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from session_runs import SessionRun
 
-from h1_training_bringup.state_marker_node import StateMarkerNode
+from h1_training_bringup.session.state_marker_node import StateMarkerNode
 from h1_training_node.testing import Graph
 
 PACKAGE = Path(__file__).resolve().parents[1]

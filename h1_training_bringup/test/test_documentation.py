@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from h1_training_bringup.configuration import load
-from h1_training_bringup.keys import NODES
+from h1_training_bringup.session.configuration import load
+from h1_training_bringup.session.keys import NODES
 from h1_training_node.parameter import from_values
 
 PACKAGE = Path(__file__).resolve().parents[1]

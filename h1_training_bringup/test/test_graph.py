@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from h1_training_bringup import graph, graph_simulation
-from h1_training_bringup.arms.joints import COUNT, LOWER, UPPER
-from h1_training_bringup.arms.settings import ArmParameters
-from h1_training_bringup.arms.trajectory import MinimumJerk
-from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.peers import configured_peers, local_peers, simulated_peers
-from h1_training_bringup.process import TOOLS, Process, Session
-from h1_training_bringup.processes import executable_path
+from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
+from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.trajectory import MinimumJerk
+from h1_training_bringup.session import graph, graph_simulation
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.session.peers import configured_peers, local_peers, simulated_peers
+from h1_training_bringup.session.process import TOOLS, Process, Session
+from h1_training_bringup.session.processes import executable_path
 from h1_training_node.parameter import from_values
 
 SAVE_DIR = Path("/data/episodes")
@@ -192,11 +192,11 @@ def test_a_remote_target_that_is_switched_off_does_not_stand_in_a_simulations_wa
 
 
 PARAMETER_CLASSES = {
-    "arm_driver": "h1_training_bringup.arms.settings:ArmParameters",
-    "arm_guard": "h1_training_bringup.arms.settings:GuardParameters",
+    "arm_driver": "h1_training_bringup.arm_driver.settings:ArmParameters",
+    "arm_guard": "h1_training_bringup.arm_driver.settings:GuardParameters",
     "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.config:RecorderParameters",
+    "recorder": "h1_recorder.recorder.config:RecorderParameters",
     "session_manager": "h1_session_manager.config:SessionConfig",
 }
 

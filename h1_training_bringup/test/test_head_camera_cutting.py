@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from h1_training_bringup.head_camera.cutting import Cutter, Method, Scissors, lossless_cutter
 from h1_training_bringup.head_camera.drop_count import TELL_EVERY_NS, DropCount
+from h1_training_bringup.head_camera.head_camera_node import encoder
 from h1_training_bringup.head_camera.layout import Cut, Layout
 from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError, frame_of
 from h1_training_bringup.head_camera.teleimager import BadConfigurationError, Stream, streams_of
-from h1_training_bringup.head_camera_node import encoder
 
 LOSSLESS, WHY_NOT = lossless_cutter()
 needs_turbo = pytest.mark.skipif(LOSSLESS is None, reason=WHY_NOT)

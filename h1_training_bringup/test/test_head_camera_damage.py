@@ -10,10 +10,10 @@ from head_camera_builders import ClassicServer, jpeg
 from test_head_camera_node import Viewer, a_camera, open_later  # noqa: F401 (a fixture)
 
 from h1_training_bringup.head_camera.cutting import Method, Scissors, damage_check
+from h1_training_bringup.head_camera.head_camera_node import encoder
 from h1_training_bringup.head_camera.jpeg import jpeg_header
 from h1_training_bringup.head_camera.layout import Layout
 from h1_training_bringup.head_camera.payload import RefusedFrameError, frame_of
-from h1_training_bringup.head_camera_node import encoder
 from h1_training_node.testing import Graph
 
 CHECK = damage_check()

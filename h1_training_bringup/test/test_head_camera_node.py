@@ -13,12 +13,12 @@ from head_camera_builders import ClassicServer, ConfigServer, jpeg, teleimager_c
 from sensor_msgs.msg import CompressedImage
 
 from h1_training_bringup.head_camera.cutting import lossless_cutter
+from h1_training_bringup.head_camera.head_camera_node import TOPICS, HeadCameraNode
 from h1_training_bringup.head_camera.jpeg import jpeg_header
-from h1_training_bringup.head_camera_node import TOPICS, HeadCameraNode
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import from_values
-from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns
 from h1_training_node.testing import Graph
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 HAS_TURBO = lossless_cutter()[0] is not None
 
 
-class Viewer(SessionNode):
+class Viewer(BaseNode):
     """Keeps every image and event."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ KEYS = {
 }
 """Modules whose rosdep key (ros/rosdistro:rosdep/python.yaml) is not python3-MODULE."""
 NOT_OF_ROSDEP = {"av", "lerobot", "mcap", "mujoco", "openpi_client", "pyarrow", "simplejpeg", "turbojpeg"}
-"""Have no key there; `docker/bootstrap.py` installs them."""
+"""Have no key there; `h1_training_bringup/scripts/bootstrap.py` installs them."""
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 OF_ROS = {"ament_index_python", "cv_bridge", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"}
 STANDARD = {*sys.stdlib_module_names, "h1_training_node"}
@@ -59,7 +59,7 @@ def test_a_package_declares_everything_that_it_imports(package: str) -> None:
 
 
 def test_what_rosdep_does_not_know_is_installed_by_the_set_up() -> None:
-    text = (DOCKER / "bootstrap.py").read_text()
+    text = (REPOSITORY / "h1_training_bringup/scripts/bootstrap.py").read_text()
     used = {module for package in PACKAGES for module in imports(package)} & NOT_OF_ROSDEP
     for module in used:
         assert f'"{"pyturbojpeg" if module == "turbojpeg" else module}"' in text

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from h1_training_bringup.configuration import ConfigurationError
-from h1_training_bringup.keys import BY_PATH
-from h1_training_bringup.launch_arguments import ARGUMENTS, arguments_of, request_from
-from h1_training_bringup.process import TOOLS
-from h1_training_bringup.session_setup import SessionRequest, prepared
+from h1_training_bringup.session.configuration import ConfigurationError
+from h1_training_bringup.session.keys import BY_PATH
+from h1_training_bringup.session.launch_arguments import ARGUMENTS, arguments_of, request_from
+from h1_training_bringup.session.process import TOOLS
+from h1_training_bringup.session.session_setup import SessionRequest, prepared
 
 
 def request(part: str = "session", **given: str) -> SessionRequest:

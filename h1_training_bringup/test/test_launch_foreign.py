@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from h1_training_bringup import graph
-from h1_training_bringup.configuration import defaults
-from h1_training_bringup.peers import configured_peers
-from h1_training_bringup.process import Process, Session
+from h1_training_bringup.session import graph
+from h1_training_bringup.session.configuration import defaults
+from h1_training_bringup.session.peers import configured_peers
+from h1_training_bringup.session.process import Process, Session
 from h1_training_node.testing import wait_until
 
 STARTS_AND_WAITS = """

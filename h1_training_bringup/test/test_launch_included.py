@@ -41,10 +41,10 @@ import sys
 from pathlib import Path
 from launch import LaunchDescription, LaunchService
 from launch.actions import PushLaunchConfigurations, SetLaunchConfiguration
-from h1_training_bringup.launching.included import inclusion
-from h1_training_bringup.launching.screen import keep_the_terminal_for_the_operator
-from h1_training_bringup.launching.watch import Watch
-from h1_training_bringup.process import Process
+from h1_training_bringup.session.launch_included import inclusion
+from h1_training_bringup.session.launch_screen import keep_the_terminal_for_the_operator
+from h1_training_bringup.session.launch_watch import Watch
+from h1_training_bringup.session.process import Process
 camera = Process("stand_in_camera", "camera_node", "left_camera", parameters={"a": 1},
     remappings=(("~/old", "new"),), essential=False, respawn=True, foreign=True, launch_file="camera.launch.py")
 def actions():

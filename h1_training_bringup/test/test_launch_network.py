@@ -9,7 +9,7 @@ pytest.importorskip("launch_ros", reason="needs upstream launch")
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 
-from h1_training_bringup.launching import description
+from h1_training_bringup.session import launch_description as description
 
 
 def test_the_launch_file_shows_the_line_at_the_start(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from h1_training_bringup.process import Process
+from h1_training_bringup.session.process import Process
 from h1_training_node.process import EXIT_EXPLAINED
 
 pytest.importorskip("launch", reason="needs upstream launch")
@@ -15,7 +15,7 @@ from launch import LaunchContext
 from launch.events import Shutdown
 from launch.events.process import ProcessExited, ProcessStarted, ProcessStderr, ProcessStdout
 
-from h1_training_bringup.launching.watch import Watch
+from h1_training_bringup.session.launch_watch import Watch
 
 
 class Watched:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from h1_training_bringup import runner
-from h1_training_bringup.configuration import ConfigurationError
-from h1_training_bringup.middleware import robot_notice, robot_variables, simulation_variables
+from h1_training_bringup.session import runner
+from h1_training_bringup.session.configuration import ConfigurationError
+from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
 
 CYCLONE = {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}
 

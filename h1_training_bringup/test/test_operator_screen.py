@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from h1_training_bringup.operator_screen import OperatorScreen, console_fits
+from h1_training_bringup.session.operator_screen import OperatorScreen, console_fits
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-from h1_training_bringup import processes
-from h1_training_bringup.log_tail import LogTail
-from h1_training_bringup.operator_screen import OperatorScreen
-from h1_training_bringup.process import Process
-from h1_training_bringup.processes import ProcessGroup, StartError, executable_path
-from h1_training_bringup.runner import Runner, described
+from h1_training_bringup.session import processes
+from h1_training_bringup.session.log_tail import LogTail
+from h1_training_bringup.session.operator_screen import OperatorScreen
+from h1_training_bringup.session.process import Process
+from h1_training_bringup.session.processes import ProcessGroup, StartError, executable_path
+from h1_training_bringup.session.runner import Runner, described
 from h1_training_node.process import EXIT_EXPLAINED
 from h1_training_node.testing import wait_until
 
@@ -157,7 +157,7 @@ def test_warnings_of_a_log_are_shown_once_and_information_is_not(tmp_path: Path)
 
 
 def run_session(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "h1_training_bringup.runner", *arguments]
+    command = [sys.executable, "-m", "h1_training_bringup.session.runner", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -187,7 +187,7 @@ def test_a_remote_target_is_refused_in_the_simulation(tmp_path: Path) -> None:
 def test_only_an_end_of_the_session_manager_that_nobody_explained_is_called_a_loss(
     monkeypatch: pytest.MonkeyPatch, code: int, status: int, is_reported: bool
 ) -> None:
-    monkeypatch.setattr("h1_training_bringup.runner.signal.signal", lambda *_: None)
+    monkeypatch.setattr("h1_training_bringup.session.runner.signal.signal", lambda *_: None)
     manager = Process("any", "session_manager", "session_manager")
     group, screen = Mock(spec=ProcessGroup), Mock(spec=OperatorScreen)
     group.names.return_value = []

@@ -8,7 +8,7 @@ from ament_index_python.packages import get_package_share_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.security_policy import NODES, PolicyError, Rules, Seen, policy_xml, rules_in
+from h1_training_bringup.session.security_policy import NODES, PolicyError, Rules, Seen, policy_xml, rules_in
 
 SHARE = Path(get_package_share_directory("h1_training_bringup"))
 NAMES = st.frozensets(st.from_regex(r"/?[a-z_]{1,8}(/[a-z_]{1,8}){0,2}", fullmatch=True), max_size=4)

@@ -9,7 +9,7 @@ from session_runs import SessionRun
 
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.testing import Graph, wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(180)]
@@ -18,7 +18,7 @@ END_S = 20.0
 """The session's own processes have 15 s; its peers end after them."""
 
 
-class Onlooker(SessionNode):
+class Onlooker(BaseNode):
     """Looks on from another process: the arms' modes, in order, and the rows recorded so far."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ament_index_python.packages import get_package_prefix
 from session_runs import SessionRun
 
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.testing import Graph, wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
@@ -93,7 +93,7 @@ def _started(folder: Path, robot: str, policy_port: int) -> SessionRun:
 def _seen(run: SessionRun, robot: str) -> Seen:
     graph = Graph(run.domain_id)
     try:
-        visitor = graph.add(SessionNode("visitor"))
+        visitor = graph.add(BaseNode("visitor"))
 
         def nodes() -> set[tuple[str, str]]:
             return {pair for pair in visitor.get_node_names_and_namespaces() if pair[0] != "visitor"}

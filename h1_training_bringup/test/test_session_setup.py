@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from h1_training_bringup import graph
-from h1_training_bringup.configuration import Configuration, ConfigurationError
-from h1_training_bringup.process import Process, Session
-from h1_training_bringup.processes import ProcessGroup, StartError
-from h1_training_bringup.session_setup import SessionRequest, prepared
+from h1_training_bringup.session import graph
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError
+from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.processes import ProcessGroup, StartError
+from h1_training_bringup.session.session_setup import SessionRequest, prepared
 
 
 def simulated(**changes: Any) -> tuple[Configuration, Session]:

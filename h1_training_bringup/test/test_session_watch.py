@@ -12,13 +12,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from session_runs import SessionRun
 from std_msgs.msg import String
 
-from h1_session_manager.console_node import ConsoleNode
-from h1_session_manager.keyboard_node import KeyboardNode
-from h1_training_bringup.security_policy import NODES, SOMETIMES, Rules, rules_in
-from h1_training_bringup.security_policy_node import rules_seen
+from h1_session_manager.console.console_node import ConsoleNode
+from h1_session_manager.keyboard.keyboard_node import KeyboardNode
+from h1_training_bringup.session.security_policy import NODES, SOMETIMES, Rules, rules_in
+from h1_training_bringup.session.security_policy_node import rules_seen
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.testing import Graph
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
@@ -31,7 +31,7 @@ simulation: {camera_fps: 10.0}    # what three cameras can deliver however busy 
 LONG_S = 60.0
 
 
-class Watcher(SessionNode):
+class Watcher(BaseNode):
     """Keeps the last diagnosis of everything, and breaks cameras."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-BOOTSTRAP = Path(__file__).resolve().parents[2] / "docker/bootstrap.py"
+BOOTSTRAP = Path(__file__).resolve().parents[2] / "h1_training_bringup/scripts/bootstrap.py"
 Usage = namedtuple("Usage", "total used free")
 
 

@@ -13,13 +13,13 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from unitree_hg.msg import LowState
 
-from h1_training_bringup.arms.joints import ARM_MOTORS
-from h1_training_bringup.arms.wire import encode_low_state, new_low_state
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS
+from h1_training_bringup.arm_driver.wire import encode_low_state, new_low_state
 from h1_training_bringup.sim import cameras_node
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import ParameterError, from_values
-from h1_training_node.session_node import SessionNode
 
 LEFT, RIGHT = "left_wrist_camera", "right_wrist_camera"
 
@@ -36,7 +36,7 @@ class Viewer:
         self._graph = graph
         port = port_nobody_has()
         values = {"head_port": port} | parameters
-        monkeypatch.setattr(SessionNode, "parameters", lambda _node, cls: from_values(cls, values))
+        monkeypatch.setattr(BaseNode, "parameters", lambda _node, cls: from_values(cls, values))
         self.cameras = graph.add(cameras_node.SimulatedCamerasNode())
         self.node = graph.add(rclpy.create_node("viewer"))
         self.frames: dict[str, list[CompressedImage]] = {LEFT: [], RIGHT: []}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arms import joints
-from h1_training_bringup.arms.kinematics import LEFT_ARM, RIGHT_ARM
+from h1_training_bringup.arm_driver import joints
+from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM
 from h1_training_bringup.sim import scene
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig, Situation
 from h1_training_bringup.sim.cameras_arms import Skeleton

@@ -4,11 +4,11 @@ from std_msgs.msg import String
 from h1_training_bringup.sim.operator_node import OperatorNode
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
-from h1_training_node.session_node import SessionNode
+from h1_training_node.base_node import BaseNode
 from h1_training_node.testing import Graph
 
 
-class StubSession(SessionNode):
+class StubSession(BaseNode):
     def __init__(self) -> None:
         super().__init__("stub_session")
         self.pressed: list[str] = []

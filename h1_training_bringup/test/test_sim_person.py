@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_robot_builders import MS, Living, command
 
-from h1_training_bringup.arms.robot_model import GravityModel
+from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.sim.person import Person, SessionView, plan
 from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, HAND_FROM_OBJECT_M, scene_object
 

@@ -11,7 +11,7 @@ from sim_robot_builders import broken_crc, command
 from std_msgs.msg import String
 from unitree_hg.msg import LowCmd, LowState
 
-from h1_training_bringup.arms.wire import CrcError, decode_low_state
+from h1_training_bringup.arm_driver.wire import CrcError, decode_low_state
 from h1_training_bringup.sim.robot import OWN_POSE
 from h1_training_bringup.sim.robot_isolation import require_own_topic
 from h1_training_bringup.sim.robot_node import SimulatedRobotNode

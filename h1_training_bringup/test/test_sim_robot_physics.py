@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sim_robot_builders import MS, Living, command
 
-from h1_training_bringup.arms.joints import EFFORT
-from h1_training_bringup.arms.robot_model import GravityModel
+from h1_training_bringup.arm_driver.joints import EFFORT
+from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.sim.robot import OWN_POSE
 from h1_training_bringup.sim.robot_body import DOFS, MotorCommands, RobotBody, deviating_masses
 

@@ -8,8 +8,8 @@ from rclpy.serialization import deserialize_message
 from sim_robot_builders import MOTORS, Living, command
 from unitree_hg.msg import LowState
 
-from h1_training_bringup.arms.joints import FIRST_ARM_MOTOR, REMOTE_BUTTONS, REMOTE_BUTTONS_OFFSET
-from h1_training_bringup.arms.wire import CrcError, decode_low_state
+from h1_training_bringup.arm_driver.joints import FIRST_ARM_MOTOR, REMOTE_BUTTONS, REMOTE_BUTTONS_OFFSET
+from h1_training_bringup.arm_driver.wire import CrcError, decode_low_state
 from h1_training_bringup.sim.robot import OWN_POSE
 from h1_training_bringup.sim.robot_faults import COMMANDS, FaultError
 

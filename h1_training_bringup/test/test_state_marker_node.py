@@ -3,7 +3,7 @@
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import MarkerArray
 
-from h1_training_bringup.state_marker_node import StateMarkerNode
+from h1_training_bringup.session.state_marker_node import StateMarkerNode
 from h1_training_msgs.msg import ArmStatus, RecorderStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.testing import Graph

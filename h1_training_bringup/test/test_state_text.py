@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from h1_training_bringup.state_text import COLOURS, LOST, STALE_NS, Shown, colour, lines
+from h1_training_bringup.session.state_text import COLOURS, LOST, STALE_NS, Shown, colour, lines
 
 NOW = 5_000_000_000
 EXECUTING = Shown(

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from h1_training_bringup import graph
-from h1_training_bringup.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.peers import configured_peers
-from h1_training_bringup.process import Process, Session
+from h1_training_bringup.session import graph
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.session.peers import configured_peers
+from h1_training_bringup.session.process import Process, Session
 
 
 def on_robot(configuration: Configuration) -> dict[str, Process]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
+NS_PER_S = 1_000_000_000
+
 OFFSET_VARIABLE = "H1_SESSION_CLOCK_OFFSET_NS"
 
 

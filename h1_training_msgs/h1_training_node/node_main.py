@@ -12,16 +12,16 @@ from collections.abc import Callable
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import ParameterError
 from h1_training_node.process import StopSignal, take_priority
-from h1_training_node.session_node import SessionNode
 from h1_training_node.spinner import Spinner
 
 _SPIN_TIMEOUT_S = 0.1
 _EXIT_USAGE = 2
 
 
-def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = None, late: bool = False) -> int:
+def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None, late: bool = False) -> int:
     """Run one node until it ends by itself or is told to; returns the process's exit status.
 
     SIGINT, SIGTERM, SIGHUP and the parent's death all become one `request_stop`. With `late` this process is one
@@ -47,7 +47,7 @@ def run_node(make_node: Callable[[], SessionNode], *, args: list[str] | None = N
         rclpy.try_shutdown()
 
 
-def _spin(node: SessionNode, stop: StopSignal) -> int:
+def _spin(node: BaseNode, stop: StopSignal) -> int:
     spinner = Spinner()
     spinner.add(node)
     deadline: float | None = None

@@ -17,9 +17,9 @@ from rclpy.context import Context
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 
+from h1_training_node.base_node import BaseNode
 from h1_training_node.clock_watch import ClockWatch
 from h1_training_node.loop import Loop
-from h1_training_node.session_node import SessionNode
 
 
 class Spinner:
@@ -39,7 +39,7 @@ class Spinner:
         """Spin `node` from now on."""
         self._executor.add_node(node)
         self._nodes.append(node)
-        if isinstance(node, SessionNode):
+        if isinstance(node, BaseNode):
             self._loops.append(node.loops)
 
     def spin_once(self, timeout_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builtin_interfaces.msg import Time
 
-NS_PER_S = 1_000_000_000
+from h1_training_node.clock import NS_PER_S
 
 
 def to_stamp(time_ns: int) -> Time:

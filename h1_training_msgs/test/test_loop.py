@@ -8,8 +8,8 @@ import pytest
 from std_msgs.msg import String
 
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.loop import Loop
-from h1_training_node.session_node import SessionNode
 
 
 def test_a_run_that_is_late_moves_none_of_those_after_it():
@@ -40,7 +40,7 @@ def test_cancelled_it_is_never_due_until_it_is_restarted():
 
 
 def test_a_node_is_called_at_its_periods(graph):
-    node = graph.add(SessionNode("often"))
+    node = graph.add(BaseNode("often"))
     times = []
     node.every(0.01, lambda: times.append(time.monotonic()))
     began = time.monotonic()
@@ -51,7 +51,7 @@ def test_a_node_is_called_at_its_periods(graph):
 
 
 def test_loops_of_several_nodes_and_what_they_start_themselves_all_run(graph):
-    one, other = graph.add(SessionNode("one")), graph.add(SessionNode("other"))
+    one, other = graph.add(BaseNode("one")), graph.add(BaseNode("other"))
     runs = []
     one.every(0.005, lambda: runs.append("one"))
 
@@ -66,7 +66,7 @@ def test_loops_of_several_nodes_and_what_they_start_themselves_all_run(graph):
 
 
 def test_work_that_is_always_due_leaves_room_for_messages(graph):
-    node = graph.add(SessionNode("slow"))
+    node = graph.add(BaseNode("slow"))
     heard = []
     node.create_subscription(String, "words", lambda message: heard.append(message.data), qos.STATE)
     publisher = node.create_publisher(String, "words", qos.STATE)
@@ -76,4 +76,4 @@ def test_work_that_is_always_due_leaves_room_for_messages(graph):
 
 def test_there_is_no_second_way(graph):
     with pytest.raises(TypeError, match="use every"):
-        graph.add(SessionNode("old")).create_timer(0.1, lambda: None)
+        graph.add(BaseNode("old")).create_timer(0.1, lambda: None)

@@ -15,9 +15,9 @@ from h1_training_node.testing import wait_until
 NODE = """
     import sys
     from h1_training_node.node_main import run_node
-    from h1_training_node.session_node import SessionNode
+    from h1_training_node.base_node import BaseNode
 
-    class Probe(SessionNode):
+    class Probe(BaseNode):
         def __init__(self):
             super().__init__("probe")
             self.every(0.02, lambda: None)

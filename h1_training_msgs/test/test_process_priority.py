@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from h1_training_msgs.msg import Event
+from h1_training_node.base_node import BaseNode
 from h1_training_node.process import (
     PRIORITY_VARIABLE,
     REALTIME,
@@ -20,7 +21,6 @@ from h1_training_node.process import (
     leave_realtime,
     take_priority,
 )
-from h1_training_node.session_node import SessionNode
 from h1_training_node.testing import Graph
 
 
@@ -84,7 +84,7 @@ def test_a_thread_that_may_not_have_a_high_priority_leaves_realtime_all_the_same
 
 def told(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:
     """What a node tells of it, as events."""
-    node = graph.add(SessionNode("probe"))
+    node = graph.add(BaseNode("probe"))
     events: list[tuple[int, str, str]] = []
     node.event = lambda *event: events.append(event)  # type: ignore[method-assign,assignment]
     node.tell_priority(priority)

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each difference; 0 if there is none, 1 if there is, 2 if one cannot be read."""
-    from h1_recorder.episode import EpisodeError
+    from h1_recorder.episode.episode import EpisodeError
 
     try:
         found = differences(arguments.one, arguments.other)
@@ -41,7 +41,7 @@ def differences(one: Path, other: Path) -> list[tuple[str, str]]:
         EpisodeError: one is no episode.
         OSError: one cannot be opened.
     """
-    from h1_recorder.episode import read
+    from h1_recorder.episode.episode import read
 
     a, b = read(one), read(other)
     names = sorted(a.attributes.keys() | b.attributes.keys())

@@ -37,10 +37,10 @@ def _at_least_one(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; 1 if it could not be done."""
-    from h1_recorder.episode import EpisodeError
-    from h1_recorder.lerobot_export import export
-    from h1_recorder.lerobot_rows import ExportError
-    from h1_recorder.parquet import check_pyarrow, write_table
+    from h1_recorder.episode.episode import EpisodeError
+    from h1_recorder.export.lerobot_export import export
+    from h1_recorder.export.lerobot_rows import ExportError
+    from h1_recorder.export.parquet import check_pyarrow, write_table
 
     paths = found_episodes(arguments.paths)
     try:

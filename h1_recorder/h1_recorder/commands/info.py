@@ -8,7 +8,7 @@ from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes, line, plain
 from h1_recorder.commands.reason import reason
-from h1_recorder.episode import EpisodeError, read, summary
+from h1_recorder.episode.episode import EpisodeError, read, summary
 
 HELP = "all about one episode, or a line about each of several"
 _LONG = 100

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from h1_recorder.episode_file import SaveError
-from h1_recorder.info import OUTCOMES
-from h1_recorder.save import label_episode
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.info import OUTCOMES
+from h1_recorder.episode.save import label_episode
 
 HELP = "set the outcome (and with it the advantage) of episodes"
 

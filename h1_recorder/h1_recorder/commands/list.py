@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from h1_recorder.commands.reason import reason
-from h1_recorder.episode import EpisodeError, Summary, summary
-from h1_recorder.folder import episodes, unsaved_journals
+from h1_recorder.episode.episode import EpisodeError, Summary, summary
+from h1_recorder.episode.folder import episodes, unsaved_journals
 
 HELP = "a line an episode, and the journals that are not episodes yet"
 

@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw each; 1 if any could not be."""
     import cv2
 
-    from h1_recorder.episode import EpisodeError, read
-    from h1_recorder.plot import contact_sheet, plot_episode
+    from h1_recorder.episode.episode import EpisodeError, read
+    from h1_recorder.export.plot import contact_sheet, plot_episode
 
     paths = found_episodes(arguments.paths)
     failed = not paths

@@ -9,10 +9,10 @@ import time
 import traceback
 from pathlib import Path
 
-from h1_recorder.episode_file import SaveError
-from h1_recorder.folder import journals, was_uploaded
-from h1_recorder.info import OUTCOMES
-from h1_recorder.save import EmptyEpisodeError, save_journal
+from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.episode.folder import journals, was_uploaded
+from h1_recorder.episode.info import OUTCOMES
+from h1_recorder.episode.save import EmptyEpisodeError, save_journal
 
 HELP = "turn journals (.episode_N.mcap) into episodes; a folder means all in it that were not uploaded and deleted"
 _REPORT_PERIOD_S = 0.1

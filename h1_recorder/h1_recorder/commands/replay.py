@@ -39,11 +39,11 @@ def _not_negative(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay; 1 if it could not be done, 130 after Ctrl+C."""
-    from h1_recorder.episode import EpisodeError, read
-    from h1_recorder.replay import Replay, ReplayError
+    from h1_recorder.episode.episode import EpisodeError, read
+    from h1_recorder.replay.replay import Replay, ReplayError
 
     try:
-        from h1_recorder.replay_node import replay
+        from h1_recorder.replay.replay_node import replay
     except ImportError as error:
         return _failed(arguments, f"replaying needs ROS 2 and this workspace sourced: {error}")
     try:

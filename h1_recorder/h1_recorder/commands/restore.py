@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from h1_recorder.commands.list import folders
-from h1_recorder.folder import DISCARDED, restore
+from h1_recorder.episode.folder import DISCARDED, restore
 
 HELP = "bring back what was discarded; without --all it only lists what is there"
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes
-from h1_recorder.validate import problems
+from h1_recorder.episode.validate import problems
 
 HELP = "check episodes; exit status 1 if anything is wrong"
 

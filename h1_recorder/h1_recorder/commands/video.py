@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from h1_recorder.commands.list import found_episodes
 
 if TYPE_CHECKING:
-    from h1_recorder.episode import Episode
+    from h1_recorder.episode.episode import Episode
 
 from h1_recorder.commands.reason import reason
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make each; 1 if any could not be."""
-    from h1_recorder.episode import EpisodeError, read
+    from h1_recorder.episode.episode import EpisodeError, read
 
     paths = found_episodes(arguments.paths)
     failed = not paths
@@ -55,9 +55,9 @@ def make_video(episode: Episode, path: Path, *, every: int) -> None:
     import cv2
     import numpy as np
 
-    from h1_recorder.episode import EpisodeError
-    from h1_recorder.plot import burn_in, seconds
-    from h1_recorder.video_file import VideoFile, even
+    from h1_recorder.episode.episode import EpisodeError
+    from h1_recorder.export.plot import burn_in, seconds
+    from h1_recorder.export.video_file import VideoFile, even
 
     if not len(episode):
         raise EpisodeError(f"{episode.path} has no rows")

@@ -25,8 +25,8 @@ from h1_training_bringup.head_camera.teleimager import (
     Stream,
     streams_of,
 )
+from h1_training_node.clock import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 _POLL_MS = 100
 _ASK_EVERY_NS = NS_PER_S
 """teleimager's own client waits 1 s for the configuration."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, Joints
+from h1_training_bringup.arm_driver.joints import COUNT, Joints
 from h1_training_bringup.sim.cameras_arms import Arms, Skeleton
 from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, still_backdrop
 from h1_training_bringup.sim.cameras_drawing import draw_scene, draw_text

@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.joints import COUNT
-from h1_training_bringup.arms.robot_model import SIDES, build_model
+from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.robot_model import SIDES, build_model
 
 Array = NDArray[np.float64]
 

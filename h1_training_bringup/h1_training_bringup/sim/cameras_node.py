@@ -12,23 +12,23 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from unitree_hg.msg import LowState
 
-from h1_training_bringup.arms.joints import ARM_MOTORS
-from h1_training_bringup.arms.wire import WireError, decode_low_state
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS
+from h1_training_bringup.arm_driver.wire import WireError, decode_low_state
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig, Situation
 from h1_training_bringup.sim.cameras_faults import KEYS, CameraFaultError, CameraFaults
 from h1_training_bringup.sim.cameras_server import ClassicServer, TeleimagerServer
 from h1_training_bringup.sim.robot_isolation import require_this_machine_only
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
-from h1_training_node.session_node import SessionNode
 
 _WRISTS = {"cam_left_wrist": "left_wrist_camera", "cam_right_wrist": "right_wrist_camera"}
 _FORMAT = "rgb8; jpeg compressed bgr8"
 """As compressed_image_transport writes it for a colour image."""
 
 
-class SimulatedCamerasNode(SessionNode):
+class SimulatedCamerasNode(BaseNode):
     """Draws and sends each camera's frames; what it draws comes from `sim/lf/lowstate` and `session/state`."""
 
     def __init__(self) -> None:

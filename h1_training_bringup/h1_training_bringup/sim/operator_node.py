@@ -7,15 +7,15 @@ from std_msgs.msg import String
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
 from h1_training_msgs.msg import ArmStatus, Event, RecorderStatus, SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
-from h1_training_node.session_node import SessionNode
 from h1_training_node.stamps import to_ns
 
 _LOOK_S = 0.05
 _SILENCE_NS = 1_500_000_000
 
 
-class OperatorNode(SessionNode):
+class OperatorNode(BaseNode):
     """Ends with status 0 after the session, with 1 if the session did not go as planned."""
 
     def __init__(self) -> None:

@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.parameter import parameter
 
-NS_PER_S = 1_000_000_000
 _FIGURES = re.compile(r"\d+(\.\d+)?")
 _MOST_RESUMES = 3
 _AGAIN_NS = int(1.5 * NS_PER_S)

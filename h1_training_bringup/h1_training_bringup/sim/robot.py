@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.robot_model import gravity_direction
+from h1_training_bringup.arm_driver.robot_model import gravity_direction
 from h1_training_bringup.sim.robot_body import DOFS, STEP_NS, Dofs, MotorCommands, RobotBody, deviating_masses
 from h1_training_bringup.sim.robot_command import ArmSdkInbox
 from h1_training_bringup.sim.robot_faults import Faults, apply_fault

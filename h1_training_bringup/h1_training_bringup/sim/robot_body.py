@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from h1_training_bringup.arms.joints import COUNT, EFFORT
-from h1_training_bringup.arms.kinematics import ARMS, TORSO
-from h1_training_bringup.arms.robot_model import GRAVITY_M_S2, SIDES, ModelOptions, Payload, model_xml
+from h1_training_bringup.arm_driver.joints import COUNT, EFFORT
+from h1_training_bringup.arm_driver.kinematics import ARMS, TORSO
+from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2, SIDES, ModelOptions, Payload, model_xml
 
 DOFS = 1 + COUNT
 """Waist, then left 7, then right 7: motors 12..26."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from h1_training_bringup.arms.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arms.wire import CrcError, Record, WireError, decode_low_cmd
+from h1_training_bringup.arm_driver.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
+from h1_training_bringup.arm_driver.wire import CrcError, Record, WireError, decode_low_cmd
 from h1_training_bringup.sim.robot_body import MotorCommands
 
 _MOTORS = slice(WAIST_MOTOR, WAIST_MOTOR + 1 + COUNT)

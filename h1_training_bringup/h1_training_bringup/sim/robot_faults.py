@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.joints import COUNT, REMOTE_BUTTONS, WAIST_MOTOR
-from h1_training_bringup.arms.robot_model import SIDES
-from h1_training_bringup.arms.wire import MOTORS
+from h1_training_bringup.arm_driver.joints import COUNT, REMOTE_BUTTONS, WAIST_MOTOR
+from h1_training_bringup.arm_driver.robot_model import SIDES
+from h1_training_bringup.arm_driver.wire import MOTORS
 from h1_training_bringup.sim.robot_body import DOFS
 from h1_training_bringup.sim.robot_state import Anomalies
 

@@ -20,8 +20,8 @@ from h1_training_bringup.sim.robot_faults import FaultError
 from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
-from h1_training_node.session_node import SessionNode
 
 _STATE_PERIOD_S = 0.002
 _LOW_RATE_DIVISOR = 10
@@ -30,7 +30,7 @@ _LATE_NS = 40_000_000
 """A pause of the state that is worth a word: the arm driver takes 50 ms without one for a lost robot."""
 
 
-class SimulatedRobotNode(SessionNode):
+class SimulatedRobotNode(BaseNode):
     """Advances the robot by the wall clock, publishes its state as raw CDR, takes arm_sdk as raw CDR."""
 
     def __init__(self) -> None:

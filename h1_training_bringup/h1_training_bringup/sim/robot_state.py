@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms.joints import (
+from h1_training_bringup.arm_driver.joints import (
     COUNT,
     MOTOR_DISABLED,
     MOTOR_ENABLED,
@@ -15,8 +15,8 @@ from h1_training_bringup.arms.joints import (
     REMOTE_BUTTONS_OFFSET,
     WAIST_MOTOR,
 )
-from h1_training_bringup.arms.robot_model import GRAVITY_M_S2
-from h1_training_bringup.arms.wire import encode_low_state, new_low_state
+from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2
+from h1_training_bringup.arm_driver.wire import encode_low_state, new_low_state
 from h1_training_bringup.sim.robot_body import DOFS, Dofs
 
 REAL_MOTORS = 27

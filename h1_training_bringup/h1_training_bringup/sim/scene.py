@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arms import joints
-from h1_training_bringup.arms.kinematics import LEFT_ARM, RIGHT_ARM, Link
+from h1_training_bringup.arm_driver import joints
+from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM, Link
 
 Vector = NDArray[np.float64]
 """Shape (3,), m."""

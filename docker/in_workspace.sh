@@ -1,6 +1,0 @@
-#!/usr/bin/env bash
-# Runs a command in the environment of the built workspace:  docker/in_workspace.sh COMMAND [ARGUMENT ...]
-# The packages' own executables need no `ros2 run`:  docker/in_workspace.sh episodes info FILE
-set -eo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/workspace.bash"
-exec "$@"

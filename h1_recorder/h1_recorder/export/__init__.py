@@ -1,0 +1,1 @@
+"""Datasets, videos and figures made from episodes."""

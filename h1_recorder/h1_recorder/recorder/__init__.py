@@ -1,0 +1,1 @@
+"""Journals what arrives, and turns a journal into an episode on request."""

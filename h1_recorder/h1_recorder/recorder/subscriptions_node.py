@@ -1,0 +1,123 @@
+"""Raw subscriptions that ask for what the publishers offer: RELIABLE where all do, else BEST_EFFORT.
+
+A message is handed over as the bytes that came off the wire, so recording costs no deserialization.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from h1_recorder.recorder.definitions import DefinitionError, schema_text
+from h1_recorder.recorder.intake import Intake
+from h1_recorder.recorder.journal import Channel
+from h1_recorder.recorder.qos_text import offered_qos_yaml
+from h1_recorder.recorder.streams import Stream
+from h1_training_node.base_node import BaseNode
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a subscription asks for."""
+
+    reliable: bool
+    latched: bool
+
+    def profile(self, depth: int) -> QoSProfile:
+        return QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=depth,
+            reliability=ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if self.latched else DurabilityPolicy.VOLATILE,
+        )
+
+
+class RawSubscriptions:
+    """The recorder's subscriptions. `adapt` is to be called about once a second.
+
+    Args:
+        node: that owns them.
+        intake: takes the messages.
+        problem: is told of a topic that cannot be recorded: reason and one line.
+    """
+
+    def __init__(self, node: BaseNode, intake: Intake, problem: Callable[[str, str], None]) -> None:
+        self._node, self._intake, self._problem = node, intake, problem
+        self._open: dict[str, tuple[Subscription, _Wanted]] = {}
+        self._types: dict[str, str] = {}
+        self._refused: set[str] = set()
+        self._streams: list[Stream] = []
+
+    def add(self, stream: Stream) -> None:
+        """Subscribe to `stream`; one whose type is not known yet, as soon as somebody publishes it."""
+        self._streams.append(stream)
+        if stream.type:
+            self._make_known(stream, stream.type)
+            self._subscribe(stream, _Wanted(True, stream.latched))
+
+    def adapt(self, *, recording: bool) -> None:
+        """Look at what the publishers offer now, and ask for that.
+
+        While recording only a subscription that a publisher cannot serve is made anew, since that may cost a message.
+        """
+        for stream in self._streams:
+            offers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(stream.topic))
+            if not offers or stream.name in self._refused:
+                continue
+            if stream.name not in self._types and not self._make_known(stream, offers[0].topic_type):
+                continue
+            profiles = [offer.qos_profile for offer in offers]
+            self._intake.set_offered_qos(stream.name, offered_qos_yaml(profiles))
+            wanted = _Wanted(
+                all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles),
+                stream.latched and all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles),
+            )
+            _, asked = self._open.get(stream.name, (None, None))
+            unserved = asked is None or asked.reliable > wanted.reliable or asked.latched > wanted.latched
+            if wanted != asked and (unserved or not recording):
+                self._subscribe(stream, wanted)
+
+    def _make_known(self, stream: Stream, type_name: str) -> bool:
+        """Tell the intake of a stream; False if its type is not installed here."""
+        topic = self._node.resolve_topic_name(stream.topic)
+        try:
+            channel = Channel(stream.name, topic, type_name, schema_text(type_name), "")
+            _message_class(type_name)
+        except (DefinitionError, ImportError, AttributeError) as error:
+            self._refused.add(stream.name)
+            self._problem("topic_unknown", f"{topic} is not recorded: {error}; source the workspace that has its type")
+            return False
+        self._types[stream.name] = type_name
+        self._intake.add_stream(stream, channel)
+        return True
+
+    def _subscribe(self, stream: Stream, wanted: _Wanted) -> None:
+        if stream.name not in self._types:
+            return
+        old = self._open.pop(stream.name, None)
+        if old is not None:
+            self._node.destroy_subscription(old[0])
+        subscription = self._node.create_subscription(
+            _message_class(self._types[stream.name]),
+            stream.topic,
+            partial(self._intake.received, stream.name),
+            wanted.profile(stream.depth),
+            raw=True,
+        )
+        self._open[stream.name] = (subscription, wanted)
+
+
+def _message_class(type_name: str) -> Any:
+    """The Python class of `pkg/msg/Name`.
+
+    Raises:
+        ImportError, AttributeError: not installed.
+    """
+    package, _, name = type_name.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)

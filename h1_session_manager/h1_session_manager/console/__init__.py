@@ -1,0 +1,1 @@
+"""The session on one screen of a terminal."""

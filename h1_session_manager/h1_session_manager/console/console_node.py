@@ -1,0 +1,233 @@
+"""The console: beside any session (`ros2 run h1_session_manager console`), or as the session's own screen.
+
+The runner of a session that gives it the terminal says so in the environment: where the operator's lines are written.
+Then Ctrl+C is the session's own (a signal to the whole group) and the console ends last; beside a session it is an
+emergency stop. Ctrl+Q leaves the console in both; the session goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Joy
+from std_msgs.msg import String
+
+from h1_session_manager import messages_node
+from h1_session_manager.config import SessionConfig
+from h1_session_manager.console.console_app import ConsoleApp
+from h1_session_manager.console.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
+from h1_session_manager.console.console_view import Heard
+from h1_session_manager.keyboard.joy_keys import JoyKeys
+from h1_session_manager.keyboard.terminal import LINES_VARIABLE
+from h1_session_manager.keyboard.tty_keys import TERMINAL, NoTerminalError, TtyKeys
+from h1_session_manager.table import State
+from h1_training_msgs.msg import (
+    ArmStatus,
+    Event,
+    HandState,
+    PolicyStatus,
+    RecorderStatus,
+    SessionState,
+    SyncProgress,
+)
+from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
+from h1_training_node.parameter import parameter
+from h1_training_node.process import StopSignal, take_priority
+from h1_training_node.spinner import Spinner
+
+_SPIN_S = 0.1
+_QUIET = ("--ros-args", "--disable-stdout-logs")
+_ASKING = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
+_LEAVE = "Ctrl+C: emergency stop   Ctrl+Q: leave the console, not the session"
+_LEAVE_OWN = "Ctrl+C: emergency stop and end   Ctrl+Q: plain lines"
+
+
+@dataclass(frozen=True)
+class ConsoleParameters:
+    """What the console shows."""
+
+    cameras: tuple[str, ...] = parameter((*SessionConfig().cameras, "arm_status"), "streams of the recorder to show")
+    terminal: str = parameter(TERMINAL, "the terminal to show the console on")
+    bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
+    joy_buttons: tuple[str, ...] = parameter(
+        ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"
+    )
+
+
+class ConsoleNode(BaseNode):
+    """Hears everything; publishes the keys that are pressed in the console."""
+
+    def __init__(self) -> None:
+        super().__init__("console")
+        self.settings = self.parameters(ConsoleParameters)
+        self.heard = Heard()
+        own = os.environ.get(LINES_VARIABLE)
+        self.line_file = LineFile(Path(own)) if own else None
+        self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
+        self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATCHED)
+        self.create_subscription(Event, "session/event", self._on_event, qos.STATE)
+        if self.line_file is None:
+            self.create_subscription(String, "session/lines", self._on_lines, qos.LATCHED)
+        self._keep(ArmStatus, "arm_status", "arm", messages_node.arm)
+        self._keep(RecorderStatus, "recorder/status", "recorder", messages_node.recorder)
+        self._keep(PolicyStatus, "policy/status", "policy", messages_node.policy)
+        self._keep(SyncProgress, "session/sync_progress", "sync", messages_node.sync_progress)
+        self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
+        if own:  # beside a session, that session's own keyboard node or console hears it
+            self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
+        for side in ("left", "right"):
+            self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
+
+    def press(self, key: str) -> None:
+        """From the console's thread: publishing is safe in any."""
+        self._keyboard.publish(String(data=key))
+
+    def stop(self) -> None:
+        """Ctrl+C beside a session."""
+        self._stop.publish(String(data="console: Ctrl+C"))
+
+    def _keep(self, kind: Any, topic: str, name: str, convert: Any) -> None:
+        def on_message(message: Any) -> None:
+            try:
+                setattr(self.heard, name, convert(message))
+                self.heard.when_ns[name] = self.now_ns()
+            except ValueError as error:
+                self.get_logger().error(f"{topic}: {error}", throttle_duration_sec=1.0)
+
+        self.create_subscription(kind, topic, on_message, qos.LATEST)
+
+    def _on_session(self, message: SessionState) -> None:
+        before, view = self.heard.view, messages_node.view(message)
+        if view.state in _ASKING and (before is None or before.since_ns != view.since_ns):
+            self._ring()
+        self.heard.heard_ns = self.now_ns()
+        self.heard.task = message.task
+        self.heard.view = view
+
+    def _on_hand(self, side: str, message: HandState) -> None:
+        self.heard.hands[side] = messages_node.hand(message)
+        self.heard.when_ns[side] = self.now_ns()
+
+    def _on_joy(self, message: Joy) -> None:
+        for key in self._joy.pressed(message.buttons):
+            self.press(key)
+
+    def _on_lines(self, message: String) -> None:
+        self.heard.add_lines(message.data.splitlines())
+
+    def _on_event(self, message: Event) -> None:
+        """Warnings of the others; the session manager says its own in its lines, and the runner's file has all."""
+        if message.reason == messages_node.RELEASE_WARNING:
+            self._ring()
+        if self.line_file is None and message.level > Event.INFO and message.source != "session_manager":
+            self.heard.messages.append((message.level, f"! {message.source}: {message.detail or message.reason}"))
+
+    def _ring(self) -> None:
+        self.heard.rings += self.settings.bell
+
+
+def main() -> int:
+    """Run the console until Ctrl+Q, or until the session that it belongs to has ended; the session goes on."""
+    own = LINES_VARIABLE in os.environ
+    stop = StopSignal(late=True)
+    if not stop.end_with_parent():
+        return 1
+    take_priority()
+    log = Path(os.environ.get("ROS_LOG_DIR", "~/.ros/log")).expanduser() / "console.log"
+    path = _terminal()
+    try:
+        terminal = ConsoleTerminal(path, None if own else log)
+    except NoTerminalError as error:
+        told = "`session status` shows the state without one"
+        print(f"The console needs a terminal: {error.strerror} ({told})", file=sys.stderr)
+        return 2
+    size = terminal.size
+    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+        terminal.say(f"The console needs {SMALLEST[0]} x {SMALLEST[1]} characters; this terminal has "
+                     f"{size.columns} x {size.lines}")  # fmt: skip
+        terminal.close()
+        return 2
+    # Log lines on standard error would tear the screen; what matters comes by session/event.
+    rclpy.init(args=[*sys.argv, *_QUIET], signal_handler_options=SignalHandlerOptions.NO)
+    node = ConsoleNode()
+    leaving = threading.Event()
+    thread = threading.Thread(target=_spin, args=(node, leaving.is_set), name="graph", daemon=True)
+    thread.start()
+    try:
+        return _show(node, terminal, stop, path) if own else _show_beside(node, terminal, stop)
+    finally:
+        leaving.set()
+        thread.join(5 * _SPIN_S)
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _terminal() -> str:
+    """The parameter, read before there is a node: the terminal is taken before any thread is started."""
+    given = [word.partition(":=")[2] for word in sys.argv if word.startswith("terminal:=")]
+    return given[-1] if given else TERMINAL
+
+
+def _show_beside(node: ConsoleNode, terminal: ConsoleTerminal, stop: StopSignal) -> int:
+    signal.signal(signal.SIGINT, lambda *_: node.stop())
+    try:
+        _app(node, stop, _LEAVE).run(mouse=False)
+    finally:
+        terminal.close()
+    return 0
+
+
+def _show(node: ConsoleNode, terminal: ConsoleTerminal, stop: StopSignal, path: str) -> int:
+    """The session's own screen. Left, or broken, it goes on reading keys: not one of them may be lost."""
+    try:
+        _app(node, stop, _LEAVE_OWN).run(mouse=False)
+    except Exception:  # whatever a screen may do wrong, the keys must reach the session
+        traceback.print_exc()
+    finally:
+        terminal.close()
+    if stop.received is not None:
+        return 0
+    keys = TtyKeys(path)
+    os.kill(os.getppid(), signal.SIGUSR1)  # the runner: plain lines from here
+    while stop.received is None and (typed := keys.read(_SPIN_S)) is not None:
+        for key in typed:
+            node.press(key)
+    keys.close()
+    return 0
+
+
+def _app(node: ConsoleNode, stop: StopSignal, hint: str) -> ConsoleApp:
+    def before_showing() -> bool:
+        if node.line_file is not None:
+            node.heard.add_lines(node.line_file.new())
+        return stop.received is not None
+
+    return ConsoleApp(
+        node.heard,
+        node.now_ns,
+        node.press,
+        node.settings.cameras,
+        before_showing=before_showing,
+        driver=SignallingDriver,
+        hint=hint,
+    )
+
+
+def _spin(node: BaseNode, is_over: Callable[[], bool]) -> None:
+    spinner = Spinner()
+    spinner.add(node)
+    while not is_over():
+        spinner.spin_once(_SPIN_S)

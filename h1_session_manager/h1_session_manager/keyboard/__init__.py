@@ -1,0 +1,1 @@
+"""Keys from a terminal or a joystick."""

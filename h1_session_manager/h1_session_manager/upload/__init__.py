@@ -1,0 +1,1 @@
+"""Episodes to the training host by rsync, each proved to have arrived."""

@@ -1,0 +1,112 @@
+"""Runs one rsync at a time: names in, lines out, every stand-still bounded. Blocks: for a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import IO
+
+from h1_session_manager.upload.rsync import failure
+
+_MOST_ERRORS = 8192
+_LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
+
+
+class UploadError(RuntimeError):
+    """The upload failed; the message says why and what to do.
+
+    Attributes:
+        is_passing: it may go better by itself in a while.
+        status: rsync's exit status, if it came to one.
+    """
+
+    def __init__(self, text: str, *, is_passing: bool = False, status: int = 0) -> None:
+        super().__init__(text)
+        self.is_passing = is_passing
+        self.status = status
+
+
+class RsyncRun:
+    """Carries out rsync's command lines until it is stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        """End a running rsync, from another thread; what was sent is kept and used by the next one."""
+        self.stopped.set()
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+
+    def execute(
+        self,
+        command: list[str],
+        names: Iterable[str],
+        on_line: Callable[[str], None],
+        silence_s: float,
+        *,
+        low_priority: bool = False,
+    ) -> None:
+        """Run rsync on `names`, handing over each line that it prints (progress lines end in a carriage return).
+
+        Raises:
+            UploadError: it could not be run, failed, was silent for `silence_s`, or was stopped.
+        """
+        if shutil.which(command[0]) is None:
+            raise UploadError(f"{command[0]} is not installed here; install it (apt install {command[0]})")
+        if low_priority:
+            command = [word for prefix in _LOW_PRIORITY if shutil.which(prefix[0]) for word in prefix] + command
+        with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as errors:
+            listed.write(b"".join(name.encode() + b"\0" for name in names))
+            listed.seek(0)
+            self._process = subprocess.Popen(command, stdin=listed, stdout=subprocess.PIPE, stderr=errors)
+            with self._process as process:
+                if self.stopped.is_set():
+                    process.terminate()
+                is_in_time = _read(process, on_line, silence_s)
+                if not is_in_time:
+                    process.kill()
+            if self.stopped.is_set():
+                raise UploadError("ended with the session; the rest is owed")
+            if not is_in_time:
+                raise UploadError(f"rsync stood still for {silence_s:g} s; check the network", is_passing=True)
+            if process.returncode != 0:
+                why = failure(process.returncode, _tail(errors))
+                raise UploadError(why.text, is_passing=why.is_passing, status=process.returncode)
+
+
+def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None], silence_s: float) -> bool:
+    """Read until rsync closes its output; False if it stood still for too long."""
+    assert process.stdout is not None
+    buffer = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        deadline = time.monotonic() + silence_s
+        while True:
+            if not selector.select(timeout=0.5):
+                if time.monotonic() > deadline:
+                    return False
+                continue
+            chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
+            if not chunk:
+                return True
+            deadline = time.monotonic() + silence_s
+            *complete, buffer = (buffer + chunk).replace(b"\r", b"\n").split(b"\n")
+            for line in complete:
+                if line.strip():
+                    on_line(line.decode("utf-8", errors="replace"))
+
+
+def _tail(errors: IO[bytes]) -> str:
+    size = errors.seek(0, 2)
+    errors.seek(max(0, size - _MOST_ERRORS))
+    return errors.read().decode("utf-8", errors="replace")

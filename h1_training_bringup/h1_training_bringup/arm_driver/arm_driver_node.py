@@ -1,0 +1,298 @@
+"""The arm driver's shell: raw samples in, raw samples out, 250 times a second; everything else is in `arms/`."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from array import array
+
+import numpy as np
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from unitree_hg.msg import LowCmd, LowState
+
+from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
+from h1_training_bringup.arm_driver.actions import Action
+from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
+from h1_training_bringup.arm_driver.controller import ArmController
+from h1_training_bringup.arm_driver.ear_node import Ear
+from h1_training_bringup.arm_driver.intake import StateIntake
+from h1_training_bringup.arm_driver.joints import NAMES
+from h1_training_bringup.arm_driver.modes import Answer
+from h1_training_bringup.arm_driver.sensed import Sensed
+from h1_training_bringup.arm_driver.settings import ArmParameters, load_joint_settings
+from h1_training_bringup.arm_driver.trajectory import PERIOD_S
+from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
+from h1_training_msgs.srv import SetArmMode
+from h1_training_node import qos
+from h1_training_node.base_node import BaseNode
+from h1_training_node.node_main import run_node
+from h1_training_node.stamps import to_ns, to_stamp
+
+ARM_SDK_QOS = QoSProfile(depth=10)
+"""Reliable, as the robot's examples publish it."""
+GUARD_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_STATUS_PERIOD_NS = 20_000_000
+_GRAPH_CHECK_S = 0.5
+_COLLECT_S = 5.0
+_NO_ROBOT_S = 3.0
+_STATES_KEPT = 50
+"""Between two periods there are two; after a pause of this process the newest count, not their number."""
+
+
+class ArmDriverNode(BaseNode):
+    """Reads /lowstate, writes /arm_sdk, and publishes what it measures and commands. See `arms.controller`."""
+
+    def __init__(self) -> None:
+        super().__init__("arm_driver")
+        parameters = self.parameters(ArmParameters)
+        joints = load_joint_settings(parameters)
+        self._guard_name, self._needs_guard = parameters.guard_name, parameters.needs_guard
+        self._controller = ArmController(joints, parameters)
+        self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
+        self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
+        self._command: ArmCommand | None = None
+        # Both are filled anew and published 50 times a second: what they are made of is made once.
+        self._joint_state = JointState(name=list(NAMES))
+        self._status = ArmStatus()
+        self._status_due_ns = 0
+        self._published_mode_since_ns = -1
+        self._started_ns = self.now_ns()
+        self._told_no_robot = False
+        self._asked = 0
+
+        self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
+        self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
+        self._arm_status = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
+        self._lowstate = Ear(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
+        self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
+        self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
+        self.create_subscription(Bool, "arm_guard/active", self._on_guard, GUARD_QOS)
+        self.create_service(SetArmMode, "arm_driver/set_mode", self._on_set_mode)
+        self.create_service(Trigger, "arm_driver/acknowledge", self._on_acknowledge)
+        self.create_service(Trigger, "arm_driver/release", self._on_release)
+        self.create_service(Trigger, "arm_driver/emergency_stop", self._on_emergency_service)
+        self._guard = self.create_client(Trigger, "arm_guard/is_watching")
+        self.every(PERIOD_S, self._tick)
+        self.every(_GRAPH_CHECK_S, self._look_at_graph)
+        self.every(_COLLECT_S, self._collect)
+
+    def request_stop(self, why: str) -> None:
+        """DAMPING at once, warning, ramp; the node ends when the arms are given back."""
+        self._controller.end(self.now_ns(), f"ending_{why.lower()}")
+
+    def destroy_node(self) -> None:
+        """Leave the graph, with the ear that listens for the robot."""
+        self._lowstate.close()
+        super().destroy_node()
+
+    # ---- in -------------------------------------------------------------------------------------------------------
+
+    def _newest(self, now_ns: int) -> Sensed | None:
+        for sample, stamp_ns in self._lowstate.samples(now_ns):
+            self._intake.receive(sample, stamp_ns)
+        return self._intake.latest()
+
+    def _on_action(self, message: PolicyAction) -> None:
+        action = Action(
+            seq=message.seq,
+            stamp_ns=to_ns(message.header.stamp),
+            observation_ns=to_ns(message.observation_stamp),
+            positions=np.array(message.positions, dtype=float),
+        )
+        self._controller.offer_action(self.now_ns(), action)
+
+    def _on_session(self, message: SessionState) -> None:
+        self._controller.conditions.heartbeat.receive(self.now_ns(), message.seq)
+
+    def _on_emergency_stop(self, message: String) -> None:
+        who, _, why = message.data.partition(":")
+        self._controller.emergency_stop(self.now_ns(), who.strip() or "emergency_stop", why.strip())
+
+    def _on_guard(self, message: Bool) -> None:
+        if message.data:
+            self._controller.give_way(self.now_ns())
+
+    def _on_set_mode(self, request: SetArmMode.Request, response: SetArmMode.Response) -> SetArmMode.Response:
+        answer = self._controller.set_mode(
+            self.now_ns(), request.why or "requested", request.mode, request.expected_mode
+        )
+        response.accepted, response.reason = answer.accepted, answer.reason
+        response.mode = int(self._controller.mode)
+        self._report_now()
+        outcome = f"now {self._controller.mode.name}" if answer.accepted else f"refused: {answer.reason}"
+        self.get_logger().info(f"{request.who} asks for mode {request.mode} ({request.why}): {outcome}")
+        return response
+
+    def _on_acknowledge(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answered(response, self._controller.acknowledge())
+
+    def _on_release(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answered(response, self._controller.release(self.now_ns()))
+
+    def _on_emergency_service(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._controller.emergency_stop(self.now_ns(), "arm_driver/emergency_stop", "service called")
+        response.success = True
+        return response
+
+    # ---- out ------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now_ns = self.now_ns()
+        sensed = self._newest(now_ns)
+        if sensed is None:
+            self._miss_robot(now_ns)
+        else:
+            self._step(now_ns, sensed)
+            self._report(now_ns, sensed)
+        if self._controller.notices or self._intake.notices:
+            self._tell()
+        if self._controller.has_ended:
+            self.end(0)
+
+    def _step(self, now_ns: int, sensed: Sensed) -> None:
+        controller, intake = self._controller, self._intake
+        command = controller.step(now_ns, sensed, intake.good_for_ns(now_ns), intake.rate(now_ns))
+        if command is not None:
+            self._arm_sdk.publish(self._encoder.encode(command))
+        if controller.question == 0:
+            self._command = command
+        elif controller.question != self._asked:
+            self._ask_guard(controller.question)
+
+    def _ask_guard(self, question: int) -> None:
+        """This process had paused: does the guard command the arms meanwhile?"""
+        self._asked = question
+        if not self._guard.service_is_ready():
+            self._controller.hear_guard(self.now_ns(), question, is_watching=True)  # there is none
+            return
+
+        def on_answer(future: Future) -> None:
+            self._controller.hear_guard(self.now_ns(), question, is_watching=future.result().success)
+
+        self._guard.call_async(Trigger.Request()).add_done_callback(on_answer)
+
+    def _report_now(self) -> None:
+        """The new mode goes out before the answer to who asked for it: no caller meets an old arm_status."""
+        sensed = self._intake.latest()
+        if sensed is not None and self._controller.mode_since_ns != self._published_mode_since_ns:
+            self._publish_status(self.now_ns(), sensed)
+
+    def _report(self, now_ns: int, sensed: Sensed) -> None:
+        """arm_status and joint_states at 50 Hz with one stamp; arm_status at once when the mode has changed."""
+        is_due = now_ns >= self._status_due_ns
+        if self._status_due_ns == 0:
+            # Half a period before the tick that is meant, so that jitter does not choose another one.
+            self._status_due_ns = now_ns - round(PERIOD_S / 2 * 1e9)
+        if is_due:
+            # On a grid of its own: a period that is late or left out must not move the later ones; rows count on it.
+            self._status_due_ns += _STATUS_PERIOD_NS * ((now_ns - self._status_due_ns) // _STATUS_PERIOD_NS + 1)
+        if is_due or self._controller.mode_since_ns != self._published_mode_since_ns:
+            self._publish_status(now_ns, sensed)
+        if is_due:
+            message = self._joint_state
+            message.header.stamp = self._status.header.stamp
+            message.position = array("d", sensed.q.tobytes())
+            message.velocity = array("d", sensed.dq.tobytes())
+            message.effort = array("d", sensed.tau_est.tobytes())
+            self._joint_states.publish(message)
+
+    def _publish_status(self, now_ns: int, sensed: Sensed) -> None:
+        if self._controller.mode_since_ns != self._published_mode_since_ns:
+            self._published_mode_since_ns = self._controller.mode_since_ns
+            self._status.mode_since = to_stamp(self._controller.mode_since_ns)
+        self._fill_status(self._status, now_ns, sensed)
+        self._arm_status.publish(self._status)
+
+    def _fill_status(self, status: ArmStatus, now_ns: int, sensed: Sensed) -> None:
+        controller, command = self._controller, self._command
+        status.header.stamp = to_stamp(sensed.stamp_ns)
+        status.seq += 1
+        status.mode = int(controller.mode)
+        status.reason = controller.reason
+        status.acknowledge_needed = bool(controller.faults)
+        status.fault = controller.faults.first
+        status.transition = controller.transition
+        status.weight = controller.handover.weight
+        status.q[:], status.dq[:], status.tau_est[:] = sensed.q, sensed.dq, sensed.tau_est
+        if command is None:
+            # Nothing is sent: what the arms are at is what they are told.
+            status.q_command[:] = sensed.q
+            status.kp[:] = status.kd[:] = status.tau_ff[:] = 0.0
+        else:
+            status.q_command[:], status.tau_ff[:] = command.q, command.tau
+            status.kp[:], status.kd[:] = command.kp, command.kd
+        status.temperature[:] = sensed.temperature
+        status.waist_q = sensed.waist_q
+        status.action_seq = controller.gate.seq
+        status.limited = controller.stiff.limited
+        controller.stiff.limited = False
+        status.state_rate = self._intake.rate(now_ns)
+        status.crc_errors = self._intake.crc_errors
+        status.refused_actions = controller.gate.refused
+
+    def _tell(self) -> None:
+        for notices in (self._intake.notices, self._controller.notices):
+            for notice in notices:
+                self.event(int(notice.level), notice.reason, notice.detail)
+            notices.clear()
+
+    def _miss_robot(self, now_ns: int) -> None:
+        if not self._told_no_robot and now_ns - self._started_ns > _NO_ROBOT_S * 1e9:
+            self._told_no_robot = True
+            text = f"nothing on {self._lowstate.topic_name}; check the robot's power, the network cable, ROS_DOMAIN_ID"
+            self.event(Event.WARN, "no_robot_state", text)
+
+    def _look_at_graph(self) -> None:
+        """Who else commands the arms, or claims to be the robot."""
+        expected = {self.get_name(), self._guard_name}
+        others = []
+        for endpoint in self.get_publishers_info_by_topic(self._arm_sdk.topic_name):
+            if endpoint.node_name in expected:
+                expected.remove(endpoint.node_name)
+            else:
+                others.append(endpoint.node_name)
+        robots = self.count_publishers(self._lowstate.topic_name)
+        if others:
+            text = (
+                f"{', '.join(sorted(others))} also publishes on {self._arm_sdk.topic_name}; end it "
+                "(one that was killed is forgotten after 20 s)"
+            )
+        elif robots > 1:
+            text = f"{robots} publishers on {self._lowstate.topic_name}; only one robot may be in this domain"
+        else:
+            text = ""
+        self._controller.conditions.foreign = text
+        if self._needs_guard:
+            self._controller.conditions.guard_is_there = self._guard.service_is_ready()
+
+    def _collect(self) -> None:
+        """The collector is off in this process; a young heap is gone through in the pause between two periods."""
+        if not gc.isenabled():
+            gc.collect(1)
+
+
+def _answered(response: Trigger.Response, answer: Answer) -> Trigger.Response:
+    response.success, response.message = answer.accepted, answer.reason
+    return response
+
+
+def _without_collector() -> ArmDriverNode:
+    """The node, with everything that it was built from taken out of the garbage collector's sight."""
+    node = ArmDriverNode()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    return node
+
+
+def main() -> int:
+    """Entry point of `arm_driver`; `weigh` reports what the wrists carry instead, `jog` moves one joint a little."""
+    commands = {"weigh": arm_weigh_node.main, "jog": arm_jog_node.main}
+    if sys.argv[1:2] and sys.argv[1] in commands:
+        return commands[sys.argv.pop(1)]()
+    return run_node(_without_collector)

@@ -1,0 +1,95 @@
+"""The arm guard's shell: a small process of its own that knows no policy; see `arms.guard`."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from unitree_hg.msg import LowCmd, LowState
+
+from h1_training_bringup.arm_driver.command import CommandEncoder
+from h1_training_bringup.arm_driver.ear_node import Ear
+from h1_training_bringup.arm_driver.guard import WATCH_PERIOD_S, ArmGuard
+from h1_training_bringup.arm_driver.settings import GuardParameters, load_joint_settings
+from h1_training_bringup.arm_driver.trajectory import PERIOD_S
+from h1_training_node.base_node import BaseNode
+from h1_training_node.node_main import run_node
+
+_ARM_SDK_QOS = QoSProfile(depth=10)
+_ACTIVE_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class ArmGuardNode(BaseNode):
+    """Looks at /arm_sdk and /lowstate 50 times a second; once it has taken over, commands the arms 250 times."""
+
+    def __init__(self) -> None:
+        super().__init__("arm_guard")
+        parameters = self.parameters(GuardParameters)
+        joints = load_joint_settings(parameters)
+        self._guard = ArmGuard(joints, parameters)
+        self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
+        # Made now and not when it is needed: finding the robot's side takes seconds.
+        self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", _ARM_SDK_QOS)
+        self._active = self.create_publisher(Bool, "arm_guard/active", _ACTIVE_QOS)
+        self._active.publish(Bool(data=False))
+        self._states = Ear(self, LowState, "/lowstate", depth=1, suffix="lowstate")
+        self._commands = Ear(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
+        self.create_service(Trigger, "arm_guard/release", self._on_release)
+        self.create_service(Trigger, "arm_guard/is_watching", self._on_question)
+        self._watching = self.every(WATCH_PERIOD_S, self._watch)
+
+    def request_stop(self, why: str) -> None:
+        """See the arm driver's ending through, or give back what the guard holds itself."""
+        self._guard.end(self.now_ns())
+
+    def destroy_node(self) -> None:
+        """Leave the graph, with the ears that listen for robot and driver."""
+        self._states.close()
+        self._commands.close()
+        super().destroy_node()
+
+    def _look(self, now_ns: int) -> None:
+        """Take in all that has come by now: what is decided next is decided on nothing older."""
+        for sample, stamp_ns in self._states.samples(now_ns):
+            self._guard.intake.receive(sample, stamp_ns)
+        for sample, _ in self._commands.samples(now_ns):
+            self._guard.hear(sample)
+
+    def _watch(self) -> None:
+        now_ns = self.now_ns()
+        self._look(now_ns)
+        if self._guard.watch(now_ns):
+            self._watching.cancel()
+            self._speak()
+            self.every(PERIOD_S, self._speak)
+            self._active.publish(Bool(data=True))
+        self._finish_period()
+
+    def _speak(self) -> None:
+        now_ns = self.now_ns()
+        self._look(now_ns)
+        command = self._guard.speak(now_ns)
+        if command is not None:
+            self._arm_sdk.publish(self._encoder.encode(command))
+        self._finish_period()
+
+    def _finish_period(self) -> None:
+        for notice in self._guard.notices:
+            self.event(int(notice.level), notice.reason, notice.detail)
+        self._guard.notices.clear()
+        if self._guard.has_ended:
+            self.end(0)
+
+    def _on_question(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """The driver had paused, and may go on if the guard has not spoken."""
+        response.success = self._guard.is_asked()
+        return response
+
+    def _on_release(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        answer = self._guard.release(self.now_ns())
+        response.success, response.message = answer.accepted, answer.reason
+        return response
+
+
+def main() -> int:
+    return run_node(ArmGuardNode)

@@ -1,0 +1,60 @@
+"""What is sent to the arms in one period, and how it becomes a LowCmd."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, MOTOR_ENABLED, WAIST_MOTOR, WEIGHT_MOTOR, Joints
+from h1_training_bringup.arm_driver.wire import encode_low_cmd, new_low_cmd
+
+
+class ArmCommand(NamedTuple):
+    """One command; the motors do `kp (q - q_m) + kd (dq - dq_m) + tau` with it.
+
+    Attributes:
+        q, dq, tau, kp, kd: (14,), rad, rad/s, N·m, N·m/rad, N·m·s/rad.
+        weight: 0..1, share of arm_sdk in the arms' command.
+        waist_q: rad, where the waist is held.
+        mode_machine: as the robot reported it.
+    """
+
+    q: Joints
+    dq: Joints
+    tau: Joints
+    kp: Joints
+    kd: Joints
+    weight: float
+    waist_q: float
+    mode_machine: int
+
+
+class CommandEncoder:
+    """Writes commands into one LowCmd record, whose constant parts are filled in once.
+
+    Args:
+        waist_kp, waist_kd: of the waist's motor.
+    """
+
+    def __init__(self, waist_kp: float, waist_kd: float) -> None:
+        self._record = new_low_cmd()
+        motors = self._record["motor_cmd"]
+        motors["mode"][WAIST_MOTOR : ARM_MOTORS.stop] = MOTOR_ENABLED
+        motors["kp"][WAIST_MOTOR] = waist_kp
+        motors["kd"][WAIST_MOTOR] = waist_kd
+        self._waist, self._weight = motors[WAIST_MOTOR], motors[WEIGHT_MOTOR]
+        self._q, self._dq, self._tau = (motors[name][ARM_MOTORS] for name in ("q", "dq", "tau"))
+        self._kp, self._kd = motors["kp"][ARM_MOTORS], motors["kd"][ARM_MOTORS]
+        self._gains: tuple[Joints, Joints] | None = None
+
+    def encode(self, command: ArmCommand) -> bytes:
+        """`command` as a CDR sample for /arm_sdk."""
+        self._record["mode_machine"] = command.mode_machine
+        self._q[:] = command.q
+        self._dq[:] = command.dq
+        self._tau[:] = command.tau
+        if self._gains is None or self._gains[0] is not command.kp or self._gains[1] is not command.kd:
+            self._kp[:], self._kd[:] = command.kp, command.kd
+            self._gains = command.kp, command.kd
+        self._waist["q"] = command.waist_q
+        self._weight["q"] = command.weight
+        return encode_low_cmd(self._record)

@@ -1,0 +1,71 @@
+"""The weight of arm_sdk: how the arms are taken from the robot's own controller, and given back to it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from h1_training_bringup.arm_driver.trajectory import PERIOD_S
+
+_NS = 1e9
+
+
+class Phase(Enum):
+    """What happens to the weight."""
+
+    IDLE = auto()
+    WAITING = auto()
+    """The arms are asked for; the robot's state must first be good for a while."""
+    RISING = auto()
+    WARNING = auto()
+    """The arms will be given back; people have time to step away."""
+    FALLING = auto()
+
+
+class Handover:
+    """The weight over time. It moves by the period and not by the clock: a late loop makes a slower ramp.
+
+    Args:
+        limit: the weight to take.
+        rise_s, fall_s: for a whole 0 to 1 and back.
+        warning_s: from the warning to the fall.
+    """
+
+    def __init__(self, limit: float, rise_s: float, warning_s: float, fall_s: float) -> None:
+        self._limit = limit
+        self._rise, self._fall = PERIOD_S / rise_s, PERIOD_S / fall_s
+        self._warning_ns = round(warning_s * _NS)
+        self._since_ns = 0
+        self.weight = 0.0
+        self.phase = Phase.IDLE
+
+    @property
+    def is_taking(self) -> bool:
+        return self.phase in (Phase.WAITING, Phase.RISING)
+
+    @property
+    def is_releasing(self) -> bool:
+        return self.phase in (Phase.WARNING, Phase.FALLING)
+
+    def waited_ns(self, now_ns: int) -> int:
+        """How long the present phase has lasted."""
+        return now_ns - self._since_ns
+
+    def begin(self, phase: Phase, now_ns: int) -> None:
+        """Enter `phase`; the weight goes on from where it is."""
+        self.phase, self._since_ns = phase, now_ns
+
+    def step(self, now_ns: int) -> bool:
+        """One period. True in the one in which the present ramp is done."""
+        if self.phase is Phase.RISING:
+            self.weight = min(self.weight + self._rise, self._limit)
+            if self.weight >= self._limit:
+                self.phase = Phase.IDLE
+                return True
+        elif self.phase is Phase.WARNING and self.waited_ns(now_ns) >= self._warning_ns:
+            self.begin(Phase.FALLING, now_ns)
+        elif self.phase is Phase.FALLING:
+            self.weight = max(self.weight - self._fall, 0.0)
+            if self.weight == 0.0:
+                self.phase = Phase.IDLE
+                return True
+        return False

@@ -1,0 +1,109 @@
+"""From the robot's samples to the newest good reading, with what went wrong on the way counted."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from h1_training_bringup.arm_driver.joints import VELOCITY
+from h1_training_bringup.arm_driver.modes import Notice
+from h1_training_bringup.arm_driver.sensed import Sensed
+from h1_training_bringup.arm_driver.wire import CrcError, Record, WireError, decode_low_state
+from h1_training_node.clock import NS_PER_S
+from h1_training_node.message_numbers import Level
+
+_LEAP_RAD = 0.2
+"""More than the way at a motor's greatest speed plus this no joint goes between two states: the reading is wrong."""
+
+
+class StateIntake:
+    """Takes every sample of the robot's state as it arrives, and hands out the newest good one.
+
+    Args:
+        gap_ns: a longer silence breaks the run of good states.
+
+    Attributes:
+        crc_errors, bad_states: samples that were read and dropped, for a wrong checksum; for anything else.
+    """
+
+    def __init__(self, gap_ns: int) -> None:
+        self._gap_ns = gap_ns
+        self._arrivals: deque[int] = deque()
+        self._pending: list[tuple[bytes, int]] = []
+        self._good: Sensed | None = None
+        self._good_since_ns = 0
+        self.crc_errors = 0
+        self.bad_states = 0
+        self.notices: list[Notice] = []
+
+    def receive(self, sample: bytes, now_ns: int) -> None:
+        """A sample came off the wire at `now_ns`; it is read by the next `latest`."""
+        self._pending.append((sample, now_ns))
+
+    def latest(self) -> Sensed | None:
+        """The newest good reading; None before the first.
+
+        Of several samples only the newest that is sound is read: those before it are superseded.
+        """
+        pending, self._pending = self._pending, []
+        while pending:
+            sample, stamp_ns = pending.pop()
+            record = self._decoded(sample)
+            if record is not None:
+                self._arrivals.extend(at_ns for _, at_ns in pending)
+                self._arrivals.append(stamp_ns)
+                self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
+                break
+        return self._good
+
+    def _decoded(self, sample: bytes) -> Record | None:
+        try:
+            return decode_low_state(sample)
+        except CrcError as error:
+            self.crc_errors += 1
+            self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")
+        except WireError as error:
+            self._count_bad(str(error))
+        return None
+
+    def _take(self, reading: Sensed | None, stamp_ns: int) -> None:
+        if reading is None:
+            self._good_since_ns = stamp_ns
+            self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
+            return
+        if self._good is not None and _leaps(self._good, reading):
+            self._good_since_ns = stamp_ns
+            self._count_bad("robot state in which a joint is suddenly elsewhere, faster than its motor can turn")
+            return
+        if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
+            self._good_since_ns = reading.stamp_ns
+        self._good = reading
+
+    def good_for_ns(self, now_ns: int) -> int:
+        """How long good states have been coming without a break, ns; 0 if they do not now."""
+        if self._good is None or now_ns - self._good.stamp_ns > self._gap_ns:
+            return 0
+        return self._good.stamp_ns - self._good_since_ns
+
+    def rate(self, now_ns: int) -> float:
+        """Hz, states received over the last second."""
+        while self._arrivals and now_ns - self._arrivals[0] > NS_PER_S:
+            self._arrivals.popleft()
+        return float(len(self._arrivals))
+
+    def _count_bad(self, text: str) -> None:
+        self.bad_states += 1
+        self._report_first(self.bad_states, "state_bad", f"{text}; dropped, as all further ones will be")
+
+    def _report_first(self, count: int, reason: str, detail: str) -> None:
+        if count == 1:
+            self.notices.append(Notice(Level.WARN, reason, detail))
+
+
+def _leaps(before: Sensed, after: Sensed) -> bool:
+    way = after.q - before.q
+    if way.dot(way) < _LEAP_RAD**2:  # nearly always, and soon said
+        return False
+    seconds = (after.stamp_ns - before.stamp_ns) / NS_PER_S
+    return bool((np.abs(way) > VELOCITY * seconds + _LEAP_RAD).any())

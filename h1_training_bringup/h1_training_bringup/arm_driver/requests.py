@@ -1,0 +1,84 @@
+"""Which mode may be asked for in which, and what else may stand against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from h1_training_bringup.arm_driver.conditions import NO_GUARD, Conditions
+from h1_training_bringup.arm_driver.sensed import Sensed
+from h1_training_node.message_numbers import ArmMode
+
+_ENTERED_FROM = {
+    ArmMode.HOLD: (ArmMode.RELEASED, ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING),
+    ArmMode.HOME: (ArmMode.HOLD,),
+    ArmMode.POLICY: (ArmMode.HOLD,),
+}
+
+
+@dataclass(frozen=True)
+class RequestedFrom:
+    """What the arms are doing when a mode is asked for."""
+
+    mode: ArmMode
+    reason: str
+    is_taking: bool
+    is_releasing: bool
+    fault: str
+
+
+def objection(now: RequestedFrom, mode: int, expected: int) -> str:
+    """Why `mode` is not granted, as `name: what is so, and what to do`; an empty string if nothing is against it.
+
+    DAMPING is granted whatever mode was expected: a stop must not fail because the arms just left another mode.
+
+    Args:
+        now: what the arms are doing.
+        mode: asked for, an `ArmMode`.
+        expected: the mode that the caller means to leave.
+    """
+    if mode not in [known.value for known in ArmMode]:
+        return f"unknown_mode: {mode}; known are 0 to {max(ArmMode).value}, see ArmStatus"
+    wanted = ArmMode(mode)
+    if wanted is ArmMode.RELEASED:
+        return "use_release: the arms are given back by arm_driver/release, with warning and ramp"
+    if wanted is ArmMode.DAMPING:
+        return "not_taken: the arms are not ours; nothing to damp" if now.mode is ArmMode.RELEASED else ""
+    if now.is_releasing:
+        return "releasing: the arms are being given back; wait until they are RELEASED"
+    if expected != now.mode:
+        return f"mode_changed: the arms are in {now.mode.name} ({now.reason}); look at them before you go on"
+    if now.is_taking:
+        return "taking: the arms are being taken; wait until arm_status.transition is false"
+    if now.fault:
+        return f"acknowledge_needed: {now.fault} forced {now.mode.name}; call arm_driver/acknowledge first"
+    if now.mode not in _ENTERED_FROM[wanted]:
+        allowed = ", ".join(known.name for known in _ENTERED_FROM[wanted])
+        return f"not_from_here: {wanted.name} is entered from {allowed}; the arms are in {now.mode.name}"
+    return ""
+
+
+def obstacle(now_ns: int, wanted: ArmMode, present_mode: ArmMode, sensed: Sensed | None, conditions: Conditions) -> str:
+    """What about robot or session stands against entering a stiff mode now, said likewise.
+
+    Args:
+        now_ns: session time.
+        wanted: HOLD, HOME or POLICY.
+        present_mode: that is left.
+        sensed: the newest good reading; None if there never was one.
+        conditions: as of the last period.
+    """
+    if sensed is None:
+        return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
+    present = conditions.forcing(now_ns, sensed, 0, was_lost=False)
+    if present_mode is ArmMode.RELEASED:
+        present.pop("robot_lost", None)  # it is given a moment to become good
+    for reason, detail in present.items():
+        return f"{reason}: {detail}"
+    if wanted in (ArmMode.HOME, ArmMode.POLICY) and not conditions.guard_is_there:
+        return f"no_guard: {NO_GUARD}"
+    if wanted is ArmMode.POLICY and conditions.temperatures.forbids_policy:
+        return f"motor_hot: {conditions.temperatures.text}; let it cool down"
+    slow = not conditions.state_comes_fast if wanted is ArmMode.POLICY else conditions.state_is_slow
+    if slow and wanted in (ArmMode.HOME, ArmMode.POLICY):
+        return f"state_slow: {conditions.rate_text}"
+    return ""

@@ -1,0 +1,207 @@
+"""What the arm driver can be told: joint by joint from a YAML file, everything else as parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ament_index_python.packages import get_package_share_directory
+
+from h1_training_bringup.arm_driver.joints import COUNT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, Joints
+from h1_training_bringup.arm_driver.robot_model import Payload
+from h1_training_node.parameter import ParameterError, parameter
+
+_KINDS = tuple(name.removeprefix("left_").removesuffix("_joint") for name in NAMES[: COUNT // 2])
+_KEYS = (
+    *("kp", "kd", "kd_damping", "kd_brake", "friction_nm", "friction_share"),
+    *("speed", "acceleration", "margin", "spring_nm", "feedforward_nm"),
+)
+
+
+class JointSettingsError(ValueError):
+    """The file of joint settings cannot be used; the message names the entry."""
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """Gains and limits of each arm joint, every field of shape (14,); see config/arms.yaml for their meaning."""
+
+    kp: Joints
+    kd: Joints
+    kd_damping: Joints
+    kd_brake: Joints
+    friction_nm: Joints
+    friction_share: Joints
+    speed: Joints
+    acceleration: Joints
+    margin: Joints
+    spring_nm: Joints
+    feedforward_nm: Joints
+    waist_kp: float
+    waist_kd: float
+
+    @property
+    def lower(self) -> Joints:
+        """rad, least position that is commanded."""
+        return LOWER + self.margin
+
+    @property
+    def upper(self) -> Joints:
+        """rad, greatest position that is commanded."""
+        return UPPER - self.margin
+
+    @classmethod
+    def from_yaml(cls, text: str) -> JointSettings:
+        """Settings from the text of a file like config/arms.yaml.
+
+        Raises:
+            JointSettingsError: an entry is missing, unknown, or not a positive number.
+        """
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise JointSettingsError(f"not YAML: {error}") from None
+        _expect(content, "the file", {"joints", "overrides", "waist"})
+        _expect(content["joints"], "joints", set(_KINDS))
+        overrides = content["overrides"] or {}
+        if unknown := sorted(set(overrides) - set(NAMES)):
+            raise JointSettingsError(f"overrides: unknown joint '{unknown[0]}'; known are {', '.join(NAMES)}")
+        rows = [_row(kind, content["joints"][kind], overrides.get(name, {})) for kind, name in _kinds_and_names()]
+        columns = {key: np.array([row[key] for row in rows]) for key in _KEYS}
+        for column in columns.values():
+            column.setflags(write=False)
+        waist = content["waist"]
+        _expect(waist, "waist", {"kp", "kd"})
+        return cls(**columns, waist_kp=_positive(waist["kp"], "waist.kp"), waist_kd=_positive(waist["kd"], "waist.kd"))
+
+
+def _kinds_and_names() -> list[tuple[str, str]]:
+    return list(zip(_KINDS * 2, NAMES, strict=True))
+
+
+def _expect(mapping: Any, where: str, keys: set[str]) -> None:
+    if not isinstance(mapping, Mapping):
+        raise JointSettingsError(f"{where} is {mapping!r}; expected a table with {', '.join(sorted(keys))}")
+    if unknown := sorted(set(map(str, mapping)) - keys):
+        raise JointSettingsError(f"{where}: unknown '{unknown[0]}'; known are {', '.join(sorted(keys))}")
+    if missing := sorted(keys - set(mapping)):
+        raise JointSettingsError(f"{where}: '{missing[0]}' is missing")
+
+
+def _row(kind: str, values: Any, override: Any) -> dict[str, float]:
+    _expect(values, f"joints.{kind}", set(_KEYS))
+    merged = {**values, **override}
+    _expect(merged, f"overrides of {kind}", set(_KEYS))
+    return {key: _positive(merged[key], f"joints.{kind}.{key}") for key in _KEYS}
+
+
+def _positive(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e4:
+        raise JointSettingsError(f"{where} is {value!r}; expected a positive number")
+    return float(value)
+
+
+_HAND_COM = (0.09, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class BodyParameters:
+    """Parameters that arm driver and arm guard share."""
+
+    joint_settings: str = parameter("", "file of gains and limits per joint; empty: config/arms.yaml of this package")
+    robot_timeout_s: float = parameter(0.05, "without robot state, DAMPING that fades", unit="s", low=0.02, high=0.2)
+    release_warning_s: float = parameter(3.0, "from warning to ramp when giving back", unit="s", low=3.0, high=5.0)
+    release_ramp_s: float = parameter(3.0, "weight 1 to 0", unit="s", low=3.0, high=5.0)
+    imu_frame: str = parameter("torso", "where the robot's IMU sits", choices=("torso", "pelvis"))
+    payload_left_kg: float = parameter(0.0, "what the left wrist carries (hand, tool)", unit="kg", low=0.0, high=3.0)
+    payload_right_kg: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0.0, high=3.0)
+    payload_left_com: tuple[float, ...] = parameter(
+        _HAND_COM, "its centre in the frame of left_wrist_yaw_link", unit="m"
+    )
+    payload_right_com: tuple[float, ...] = parameter(_HAND_COM, "its centre in right_wrist_yaw_link", unit="m")
+
+    def __post_init__(self) -> None:
+        for side in ("left", "right"):
+            if len(getattr(self, f"payload_{side}_com")) != 3:
+                raise ValueError(f"parameter 'payload_{side}_com' needs three values: x, y, z")
+
+    def payloads(self) -> dict[str, Payload]:
+        """What each wrist carries, by side."""
+        x, y, z = self.payload_left_com
+        u, v, w = self.payload_right_com
+        return {"left": Payload(self.payload_left_kg, (x, y, z)), "right": Payload(self.payload_right_kg, (u, v, w))}
+
+
+@dataclass(frozen=True)
+class ArmParameters(BodyParameters):
+    """Parameters of the arm driver; the joints' own are in the file that `joint_settings` names."""
+
+    speed_scale: float = parameter(1.0, "factor on the speed of POLICY and HOME, for first runs", low=0.05, high=1.0)
+    weight_limit: float = parameter(1.0, "share of arm_sdk to take; below 1 for first runs", low=0.05, high=1.0)
+    home_pose: tuple[float, ...] = parameter((0.0,) * COUNT, "arm joints of HOME, left 7 then right 7", unit="rad")
+    home_speed: float = parameter(0.5, "greatest speed of HOME", unit="rad/s", low=0.05, high=1.0)
+    home_tolerance: float = parameter(0.05, "error at which home counts as reached", unit="rad", low=0.01, high=0.2)
+
+    good_state_s: float = parameter(0.5, "unbroken good robot state before the arms are taken", unit="s", low=0.1)
+    min_state_rate: float = parameter(
+        200.0, "rate of robot states below which arms are not taken, nor moved", unit="Hz", low=20.0, high=500.0
+    )
+    take_timeout_s: float = parameter(3.0, "how long to wait for good robot state when taking the arms", unit="s")
+    take_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0)
+    take_motion_limit: float = parameter(0.05, "motion of a joint that aborts the taking", unit="rad", low=0.01)
+
+    stale_action_s: float = parameter(0.1, "without a fresh action, POLICY becomes HOLD", unit="s", low=0.04, high=0.5)
+    first_action_s: float = parameter(1.0, "POLICY without a first action becomes HOLD", unit="s", low=0.1, high=5.0)
+    session_timeout_s: float = parameter(0.5, "without the session's heartbeat, DAMPING", unit="s", low=0.2, high=2.0)
+    hung_s: float = parameter(
+        1.0, "pause of this very process after which it leaves the arms to the guard", unit="s", low=0.2, high=5.0
+    )
+    blocked_s: float = parameter(0.3, "a joint held back this long makes HOLD at the measured pose", unit="s", low=0.1)
+    tilt_limit: float = parameter(0.5, "lean of the robot that counts as falling", unit="rad", low=0.1, high=1.0)
+    temperature_warn: int = parameter(70, "motor temperature that is reported", unit="degC", low=30, high=150)
+    temperature_no_policy: int = parameter(80, "POLICY is refused from here", unit="degC", low=30, high=150)
+    temperature_damping: int = parameter(90, "DAMPING from here", unit="degC", low=30, high=150)
+    temperature_critical: int = parameter(100, "the arms are let down slowly from here", unit="degC", low=30, high=150)
+    stop_button: str = parameter("B", "button of the robot's remote that stops", choices=(*REMOTE_BUTTONS, "none"))
+    guard_name: str = parameter("arm_guard", "node that may command the arms when this one has fallen silent")
+    needs_guard: bool = parameter(True, "arms are taken only while the guard is there")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.home_pose) != COUNT:
+            raise ValueError(f"parameter 'home_pose' has {len(self.home_pose)} values; expected {COUNT}")
+        for name, value, low, high in zip(NAMES, self.home_pose, LOWER, UPPER, strict=True):
+            if not low <= value <= high:
+                raise ValueError(f"parameter 'home_pose' has {value} rad for {name}; its range is {low} to {high} rad")
+        steps = (
+            self.temperature_warn,
+            self.temperature_no_policy,
+            self.temperature_damping,
+            self.temperature_critical,
+        )
+        if list(steps) != sorted(set(steps)):
+            raise ValueError(f"temperatures must rise: warn, no_policy, damping, critical; they are {steps}")
+
+
+@dataclass(frozen=True)
+class GuardParameters(BodyParameters):
+    """Parameters of the arm guard."""
+
+    silence_s: float = parameter(0.1, "silence on /arm_sdk after which the guard speaks", unit="s", low=0.05, high=0.4)
+
+
+def load_joint_settings(parameters: BodyParameters) -> JointSettings:
+    """The file that the parameter `joint_settings` names, or the package's own.
+
+    Raises:
+        ParameterError: it cannot be read, or is not what it should be; names file and entry.
+    """
+    path = Path(parameters.joint_settings or f"{get_package_share_directory('h1_training_bringup')}/config/arms.yaml")
+    try:
+        return JointSettings.from_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError, JointSettingsError) as error:
+        raise ParameterError(f"parameter 'joint_settings': {path}: {error}") from None

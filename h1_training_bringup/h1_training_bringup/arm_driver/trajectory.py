@@ -1,0 +1,160 @@
+"""Where the arms are commanded to be at 250 Hz: within speed and acceleration, smooth, and never beyond a target.
+
+`Tracker` pursues a reference so that at every instant it could still stop at it; so, whatever the references are, the
+commanded position never leaves the hull of where it started and what it was asked for. Its acceleration jumps; the
+mean over the last five periods, which is what goes out, keeps all bounds and makes the acceleration continuous.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from h1_training_bringup.arm_driver.joints import COUNT, VELOCITY, Joints
+
+PERIOD_S = 0.004
+WINDOW = 5
+ACTION_TICKS = 5
+"""Periods from one 50 Hz action to the next."""
+
+_MIN_JERK_PEAK_SPEED = 1.875
+_MIN_JERK_PEAK_ACCELERATION = 5.7735
+"""Of a minimum-jerk move over unit distance in unit time."""
+_BOUND_STEP_RAD = VELOCITY * PERIOD_S
+"""No arm moves faster than its motors can turn, so no command needs to, to stay near it."""
+
+
+def stopping_speed(distance: Joints, acceleration: Joints) -> Joints:
+    """The greatest speed from which braking, period by period, still ends within `distance` (both >= 0).
+
+    Counted in periods, not continuously: k, k-1, ... periods' worth of acceleration must sum up to the distance, or a
+    strict limit would be overrun by a fraction of a period's way.
+    """
+    steps = distance / (acceleration * PERIOD_S**2)
+    whole = np.floor((np.sqrt(1 + 8 * steps) - 1) / 2)
+    speed: Joints = (steps + whole * (whole + 1) / 2) / (whole + 1) * (acceleration * PERIOD_S)
+    return speed
+
+
+class Tracker:
+    """The commanded trajectory of all arm joints; one call of `follow` or `brake` each period.
+
+    Args:
+        speed, acceleration: (14,), rad/s, rad/s².
+    """
+
+    def __init__(self, speed: Joints, acceleration: Joints) -> None:
+        self._speed, self._acceleration = speed, acceleration
+        self._speed_step = acceleration * PERIOD_S
+        self._history = np.zeros((WINDOW, COUNT))
+        self._slot = 0
+        self._position, self._velocity = np.zeros(COUNT), np.zeros(COUNT)
+        self.q, self.dq = np.zeros(COUNT), np.zeros(COUNT)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing moves any more, the mean included."""
+        return np.count_nonzero(self._velocity) + np.count_nonzero(self.dq) == 0
+
+    @property
+    def stopping_point(self) -> Joints:
+        """rad, where the trajectory ends if it brakes from now on."""
+        v, step = np.abs(self._velocity), self._speed_step
+        whole = np.floor(v / step)
+        travel = (whole * v - step * whole * (whole + 1) / 2) * PERIOD_S
+        point: Joints = self._position + np.sign(self._velocity) * travel
+        return point
+
+    def restart(self, q: Joints, dq: Joints | None = None) -> None:
+        """Begin anew at `q` with velocity `dq` (bounded by the limits; default: at rest)."""
+        self.q = np.array(q, float)
+        self.dq = np.zeros(COUNT) if dq is None else np.clip(dq, -self._speed, self._speed)
+        self._velocity = self.dq
+        # As if it had come with that velocity: the mean is at `q`, the pursuit itself two periods ahead of it.
+        self._history[:] = self.q + (np.arange(WINDOW) - (WINDOW - 1) / 2)[:, None] * PERIOD_S * self.dq
+        self._position = self._history[-1].copy()
+        self._slot = 0
+
+    def follow(self, reference: Joints) -> None:
+        """One period towards `reference`."""
+        error = reference - self._position
+        wanted = np.copysign(np.minimum(stopping_speed(np.abs(error), self._acceleration), self._speed), error)
+        self._accelerate(wanted)
+
+    def brake(self) -> None:
+        """One period towards standstill."""
+        self._accelerate(np.zeros(COUNT))
+
+    def bound(self, low: Joints, high: Joints) -> bool:
+        """Pull the command into `low`..`high`, where it stops; whether any joint had to be.
+
+        At once, but for a single reading that was wrong: faster than its motor no joint's command is pulled.
+        """
+        outside = (self.q < low) | (self.q > high)
+        if not outside.any():
+            return False
+        self.q = np.clip(np.clip(self.q, low, high), self.q - _BOUND_STEP_RAD, self.q + _BOUND_STEP_RAD)
+        self._position[outside] = self.q[outside]
+        self._history[:, outside] = self.q[outside]
+        self._velocity[outside] = 0.0
+        self.dq[outside] = 0.0
+        return True
+
+    def _accelerate(self, wanted: Joints) -> None:
+        change = np.maximum(np.minimum(wanted - self._velocity, self._speed_step), -self._speed_step)
+        self._velocity = self._velocity + change
+        self._advance(self._position + self._velocity * PERIOD_S)
+
+    def _advance(self, position: Joints) -> None:
+        self._position = position
+        self._history[self._slot] = position
+        self._slot = (self._slot + 1) % WINDOW
+        mean = self._history.sum(axis=0) / WINDOW
+        self.dq = (mean - self.q) / PERIOD_S
+        self.q = mean
+
+
+class Interpolator:
+    """From one 50 Hz target to the next in a straight line, so that the pursuit sees no stairs."""
+
+    def __init__(self, q: Joints) -> None:
+        self.reference = q.copy()
+        self._goal, self._ticks_left = q.copy(), 0
+
+    def aim(self, target: Joints) -> None:
+        """A new target, to be reached in one action's period."""
+        self._goal, self._ticks_left = target.copy(), ACTION_TICKS
+
+    def step(self) -> Joints:
+        """The reference of this period."""
+        if self._ticks_left:
+            self.reference = self.reference + (self._goal - self.reference) / self._ticks_left
+            self._ticks_left -= 1
+        return self.reference
+
+
+class MinimumJerk:
+    """A straight move in joint space from rest to rest; all joints arrive together.
+
+    Args:
+        start, goal: (14,), rad.
+        speed: rad/s, greatest speed of any joint.
+        acceleration: (14,), rad/s².
+    """
+
+    def __init__(self, start: Joints, goal: Joints, speed: float, acceleration: Joints) -> None:
+        self._start, self._way = start.copy(), goal - start
+        distance = np.abs(self._way)
+        slowest = float((_MIN_JERK_PEAK_SPEED * distance / speed).max())
+        hardest = float(np.sqrt(_MIN_JERK_PEAK_ACCELERATION * distance / acceleration).max())
+        self.duration_s = max(slowest, hardest, 10 * PERIOD_S)
+        self._elapsed_s = 0.0
+
+    @property
+    def done(self) -> bool:
+        return self._elapsed_s >= self.duration_s
+
+    def step(self) -> Joints:
+        """The position one period later."""
+        self._elapsed_s += PERIOD_S
+        s = min(self._elapsed_s / self.duration_s, 1.0)
+        return self._start + self._way * (s**3 * (10 - 15 * s + 6 * s**2))

@@ -1,1 +1,0 @@
-"""The graph as launch actions: what the files of the `launch` folder have in common. Only here is launch imported."""

@@ -1,0 +1,1 @@
+"""The session's processes as data, their configuration, and what starts and ends them."""

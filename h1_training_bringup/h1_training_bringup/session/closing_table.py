@@ -1,0 +1,106 @@
+"""The table at a session's end: one line an episode, read from the files themselves."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import h5py
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from h1_training_bringup.session.session_memory import session_memory
+
+_COLUMNS = ("frames", "policy", "human", "interventions", "outcome", "fps", "gaps", "upload")
+_ATTRIBUTES = (
+    "episode_length",
+    "policy_frames",
+    "human_frames",
+    "interventions",
+    "outcome",
+    "measured_fps",
+    "gap_count",
+)
+
+
+def closing_table(save_dir: Path, since_s: float) -> str:
+    """The episodes of `save_dir` that were finished since `since_s` (UTC, s), as text for the terminal.
+
+    A file that cannot be read has its line too, with the reason; journals that wait for the next start are named.
+    """
+    paths = sorted(
+        (path for path in save_dir.glob("training_session_epoch*/episode_*.hdf5") if path.stat().st_mtime >= since_s),
+        key=lambda path: path.stat().st_mtime,
+    )
+    journals = [path for path in sorted(save_dir.glob("training_session_epoch*/.episode_*.mcap")) if _is_pending(path)]
+    table = Table(box=box.SIMPLE_HEAD, title=f"Episodes of this session in {save_dir}", title_justify="left")
+    table.add_column("episode", no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column in ("outcome", "upload") else "right", no_wrap=True)
+    uploads, verified = _upload_states(save_dir), _verified(save_dir)
+    for path in paths:
+        name = path.relative_to(save_dir).as_posix()
+        state = "uploaded, verified" if path in verified else uploads.get(_epoch(path), "not uploaded")
+        table.add_row(name, *_cells(path), state)
+    drawn = io.StringIO()  # not the terminal, which may be gone
+    Console(file=drawn, width=140, no_color=True).print(table)
+    lines = drawn.getvalue().splitlines() if paths else ["No episode was finished in this session."]
+    lines += [f"Unreadable: {path}: {reason}" for path in paths if (reason := _defect(path))]
+    lines += [f"Kept as a journal, becomes an episode at the next start: {journal}" for journal in journals]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_pending(journal: Path) -> bool:
+    return not journal.with_name(journal.stem.removeprefix(".") + ".hdf5").exists()
+
+
+def _cells(path: Path) -> list[str]:
+    if _defect(path):
+        return ["unreadable", *[""] * (len(_ATTRIBUTES) - 1)]
+    with h5py.File(path, "r") as file:
+        values = [file.attrs[name] for name in _ATTRIBUTES]
+    return [f"{value:.2f}" if isinstance(value, float) else str(value) for value in values]
+
+
+def _defect(path: Path) -> str:
+    """Why the file cannot be read; empty if it can."""
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in _ATTRIBUTES if name not in file.attrs]
+    except OSError as error:
+        return str(error)
+    return f"attributes {', '.join(missing)} are missing" if missing else ""
+
+
+def _epoch(path: Path) -> int:
+    match = re.fullmatch(r"training_session_epoch(\d+)", path.parent.name)
+    return int(match[1]) if match else -1
+
+
+def _upload_states(save_dir: Path) -> dict[int, str]:
+    """What the session manager remembers of each epoch's upload, in words."""
+    memory = session_memory(save_dir)
+    words = {"synced": "uploaded, verified", "kept": "kept locally", "skipped": "skipped"}
+    told = {epoch: words.get(how, how) for epoch, how in memory.finished.items()}
+    return told | dict.fromkeys(memory.owed, "owed")
+
+
+def _verified(save_dir: Path) -> set[Path]:
+    """The files that rsync's checksums found equal at the target, also in the background, and that are as they were."""
+    found: set[Path] = set()
+    try:
+        document = json.loads((save_dir / ".uploaded.json").read_text())
+        entries = [(save_dir / entry["path"], entry["size"], entry["mtime_ns"]) for entry in document["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    for path, size, mtime_ns in entries:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
+            found.add(path)
+    return found

@@ -1,0 +1,110 @@
+"""The simulated peers of the graph: who stands in for robot, cameras, hands, policy server and operator."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError
+from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.session_memory import session_memory
+from h1_training_node.process import REALTIME_IF_ALLOWED
+
+
+def action_dim(configuration: Configuration) -> int:
+    """Values per action, 14 or 26.
+
+    Raises:
+        ConfigurationError: another number was asked for, or hands that are not there.
+    """
+    wanted = configuration["policy.action_dim"] or (26 if configuration["robot.include_hands"] else 14)
+    if wanted not in (14, 26):
+        raise ConfigurationError(f"'policy.action_dim' is {wanted}; expected 14 (arms) or 26 (arms and hands)")
+    if wanted == 26 and not configuration["robot.include_hands"]:
+        raise ConfigurationError("'policy.action_dim' is 26, but 'robot.include_hands' is false; set both or neither")
+    return int(wanted)
+
+
+def simulated_processes(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+    """The peers of a simulated session; each runs under the condition `sim`.
+
+    A policy server that several simulations share was started by somebody else, and outlives them.
+    """
+    bringup, sim, peers = "h1_training_bringup", frozenset({"sim"}), session.peers
+    seed: int = configuration["simulation.seed"]
+    hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
+    return (
+        Process(
+            bringup,
+            "sim_robot",
+            "sim_robot",
+            parameters={"seed": seed},
+            when=sim,
+            ends_last=True,
+            priority=REALTIME_IF_ALLOWED,
+        ),
+        Process(
+            bringup,
+            "sim_cameras",
+            "sim_cameras",
+            parameters={
+                "head_port": peers.head_camera_port,
+                "fps": configuration["simulation.camera_fps"],
+                "seed": seed,
+            },
+            when=sim | {"cameras"},
+            ends_last=True,
+        ),
+        Process(bringup, "sim_hands", "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
+        *(() if configuration["simulation.policy_server_port"] else (_policy_server(configuration, session),)),
+        Process(
+            bringup,
+            "sim_operator",
+            "sim_operator",
+            parameters={
+                "epochs": configuration["simulation.epochs"],
+                "episodes": configuration["simulation.episodes"],
+            },
+            when=sim | {"operator_scripted", "session"},
+            ends_last=True,
+        ),
+    )
+
+
+def _policy_server(configuration: Configuration, session: Session) -> Process:
+    return Process(
+        "h1_training_bringup",
+        "sim_policy_server",
+        "sim_policy_server",
+        arguments=_policy_server_arguments(configuration, session),
+        when=frozenset({"sim"}),
+        ends_last=True,
+    )
+
+
+def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
+    target = configuration.upload_target
+    options = {
+        "--port": session.peers.policy_port,
+        "--inference-ms": configuration["simulation.inference_ms"],
+        "--first-inference-ms": configuration["simulation.first_inference_ms"],
+        "--jitter": configuration["simulation.inference_jitter"],
+        "--training-s": configuration["simulation.training_s"],
+        "--action-dim": action_dim(configuration),
+        "--seed": configuration["simulation.seed"],
+        "--first-epoch": next_epoch(Path(target or session.save_dir), session.save_dir),
+        "--watch-dir": target or session.save_dir,
+    }
+    return tuple(str(part) for option in options.items() for part in option)
+
+
+def next_epoch(target: Path, save_dir: Path) -> int:
+    """The epoch that a server would report after all that it was given: a real one never falls back behind itself.
+
+    After the newest epoch whose data lie in `target`, and after every one that the session in `save_dir` has finished:
+    one that was skipped has left no data.
+    """
+    folders = target.glob("training_session_epoch*") if target.is_dir() else ()
+    matches = (re.fullmatch(r"training_session_epoch(\d+)", path.name) for path in folders)
+    known = {int(match[1]) for match in matches if match} | session_memory(save_dir).finished.keys()
+    return max(known, default=-1) + 1

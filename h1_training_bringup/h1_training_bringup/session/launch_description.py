@@ -1,0 +1,133 @@
+"""From the launch arguments to the actions that start a part of the graph."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.logging import launch_config
+from launch_ros.actions import Node, PushRosNamespace
+
+from h1_training_bringup.session import graph
+from h1_training_bringup.session.configuration import ConfigurationError
+from h1_training_bringup.session.launch_arguments import arguments_of, request_from
+from h1_training_bringup.session.launch_included import inclusion, launch_path
+from h1_training_bringup.session.launch_screen import keep_the_terminal_for_the_operator, show
+from h1_training_bringup.session.launch_watch import RESPAWN_DELAY_S, Watch
+from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
+from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.processes import MAX_RESPAWNS, PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S, executable_path
+from h1_training_bringup.session.runner import session_variables
+from h1_training_bringup.session.session_setup import prepared
+from h1_training_node.domain import DomainClaim
+from h1_training_node.process import PRIORITY_VARIABLE
+
+
+def description_of(part: str) -> LaunchDescription:
+    """The launch arguments of `part` (one of `process.PARTS`) and, once they are known, its processes."""
+    declared = [
+        DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description)
+        for argument in arguments_of(part)
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_actions, kwargs={"part": part})])
+
+
+def _actions(context: LaunchContext, part: str) -> list[Action]:
+    """Everything is checked before the first process is started; launch shows an exception as one line."""
+    given = {argument.name: context.launch_configurations[argument.name] for argument in arguments_of(part)}
+    configuration, session = prepared(request_from(given, part))
+    processes = graph.processes(configuration, session)
+    for process in processes:
+        executable_path(process)
+        if process.launch_file:
+            launch_path(process)
+    variables = session_variables()
+    if session.simulated:
+        variables |= _domain(session, context)
+    else:
+        interface = configuration["robot.network_interface"]
+        variables |= (network := robot_variables(interface, os.environ))
+        if notice := robot_notice(interface, os.environ, network):
+            show(notice)
+    _take_signals()
+    keep_the_terminal_for_the_operator()
+    nodes = {_node(p, given["namespace"], given["log_level"]): p for p in processes if not p.launch_file}
+    included = {p.name: (p, _includer(p, given)) for p in processes if p.launch_file}
+    # The table at the end is of episodes: only a whole session makes some.
+    watch = Watch(nodes, session.save_dir if part == "session" else None, included)
+    return [
+        *(SetEnvironmentVariable(name, value) for name, value in variables.items()),
+        PushRosNamespace(given["namespace"]),
+        *watch.handlers(),
+        *nodes,
+        *(action for _, actions in included.values() for action in actions()),
+    ]
+
+
+def _domain(session: Session, context: LaunchContext) -> dict[str, str]:
+    """A domain of its own for the simulation; drivers that are started alone join that of the peers."""
+    if session.part == "robot":
+        if not (domain := os.environ.get("ROS_DOMAIN_ID", "")):
+            raise ConfigurationError(
+                "the simulated robot lives in a ROS domain of its own: start sim.launch.py and export the "
+                "ROS_DOMAIN_ID that it prints"
+            )
+        return simulation_variables(int(domain))
+    claim = DomainClaim()
+    # The context lives as long as the launch process: so does the claim.
+    context.extend_globals({"h1_domain_claim": claim})
+    show(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
+    return simulation_variables(claim.domain_id)
+
+
+def _includer(process: Process, given: Mapping[str, str]) -> Callable[[], list[Action]]:
+    def actions() -> list[Action]:
+        return inclusion(process, given["namespace"], given["log_level"], Path(launch_config.log_dir))
+
+    return actions
+
+
+def _node(process: Process, namespace: str, log_level: str) -> Node:
+    logger = ".".join([*filter(None, namespace.split("/")), process.name])
+    # launch counts both from its own shutdown on, and the second from the first.
+    sigterm_s = STOP_TIMEOUT_S if process.ends_last else process.stop_timeout_s
+    sigkill_s = PEERS_STOP_TIMEOUT_S if process.ends_last else STOP_TIMEOUT_S - sigterm_s
+    return Node(
+        package=process.package,
+        executable=process.executable,
+        name=None if process.arguments else process.name,
+        exec_name=process.name,
+        prefix=" ".join(graph.wrapper(process)) or None,
+        parameters=[dict(process.parameters)] if process.parameters else [],
+        remappings=list(process.remappings),
+        arguments=list(process.arguments),
+        ros_arguments=["--log-level", f"{logger}:={log_level.lower()}"],
+        additional_env={PRIORITY_VARIABLE: process.priority},
+        output={"both": "own_log"},
+        output_format="{line}",
+        respawn=process.respawn,
+        respawn_delay=RESPAWN_DELAY_S,
+        respawn_max_retries=MAX_RESPAWNS,
+        sigterm_timeout=f"{sigterm_s:.1f}",
+        sigkill_timeout=f"{sigkill_s:.1f}",
+    )
+
+
+def _take_signals() -> None:
+    """See that no signal breaks launch's own handling of it.
+
+    launch hears of SIGINT by Python's wake-up descriptor and leaves Python's default handler in place. That raises
+    KeyboardInterrupt wherever the program stands: a second Ctrl+C could cut launch's shutdown in two, so that
+    some nodes are never told. And where SIGINT is ignored (a background job of a script) launch never hears of it.
+    SIGHUP, a dropped connection, would kill launch at once. It becomes SIGINT.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -1,0 +1,82 @@
+"""What a process of the session is, and what a session is started with: the words of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from h1_training_bringup.session.peers import Peers
+
+OPERATORS = ("keyboard", "scripted", "none")
+PARTS = ("session", "robot", "sim")
+"""What is started: the whole session; the drivers alone; the simulated peers alone."""
+TOOLS = ("rviz", "rqt", "foxglove", "bag")
+"""What may be started beside the session, to look on; each is a condition, too."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of the session.
+
+    Attributes:
+        package, executable, name: what runs, and the node's name.
+        parameters: ROS parameters, plain values.
+        remappings: pairs of (name in the node, name in the graph).
+        arguments: command-line arguments of a peer that is no ROS node.
+        when: conditions, all of which must hold.
+        essential: the session cannot live without it; its end ends the session with status 1.
+        respawn: started again if it dies (a few times).
+        standby: started only when it is needed.
+        ends_last: a simulated peer or the keyboard: ended when all others are gone.
+        on_terminal: its standard output is the operator's terminal.
+        stop_timeout_s: how long it may take to end, s.
+        priority: `realtime` for those whose silence the arms feel (`realtime_if_allowed` where no arms are at stake),
+            else a niceness, 0 to 19.
+        foreign: not one of ours, so that it sees neither to its priority nor to its parent's death by itself.
+        launch_file: the launch file of `package` by which `ros2 launch` starts it, with the arguments `camera_name`,
+            `camera_namespace` and `config_file`; the runner starts the executable.
+    """
+
+    package: str
+    executable: str
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    when: frozenset[str] = frozenset()
+    essential: bool = True
+    respawn: bool = False
+    standby: bool = False
+    ends_last: bool = False
+    on_terminal: bool = False
+    stop_timeout_s: float = 5.0
+    priority: str = "5"
+    foreign: bool = False
+    launch_file: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a session is started with, beside the configuration.
+
+    Attributes:
+        simulated: against the simulation, which can never move a robot.
+        operator: who presses the keys: one of `OPERATORS`.
+        peers: where robot, hands, camera and policy server are reached.
+        save_dir: absolute folder of the episodes.
+        part: one of `PARTS`.
+        tools: some of `TOOLS`.
+        bag_dir: folder of the bag, with the tool `bag`; it does not exist yet.
+        console: the person at the keyboard sees the console instead of plain lines.
+    """
+
+    simulated: bool
+    operator: str
+    peers: Peers
+    save_dir: Path
+    part: str = "session"
+    tools: frozenset[str] = frozenset()
+    bag_dir: Path = Path("bag")
+    console: bool = False

@@ -1,0 +1,115 @@
+"""From what a person asked for to a checked configuration and a session: shared by the runner and the launch file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
+from h1_training_bringup.session.graph import is_remote
+from h1_training_bringup.session.peers import Peers, configured_peers, local_peers, simulated_peers
+from h1_training_bringup.session.process import OPERATORS, Session
+
+_ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What the command line, or the launch arguments, ask for.
+
+    Attributes:
+        simulated: against the simulation.
+        operator: one of `process.OPERATORS`, or None for the usual one.
+        config: a configuration file, or None for the package's own.
+        changes: single keys, over what the files say.
+        part: one of `process.PARTS`.
+        tools: some of `process.TOOLS`.
+    """
+
+    simulated: bool
+    operator: str | None = None
+    config: Path | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    part: str = "session"
+    tools: frozenset[str] = frozenset()
+
+
+def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
+    """The configuration and the session that were asked for.
+
+    Raises:
+        ConfigurationError: they cannot be used; the message names what stands in the way.
+    """
+    operator = request.operator or ("scripted" if request.simulated else "keyboard")
+    if operator not in OPERATORS:
+        raise ConfigurationError(f"operator is '{operator}'; expected one of {', '.join(OPERATORS)}")
+    if operator == "scripted" and not request.simulated:
+        raise ConfigurationError(
+            "a scripted operator exists only in the simulation; a robot needs a person at the keys"
+        )
+    configuration = load(*_files(request)).replaced(request.changes, source="command line")
+    name = _robot_name(configuration)
+    target = configuration["rsync.target"]
+    if target and not is_remote(target):
+        target = str(Path(target).expanduser().absolute())
+    if target:
+        configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")
+    save_dir = Path(configuration["save_dir"]).expanduser().absolute() / name
+    _check_target(configuration.upload_target, save_dir)
+    session = Session(
+        simulated=request.simulated,
+        operator=operator,
+        peers=_peers(request, configuration),
+        save_dir=save_dir,
+        part=request.part,
+        tools=request.tools,
+        bag_dir=save_dir / "bags" / datetime.now().strftime("session_%Y%m%d_%H%M%S"),
+    )
+    return configuration, session
+
+
+def _peers(request: SessionRequest, configuration: Configuration) -> Peers:
+    """A whole simulation finds free ports; its parts, started one by one, have to meet at the configured ones."""
+    if not request.simulated:
+        return configured_peers(configuration)
+    shared = configuration["simulation.policy_server_port"]
+    return simulated_peers(shared) if request.part == "session" else local_peers(configuration)
+
+
+def _robot_name(configuration: Configuration) -> str:
+    """The robot's name, or nothing; it becomes a folder here and at the upload's target."""
+    name = str(configuration["robot.name"])
+    if name and not _ROBOT_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"'robot.name' is '{name}'; it becomes a folder's name: a letter, then up to 62 letters, digits or _"
+        )
+    return name
+
+
+def _of_robot(target: str, name: str) -> str:
+    """Where this robot's episodes go: robots that share a data host never write into each other's folders."""
+    if not name:
+        return target
+    return f"{target}{name}" if target.endswith((":", "/")) else f"{target}/{name}"
+
+
+def _check_target(target: str, save_dir: Path) -> None:
+    """What was "uploaded" into its own folder would be verified without a copy, and then be free to be deleted."""
+    if target and not is_remote(target) and Path(target).resolve() == save_dir.resolve():
+        raise ConfigurationError(
+            f"'rsync.target' and 'save_dir' are the same folder, {save_dir}: an upload there makes no copy; "
+            "choose another target, or an empty one to keep the episodes here"
+        )
+
+
+def _files(request: SessionRequest) -> list[Path]:
+    own = Path(get_package_share_directory("h1_training_bringup")) / "config"
+    if request.simulated:
+        return [own / "sim.yaml", *([request.config] if request.config else [])]
+    return [request.config or own / "training_config.yaml"]

@@ -1,0 +1,110 @@
+"""The base of every node: session clock, checked parameters, events, and an ending of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from h1_training_msgs.msg import Event
+from h1_training_node import qos
+from h1_training_node.clock import SessionClock
+from h1_training_node.declare import declared
+from h1_training_node.loop import Loop
+from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED, Priority
+from h1_training_node.stamps import to_stamp
+
+T = TypeVar("T")
+
+_HOW_REALTIME = (
+    "so that any other program can hold it up; allow realtime: put the line 'USER - rtprio 10' into "
+    "/etc/security/limits.d/h1_training.conf and log in again (Docker: --ulimit rtprio=10)"
+)
+
+
+class BaseNode(Node):
+    """A node of the session. `run_node` spins it and asks it to end.
+
+    A node that has something to finish overrides `request_stop` and calls `end` when it is done;
+    `run_node` gives it `STOP_TIMEOUT_S` for that.
+    """
+
+    STOP_TIMEOUT_S = 14.0
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.clock_ns = SessionClock.from_environment()
+        self.exit_status: int | None = None
+        self.loops: list[Loop] = []
+        self._events = self.create_publisher(Event, "session/event", qos.STATE)
+
+    def parameters(self, cls: type[T]) -> T:
+        """Declare the dataclass `cls` as this node's parameters and return their values.
+
+        Raises:
+            ParameterError: a value is of the wrong type or out of range; names the node and the parameter.
+        """
+        return declared(self, cls)
+
+    def every(self, period_s: float, work: Callable[[], None]) -> Loop:
+        """Call `work` every `period_s` from now on, whatever the system's clock is set to."""
+        loop = Loop(period_s, work)
+        self.loops.append(loop)
+        return loop
+
+    def create_timer(self, *_: Any, **__: Any) -> NoReturn:
+        """Not in a node of the session: `every` does that, by a clock that nobody sets (see `spinner`)."""
+        raise TypeError("a timer of rclpy stands still when the system's clock is set back; use every()")
+
+    def now_ns(self) -> int:
+        """Session time, ns."""
+        return self.clock_ns.now_ns()
+
+    def now(self) -> Time:
+        """Session time as a stamp."""
+        return to_stamp(self.now_ns())
+
+    def header(self, stamp_ns: int | None = None, frame_id: str = "") -> Header:
+        """A header stamped with `stamp_ns` (session clock), or with now."""
+        return Header(stamp=to_stamp(self.now_ns() if stamp_ns is None else stamp_ns), frame_id=frame_id)
+
+    def event(self, level: int, reason: str, detail: str, *, is_said: bool = False) -> None:
+        """Publish an event on session/event and write it to the log.
+
+        Args:
+            level: `Event.INFO`, `Event.WARN` or `Event.ERROR`.
+            reason: short name in snake_case.
+            detail: one line for a person.
+            is_said: the operator has been told already, so that the log's warnings need not tell it again.
+        """
+        self._events.publish(
+            Event(header=self.header(), source=self.get_name(), level=level, reason=reason, detail=detail)
+        )
+        text = f"{reason}: {detail}"
+        if is_said:
+            self.get_logger().info(text)
+        elif level == Event.ERROR:
+            self.get_logger().error(text)
+        elif level == Event.WARN:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
+
+    def tell_priority(self, priority: Priority) -> None:
+        """Say what the realtime priority that the graph wanted for this process came to, if it wanted any."""
+        if priority.wanted == REALTIME and not priority.is_realtime:
+            self.event(Event.WARN, "no_realtime", f"runs at {priority.granted} only, {_HOW_REALTIME}")
+        elif priority.wanted in (REALTIME, REALTIME_IF_ALLOWED):
+            self.get_logger().info(f"runs at {priority.granted}")
+
+    def request_stop(self, why: str) -> None:
+        """Called once, in the executor's thread, when the process was told to end. Default: end at once."""
+        self.end(0)
+
+    def end(self, exit_status: int) -> None:
+        """This node is done; `run_node` returns `exit_status`. The first call counts."""
+        if self.exit_status is None:
+            self.exit_status = exit_status

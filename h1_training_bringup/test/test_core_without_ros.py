@@ -18,7 +18,7 @@ ROS = {
     "launch",
     "launch_ros",
 }
-ROS_PARTS_OF_OURS = {"declare", "node_main", "qos", "session_node", "stamps"}
+ROS_PARTS_OF_OURS = {"declare", "node_main", "qos", "base_node", "stamps"}
 
 
 def folder(package: str) -> Path:
@@ -29,9 +29,9 @@ def folder(package: str) -> Path:
 
 def modules(package: str) -> Iterator[Path]:
     """All but the shells: nodes, and the actions of the launch files."""
-    shells = folder(package) / "launching"
+    shells = {"launch_description", "launch_included", "launch_screen", "launch_watch"}
     paths = (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
-    return (path for path in paths if shells not in path.parents)
+    return (path for path in paths if path.stem not in shells)
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -10,15 +10,16 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 PINNED = {
-    "msg/ArmStatus": "RIHS01_b9179a9962dd0f2cac630f380f487ec12f9508ef123dbaff81d7774d4cbe3aa9",
+    "msg/ArmStatus": "RIHS01_617fc90e5c349d414986f7f8a7b081ddab53af19537c432ed8687dab407f0ae0",
     "msg/Event": "RIHS01_76aaa7d1f916021a2756e2bb9e55b1c48c392d0825ae77b088bd5e991d139ae7",
     "msg/HandCommand": "RIHS01_c89577a38befae567eb287d77f185840a07fa167756548979a59ec4e62690060",
     "msg/HandState": "RIHS01_d119448d246b8b01a3b31ed99e329190546b4d9588a8b70d73d38c25a37d11ee",
-    "msg/PolicyAction": "RIHS01_66e04926b3a02fd51f683ef49ea9ad4687a067e021d37f42d02e5ddd0097de05",
-    "msg/PolicyStatus": "RIHS01_ec36c5ba362b875b852e0738915d7ad9848a11bf09bc9b428154dbe718fe18f5",
-    "msg/RecorderStatus": "RIHS01_02a519e6f31ec361a45a118e8f85e1e1e515dc8efe653156de6fbda5978feb72",
+    "msg/PolicyAction": "RIHS01_9490e029cf54fcc4c3ead6aeef0ff72165eea952c2028719e0eda4bd84ad3727",
+    "msg/PolicyStatus": "RIHS01_219d26819cb55a6db7cda478aa48a595aedf8f18484f36e71158663a3fcfdfe9",
+    "msg/RecorderStatus": "RIHS01_340afd8fb32ac3595d9a660fcdf5527925dbee4db952a9d45dc0a8525067b703",
     "msg/SessionState": "RIHS01_00e41502e56e1a41285e3c190a2d92851f4dc7190d279771db3a54784e68170a",
     "msg/SyncProgress": "RIHS01_ee9d5929e73ab9247ea8d4318ae662496f878ce8be73a843dd35fbb7d93f2479",
+    "msg/TrainingStatus": "RIHS01_4108bba3bd758bc15fedf3a65ffdc7c19517dff7a5b7f09b142fc30b19a352fd",
     "srv/DiscardEpisode": "RIHS01_6420b84c217f0c290a9d7bd484acb83327277f648b9950cb64bf4888721655f9",
     "srv/FinishEpisode": "RIHS01_9070660432cea4cf12d2f2f6f2201e16bfd3d16d2d21d2f83641e8ecf66acb16",
     "srv/LabelEpisode": "RIHS01_366479ee5c76e58df8e23acf8ae7220d5d4b1c379a543fd0c7879a3e62b38928",

@@ -15,7 +15,7 @@ from typing import Any
 
 from h1_recorder.recorder.streams import CAMERAS, Dating, Stream
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of journal and episode file. Raised when either is read differently."""
 
 START_RECORD = "h1_recorder.start"

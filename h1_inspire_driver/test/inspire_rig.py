@@ -15,7 +15,7 @@ from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
 from h1_inspire_driver.session_gate import SessionGate
 from h1_training_node.message_numbers import Level
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 MS = 1_000_000
 

@@ -21,7 +21,7 @@ from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import from_values
 from h1_training_node.stamps import to_ns
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 T = TypeVar("T")
 

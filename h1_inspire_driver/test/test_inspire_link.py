@@ -15,7 +15,7 @@ from quirky_hand import Quirks, QuirkyHand
 from h1_inspire_driver.hand_link import HandLink, HandLostError
 from h1_inspire_driver.registers import ANGLE_ACT, ANGLE_SET, FORCE_ACT, STATUS
 from h1_inspire_driver.tolerant_framer import TolerantFramer, make_tolerant
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 @pytest.fixture

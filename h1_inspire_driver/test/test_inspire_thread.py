@@ -12,7 +12,7 @@ from quirky_hand import ANGLE_ACT, ANGLE_SET, CLEAR_ERROR, FORCE_SET, SPEED_SET,
 
 from h1_inspire_driver.grip import Command
 from h1_training_node.message_numbers import Level
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 MS = 1_000_000
 

@@ -13,7 +13,7 @@ from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.hand_link import HandLink
 from h1_training_node.message_numbers import Level
 from h1_training_node.parameter import ParameterError, from_values
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from policy_builders import client_config, request
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.exchange import Outcome, Request
 from h1_policy_bridge.policy_client import PolicyClient
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 class Running:

@@ -16,7 +16,7 @@ from websockets.sync.server import serve
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.exchange import Connection, ObservationError, Request
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def test_the_metadata_are_read_before_the_client_is_idle():

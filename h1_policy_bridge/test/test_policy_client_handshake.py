@@ -10,7 +10,7 @@ from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.exchange import Connection
 from h1_policy_bridge.policy_link import LinkLimits
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def until_shown(it, words: str) -> None:

@@ -15,7 +15,7 @@ from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.exchange import Connection
 from h1_policy_bridge.policy_link import LinkLimits, first_telling_line
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def actions_on_the_wire(**changes: object) -> bytes:

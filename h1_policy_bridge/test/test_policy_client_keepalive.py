@@ -13,7 +13,7 @@ from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge.address import Address
 from h1_policy_bridge.policy_link import LinkLimits
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def limits(**changes: float) -> LinkLimits:

@@ -15,7 +15,7 @@ from h1_policy_bridge.address import Address
 from h1_policy_bridge.exchange import Request
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_link import LinkLimits
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 TLS_FILE = Path(__file__).with_name("policy_tls.pem")
 """A certificate for 127.0.0.1 that vouches for itself, and its key."""

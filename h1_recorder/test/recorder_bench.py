@@ -17,7 +17,7 @@ from h1_recorder.recorder.recorder import Recorder
 from h1_recorder.recorder.request import Answer, StartRequest, State
 from h1_training_msgs.msg import ArmStatus, SessionState
 from h1_training_node.stamps import to_stamp
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 class InProcess:

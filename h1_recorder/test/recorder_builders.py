@@ -21,7 +21,7 @@ from h1_recorder.recorder.journal import Channel, Journal
 from h1_recorder.recorder.streams import CAMERAS, Stream
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyAction, SessionState
 from h1_training_node.stamps import to_stamp
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000 * MS

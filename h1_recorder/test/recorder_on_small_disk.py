@@ -26,7 +26,7 @@ from h1_recorder.recorder.journal import Journal
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recovery import recover
 from h1_recorder.recorder.request import Answer, State
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 ROOM = 4_000_000
 BIG = 20_000

@@ -20,7 +20,7 @@ from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.parameter import from_values
 from h1_training_node.stamps import to_stamp
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 CLOCK = SessionClock.from_environment()
 

@@ -15,7 +15,7 @@ from h1_recorder.episode.folder import DISCARDED, journals
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.request import State
 from h1_training_msgs.msg import SessionState
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 bench = pytest.fixture(bench_maker)
 

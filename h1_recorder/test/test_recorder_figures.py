@@ -9,7 +9,7 @@ from recorder_builders import DAMPING, HOLD, MS, POLICY
 
 from h1_recorder.recorder.disk import DiskWatch, free_bytes
 from h1_recorder.recorder.monitor import PhaseEstimate, StreamMonitor
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def test_rate_age_and_losses_of_a_stream() -> None:

@@ -32,7 +32,7 @@ from h1_recorder.episode.timeline import NoRowsError
 from h1_recorder.recorder.journal import Journal
 from h1_recorder.recorder.journal_file import JournalError, read_info, read_journal
 from h1_recorder.recorder.mcap_file import McapFile
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def test_a_journal_gives_back_every_byte_in_the_order_of_reception(tmp_path: Path) -> None:

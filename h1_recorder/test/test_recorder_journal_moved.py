@@ -11,7 +11,7 @@ from recorder_builders import CHANNELS, END, append, episode_info, open_journal
 
 from h1_recorder.recorder.journal import Journal
 from h1_recorder.recorder.journal_file import read_journal
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recorder_node import RecorderNode
 from h1_recorder.recorder.save_process import CHILD_OPTION, SaveProcess
 from h1_training_msgs.msg import ArmStatus
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 
 class LiveSession(Session):

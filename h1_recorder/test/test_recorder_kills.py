@@ -24,7 +24,7 @@ from h1_recorder.recorder.streams import CAMERA_TOPICS
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_msgs.srv import StartEpisode
 from h1_training_node import qos
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 ROUNDS, AT_ONCE = 3, 10
 WATCHED = ("arm_status", *CAMERA_TOPICS)

@@ -17,7 +17,7 @@ from h1_recorder.recorder.journal_file import read_journal
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 @pytest.fixture(autouse=True)

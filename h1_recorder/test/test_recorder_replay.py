@@ -21,7 +21,7 @@ from h1_recorder.replay.replay import PAUSE_NS, Replay, ReplayError
 from h1_recorder.replay.replay_node import ReplayNode
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 LISTENED_TO = {
     *("/policy/action", "/session/state", "/arm_status", "/keyboard", "/emergency_stop", "/hands/left/command"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
 _PRIVILEGE_SEPARATION = Path("/run/sshd")

@@ -7,7 +7,7 @@ import pytest
 from test_session_manager_node import Scene
 
 from h1_session_manager.session_client_node import NoSessionError, SessionClient, main
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 def beside(graph: Graph, function, what: str):

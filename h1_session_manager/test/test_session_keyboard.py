@@ -14,7 +14,7 @@ from std_msgs.msg import String
 
 from h1_session_manager.keyboard.joy_keys import JoyKeys
 from h1_session_manager.keyboard.tty_keys import NoTerminalError, TtyKeys, keys_in
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 READER = """
 import sys

@@ -15,7 +15,7 @@ from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.session_manager_node import SessionManagerNode
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SyncProgress
 from h1_training_node.parameter import ParameterError
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 class Scene:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from h1_session_manager.config import SessionConfig
 from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
 from h1_session_manager.values import Polled
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 TLS_FILE = Path(__file__).with_name("session_tls.pem")
 """A certificate for 127.0.0.1 that vouches for itself, and its key."""

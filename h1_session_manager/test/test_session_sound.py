@@ -10,7 +10,7 @@ from h1_session_manager import lines
 from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.sound import Sound
 from h1_session_manager.values import ReleaseWarned
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def warnings(theatre: Theatre) -> int:

@@ -15,7 +15,7 @@ from h1_session_manager.upload.upload_progress import FileProgress
 from h1_session_manager.upload.uploader import Patience, Uploader
 from h1_session_manager.upload.validation import validate
 from h1_session_manager.values import Synced, SyncProgress, SyncState
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 

@@ -13,7 +13,7 @@ from h1_session_manager.upload import uploader
 from h1_session_manager.upload.rsync import RsyncJob, free_bytes
 from h1_session_manager.upload.uploader import Uploader, free_at
 from h1_session_manager.values import Reached, Synced, SyncProgress
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 # `source` is the fixture of that module
 

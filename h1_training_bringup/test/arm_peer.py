@@ -17,7 +17,7 @@ from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.stamps import to_stamp
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 class Peer(Node):

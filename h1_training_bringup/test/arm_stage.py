@@ -12,7 +12,7 @@ from arm_peer import Peer
 from arm_robot_stub import RobotStub
 
 from h1_training_bringup.arm_driver.arm_driver_node import ArmDriverNode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 def quick_parameters(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:

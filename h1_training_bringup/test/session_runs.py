@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from ament_index_python.packages import get_package_prefix
 
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 RUNNER = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/run_session"
 LAUNCH_FILES = Path(__file__).parents[1] / "launch"

@@ -14,7 +14,7 @@ from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.stamps import to_ns
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from arm_stage import Stage, quick_parameters
 
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, REMOTE_BUTTONS, REMOTE_BUTTONS_OFFSET
 from h1_training_msgs.msg import ArmStatus, Event
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 ELBOW = ARM_MOTORS.start + 3
 

@@ -10,7 +10,7 @@ from std_msgs.msg import Bool
 
 from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS, ArmDriverNode
 from h1_training_bringup.arm_driver.arm_guard_node import ArmGuardNode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 @pytest.fixture(autouse=True)

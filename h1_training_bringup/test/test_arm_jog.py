@@ -21,7 +21,7 @@ from h1_training_bringup.arm_driver.jog import GREATEST_RAD, Jog, JogError, join
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 ELBOW = joint_index("left_elbow")
 

@@ -25,7 +25,7 @@ from h1_training_msgs.msg import ArmStatus
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
 from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
 

@@ -12,7 +12,7 @@ from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import ArmStatus, PolicyAction
 from h1_training_node import qos
 from h1_training_node.stamps import to_stamp
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
 from h1_training_node.message_numbers import ArmMode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 COMS = {"left": (0.09, 0.0, 0.0), "right": (0.09, 0.0, 0.0)}
 

@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from session_runs import SessionRun
 
 from h1_training_bringup.session.state_marker_node import StateMarkerNode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RVIZ_TYPES = {

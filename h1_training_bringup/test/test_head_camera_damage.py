@@ -14,7 +14,7 @@ from h1_training_bringup.head_camera.head_camera_node import encoder
 from h1_training_bringup.head_camera.jpeg import jpeg_header
 from h1_training_bringup.head_camera.layout import Layout
 from h1_training_bringup.head_camera.payload import RefusedFrameError, frame_of
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 CHECK = damage_check()
 pytestmark = pytest.mark.skipif(CHECK is None, reason="the library libturbojpeg is not installed")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_head_camera_node import Viewer, a_camera, a_free_port, open_later  # noqa: F401 (a fixture)
 
 from h1_training_bringup.head_camera.frozen import FrozenWatch
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 MS = 1_000_000
 

@@ -20,7 +20,7 @@ from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import from_values
 from h1_training_node.stamps import to_ns
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 T = TypeVar("T")
 HAS_TURBO = lossless_cutter()[0] is not None

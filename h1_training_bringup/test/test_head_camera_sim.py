@@ -10,7 +10,7 @@ from test_head_camera_node import HAS_TURBO, Viewer, a_camera, a_free_port, size
 
 from h1_training_bringup.sim.cameras_node import SimulatedCamerasNode
 from h1_training_node.parameter import from_values
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from h1_training_bringup.session import graph
 from h1_training_bringup.session.configuration import defaults
 from h1_training_bringup.session.peers import configured_peers
 from h1_training_bringup.session.process import Process, Session
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 STARTS_AND_WAITS = """
 import subprocess, sys

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 pytest.importorskip("launch", reason="needs upstream launch")
 pytest.importorskip("launch_ros", reason="needs upstream launch")

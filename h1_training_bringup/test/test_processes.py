@@ -18,7 +18,7 @@ from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.processes import ProcessGroup, StartError, executable_path
 from h1_training_bringup.session.runner import Runner, described
 from h1_training_node.process import EXIT_EXPLAINED
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 WELL = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
 LIVES_ON = "while True: signal.pause()\n"

@@ -10,7 +10,7 @@ from session_runs import SessionRun
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(180)]
 

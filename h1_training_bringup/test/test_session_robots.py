@@ -12,7 +12,7 @@ from ament_index_python.packages import get_package_prefix
 from session_runs import SessionRun
 
 from h1_training_node.base_node import BaseNode
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
 

@@ -19,7 +19,7 @@ from h1_training_bringup.session.security_policy_node import rules_seen
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
 

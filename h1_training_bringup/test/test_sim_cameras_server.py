@@ -18,7 +18,7 @@ from h1_training_bringup.sim.cameras import CameraParameters
 from h1_training_bringup.sim.cameras_faults import FAULTS, CameraFaultError, CameraFaults
 from h1_training_bringup.sim.cameras_server import ClassicServer, TeleimagerServer
 from h1_training_node.parameter import ParameterError
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 JPEG = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))[1].tobytes()
 

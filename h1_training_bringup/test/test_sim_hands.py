@@ -26,7 +26,7 @@ from h1_inspire_driver.registers import (
     angles_of,
 )
 from h1_training_bringup.sim.hand_fingers import FORCE_REACHED, GRASPING, REACHED, RELEASING, Finger, Fingers
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 
 def a_finger(**values: float) -> Finger:

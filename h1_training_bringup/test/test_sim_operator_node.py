@@ -5,7 +5,7 @@ from h1_training_bringup.sim.operator_node import OperatorNode
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 class StubSession(BaseNode):

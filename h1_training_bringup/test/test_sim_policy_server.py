@@ -22,7 +22,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from h1_training_bringup.sim.policy_server import make_server, parse
 from h1_training_bringup.sim.policy_server_policy import LARGEST_ANGLE_RAD, LARGEST_SPEED_RAD_S, SimulatedPolicy
 from h1_training_bringup.sim.policy_server_training import Training
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 COMMAND = (sys.executable, "-m", "h1_training_bringup.sim.policy_server")
 

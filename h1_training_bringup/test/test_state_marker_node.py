@@ -6,7 +6,7 @@ from visualization_msgs.msg import MarkerArray
 from h1_training_bringup.session.state_marker_node import StateMarkerNode
 from h1_training_msgs.msg import ArmStatus, RecorderStatus, SessionState
 from h1_training_node import qos
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 def test_it_shows_what_the_session_says(graph: Graph) -> None:

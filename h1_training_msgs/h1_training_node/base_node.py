@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
@@ -13,7 +13,7 @@ from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.declare import declared
-from h1_training_node.loop import Loop
+from h1_training_node.loop import Loop, LoopTimer
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED, Priority
 from h1_training_node.stamps import to_stamp
 
@@ -55,9 +55,32 @@ class BaseNode(Node):
         self.loops.append(loop)
         return loop
 
-    def create_timer(self, *_: Any, **__: Any) -> NoReturn:
-        """Not in a node of the session: `every` does that, by a clock that nobody sets (see `spinner`)."""
-        raise TypeError("a timer of rclpy stands still when the system's clock is set back; use every()")
+    def create_timer(
+        self,
+        timer_period_sec: float,
+        callback: Callable[[], Any] | None,
+        callback_group: Any = None,
+        clock: Any = None,
+        autostart: bool = True,
+    ) -> LoopTimer:
+        """A timer for helpers that want one of rclpy's form; our own code calls `every`.
+
+        It runs in the node's spin loop like `every`, by the steady clock. The wheels' EventsExecutor waits by the
+        system's clock (see `spinner`), so a timer of rclpy itself stands still for as long as that is set back.
+        """
+        timer = LoopTimer(float(timer_period_sec), callback, callback_group=callback_group, clock=clock)
+        if not autostart:
+            timer.cancel()
+        self.loops.append(timer)
+        return timer
+
+    def destroy_timer(self, timer: Any) -> bool:
+        """End a timer; True if it was one of this node."""
+        if timer not in self.loops:
+            return bool(super().destroy_timer(timer))
+        self.loops.remove(timer)
+        timer.destroy()
+        return True
 
     def now_ns(self) -> int:
         """Session time, ns."""
@@ -78,7 +101,7 @@ class BaseNode(Node):
             level: `Event.INFO`, `Event.WARN` or `Event.ERROR`.
             reason: short name in snake_case.
             detail: one line for a person.
-            is_said: the operator has been told already, so that the log's warnings need not tell it again.
+            is_said: the operator has read it already, so that the log need not warn of it again.
         """
         self._events.publish(
             Event(header=self.header(), source=self.get_name(), level=level, reason=reason, detail=detail)
@@ -101,7 +124,7 @@ class BaseNode(Node):
             self.get_logger().info(f"runs at {priority.granted}")
 
     def request_stop(self, why: str) -> None:
-        """Called once, in the executor's thread, when the process was told to end. Default: end at once."""
+        """Called once, in the executor's thread, when the process is asked to end. Default: end at once."""
         self.end(0)
 
     def end(self, exit_status: int) -> None:

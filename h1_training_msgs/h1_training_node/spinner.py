@@ -51,7 +51,7 @@ class Spinner:
         self._executor.spin_once(timeout_sec=max(0.0, due_s - time.monotonic()))
         now_s = time.monotonic()
         for loops in self._loops:
-            for loop in loops:
+            for loop in tuple(loops):  # a run may start another, or destroy one
                 if loop.due_s <= now_s:
                     loop.run(now_s)
 
@@ -66,4 +66,4 @@ class Spinner:
 
 
 def _look_at_the_time() -> None:
-    """Nothing else is to be done: a wait that is over is begun anew, with what is left of it."""
+    """Nothing else is to be done: a wait that is over begins again, with what is left of it."""

@@ -12,7 +12,7 @@ import pytest
 from h1_training_node import clock_watch
 from h1_training_node.clock_watch import ClockWatch
 from h1_training_node.spinner import Spinner
-from h1_training_node.testing import Graph, wait_until
+from h1_training_testing import Graph, wait_until
 
 
 def set_clock_to_itself() -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
-import pytest
 from std_msgs.msg import String
 
 from h1_training_node import qos
@@ -67,13 +67,66 @@ def test_loops_of_several_nodes_and_what_they_start_themselves_all_run(graph):
 
 def test_work_that_is_always_due_leaves_room_for_messages(graph):
     node = graph.add(BaseNode("slow"))
-    heard = []
-    node.create_subscription(String, "words", lambda message: heard.append(message.data), qos.STATE)
+    received = []
+    node.create_subscription(String, "words", lambda message: received.append(message.data), qos.STATE)
     publisher = node.create_publisher(String, "words", qos.STATE)
     node.every(1e-9, lambda: publisher.publish(String(data="word")))
-    graph.spin_until(lambda: len(heard) >= 5, "messages are heard")
+    graph.spin_until(lambda: len(received) >= 5, "messages are received")
 
 
-def test_there_is_no_second_way(graph):
-    with pytest.raises(TypeError, match="use every"):
-        graph.add(BaseNode("old")).create_timer(0.1, lambda: None)
+def test_a_timer_of_rclpys_form_runs_in_the_nodes_loop(graph):
+    node = graph.add(BaseNode("timed"))
+    times = []
+    timer = node.create_timer(0.01, lambda: times.append(time.monotonic()))
+    began = time.monotonic()
+    graph.spin_until(lambda: len(times) == 5, "five calls")
+    assert times[-1] >= began + 0.05 - 0.001
+    assert timer in node.loops
+    assert list(node.timers) == []
+
+
+def test_a_timer_is_cancelled_reset_and_destroyed_as_in_rclpy(graph):
+    node = graph.add(BaseNode("timed"))
+    calls, others = [], []
+    timer = node.create_timer(0.005, lambda: calls.append(1), autostart=False)
+    node.every(0.005, lambda: others.append(1))
+    assert timer.is_canceled()
+    assert timer.time_until_next_call() is None
+    graph.spin_until(lambda: len(others) >= 5, "the other loop runs")
+    assert calls == []
+    timer.reset()
+    assert 0 < timer.time_until_next_call() <= 5_000_000
+    graph.spin_until(lambda: calls, "a call after the reset")
+    assert node.destroy_timer(timer)
+    assert not node.destroy_timer(timer)
+    count = len(calls)
+    graph.spin_until(lambda: len(others) >= 15, "the other loop runs on")
+    assert len(calls) == count
+
+
+def test_a_period_that_is_changed_is_kept_from_then_on(graph):
+    node = graph.add(BaseNode("timed"))
+    timer = node.create_timer(60.0, lambda: None)
+    timer.timer_period_ns = 2_000_000
+    timer.reset()
+    assert timer.timer_period_ns == 2_000_000
+    assert timer.time_until_next_call() <= 2_000_000
+
+
+def test_rclpys_own_rate_works_on_a_node_of_the_session(graph):
+    node = graph.add(BaseNode("rated"))
+    rate = node.create_rate(100.0)
+    slept = []
+    sleeper = threading.Thread(target=lambda: slept.extend(rate.sleep() or time.monotonic() for _ in range(3)))
+    sleeper.start()
+    graph.spin_until(lambda: len(slept) == 3, "three sleeps")
+    sleeper.join()
+
+
+def test_a_timer_that_destroys_itself_keeps_no_other_from_running(graph):
+    node = graph.add(BaseNode("timed"))
+    calls = []
+    first = node.create_timer(0.001, lambda: node.destroy_timer(first))
+    node.create_timer(0.001, lambda: calls.append(1))
+    graph.spin_until(lambda: len(calls) >= 3, "the second runs")
+    assert first not in node.loops

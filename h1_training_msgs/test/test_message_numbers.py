@@ -1,14 +1,31 @@
 """The cores' numbers are the messages' own."""
 
-from h1_training_msgs.msg import ArmStatus, Event
-from h1_training_node.message_numbers import ArmMode, Level
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import pytest
+
+from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus, RecorderStatus, SyncProgress
+from h1_training_node.message_numbers import ArmMode, Connection, Level, RecorderState, SyncState, Verdict
 
 
-def test_arm_modes_are_those_of_arm_status() -> None:
-    constants = {name for name in dir(ArmStatus) if name.startswith("MODE_")}
-    assert {f"MODE_{mode.name}" for mode in ArmMode} == constants
-    assert all(getattr(ArmStatus, f"MODE_{mode.name}") == mode for mode in ArmMode)
+def constants(message: Any) -> set[str]:
+    """Names of the message's constants: numbers in capitals."""
+    return {name for name in dir(message) if name.isupper() and isinstance(getattr(message, name), int)}
 
 
-def test_levels_are_those_of_event() -> None:
-    assert [getattr(Event, level.name) for level in Level] == list(Level)
+@pytest.mark.parametrize(
+    ("message", "prefix", "enums"),
+    [
+        (ArmStatus, "MODE_", [ArmMode]),
+        (Event, "", [Level]),
+        (PolicyStatus, "", [Connection]),
+        (RecorderStatus, "", [RecorderState, Verdict]),
+        (SyncProgress, "", [SyncState]),
+    ],
+)
+def test_each_constant_of_a_message_has_its_number_here(message: Any, prefix: str, enums: list[type[IntEnum]]) -> None:
+    ours = {prefix + member.name: int(member) for enum in enums for member in enum}
+    assert ours == {name: getattr(message, name) for name in constants(message)}

@@ -7,7 +7,7 @@ from rclpy.node import Node
 
 from h1_training_node.declare import declared
 from h1_training_node.parameter import ParameterError, from_values, parameter
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 @dataclass(frozen=True)

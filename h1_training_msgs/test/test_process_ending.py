@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from h1_training_node.testing import wait_until
+from h1_training_testing import wait_until
 
 NODE = """
     import sys

@@ -21,7 +21,7 @@ from h1_training_node.process import (
     leave_realtime,
     take_priority,
 )
-from h1_training_node.testing import Graph
+from h1_training_testing import Graph
 
 
 def refuse(*_: Any) -> None:

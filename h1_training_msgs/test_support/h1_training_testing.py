@@ -1,6 +1,7 @@
-"""For the tests of all packages: a pytest plugin that gives the run a ROS domain of its own, and a graph to spin.
+"""For the tests of all packages: a ROS domain of the run's own, and a graph to spin.
 
-Named in `pyproject.toml` (`-p h1_training_node.testing`). Tests wait on conditions with a deadline, never on a sleep.
+Imported by each package's `test/conftest.py`; `pyproject.toml` names this folder (`pythonpath`). Tests wait on
+conditions with a deadline, never on a sleep.
 """
 
 from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The tests run in a ROS domain of their own, and may ask for a `graph`."""
+
+from h1_training_testing import graph as graph

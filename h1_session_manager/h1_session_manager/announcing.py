@@ -11,7 +11,7 @@ from h1_training_node.clock import NS_PER_S
 
 def countdown(board: Blackboard, what: str) -> Steps[None]:
     """Announce `what`, on the screen and aloud, and wait for as long as that says."""
-    seconds = board.config.motion_countdown
+    seconds = board.config.motion_countdown_s
     if seconds > 0:
         board.say_without_prompt(lines.countdown(seconds, what))
         board.desk.emit(Speak(f"{what.rstrip(',')} in {seconds:g} seconds."))

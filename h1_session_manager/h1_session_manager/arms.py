@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from h1_session_manager.config import SessionConfig
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.procedure import Desk, Steps, Wait
 from h1_session_manager.world import DRIVER_HUNG, GUARD_TOOK_OVER, World
 from h1_training_node.message_numbers import ArmMode
@@ -19,7 +19,7 @@ _STOP_REASONS = ("emergency_stop", GUARD_TOOK_OVER)
 class Arms:
     """Procedures on the arms. Each returns an empty string, or the reason why it could not be done."""
 
-    def __init__(self, desk: Desk, world: World, config: SessionConfig) -> None:
+    def __init__(self, desk: Desk, world: World, config: SessionParameters) -> None:
         self._desk = desk
         self._world = world
         self._config = config

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from h1_session_manager import lines, preflight
 from h1_session_manager.arms import Arms
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.episode import Episode, Phase
 from h1_session_manager.keys import KeyGuard
 from h1_session_manager.memory import Memory
 from h1_session_manager.outcome import Outcome
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.procedure import Desk
 from h1_session_manager.table import State, Table
 from h1_session_manager.values import Remember, Say, Speak, Tell
@@ -54,7 +54,7 @@ class Blackboard:
     """
 
     def __init__(
-        self, config: SessionConfig, memory: Memory, now_ns: int, count_episodes: Callable[[int], int]
+        self, config: SessionParameters, memory: Memory, now_ns: int, count_episodes: Callable[[int], int]
     ) -> None:
         self.config = config
         self.memory = memory

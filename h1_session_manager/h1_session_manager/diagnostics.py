@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from h1_session_manager.config import SessionConfig
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import GB, camera_problem, machine_problem, machine_warnings, policy_problem
 from h1_session_manager.values import Connection, RecorderState, Stream, SyncState, View
 from h1_session_manager.world import World
@@ -48,7 +48,7 @@ class Diagnosis:
 class Diagnostics:
     """Looks at what the session knows; remembers since when messages are being lost."""
 
-    def __init__(self, config: SessionConfig) -> None:
+    def __init__(self, config: SessionParameters) -> None:
         self._config = config
         self._drops: dict[str, tuple[int, int]] = {}
 
@@ -134,7 +134,7 @@ def _session(view: View) -> Diagnosis:
     )
 
 
-def _arms(world: World, config: SessionConfig) -> Diagnosis:
+def _arms(world: World, config: SessionParameters) -> Diagnosis:
     name = "node: arm_driver"
     if silent := _silent(name, world, "arm", config.arm_timeout_s):
         return silent
@@ -153,7 +153,7 @@ def _arms(world: World, config: SessionConfig) -> Diagnosis:
     }
     if world.fault or arm.fault:
         return Diagnosis(name, Health.ERROR, f"{arm.mode.name}: {world.fault or arm.fault}", values)
-    if arm.max_temperature > config.max_temperature:
+    if arm.max_temperature > config.max_motor_temperature_c:
         return Diagnosis(name, Health.WARN, f"a motor has {arm.max_temperature} degC", values)
     if arm.mode is not ArmMode.RELEASED and arm.state_rate < _LOW_STATE_HZ:
         return Diagnosis(name, Health.WARN, f"the robot's state comes at {arm.state_rate:.0f} Hz only", values)
@@ -170,7 +170,7 @@ def _guard(world: World) -> Diagnosis:
     return Diagnosis(name, Health.OK, "watching")
 
 
-def _policy(world: World, config: SessionConfig, epoch: int) -> Diagnosis:
+def _policy(world: World, config: SessionParameters, epoch: int) -> Diagnosis:
     name = "node: policy_bridge"
     if silent := _silent(name, world, "policy", config.status_timeout_s):
         return silent
@@ -192,7 +192,7 @@ def _policy(world: World, config: SessionConfig, epoch: int) -> Diagnosis:
     return Diagnosis(name, health, policy.reason or policy.connection.name, values)
 
 
-def _recorder(world: World, config: SessionConfig) -> Diagnosis:
+def _recorder(world: World, config: SessionParameters) -> Diagnosis:
     name = "node: recorder"
     if silent := _silent(name, world, "recorder", config.status_timeout_s):
         return silent
@@ -214,7 +214,7 @@ def _recorder(world: World, config: SessionConfig) -> Diagnosis:
     return Diagnosis(name, Health.OK, recorder.state.name, values)
 
 
-def _hand(world: World, config: SessionConfig, side: str) -> Diagnosis:
+def _hand(world: World, config: SessionParameters, side: str) -> Diagnosis:
     name = f"hand: {side}"
     if silent := _silent(name, world, f"{side} hand", config.max_hand_age_s):
         return silent
@@ -227,7 +227,7 @@ def _hand(world: World, config: SessionConfig, side: str) -> Diagnosis:
     return Diagnosis(name, Health.ERROR if hand.error else Health.OK, hand.reason or "answering", values)
 
 
-def _machine(world: World, config: SessionConfig) -> Diagnosis:
+def _machine(world: World, config: SessionParameters) -> Diagnosis:
     problems, warnings = machine_problem(world), machine_warnings(world)
     values = {}
     if world.machine is not None:
@@ -236,7 +236,7 @@ def _machine(world: World, config: SessionConfig) -> Diagnosis:
     return Diagnosis("machine", health, "; ".join(problems + warnings) or "clock and processor are well", values)
 
 
-def _upload(world: World, config: SessionConfig) -> Diagnosis:
+def _upload(world: World, config: SessionParameters) -> Diagnosis:
     progress, values = world.sync_progress, {"target": config.rsync_target}
     if world.target is not None and world.target.reason:
         return Diagnosis("upload", Health.WARN, world.target.reason, values)

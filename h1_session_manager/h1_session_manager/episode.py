@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from enum import Enum
 
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.memory import epoch_directory
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.procedure import Desk, Steps, Wait
 from h1_session_manager.values import Recorder, RecorderState, Reply
 from h1_session_manager.world import World
@@ -30,7 +30,7 @@ class Phase(Enum):
 class Episode:
     """One episode after the other: opened, closed, labelled, discarded."""
 
-    def __init__(self, desk: Desk, world: World, config: SessionConfig) -> None:
+    def __init__(self, desk: Desk, world: World, config: SessionParameters) -> None:
         self._desk = desk
         self._world = world
         self._config = config

@@ -49,7 +49,7 @@ class Execution:
                 return Fire("finish", _said(code), code)
             board.say("  The policy went silent: the arms hold until it is back")
             board.tell(Level.WARN, "stale_action", "waiting for the policy to come back")
-            timeout_s = board.config.policy_silence_timeout
+            timeout_s = board.config.policy_silence_timeout_s
 
     def _hand_over(self, hold_ns: int, timeout_s: float) -> Steps[str]:
         """From the HOLD entered at `hold_ns` to POLICY, once its first actions are there."""

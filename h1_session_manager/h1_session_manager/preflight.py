@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from h1_session_manager.config import SessionConfig
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.values import Connection, Policy, RecorderState, Stream
 from h1_session_manager.world import World
 from h1_training_node.clock import NS_PER_S
@@ -56,7 +56,7 @@ class Preflight:
         return "; ".join(self.problems)
 
 
-def check(world: World, config: SessionConfig, epoch: int, own_episode: str = "") -> Preflight:
+def check(world: World, config: SessionParameters, epoch: int, own_episode: str = "") -> Preflight:
     """Look at cameras, recorder, disk, arms, policy server and hands.
 
     Args:
@@ -90,7 +90,7 @@ def cameras_line(working: list[str], broken: list[str]) -> str:
     return f"Cameras ready: {', '.join(working)} working (others using dummy)"
 
 
-def camera_problem(stream: Stream | None, config: SessionConfig) -> str:
+def camera_problem(stream: Stream | None, config: SessionParameters) -> str:
     """What is wrong with a camera's stream; empty if nothing is."""
     if stream is None:
         return "the recorder does not know it"
@@ -115,7 +115,7 @@ def policy_problem(policy: Policy, epoch: int) -> str:
     return ""
 
 
-def _cameras(world: World, config: SessionConfig) -> tuple[list[str], dict[str, str]]:
+def _cameras(world: World, config: SessionParameters) -> tuple[list[str], dict[str, str]]:
     streams = {stream.name: stream for stream in world.recorder.streams} if world.recorder else {}
     broken = {
         name: why for name in config.cameras if (why := camera_problem(streams.get(name), config))
@@ -123,7 +123,7 @@ def _cameras(world: World, config: SessionConfig) -> tuple[list[str], dict[str, 
     return [name for name in config.cameras if name not in broken], broken
 
 
-def _recorder(world: World, config: SessionConfig, own_episode: str) -> str:
+def _recorder(world: World, config: SessionParameters, own_episode: str) -> str:
     if world.recorder is None or world.age_s("recorder") > config.status_timeout_s:
         return "recorder: silent; does it run?"
     if world.recorder.state is RecorderState.RECORDING and world.recorder.episode_id != own_episode:
@@ -133,7 +133,7 @@ def _recorder(world: World, config: SessionConfig, own_episode: str) -> str:
     return ""
 
 
-def _disk(world: World, config: SessionConfig) -> list[str]:
+def _disk(world: World, config: SessionParameters) -> list[str]:
     assert world.recorder is not None
     free = world.recorder.bytes_free / GB
     if free >= config.min_free_gb:
@@ -141,15 +141,17 @@ def _disk(world: World, config: SessionConfig) -> list[str]:
     return [f"disk: {free:.1f} GB free in {config.save_dir}, {config.min_free_gb:g} GB needed; make room"]
 
 
-def _arms(world: World, config: SessionConfig) -> list[str]:
+def _arms(world: World, config: SessionParameters) -> list[str]:
     if world.arm is None or world.age_s("arm") > config.arm_timeout_s:
         return ["arms: arm_driver is silent; does it run?"]
-    if world.arm.max_temperature > config.max_temperature:
-        return [f"arms: a motor has {world.arm.max_temperature} degC; let it cool below {config.max_temperature:g}"]
+    if world.arm.max_temperature > config.max_motor_temperature_c:
+        return [
+            f"arms: a motor has {world.arm.max_temperature} degC; let it cool below {config.max_motor_temperature_c:g}"
+        ]
     return []
 
 
-def _policy(world: World, config: SessionConfig, epoch: int) -> list[str]:
+def _policy(world: World, config: SessionParameters, epoch: int) -> list[str]:
     if world.policy is None or world.age_s("policy") > config.status_timeout_s:
         return ["policy: policy_bridge is silent; does it run?"]
     problem = policy_problem(world.policy, epoch)
@@ -166,7 +168,7 @@ def machine_problem(world: World) -> list[str]:
     return [f"clock: it says {day}, so would every file; set it (timedatectl)"]
 
 
-def _warnings(world: World, config: SessionConfig) -> list[str]:
+def _warnings(world: World, config: SessionParameters) -> list[str]:
     """What a person should know, but may leave as it is."""
     warnings: list[str] = []
     if config.rsync_target and world.target is not None and world.target.reason:
@@ -187,7 +189,7 @@ def machine_warnings(world: World) -> list[str]:
     return warnings
 
 
-def _hands(world: World, config: SessionConfig) -> list[str]:
+def _hands(world: World, config: SessionParameters) -> list[str]:
     if not config.include_hands:
         return []
     problems = []
@@ -201,9 +203,9 @@ def _hands(world: World, config: SessionConfig) -> list[str]:
         elif hand.error:
             told = f" ({hand.reason})" if hand.reason else ""
             problems.append(f"{side} hand: error{told}; free its fingers, then call hands/{side}/clear_error")
-        elif hand.max_temperature > config.max_hand_temperature:
+        elif hand.max_temperature > config.max_hand_temperature_c:
             problems.append(
                 f"{side} hand: a finger has {hand.max_temperature} degC; let it cool below "
-                f"{config.max_hand_temperature:g}"
+                f"{config.max_hand_temperature_c:g}"
             )
     return problems

@@ -12,9 +12,9 @@ from functools import partial
 from h1_session_manager import afterwards
 from h1_session_manager.arms import WHO
 from h1_session_manager.blackboard import Blackboard
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.course import Course
 from h1_session_manager.memory import Memory
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.person import Requests
 from h1_session_manager.preflight import Preflight
 from h1_session_manager.procedures import Procedures
@@ -49,7 +49,7 @@ class Session:
     """
 
     def __init__(
-        self, config: SessionConfig, memory: Memory, now_ns: int, count_episodes: Callable[[int], int] = lambda _: 0
+        self, config: SessionParameters, memory: Memory, now_ns: int, count_episodes: Callable[[int], int] = lambda _: 0
     ) -> None:
         self.board = Blackboard(config, memory, now_ns, count_episodes)
         self.board.desk.late = partial(afterwards.settle, self.board)

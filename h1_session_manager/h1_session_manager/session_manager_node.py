@@ -19,9 +19,9 @@ from std_srvs.srv import Trigger
 from h1_session_manager import machine, memory, messages_node, values
 from h1_session_manager.arms import WHO
 from h1_session_manager.calls_node import Calls
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.diagnostics import Diagnostics
 from h1_session_manager.keyboard.terminal import Terminal
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import Poller
 from h1_session_manager.session import Session
 from h1_session_manager.sound import Sound
@@ -52,7 +52,7 @@ class SessionManagerNode(BaseNode):
 
     def __init__(self, terminal: Terminal | None = None) -> None:
         super().__init__("session_manager")
-        self._config = self.parameters(SessionConfig)
+        self._config = self.parameters(SessionParameters)
         self._save_dir = Path(self._config.save_dir).absolute()
         try:
             remembered = memory.load(

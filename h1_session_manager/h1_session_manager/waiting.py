@@ -33,7 +33,7 @@ class Waiting:
                 board.offered = polled.epoch
                 return Fire("new_weights")
             self._look_at_lower(polled)
-            yield Wait(lambda: False, board.config.poll_interval)
+            yield Wait(lambda: False, board.config.poll_interval_s)
 
     def take_epoch(self) -> None:
         """The epoch on offer is in work from now on."""

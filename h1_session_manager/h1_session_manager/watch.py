@@ -75,10 +75,10 @@ class Watch:
         since_ns: int | None = None
         limit_s = 0.0
         if state is State.EXECUTING:
-            since_ns, limit_s = self._execution.policy_since_ns, board.config.max_execution
+            since_ns, limit_s = self._execution.policy_since_ns, board.config.max_execution_s
         elif state is State.DAMPING:
-            since_ns, limit_s = board.since_ns, board.config.max_damping
-        if since_ns is None or limit_s <= 0:
+            since_ns, limit_s = board.since_ns, board.config.max_damping_s
+        if since_ns is None:
             return None
         return max(0.0, limit_s - (board.world.now_ns - since_ns) / NS_PER_S)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.memory import Memory
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.session import Session
 from h1_session_manager.values import (
     Arm,
@@ -51,8 +51,8 @@ class Theatre:
         absent: tuple[str, ...] = (),
         **config: Any,
     ) -> None:
-        defaults: dict[str, Any] = {"rsync_target": "/target", "motion_countdown": 1.0, "poll_interval": 1.0}
-        self.config = SessionConfig(**{**defaults, **config})
+        defaults: dict[str, Any] = {"rsync_target": "/target", "motion_countdown_s": 1.0, "poll_interval_s": 1.0}
+        self.config = SessionParameters(**{**defaults, **config})
         self.now_ns = 1_000 * S
         self.arm = Arm(self.now_ns, ArmMode.RELEASED, self.now_ns)
         self.recorder = Recorder(self.now_ns, RecorderState.IDLE, bytes_free=10**12, streams=streams())

@@ -108,7 +108,7 @@ def test_deciding_says_that_its_keys_make_the_arms_stiff(key):
 
 
 def test_a_fault_takes_labeling_to_damping():
-    theatre = Theatre(max_execution=1.0)
+    theatre = Theatre(max_execution_s=1.0)
     theatre.to("EXECUTING")
     theatre.run_to("LABELING")
     theatre.run(1)
@@ -148,7 +148,7 @@ def test_a_fault_that_lasts_refuses_the_motion_key_with_its_reason():
 
 @pytest.mark.parametrize("state", ["EXECUTING", "LABELING"])
 def test_a_silent_arm_driver_is_a_fault(state):
-    theatre = Theatre(max_execution=1.0 if state == "LABELING" else 0.0)
+    theatre = Theatre(max_execution_s=1.0 if state == "LABELING" else 120.0)
     theatre.to("EXECUTING")
     theatre.run(10, lambda: theatre.state == state)
     theatre.absent = {"arm_driver"}

@@ -97,7 +97,7 @@ def test_resume_goes_on_in_the_same_episode_from_where_the_arms_are():
 
 def test_the_outcome_told_in_labeling_is_written_with_the_episode():
     for key, outcome in (("y", "success"), ("n", "failure")):
-        theatre = Theatre(max_execution=2.0)
+        theatre = Theatre(max_execution_s=2.0)
         theatre.to("EXECUTING")
         theatre.run_to("LABELING")
         assert theatre.arm.mode is ArmMode.HOLD

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from session_builders import MS, S, Theatre, streams
 
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.diagnostics import Diagnosis, Diagnostics, Health
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.values import Hand, Machine, Policy, Reached, RecorderState, Stream, SyncProgress, SyncState
 
 
@@ -151,5 +151,5 @@ def test_slow_state_of_the_robot_machine_and_upload_warn():
 
 def test_levels_are_the_messages_numbers_and_config_needs_nothing_more():
     assert [int(level) for level in Health] == [0, 1, 2, 3]
-    assert Diagnostics(SessionConfig()).statuses(Theatre().session.world, Theatre().session.view())
+    assert Diagnostics(SessionParameters()).statuses(Theatre().session.world, Theatre().session.view())
     assert S == 1000 * MS

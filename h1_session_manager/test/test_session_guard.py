@@ -12,7 +12,7 @@ from h1_training_node.process import EXIT_EXPLAINED
 
 @pytest.mark.parametrize("state", ["WAITING", "READY", "EXECUTING", "LABELING", "DAMPING", "DECIDING"])
 def test_a_guard_that_took_over_stops_the_session_though_the_driver_says_nothing(state):
-    theatre = Theatre(max_execution=1.0) if state == "LABELING" else Theatre()
+    theatre = Theatre(max_execution_s=1.0) if state == "LABELING" else Theatre()
     if state == "WAITING":
         theatre.offer = replace(theatre.offer, ready=False)
     theatre.to("EXECUTING" if state == "LABELING" else state)

@@ -93,7 +93,7 @@ def test_stop_keys_are_never_ignored():
 
 @pytest.mark.parametrize("key", ["7", "enter", "escape", " "])
 def test_any_key_takes_an_announced_start_back(key):
-    theatre = Theatre(motion_countdown=3.0)
+    theatre = Theatre(motion_countdown_s=3.0)
     theatre.to("READY")
     theatre.run(1)
     theatre.press("y")
@@ -109,7 +109,7 @@ def test_any_key_takes_an_announced_start_back(key):
 
 
 def test_any_key_takes_an_announced_resume_back_to_compliant_arms():
-    theatre = Theatre(motion_countdown=3.0)
+    theatre = Theatre(motion_countdown_s=3.0)
     theatre.to("DAMPING")
     theatre.run(1)
     theatre.press("r")
@@ -122,7 +122,7 @@ def test_any_key_takes_an_announced_resume_back_to_compliant_arms():
 
 
 def test_q_during_a_countdown_is_an_emergency_stop():
-    theatre = Theatre(motion_countdown=3.0)
+    theatre = Theatre(motion_countdown_s=3.0)
     theatre.to("DAMPING")
     theatre.run(1)
     theatre.press("r")
@@ -133,7 +133,7 @@ def test_q_during_a_countdown_is_an_emergency_stop():
 
 
 def test_a_start_taken_back_while_the_recorder_answers_leaves_no_open_episode():
-    theatre = Theatre(motion_countdown=0.0)
+    theatre = Theatre(motion_countdown_s=0.0)
     theatre.to("READY")
     theatre.run(1)
     theatre.absent = {"recorder"}
@@ -181,7 +181,7 @@ def test_a_service_does_what_the_key_does_and_says_what_is_possible_if_not():
 
 
 def test_a_countdown_is_taken_back_by_a_service():
-    theatre = Theatre(motion_countdown=3.0)
+    theatre = Theatre(motion_countdown_s=3.0)
     theatre.to("READY")
     theatre.run(1)
     theatre.press("y")

@@ -25,7 +25,7 @@ class WatchedTheatre(Theatre):
         self.violations: list[str] = []
         self.open_episodes: set[str] = set()
         self.ended_episodes: set[str] = set()
-        super().__init__(motion_countdown=0.5, max_execution=8.0, max_damping=8.0, first_chunk_timeout_s=3.0)
+        super().__init__(motion_countdown_s=0.5, max_execution_s=8.0, max_damping_s=8.0, first_chunk_timeout_s=3.0)
 
     def _execute(self, command: object) -> None:
         if isinstance(command, Call):

@@ -25,9 +25,9 @@ class Scene:
         self.stub = graph.add(StubGraph())
         settings = {
             "save_dir": str(tmp_path / "data"),
-            "motion_countdown": 0.1,
+            "motion_countdown_s": 0.5,
             "key_guard_s": 0.1,
-            "poll_interval": 0.1,
+            "poll_interval_s": 0.1,
             "bell": False,
             "rsync_validate": False,
             **parameters,

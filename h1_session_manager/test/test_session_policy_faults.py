@@ -10,7 +10,7 @@ from h1_training_node.message_numbers import ArmMode
 
 
 def test_stale_action_is_resumed_when_the_policy_is_back_in_time():
-    theatre = Theatre(policy_silence_timeout=2.0)
+    theatre = Theatre(policy_silence_timeout_s=2.0)
     theatre.to("EXECUTING")
     theatre.arms_in_policy()
     theatre.run(0.1)
@@ -24,7 +24,7 @@ def test_stale_action_is_resumed_when_the_policy_is_back_in_time():
 
 
 def test_stale_action_that_lasts_ends_the_execution_as_policy_lost():
-    theatre = Theatre(policy_silence_timeout=2.0)
+    theatre = Theatre(policy_silence_timeout_s=2.0)
     theatre.to("EXECUTING")
     theatre.arms_in_policy()
     theatre.run(0.1)
@@ -62,7 +62,7 @@ WAITS = "The arms hold and wait for the policy's first actions; they will move w
 
 def waiting_for_the_policy(seconds: float) -> Theatre:
     """EXECUTING, the arms home, and no actions for so long; then they come."""
-    theatre = Theatre(motion_countdown=2.0)
+    theatre = Theatre(motion_countdown_s=2.0)
     theatre.policy_answers = False
     theatre.to("EXECUTING")
     theatre.run(30.0, lambda: theatre.arm.reason == "home_reached")
@@ -191,7 +191,7 @@ def test_a_camera_that_is_lost_or_comes_back_is_told_where_dummies_are_allowed()
 
 
 def test_a_preflight_that_fails_during_the_countdown_starts_nothing():
-    theatre = Theatre(motion_countdown=2.0)
+    theatre = Theatre(motion_countdown_s=2.0)
     theatre.to("READY")
     theatre.run(1)
     theatre.press("y")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_session_manager.config import SessionConfig
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
 from h1_session_manager.values import Polled
 from h1_training_testing import wait_until
@@ -183,7 +183,7 @@ def test_one_poll_runs_at_a_time():
     ],
 )
 def test_the_status_is_asked_for_where_the_policy_is_served_however_that_is_written(host, port, url):
-    assert SessionConfig(policy_host=host, policy_port=port).status_url == url
+    assert SessionParameters(policy_host=host, policy_port=port).status_url == url
 
 
 def test_the_key_is_shown_as_openpis_client_shows_it_and_to_nobody_without_one():

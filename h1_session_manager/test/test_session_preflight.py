@@ -5,7 +5,7 @@ import pytest
 from session_builders import streams
 
 from h1_session_manager import machine
-from h1_session_manager.config import SessionConfig
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import check
 from h1_session_manager.values import Arm, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
 from h1_session_manager.world import World
@@ -25,13 +25,13 @@ def world(**changes) -> World:
     return replace(good, **changes)
 
 
-def problems(config: SessionConfig | None = None, **changes) -> tuple[str, ...]:
-    return check(world(**changes), config or SessionConfig(), 1).problems
+def problems(config: SessionParameters | None = None, **changes) -> tuple[str, ...]:
+    return check(world(**changes), config or SessionParameters(), 1).problems
 
 
 def test_when_all_is_well_nothing_stands_in_the_way():
-    assert check(world(), SessionConfig(), 1).reason == ""
-    assert check(world(), SessionConfig(), 1).cameras == "Cameras ready: All cameras working!"
+    assert check(world(), SessionParameters(), 1).reason == ""
+    assert check(world(), SessionParameters(), 1).cameras == "Cameras ready: All cameras working!"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_when_all_is_well_nothing_stands_in_the_way():
         ),
         (
             {"recorder": Recorder(NOW_NS, RecorderState.IDLE, streams=streams(), bytes_free=10**9)},
-            "disk: 1.0 GB free in data, 5 GB needed; make room",
+            "disk: 1.0 GB free in data/episodes, 5 GB needed; make room",
         ),
     ],
 )
@@ -92,14 +92,14 @@ def test_with_dummies_allowed_the_documented_line_tells_which(broken, line):
     recorder = Recorder(
         NOW_NS, RecorderState.IDLE, streams=streams(**dict.fromkeys(broken, -1.0)), bytes_free=10**12
     )  # fmt: skip
-    result = check(world(recorder=recorder), SessionConfig(allow_dummy_cameras=True), 1)
+    result = check(world(recorder=recorder), SessionParameters(allow_dummy_cameras=True), 1)
     assert result.problems == ()
     assert result.cameras == line
     assert result.dummies == broken
 
 
 def test_hands_count_only_where_they_are_included():
-    config = SessionConfig(include_hands=True)
+    config = SessionParameters(include_hands=True)
     assert problems() == ()
     assert len(problems(config)) == 2
     hands = {"left": Hand(NOW_NS), "right": Hand(NOW_NS, error=True)}
@@ -112,11 +112,11 @@ def test_hands_count_only_where_they_are_included():
 
 def test_parameters_that_cannot_be_are_named():
     with pytest.raises(ValueError, match="episode_attributes"):
-        SessionConfig(episode_attributes="{")
+        SessionParameters(episode_attributes="{")
     with pytest.raises(ValueError, match="JSON object"):
-        SessionConfig(episode_attributes="[]")
+        SessionParameters(episode_attributes="[]")
     with pytest.raises(ValueError, match="save_dir"):
-        SessionConfig(save_dir="")
+        SessionParameters(save_dir="")
 
 
 def test_a_clock_that_was_never_set_blocks_and_says_what_to_do():
@@ -126,8 +126,8 @@ def test_a_clock_that_was_never_set_blocks_and_says_what_to_do():
     assert problems(machine=machine.look(time.time_ns())) == ()
 
 
-def warned(config: SessionConfig | None = None, **changes) -> tuple[str, ...]:
-    result = check(world(**changes), config or SessionConfig(rsync_target="host:/data"), 1)
+def warned(config: SessionParameters | None = None, **changes) -> tuple[str, ...]:
+    result = check(world(**changes), config or SessionParameters(rsync_target="host:/data"), 1)
     assert result.problems == ()
     return result.warnings
 
@@ -135,16 +135,16 @@ def warned(config: SessionConfig | None = None, **changes) -> tuple[str, ...]:
 def test_what_a_person_should_know_warns_and_blocks_nothing():
     assert warned(target=Reached("")) == ()
     assert warned(target=Reached("the host's key is not known here")) == ("upload: the host's key is not known here",)
-    assert warned(SessionConfig(), target=Reached("old")) == ()
+    assert warned(SessionParameters(), target=Reached("old")) == ()
     assert warned(machine=Machine(2e9, clock_jump_s=-3.0))[0].startswith("clock: it was set by -3.0 s")
 
 
 def test_throttling_is_told_for_a_minute():
     hot = world(machine=Machine(2e9, throttled=4))
     hot.hear_machine(Machine(2e9, throttled=5))
-    assert check(hot, SessionConfig(), 1).warnings[0].startswith("processor: slowed down by heat")
+    assert check(hot, SessionParameters(), 1).warnings[0].startswith("processor: slowed down by heat")
     hot.now_ns += 61 * 10**9
-    assert not any(warning.startswith("processor") for warning in check(hot, SessionConfig(), 1).warnings)
+    assert not any(warning.startswith("processor") for warning in check(hot, SessionParameters(), 1).warnings)
 
 
 def test_throttlings_are_counted_over_all_cores(tmp_path):
@@ -156,13 +156,13 @@ def test_throttlings_are_counted_over_all_cores(tmp_path):
 
 
 def test_the_whole_preflight_reads_as_lines():
-    assert check(world(), SessionConfig(), 1).text.splitlines() == [
+    assert check(world(), SessionParameters(), 1).text.splitlines() == [
         "Ready",
         "In order: cameras, recorder, disk, arms and their temperatures, hands, policy server, its metadata and "
         "connection, upload target, clock, processor",
         "Cameras ready: All cameras working!",
     ]
-    warned = check(world(target=Reached("no")), SessionConfig(rsync_target="/t", include_hands=True), 1).text
+    warned = check(world(target=Reached("no")), SessionParameters(rsync_target="/t", include_hands=True), 1).text
     assert "In order: cameras, recorder, disk, arms and their temperatures, policy server" in warned
     assert "upload target" not in warned
-    assert check(world(arm=None), SessionConfig(), 1).text.startswith("Not ready: arms: arm_driver is silent")
+    assert check(world(arm=None), SessionParameters(), 1).text.startswith("Not ready: arms: arm_driver is silent")

@@ -70,7 +70,7 @@ def test_an_episode_left_open_by_an_earlier_session_is_closed():
 
 
 def test_guidance_by_hand_has_a_limit_that_saves():
-    theatre = Theatre(max_damping=5.0, limit_warning_s=2.0)
+    theatre = Theatre(max_damping_s=5.0, limit_warning_s=2.0)
     theatre.to("DAMPING")
     theatre.run(4)
     assert theatre.session.view().reason.startswith("time limit in")

@@ -28,9 +28,9 @@ CLASSES = {
     "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.recorder.config:RecorderParameters",
-    "session_manager": "h1_session_manager.config:SessionConfig",
-    "keyboard": "h1_session_manager.keyboard.keyboard_node:KeyboardParameters",
-    "console": "h1_session_manager.console.console_node:ConsoleParameters",
+    "session_manager": "h1_session_manager.parameters:SessionParameters",
+    "keyboard": "h1_session_manager.parameters:KeyboardParameters",
+    "console": "h1_session_manager.parameters:ConsoleParameters",
 }
 """By node, what it reads. Whoever is in `keys.NODES` is here."""
 

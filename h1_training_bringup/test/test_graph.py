@@ -197,7 +197,7 @@ PARAMETER_CLASSES = {
     "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.recorder.config:RecorderParameters",
-    "session_manager": "h1_session_manager.config:SessionConfig",
+    "session_manager": "h1_session_manager.parameters:SessionParameters",
 }
 
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,13 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from h1_session_manager import messages_node
-from h1_session_manager.config import SessionConfig
 from h1_session_manager.console.console_app import ConsoleApp
 from h1_session_manager.console.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
 from h1_session_manager.console.console_view import Heard
 from h1_session_manager.keyboard.joy_keys import JoyKeys
 from h1_session_manager.keyboard.terminal import LINES_VARIABLE
 from h1_session_manager.keyboard.tty_keys import TERMINAL, NoTerminalError, TtyKeys
+from h1_session_manager.parameters import ConsoleParameters
 from h1_session_manager.table import State
 from h1_training_msgs.msg import (
     ArmStatus,
@@ -43,7 +42,6 @@ from h1_training_msgs.msg import (
 )
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.parameter import parameter
 from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.spinner import Spinner
 
@@ -52,18 +50,6 @@ _QUIET = ("--ros-args", "--disable-stdout-logs")
 _ASKING = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
 _LEAVE = "Ctrl+C: emergency stop   Ctrl+Q: leave the console, not the session"
 _LEAVE_OWN = "Ctrl+C: emergency stop and end   Ctrl+Q: plain lines"
-
-
-@dataclass(frozen=True)
-class ConsoleParameters:
-    """What the console shows."""
-
-    cameras: tuple[str, ...] = parameter((*SessionConfig().cameras, "arm_status"), "streams of the recorder to show")
-    terminal: str = parameter(TERMINAL, "the terminal to show the console on")
-    bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
-    joy_buttons: tuple[str, ...] = parameter(
-        ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"
-    )
 
 
 class ConsoleNode(BaseNode):

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from h1_session_manager.keyboard.joy_keys import JoyKeys
-from h1_session_manager.keyboard.tty_keys import TERMINAL, NoTerminalError, TtyKeys
+from h1_session_manager.keyboard.tty_keys import NoTerminalError, TtyKeys
+from h1_session_manager.parameters import KeyboardParameters
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
-from h1_training_node.parameter import parameter
 
 _READ_S = 0.2
-
-
-@dataclass(frozen=True)
-class KeyboardParameters:
-    """Where keys come from."""
-
-    terminal: str = parameter(TERMINAL, "the terminal to read keys from")
-    joy_buttons: tuple[str, ...] = parameter((), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, e.g. ['0:s', '1:e']")
-
-    def __post_init__(self) -> None:
-        JoyKeys(self.joy_buttons)
 
 
 class KeyboardNode(BaseNode):

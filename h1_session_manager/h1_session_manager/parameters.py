@@ -1,4 +1,4 @@
-"""The session manager's parameters."""
+"""The parameters of this package's nodes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from h1_session_manager.keyboard.joy_keys import JoyKeys
+from h1_session_manager.keyboard.tty_keys import TERMINAL
 from h1_training_node.parameter import parameter
 
 
 @dataclass(frozen=True)
-class SessionConfig:
+class SessionParameters:
     """What a session is about, and how long it waits for whom."""
 
-    save_dir: str = parameter("data", "folder of the session's episodes")
-    task: str = parameter("manipulation task", "what the policy is asked to do")
+    save_dir: str = parameter("data/episodes", "folder of the session's episodes")
+    task: str = parameter("pick up the object", "what the policy is asked to do")
     prompt: str = parameter("", "as sent to the policy; empty: '<task>, Advantage=True'")
     episode_attributes: str = parameter("{}", "further attributes of every episode's file: a JSON object")
     robot_name: str = parameter("", "the robot's name: in diagnostics, and in what a folder is recorded under")
@@ -22,20 +24,20 @@ class SessionConfig:
     allow_mixed_folder: bool = parameter(False, "record into a folder of another robot or joint configuration")
     config_sha256: str = parameter("", "of the configuration, for every episode's file")
 
-    policy_host: str = parameter("localhost", "host of the policy server, or its whole ws:// or wss:// URL")
+    policy_host: str = parameter("127.0.0.1", "host of the policy server, or its whole ws:// or wss:// URL")
     policy_port: int = parameter(8000, "its port; 0 if the URL says it", low=0, high=65535)
     api_key_file: str = parameter("", "file that holds the API key; empty: the variable H1_POLICY_API_KEY, if set")
     ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
-    poll_interval: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.05, high=3600.0)
+    poll_interval_s: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.1, high=3600.0)
 
     ask_before_taking: bool = parameter(True, "wait for 'y' before taking the arms")
-    motion_countdown: float = parameter(3.0, "announced before the arms start to move", unit="s", low=0.0, high=60.0)
+    motion_countdown_s: float = parameter(3.0, "announced before the arms start to move", unit="s", low=0.5, high=30.0)
     key_guard_s: float = parameter(
         0.7, "keys that start motion are ignored this long after a state is entered", unit="s", low=0.0, high=5.0
     )
-    max_execution: float = parameter(300.0, "longest run of the policy; 0: no limit", unit="s", low=0.0, high=86400.0)
-    max_damping: float = parameter(
-        600.0, "longest guidance by hand before the episode is saved; 0: no limit", unit="s", low=0.0, high=86400.0
+    max_execution_s: float = parameter(120.0, "longest run of the policy", unit="s", low=1.0, high=3600.0)
+    max_damping_s: float = parameter(
+        600.0, "longest guidance by hand; then the episode is saved", unit="s", low=1.0, high=3600.0
     )
     limit_warning_s: float = parameter(15.0, "a time limit is announced this long before", unit="s", low=0.0)
 
@@ -54,8 +56,8 @@ class SessionConfig:
     first_chunk_timeout_s: float = parameter(
         75.0, "wait for the policy's first actions (a server may compile for 40 s)", unit="s", low=0.5, high=600.0
     )
-    policy_silence_timeout: float = parameter(
-        5.0, "after stale_action the policy is resumed if it is back within this time", unit="s", low=0.0, high=60.0
+    policy_silence_timeout_s: float = parameter(
+        5.0, "after stale_action the policy is resumed if it is back within this time", unit="s", low=0.5, high=60.0
     )
     save_timeout_s: float = parameter(600.0, "longest save of an episode", unit="s", low=1.0)
     status_timeout_s: float = parameter(
@@ -71,8 +73,8 @@ class SessionConfig:
     max_camera_age_s: float = parameter(0.5, "a camera silent for longer does not work", unit="s", low=0.05)
     min_free_gb: float = parameter(5.0, "least free disk space to start an episode", unit="GB", low=0.0)
     max_hand_age_s: float = parameter(0.5, "a hand silent for longer does not answer", unit="s", low=0.05)
-    max_temperature: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
-    max_hand_temperature: float = parameter(65.0, "the same, for a finger's actuator", unit="degC")
+    max_motor_temperature_c: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
+    max_hand_temperature_c: float = parameter(65.0, "the same, for a finger's actuator", unit="degC")
 
     rsync_target: str = parameter("", "[USER@HOST:]DIRECTORY that episodes are uploaded to; empty: kept locally")
     rsync_options: str = parameter("-avz --progress", "rsync's options, as on its command line")
@@ -125,3 +127,28 @@ class SessionConfig:
         port = f":{self.policy_port}" if self.policy_port and parts.port is None else ""
         scheme = "https" if parts.scheme == "wss" else "http"
         return f"{scheme}://{parts.netloc.rpartition('@')[2]}{port}{parts.path.rstrip('/')}/training_status"
+
+
+@dataclass(frozen=True)
+class KeyboardParameters:
+    """Where keys come from."""
+
+    terminal: str = parameter(TERMINAL, "the terminal to read keys from")
+    joy_buttons: tuple[str, ...] = parameter((), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, e.g. ['0:s', '1:e']")
+
+    def __post_init__(self) -> None:
+        JoyKeys(self.joy_buttons)
+
+
+@dataclass(frozen=True)
+class ConsoleParameters:
+    """What the console shows."""
+
+    cameras: tuple[str, ...] = parameter(
+        (*SessionParameters().cameras, "arm_status"), "streams of the recorder to show"
+    )
+    terminal: str = parameter(TERMINAL, "the terminal to show the console on")
+    bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
+    joy_buttons: tuple[str, ...] = parameter(
+        ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"
+    )

@@ -107,10 +107,10 @@ class PolicyBridge:
         self._collect(now_ns)
         step = self._streamed(now_ns)
         self._ask(now_ns)
-        if step is None:
+        if step is None or self._stream is None:
             return None
         self._seq += 1
-        return Action(self._seq, step)
+        return Action(self._seq, step, self._stream.execution)
 
     @property
     def status(self) -> Status:
@@ -127,6 +127,7 @@ class PolicyBridge:
             latency_ms=newest.inference_ms if newest else 0.0,
             server_ms=newest.server_ms if newest else math.nan,
             reason=self._shown_reason,
+            checkpoint=facts.checkpoint,
         )
 
     @property
@@ -182,10 +183,12 @@ class PolicyBridge:
                 self._drop()
                 self._hold_ns = arms.mode_since_ns
             return
-        if self._stream is not None and arms.mode_since_ns != self._stream.policy_ns:
+        if self._stream is not None and (
+            (arms.mode_since_ns, arms.execution) != (self._stream.policy_ns, self._stream.execution)
+        ):
             self._drop()  # left and entered again, with the HOLD between not seen
         elif self._ready is not None:
-            self._stream = Stream(self._make_strategy(), self._ready, arms.mode_since_ns)
+            self._stream = Stream(self._make_strategy(), self._ready, arms.mode_since_ns, arms.execution)
             self._ready = None
 
     def _drop(self) -> None:

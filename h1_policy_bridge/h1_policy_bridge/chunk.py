@@ -83,11 +83,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a server's metadata says of itself; 0 where it is silent."""
+    """What a server's metadata says of itself; 0 or empty where it is silent.
+
+    Attributes:
+        checkpoint: name of the weights that serve, fit for a terminal.
+    """
 
     action_dim: int = 0
     horizon: int = 0
     done: bool = False
+    checkpoint: str = ""
 
 
 def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerFacts:
@@ -108,7 +113,13 @@ def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerF
         raise MetadataError(
             f"the server's chunks have {horizon} actions, the configuration asks for {expected.horizon}"
         )
-    return ServerFacts(action_dim, horizon, _flag(metadata, expected.done_field))
+    checkpoint = metadata.get("checkpoint")
+    return ServerFacts(
+        action_dim,
+        horizon,
+        _flag(metadata, expected.done_field),
+        shown.line(checkpoint) if isinstance(checkpoint, str) else "",
+    )
 
 
 def read_reply(

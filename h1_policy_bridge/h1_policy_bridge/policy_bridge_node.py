@@ -101,6 +101,7 @@ class PolicyBridgeNode(BaseNode):
                 mode_since_ns=to_ns(message.mode_since),
                 transition=message.transition,
                 q=message.q.astype(float),
+                execution=message.execution,
             )
         )
 
@@ -141,6 +142,7 @@ class PolicyBridgeNode(BaseNode):
                 inference_ms=chunk.inference_ms,
                 holding=step.holding,
                 positions=array.array("f", positions),
+                execution=action.execution,
             )
         )
         for index, publisher in enumerate(self._hands.values()):
@@ -176,6 +178,7 @@ class PolicyBridgeNode(BaseNode):
                 latency_ms=float(status.latency_ms),
                 server_ms=float(status.server_ms),
                 reason=status.reason,
+                checkpoint=status.checkpoint,
             )
         )
 

@@ -11,13 +11,18 @@ from h1_training_node.message_numbers import ArmMode
 
 @dataclass(frozen=True)
 class Arms:
-    """What arm_status says that matters here."""
+    """What arm_status says that matters here.
+
+    Attributes:
+        execution: token of the present or the next POLICY; the arm driver follows no action that does not repeat it.
+    """
 
     stamp_ns: int
     mode: ArmMode
     mode_since_ns: int
     transition: bool
     q: Positions
+    execution: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Action:
 
     seq: int
     step: Step
+    execution: int
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,4 @@ class Status:
     latency_ms: float
     server_ms: float
     reason: str
+    checkpoint: str

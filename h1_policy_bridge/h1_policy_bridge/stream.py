@@ -19,10 +19,11 @@ class Stream:
         strategy: a new one.
         first: chunk to begin with.
         policy_ns: when the arms entered POLICY.
+        execution: token of this entry, for its actions.
     """
 
-    def __init__(self, strategy: Strategy, first: Chunk, policy_ns: int) -> None:
-        self.policy_ns = policy_ns
+    def __init__(self, strategy: Strategy, first: Chunk, policy_ns: int, execution: int) -> None:
+        self.policy_ns, self.execution = policy_ns, execution
         self.digest = StreamDigest()
         self._strategy = strategy
         self._tick = 0

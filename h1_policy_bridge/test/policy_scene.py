@@ -21,7 +21,7 @@ from h1_training_node.stamps import to_ns, to_stamp
 
 
 class Robot(Node):
-    """Everything around the bridge: arms that follow, a session, cameras, hands; and ears for what the bridge says."""
+    """Everything around the bridge: arms that follow, a session, cameras, hands; and subscriptions to what it publishes."""
 
     def __init__(self) -> None:
         super().__init__("around_the_bridge")
@@ -29,6 +29,7 @@ class Robot(Node):
         self.state, self.epoch = "WAITING", -1
         self.mode, self.since_ns = ArmStatus.MODE_HOLD, self.clock_ns.now_ns()
         self.q = np.zeros(14, np.float32)
+        self.execution = 2**63 + 5
         self.cameras_on = True
         self.hands_on = False
         self.enters_by_itself = False
@@ -84,7 +85,14 @@ class Robot(Node):
             SessionState(header=header, seq=self._seq, state=self.state, epoch=self.epoch, task="stack")
         )
         self._arm.publish(
-            ArmStatus(header=header, seq=self._seq, mode=self.mode, mode_since=to_stamp(self.since_ns), q=self.q)
+            ArmStatus(
+                header=header,
+                seq=self._seq,
+                mode=self.mode,
+                mode_since=to_stamp(self.since_ns),
+                q=self.q,
+                execution=self.execution,
+            )
         )
         for camera in self._cameras if self.cameras_on else ():
             camera.publish(CompressedImage(header=header, format="jpeg", data=self._jpeg))

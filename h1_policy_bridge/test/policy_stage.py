@@ -25,6 +25,7 @@ class Stage:
         self.now_ns = 1_000_000_000_000
         self.mode, self.since_ns = ArmMode.HOLD, self.now_ns
         self.transition = False
+        self.execution = 1
         self.bridge = PolicyBridge(
             self.client,
             rules or ObservationRules(STATE_ONLY),
@@ -37,13 +38,15 @@ class Stage:
 
     def enter(self, mode: ArmMode) -> None:
         self.mode, self.since_ns = mode, self.now_ns
+        self.execution += mode is ArmMode.HOLD  # a new token at each handover
 
     def tick(self, *, arms: bool = True) -> Action | None:
         """20 ms later; the arms have reported 5 ms ago."""
         self.now_ns += TICK_NS
         if arms:
             stamp_ns = self.now_ns - 5_000_000
-            self.bridge.on_arms(Arms(stamp_ns, self.mode, self.since_ns, self.transition, np.zeros(14)))
+            arms = Arms(stamp_ns, self.mode, self.since_ns, self.transition, np.zeros(14), self.execution)
+            self.bridge.on_arms(arms)
         return self.bridge.tick(self.now_ns)
 
     def ticks(self, count: int) -> list[Action | None]:

@@ -77,6 +77,23 @@ def test_the_next_chunk_takes_over_at_the_step_that_is_due():
     assert last > 2
 
 
+def test_each_action_repeats_the_token_of_the_execution_that_it_was_made_for():
+    stage = Stage()
+    stage.until_streaming()
+    first = stage.execution
+    assert {action.execution for action in stage.ticks(5)} == {first}
+    stage.until_streaming()
+    assert stage.execution == first + 1
+    assert {action.execution for action in stage.ticks(5)} == {first + 1}
+
+
+def test_a_token_that_changes_within_policy_ends_the_stream():
+    stage = Stage()
+    stage.until_streaming()
+    stage.execution += 1
+    assert stage.ticks(3) == [None] * 3
+
+
 def test_policy_without_a_chunk_moves_nothing():
     stage = Stage()
     stage.session("EXECUTING")

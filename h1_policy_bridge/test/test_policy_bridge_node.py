@@ -28,7 +28,7 @@ def reaching(
     """A good server that goes on from the state that it is shown."""
 
     def handler(connection):
-        connection.send(msgpack_numpy.pack({"action_dim": dim, "action_horizon": 50}))
+        connection.send(msgpack_numpy.pack({"action_dim": dim, "action_horizon": 50, "checkpoint": "epoch_3/step_900"}))
         for message in connection:
             observation = msgpack_numpy.unpack(message)
             if seen is not None:
@@ -73,6 +73,8 @@ def test_an_episode_goes_from_hold_to_an_even_stream_of_numbered_actions(graph):
     assert actions[-1].chunk_id > 2
     assert {len(action.positions) for action in actions} == {14}
     assert np.isfinite([action.positions for action in actions]).all()
+    assert {action.execution for action in actions} == {scene.robot.execution}
+    assert status.checkpoint == "epoch_3/step_900"
     assert actions[0].inference_ms >= 50
     assert (status.action_dim, status.horizon, status.server) == (14, 50, f"ws://127.0.0.1:{address.port}")
     assert status.latency_ms >= 50

@@ -21,7 +21,7 @@ from h1_training_node.stamps import to_ns, to_stamp
 
 
 class Robot(Node):
-    """Everything around the bridge: arms that follow, a session, cameras, hands; and subscriptions to what it publishes."""
+    """Everything around the bridge: arms that follow, a session, cameras, hands; subscribes to what it publishes."""
 
     def __init__(self) -> None:
         super().__init__("around_the_bridge")

@@ -16,6 +16,7 @@ from h1_training_bringup.arm_driver.robot_model import (
     build_model,
     gravity_direction,
 )
+from h1_training_node import arm_joints
 
 ZEROS = np.zeros(joints.COUNT)
 
@@ -25,6 +26,8 @@ def test_the_joint_table_is_the_robots() -> None:
     assert joints.NAMES[13] == "right_wrist_yaw_joint"
     assert joints.LOWER[[0, 1, 2, 3, 4, 5, 6]].tolist() == [-3.14, -0.38, -2.66, -0.95, -3.01, -0.4625, -1.27]
     assert joints.UPPER[[7, 8, 9, 10, 11, 12, 13]].tolist() == [1.57, 0.38, 2.66, 3.18, 3.01, 0.4625, 1.27]
+    assert joints.NAMES == arm_joints.ARM_JOINT_NAMES
+    assert np.array_equal([joints.LOWER, joints.UPPER], [arm_joints.LOWER_RAD, arm_joints.UPPER_RAD])
     assert joints.EFFORT[:7].tolist() == [40, 40, 18, 18, 19, 19, 19]
     assert (slice(13, 27), 12, 27) == (joints.ARM_MOTORS, joints.WAIST_MOTOR, joints.WEIGHT_MOTOR)
 

@@ -175,3 +175,17 @@ def test_a_load_that_the_model_does_not_know_is_told_when_the_arms_become_compli
     rig.ask(ArmMode.DAMPING)
     rig.tick()
     assert "torque_mismatch" in rig.notices
+
+
+def test_every_hold_begins_with_a_new_execution_token_which_the_policy_that_follows_keeps() -> None:
+    rig = taken()
+    first = rig.controller.execution
+    assert first > 0
+    rig.enter_policy()
+    assert rig.controller.execution == first
+    rig.run_until(lambda: rig.mode is ArmMode.HOLD, "no action came")
+    second = rig.controller.execution
+    assert second > 0 and second != first
+    assert rig.ask(ArmMode.HOME) == "" and rig.controller.execution == 0
+    assert rig.ask(ArmMode.DAMPING) == "" and rig.controller.execution == 0
+    assert rig.ask(ArmMode.HOLD) == "" and rig.controller.execution not in (0, first, second)

@@ -234,6 +234,7 @@ class ArmDriverNode(BaseNode):
         status.state_rate = self._intake.rate(now_ns)
         status.crc_errors = self._intake.crc_errors
         status.refused_actions = controller.gate.refused
+        status.execution = controller.execution
 
     def _tell(self) -> None:
         for notices in (self._intake.notices, self._controller.notices):

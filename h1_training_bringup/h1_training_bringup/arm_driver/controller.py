@@ -7,6 +7,8 @@ ROS or waits for anything; time comes in as session nanoseconds.
 
 from __future__ import annotations
 
+import secrets
+
 import numpy as np
 
 from h1_training_bringup.arm_driver.actions import Action, ActionGate
@@ -44,6 +46,8 @@ _NS = 1e9
 _ZEROS = np.zeros(COUNT)
 _FAREWELL_PERIODS = 25
 """Commands with weight 0 after the arms were given back, before falling silent."""
+_TOKEN_BITS = 53
+"""Of an execution's token: a tool that shows it as a float or as JSON shows all of it."""
 
 
 class ArmController:
@@ -53,7 +57,7 @@ class ArmController:
         joints, parameters: gains and limits of each joint; everything else.
 
     Attributes:
-        mode, mode_since_ns, reason: as in ArmStatus.
+        mode, mode_since_ns, reason, execution: as in ArmStatus.
         notices: for people, oldest first; whoever publishes them empties the list.
         has_ended: after `end`: the arms are given back, the process may go.
     """
@@ -71,6 +75,7 @@ class ArmController:
         self._gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
         self._damping = Damping(joints, self._gravity)
         self.mode, self.mode_since_ns, self.reason = ArmMode.RELEASED, 0, "not_taken"
+        self.execution = 0
         self.notices: list[Notice] = []
         self.has_ended = False
         self._ending = self._gave_way = False
@@ -379,6 +384,8 @@ class ArmController:
             self._refusals_told.clear()
         else:
             self.gate.leave()
+            # Whoever drove the arms until now drives them no more; who reads this may drive the next POLICY.
+            self.execution = 1 + secrets.randbits(_TOKEN_BITS) if mode is ArmMode.HOLD else 0
         self.mode, self.mode_since_ns, self.reason = mode, now_ns, reason
         self.stiff.enter(mode)
 

@@ -1,6 +1,6 @@
 """What is to be written to the fingers, and when: the newest command while it is fresh, or "stay where you are".
 
-Pure decisions; the hand's thread asks, and tells what it has written.
+Pure decisions; the hand's thread asks, and reports what it has written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from h1_inspire_driver.registers import ANGLE_UNITS, FINGERS, LEAVE, opening_of, raw_angle
 
 TOLERATED_OVERSHOOT = 0.25
-"""A policy may overshoot 0..1 a little, which is clipped; further out it speaks another unit (0..1000, rad)."""
+"""A policy may overshoot 0..1 a little, which is clipped; further out it uses another unit (0..1000, rad)."""
 
 
 class BadCommandError(ValueError):
@@ -49,7 +49,7 @@ def command_of(stamp_ns: int, openings: Sequence[float]) -> Command:
 
 
 class Grip:
-    """Follows one hand's commands and remembers what the hand was told.
+    """Follows one hand's commands and remembers what was written to the hand.
 
     Args:
         command_timeout_ns: an older command is ignored.
@@ -77,7 +77,7 @@ class Grip:
         return self._may_be_moving
 
     def reconnected(self) -> None:
-        """The hand may have been switched off: what it was told is forgotten, and it must be stopped anew."""
+        """The hand may have been switched off: what was written is forgotten, and it must be stopped again."""
         self._hand_knows = False
         self._may_be_moving = True
 
@@ -94,8 +94,8 @@ class Grip:
         """Neither too old nor, by the same measure, from the future."""
         return abs(now_ns - command.stamp_ns) <= self._command_timeout_ns
 
-    def is_news(self, command: Command) -> bool:
-        """Does `command` differ enough from what the hand was told last?"""
+    def differs(self, command: Command) -> bool:
+        """Does `command` differ enough from what was written last?"""
         for angle, target in zip(command.angles, self._targets, strict=True):
             if angle == LEAVE:
                 continue

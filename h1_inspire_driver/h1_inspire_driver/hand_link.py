@@ -1,7 +1,7 @@
 """One connection to one hand: whole blocks in, whole blocks out, or `HandLostError`.
 
 Every doubt ends the connection. A hand that answered late, twice, with the wrong length or to another question cannot
-be told from one that answers the next question wrongly, and a reconnection costs a second at most.
+be distinguished from one that answers the next question wrongly, and a reconnection costs a second at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from h1_inspire_driver.registers import Block
 from h1_inspire_driver.tolerant_framer import make_tolerant
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
-"""What pymodbus would log at every attempt is told once, by name, through `HandLostError`."""
+"""What pymodbus would log at every attempt is reported once, by name, through `HandLostError`."""
 
 
 class HandLostError(ConnectionError):

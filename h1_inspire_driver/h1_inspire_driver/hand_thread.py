@@ -1,4 +1,4 @@
-"""One hand's thread: connects, reads, writes, and begins anew when the hand is gone. No hand ever waits for another.
+"""One hand's thread: connects, reads, writes, and starts again when the hand is gone. No hand ever waits for another.
 
 Nothing is published that was not read; while the hand is gone its topic is silent, and so visibly stale.
 """
@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import Command, Grip, staying
+from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink, HandLostError
-from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState, hand_state
+from h1_inspire_driver.parameters import DriverParameters
 from h1_inspire_driver.read_plan import ReadPlan, Timed
 from h1_inspire_driver.registers import (
     ANGLE_ACT,
@@ -44,7 +44,7 @@ class HandThread(threading.Thread):
         parameters: of the driver.
         gate: whether commands are followed.
         publish: takes each state; called in this thread.
-        news: what a person is told.
+        events: of this hand, for people.
         clock_ns: session time.
     """
 
@@ -56,7 +56,7 @@ class HandThread(threading.Thread):
         *,
         gate: SessionGate,
         publish: Callable[[HandState], None],
-        news: HandNews,
+        events: HandEvents,
         clock_ns: Callable[[], int],
     ) -> None:
         super().__init__(name=f"{side}_hand", daemon=True)
@@ -65,14 +65,14 @@ class HandThread(threading.Thread):
         self._parameters = parameters
         self._gate = gate
         self._publish = publish
-        self._news = news
+        self._events = events
         self._clock_ns = clock_ns
         self._grip = Grip(
-            command_timeout_ns=int(parameters.command_timeout * NS_PER_S),
-            write_interval_ns=int(NS_PER_S / parameters.write_rate),
-            min_change=parameters.min_change,
+            command_timeout_ns=int(parameters.command_timeout_s * NS_PER_S),
+            write_interval_ns=int(NS_PER_S / parameters.write_rate_hz),
+            min_change=parameters.min_change_raw,
         )
-        self._period_ns = int(NS_PER_S / parameters.rate)
+        self._period_ns = int(NS_PER_S / parameters.rate_hz)
         self._plan = ReadPlan(self._period_ns)
         self._others: dict[Block, Timed] = {}
         self._inbox: deque[Command] = deque(maxlen=1)
@@ -106,28 +106,28 @@ class HandThread(threading.Thread):
     # The thread.
 
     def run(self) -> None:
-        """Connect, serve, and begin anew with growing pauses, until `stop`."""
-        pause_s = self._parameters.reconnect_pause
+        """Connect, serve, and start again with growing pauses, until `stop`."""
+        pause_s = self._parameters.reconnect_pause_s
         while not self._stopping.is_set():
             try:
                 self._link.connect()
                 self._begin()
-                pause_s = self._parameters.reconnect_pause
+                pause_s = self._parameters.reconnect_pause_s
                 self._serve()
             except HandLostError as lost:
-                self._news.lost(str(lost))
+                self._events.lost(str(lost))
             except ImplausibleError as nonsense:
-                self._news.lost(f"{self._link.address} sends nonsense: {nonsense}")
+                self._events.lost(f"{self._link.address} sends nonsense: {nonsense}")
             finally:
                 self.is_connected = False
                 self._link.close()
             self._stopping.wait(pause_s)
-            pause_s = min(2 * pause_s, self._parameters.reconnect_pause_max)
+            pause_s = min(2 * pause_s, self._parameters.reconnect_pause_max_s)
 
     def _begin(self) -> None:
         """After connecting: forget what was known, bound speed and force, read everything once."""
         self._grip.reconnected()
-        for block, value in ((SPEED_SET, self._parameters.speed), (FORCE_SET, self._parameters.force)):
+        for block, value in ((SPEED_SET, self._parameters.speed_raw), (FORCE_SET, self._parameters.force_g)):
             self._pause_until(self._grip.may_write_at_ns(0))
             self._grip.wrote_setting(self._write(block, (value,) * len(FINGERS)))
         self._plan = ReadPlan(self._period_ns)
@@ -135,7 +135,7 @@ class HandThread(threading.Thread):
         for block in SECONDARY:
             self._others[block] = self._read(block)
         self.is_connected = True
-        self._news.back(self._link.address)
+        self._events.back(self._link.address)
 
     def _serve(self) -> None:
         next_round_ns = self._clock_ns()
@@ -153,7 +153,7 @@ class HandThread(threading.Thread):
             self._hold(angles_of(self._read(ANGLE_ACT).registers))
 
     def _round(self, began_ns: int) -> None:
-        """Read what the plan says, stop the fingers if they must, and tell."""
+        """Read what the plan says, stop the fingers if they must, and publish."""
         self._plan.begin_round()
         measured = self._read(ANGLE_ACT)
         angles = angles_of(measured.registers)
@@ -170,7 +170,7 @@ class HandThread(threading.Thread):
             bytes_high_first=self._parameters.bytes_high_first,
         )
         self._publish(state)
-        self._news.faults(faults_of(state.error, state.status))
+        self._events.faults(faults_of(state.error, state.status))
 
     def _must_hold(self, now_ns: int) -> bool:
         return (
@@ -195,9 +195,9 @@ class HandThread(threading.Thread):
         elif not self._grip.is_fresh(command, now_ns):
             self._command = None
             age_ms = (now_ns - command.stamp_ns) / 1e6
-            limit_ms = self._parameters.command_timeout * 1e3
-            self._news.command_old(age_ms, limit_ms)
-        elif not self._grip.is_news(command):
+            limit_ms = self._parameters.command_timeout_s * 1e3
+            self._events.command_old(age_ms, limit_ms)
+        elif not self._grip.differs(command):
             self._command = None
         elif now_ns >= self._grip.may_write_at_ns(self._plan.answer_ns):
             self._command = None
@@ -208,7 +208,7 @@ class HandThread(threading.Thread):
             return
         self._clear_asked = False
         self._grip.wrote_setting(self._write(CLEAR_ERROR, (1,)))
-        self._news.errors_cleared()
+        self._events.errors_cleared()
 
     def _read(self, block: Block) -> Timed:
         began_ns = self._clock_ns()
@@ -226,7 +226,7 @@ class HandThread(threading.Thread):
         now_ns = self._clock_ns()
         self._plan.answered(now_ns - began_ns)
         if now_ns - began_ns > _LONG_ANSWER_NS:
-            self._news.slow(now_ns - began_ns)
+            self._events.slow(now_ns - began_ns)
         return now_ns
 
     def _next_ns(self, next_round_ns: int) -> int:

@@ -10,12 +10,12 @@ from functools import partial
 
 from std_srvs.srv import Trigger
 
-from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import BadCommandError, command_of
+from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink
-from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
+from h1_inspire_driver.parameters import DriverParameters
 from h1_inspire_driver.session_gate import SessionGate
 from h1_training_msgs.msg import HandCommand as HandCommandMsg
 from h1_training_msgs.msg import HandState as HandStateMsg
@@ -39,10 +39,10 @@ class InspireDriverNode(BaseNode):
     def __init__(self) -> None:
         super().__init__("inspire_driver")
         self._parameters = self.parameters(DriverParameters)
-        self._gate = SessionGate(int(self._parameters.session_timeout * NS_PER_S))
+        self._gate = SessionGate(int(self._parameters.session_timeout_s * NS_PER_S))
         self._is_stopping = False
         self._hands: dict[str, HandThread] = {}
-        self._news: dict[str, HandNews] = {}
+        self._events: dict[str, HandEvents] = {}
         for side, host, port in (
             ("left", self._parameters.left_host, self._parameters.left_port),
             ("right", self._parameters.right_host, self._parameters.right_port),
@@ -65,14 +65,14 @@ class InspireDriverNode(BaseNode):
             _fill(message, state)
             publisher.publish(message)
 
-        self._news[side] = HandNews(side, self._on_event, self.now_ns)
+        self._events[side] = HandEvents(side, self._on_event, self.now_ns)
         self._hands[side] = HandThread(
             side,
-            HandLink(host, port, unit_id=parameters.unit_id, timeout_s=parameters.answer_timeout),
+            HandLink(host, port, unit_id=parameters.unit_id, timeout_s=parameters.answer_timeout_s),
             parameters,
             gate=self._gate,
             publish=publish,
-            news=self._news[side],
+            events=self._events[side],
             clock_ns=self.now_ns,
         )
         self.create_subscription(HandCommandMsg, f"hands/{side}/command", partial(self._on_command, side), qos.LATEST)
@@ -90,7 +90,7 @@ class InspireDriverNode(BaseNode):
         try:
             command = command_of(to_ns(message.header.stamp), [float(angle) for angle in message.angle])
         except BadCommandError as error:
-            self._news[side].command_refused(str(error))
+            self._events[side].command_refused(str(error))
             return
         self._hands[side].command(command)
 
@@ -101,7 +101,7 @@ class InspireDriverNode(BaseNode):
             hand.clear_error()
             response.message = f"clearing; watch hands/{side}/state.error"
         else:
-            response.message = f"the {side} hand is not connected: {self._news[side].last_loss or 'still connecting'}"
+            response.message = f"the {side} hand is not connected: {self._events[side].last_loss or 'still connecting'}"
         return response
 
     def _watch(self) -> None:
@@ -116,7 +116,7 @@ class InspireDriverNode(BaseNode):
             self.end(1)
 
     def request_stop(self, why: str) -> None:
-        """Both hands stay where they are; the node ends when they have been told."""
+        """Both hands stay where they are; the node ends when they have acknowledged."""
         self._is_stopping = True
         for hand in self._hands.values():
             hand.stop()

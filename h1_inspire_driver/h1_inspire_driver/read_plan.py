@@ -16,7 +16,7 @@ _ANGLE_ROUNDS = 2
 """Rounds that may pass in a row with nothing but the angles."""
 
 AGED_NS = 200_000_000
-"""A block that was read longer ago than this is told about in `reason`."""
+"""A block that was read longer ago than this is named in `reason`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Timed:
 
 
 class ReadPlan:
-    """Decides block by block; told of each answer.
+    """Decides block by block; learns of each answer.
 
     Args:
         period_ns: time between two rounds.

@@ -16,7 +16,7 @@ class _Heartbeat:
 
 
 class SessionGate:
-    """Judges `session/state`. Told by the executor's thread, asked by the hands' threads.
+    """Judges `session/state`. Written by the executor's thread, read by the hands' threads.
 
     The one attribute that both touch is replaced whole, never changed in place. Hands ask with the present time, so
     the gate closes by itself when the executor, or the whole session, no longer says anything.
@@ -33,7 +33,7 @@ class SessionGate:
         """A `session/state` has arrived.
 
         A message that does not advance `seq` changes nothing: it is an old one again. Only when the session was
-        lost may `seq` begin anew (session_manager restarted), and then it must advance once before it counts.
+        lost may `seq` starts again (session_manager restarted), and then it must advance once before it counts.
         """
         last = self._heartbeat
         if last is None or (seq < last.seq and self._is_lost(last, now_ns)):

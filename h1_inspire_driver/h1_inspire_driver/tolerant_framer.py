@@ -1,4 +1,4 @@
-"""A Modbus TCP framer that bears the hand's transaction ids, which are off by one.
+"""A Modbus TCP framer that tolerates the hand's transaction ids, which are off by one.
 
 Reported of the real firmware by `inspire_rh56dftp` 0.1.0 (`client.py`, module docstring). pymodbus compares ids
 strictly and has no switch for it: every read then times out. Accepting a neighbouring id is safe only because one

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.grip import command_of
+from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink
-from h1_inspire_driver.hand_news import HandNews
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
+from h1_inspire_driver.parameters import DriverParameters
 from h1_inspire_driver.session_gate import SessionGate
 from h1_training_node.message_numbers import Level
 from h1_training_testing import wait_until
@@ -41,7 +41,7 @@ class Rig:
         self.thread.command(command_of(time.monotonic_ns(), openings if len(openings) == 6 else openings * 6))
 
     def drive(self, opening: float, until: Callable[[], object], what: str) -> None:
-        """Command and beat like the graph does until something has happened."""
+        """Command and send heartbeats like the graph does until something has happened."""
 
         def step() -> object:
             self.session("EXECUTING")
@@ -57,11 +57,13 @@ class Rig:
 @contextlib.contextmanager
 def a_rig(port: int, *, heartbeat_s: float = 5.0, **parameters: object) -> Iterator[Rig]:
     """The session's heartbeat may pause for 5 s, since this machine may stand still."""
-    settings = DriverParameters(answer_timeout=3.0, **parameters)  # type: ignore[arg-type]
+    settings = DriverParameters(answer_timeout_s=3.0, **parameters)  # type: ignore[arg-type]
     gate, states, events = SessionGate(int(heartbeat_s * 1000) * MS), [], []
-    news = HandNews("left", lambda *event: events.append(event), time.monotonic_ns, patience_ns=0)
-    link = HandLink("127.0.0.1", port, unit_id=1, timeout_s=settings.answer_timeout)
-    thread = HandThread("left", link, settings, gate=gate, publish=states.append, news=news, clock_ns=time.monotonic_ns)
+    reports = HandEvents("left", lambda *event: events.append(event), time.monotonic_ns, patience_ns=0)
+    link = HandLink("127.0.0.1", port, unit_id=1, timeout_s=settings.answer_timeout_s)
+    thread = HandThread(
+        "left", link, settings, gate=gate, publish=states.append, events=reports, clock_ns=time.monotonic_ns
+    )
     rig = Rig(thread, gate, states, events)
     thread.start()
     try:

@@ -32,7 +32,7 @@ class Quirks:
 
     Attributes:
         id_offset: added to the transaction id of every answer.
-        delay_s: before each answer; asked anew each time.
+        delay_s: before each answer; asked again each time.
         drop: asked before each answer; True closes the connection instead.
         is_mute: answers nothing.
         answers: how many times each answer is sent.

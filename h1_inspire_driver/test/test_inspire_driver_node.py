@@ -75,7 +75,7 @@ def a_driver(graph: Graph, left_port: int, right_port: int) -> InspireDriverNode
         """With parameters of its own, since those of the command line belong to the whole process."""
 
         def parameters(self, cls: type[T]) -> T:
-            return from_values(cls, values | {"reconnect_pause_max": 0.35})
+            return from_values(cls, values | {"reconnect_pause_max_s": 0.35})
 
     return graph.add(Driver())
 
@@ -158,7 +158,7 @@ def test_a_mute_hand_goes_stale_and_the_other_one_does_not(graph: Graph, hands: 
     a_driver(graph, hands["left"].port, hands["right"].port)
     graph.spin_until(lambda: all(peer.states.values()), "both hands")
     hands["left"].quirks.is_mute = True
-    graph.spin_until(lambda: "hand_lost" in peer.reasons(), "the loss is told")
+    graph.spin_until(lambda: "hand_lost" in peer.reasons(), "the loss is reported")
     left, right = (len(peer.states[side]) for side in ("left", "right"))
     graph.spin_until(lambda: len(peer.states["right"]) > right + 20, "the right hand goes on")
     assert len(peer.states["left"]) == left

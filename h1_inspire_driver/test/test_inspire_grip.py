@@ -28,32 +28,32 @@ def test_a_command_from_another_clocks_future_is_not_fresh() -> None:
 
 
 def test_the_first_command_is_news_whatever_it_says() -> None:
-    assert a_grip().is_news(Command(0, (0,) * 6))
+    assert a_grip().differs(Command(0, (0,) * 6))
 
 
 def test_changes_below_five_units_are_no_news() -> None:
     grip = a_grip()
     grip.written((500,) * 6, 0, is_hold=False)
-    assert not grip.is_news(Command(0, (504, 496, 500, 500, 500, 500)))
-    assert grip.is_news(Command(0, (505, 500, 500, 500, 500, 500)))
+    assert not grip.differs(Command(0, (504, 496, 500, 500, 500, 500)))
+    assert grip.differs(Command(0, (505, 500, 500, 500, 500, 500)))
 
 
 def test_small_changes_add_up_against_what_was_written() -> None:
     grip = a_grip()
     grip.written((500,) * 6, 0, is_hold=False)
-    news = [angle for angle in range(500, 521, 2) if grip.is_news(Command(0, (angle,) + (500,) * 5))]
-    assert news[0] == 506
+    written = [angle for angle in range(500, 521, 2) if grip.differs(Command(0, (angle,) + (500,) * 5))]
+    assert written[0] == 506
 
 
 def test_a_command_that_leaves_all_fingers_is_no_news() -> None:
-    assert not a_grip().is_news(Command(0, (-1,) * 6))
+    assert not a_grip().differs(Command(0, (-1,) * 6))
 
 
 def test_after_a_reconnection_the_same_command_is_news_again() -> None:
     grip = a_grip()
     grip.written((500,) * 6, 0, is_hold=False)
     grip.reconnected()
-    assert grip.is_news(Command(0, (500,) * 6))
+    assert grip.differs(Command(0, (500,) * 6))
 
 
 def test_targets_are_nan_until_written_and_keep_what_was_left() -> None:

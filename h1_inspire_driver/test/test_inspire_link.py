@@ -109,7 +109,7 @@ def test_bytes_that_nobody_asked_for_end_the_connection(hand: QuirkyHand) -> Non
         link.read(ANGLE_ACT)
 
 
-def test_a_dropped_connection_is_told(hand: QuirkyHand) -> None:
+def test_a_dropped_connection_is_reported(hand: QuirkyHand) -> None:
     link = a_link(hand)
     link.read(ANGLE_ACT)
     hand.drop_client()
@@ -118,7 +118,7 @@ def test_a_dropped_connection_is_told(hand: QuirkyHand) -> None:
         link.read(ANGLE_ACT)
 
 
-def test_a_second_client_is_told_that_there_may_be_another(hand: QuirkyHand) -> None:
+def test_a_second_client_learns_that_there_may_be_another(hand: QuirkyHand) -> None:
     first = a_link(hand)
     first.read(ANGLE_ACT)
     second = a_link(hand)
@@ -127,13 +127,13 @@ def test_a_second_client_is_told_that_there_may_be_another(hand: QuirkyHand) -> 
     assert first.read(ANGLE_ACT)[0] == 1000
 
 
-def test_a_refused_register_is_told_by_name(hand: QuirkyHand) -> None:
+def test_a_refused_register_is_reported_by_name(hand: QuirkyHand) -> None:
     hand.quirks.refuses.add(ANGLE_ACT.address)
     with pytest.raises(HandLostError, match=r"refuses ANGLE_ACT \(Modbus exception 2\)"):
         a_link(hand).read(ANGLE_ACT)
 
 
-def test_an_address_where_nobody_listens_is_told() -> None:
+def test_an_address_where_nobody_listens_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(HandLostError, match=f"127.0.0.1:{port} cannot be reached"):

@@ -40,7 +40,7 @@ def test_a_hand_is_read_in_the_units_of_the_graph(hand: QuirkyHand) -> None:
 
 
 def test_speed_and_force_are_bounded_before_anything_moves(hand: QuirkyHand) -> None:
-    with a_rig(hand.port, speed=300, force=400) as rig:
+    with a_rig(hand.port, speed_raw=300, force_g=400) as rig:
         wait_until(lambda: rig.states, "a state")
     assert [write.address for write in hand.writes[:2]] == [SPEED_SET, FORCE_SET]
     assert hand.written(SPEED_SET) == [(300,) * 6]
@@ -56,7 +56,7 @@ def test_fingers_that_somebody_left_moving_are_stopped_at_the_start(hand: Quirky
 def test_commands_are_followed_in_executing(hand: QuirkyHand) -> None:
     with a_rig(hand.port) as rig:
         rig.drive(0.25, lambda: (250,) * 6 in hand.written(ANGLE_SET), "the command was written")
-        rig.drive(0.25, lambda: rig.states and rig.states[-1].command == (0.25,) * 6, "the state tells it")
+        rig.drive(0.25, lambda: rig.states and rig.states[-1].command == (0.25,) * 6, "the state says so")
         assert rig.states[-1].gated == ""
 
 
@@ -71,7 +71,7 @@ def test_commands_are_ignored_outside_executing(hand: QuirkyHand) -> None:
         assert rig.states[-1].gated == "session is READY"
 
 
-def test_a_command_older_than_200_ms_is_ignored_and_told(hand: QuirkyHand) -> None:
+def test_a_command_older_than_200_ms_is_ignored_and_reported(hand: QuirkyHand) -> None:
     with a_rig(hand.port) as rig:
         wait_until(lambda: hand.written(ANGLE_SET), "the hold at the start")
         rig.session("EXECUTING")
@@ -96,7 +96,7 @@ def test_a_lost_heartbeat_makes_the_fingers_stay(hand: QuirkyHand) -> None:
     with a_rig(hand.port, heartbeat_s=0.5) as rig:
         rig.drive(0.0, lambda: (0,) * 6 in hand.written(ANGLE_SET), "the command was written")
         wait_until(lambda: hand.written(ANGLE_SET)[-1] == (1000, 900, 800, 700, 600, 500), "the hold")
-        wait_until(lambda: rig.states[-1].gated == "session heartbeat lost", "the state tells it")
+        wait_until(lambda: rig.states[-1].gated == "session heartbeat lost", "the state says so")
 
 
 def test_the_end_of_the_process_makes_the_fingers_stay(hand: QuirkyHand) -> None:
@@ -111,7 +111,7 @@ def test_a_finger_left_alone_gets_minus_one_and_keeps_its_target(hand: QuirkyHan
         rig.session("EXECUTING")
         rig.command(0.1, math.nan, 0.1, 0.1, 0.1, 0.1)
         wait_until(lambda: (100, -1, 100, 100, 100, 100) in hand.written(ANGLE_SET), "the second command was written")
-        wait_until(lambda: rig.states[-1].command == (0.1, 0.5, 0.1, 0.1, 0.1, 0.1), "the state tells it")
+        wait_until(lambda: rig.states[-1].command == (0.1, 0.5, 0.1, 0.1, 0.1, 0.1), "the state says so")
 
 
 def test_writes_keep_50_ms_apart_however_many_commands_come(hand: QuirkyHand) -> None:
@@ -137,7 +137,7 @@ def test_the_same_command_again_is_not_written_again(hand: QuirkyHand) -> None:
         assert (252,) * 6 not in hand.written(ANGLE_SET)
 
 
-def test_errors_are_cleared_when_asked_and_told(hand: QuirkyHand) -> None:
+def test_errors_are_cleared_when_asked_and_reported(hand: QuirkyHand) -> None:
     with a_rig(hand.port) as rig:
         wait_until(lambda: rig.thread.is_connected, "the connection")
         rig.thread.clear_error()
@@ -145,7 +145,7 @@ def test_errors_are_cleared_when_asked_and_told(hand: QuirkyHand) -> None:
     assert hand.written(CLEAR_ERROR) == [(1,)]
 
 
-def test_an_over_current_is_told_once_with_its_finger(hand: QuirkyHand) -> None:
+def test_an_over_current_is_reported_once_with_its_finger(hand: QuirkyHand) -> None:
     with a_rig(hand.port) as rig:
         wait_until(lambda: rig.states, "a state")
         hand.registers[1606] = [0, 0x0004, 0]

@@ -9,8 +9,8 @@ import pytest
 from inspire_rig import a_rig
 from quirky_hand import ANGLE_ACT, ANGLE_SET, FORCE_SET, SPEED_SET, Quirks, QuirkyHand
 
-from h1_inspire_driver.driver_parameters import DriverParameters
 from h1_inspire_driver.hand_link import HandLink
+from h1_inspire_driver.parameters import DriverParameters
 from h1_training_node.message_numbers import Level
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_testing import wait_until
@@ -23,10 +23,10 @@ def hand() -> Iterator[QuirkyHand]:
     hand.close()
 
 
-def test_a_dead_hand_is_told_once_and_nothing_is_invented() -> None:
+def test_a_dead_hand_is_reported_once_and_nothing_is_invented() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with a_rig(port, reconnect_pause_max=0.35) as rig:
+    with a_rig(port, reconnect_pause_max_s=0.35) as rig:
         wait_until(lambda: rig.events, "the event")
         hand = QuirkyHand(port=port)
         wait_until(lambda: rig.states, "it is found when it is switched on")
@@ -57,7 +57,7 @@ def test_a_hand_that_serves_somebody_else_is_tried_until_it_is_free(hand: Quirky
     other = HandLink("127.0.0.1", hand.port, unit_id=1, timeout_s=1.0)
     other.connect()
     wait_until(lambda: hand.clients == 1, "the other client is served")
-    with a_rig(hand.port, reconnect_pause_max=0.35) as rig:
+    with a_rig(hand.port, reconnect_pause_max_s=0.35) as rig:
         wait_until(lambda: hand.turned_away >= 2, "two attempts")
         assert "is another one connected?" in rig.events[0][2]
         other.close()
@@ -65,9 +65,9 @@ def test_a_hand_that_serves_somebody_else_is_tried_until_it_is_free(hand: Quirky
     assert rig.reasons() == ["hand_lost", "hand_connected"]
 
 
-def test_a_hand_that_flaps_is_not_told_at_every_turn(hand: QuirkyHand) -> None:
+def test_a_hand_that_flaps_is_not_reported_at_every_turn(hand: QuirkyHand) -> None:
     hand.quirks.drop = lambda: len(hand.reads) % 10 == 9
-    with a_rig(hand.port, reconnect_pause_max=0.35) as rig:
+    with a_rig(hand.port, reconnect_pause_max_s=0.35) as rig:
         wait_until(lambda: hand.clients >= 4, "four connections")
     assert rig.reasons().count("hand_lost") == 1
     assert rig.reasons().count("hand_connected") <= 2
@@ -84,13 +84,13 @@ def test_a_hand_with_shifted_transaction_ids_is_driven_like_any_other(hand: Quir
 def test_a_slow_hand_is_still_read_and_says_how_old_the_rest_is(hand: QuirkyHand) -> None:
     hand.quirks.delay_s = lambda: 0.025
     with a_rig(hand.port) as rig:
-        wait_until(lambda: any("slow answers" in state.degraded for state in rig.states), "the state tells it")
+        wait_until(lambda: any("slow answers" in state.degraded for state in rig.states), "the state says so")
         rig.drive(0.25, lambda: (250,) * 6 in hand.written(ANGLE_SET), "the command was written")
     stamps = [state.stamp_ns for state in rig.states]
     assert stamps == sorted(stamps)
 
 
-def test_a_pause_of_a_second_and_a_half_is_borne_and_told(hand: QuirkyHand) -> None:
+def test_a_pause_of_a_second_and_a_half_is_tolerated_and_reported(hand: QuirkyHand) -> None:
     pauses = iter([0.0] * 20 + [1.5])
     hand.quirks.delay_s = lambda: next(pauses, 0.0)
     with a_rig(hand.port) as rig:
@@ -113,12 +113,12 @@ def test_a_hand_that_sends_nonsense_is_not_believed(hand: QuirkyHand) -> None:
 
 def test_a_hand_with_every_quirk_at_once_is_driven_and_found_again() -> None:
     hand = QuirkyHand(Quirks(id_offset=1, delay_s=lambda: 0.025, slot_pause_s=0.3))
-    with a_rig(hand.port, reconnect_pause_max=0.35) as rig:
+    with a_rig(hand.port, reconnect_pause_max_s=0.35) as rig:
         rig.drive(0.25, lambda: (250,) * 6 in hand.written(ANGLE_SET), "the command was written")
         hand.drop_client()
         rig.drive(0.25, lambda: hand.clients == 2, "it is found again")
         written = len(hand.written(ANGLE_SET))
-        rig.drive(0.25, lambda: (250,) * 6 in hand.written(ANGLE_SET)[written:], "the command is written anew")
+        rig.drive(0.25, lambda: (250,) * 6 in hand.written(ANGLE_SET)[written:], "the command is written again")
         rig.drive(0.75, lambda: (750,) * 6 in hand.written(ANGLE_SET), "the next command was written")
     hand.close()
     assert rig.reasons()[:3] == ["hand_connected", "hand_lost", "hand_connected"]
@@ -127,5 +127,5 @@ def test_a_hand_with_every_quirk_at_once_is_driven_and_found_again() -> None:
 
 def test_the_hands_slot_is_left_alone_for_as_long_as_it_needs() -> None:
     """The hand frees its only slot 0.3 s after a close: no configuration may ask for it sooner."""
-    with pytest.raises(ParameterError, match="reconnect_pause"):
-        from_values(DriverParameters, {"reconnect_pause": 0.29})
+    with pytest.raises(ParameterError, match="reconnect_pause_s"):
+        from_values(DriverParameters, {"reconnect_pause_s": 0.29})

@@ -38,7 +38,7 @@ def plot(
     """Angles over time, a line each: seconds and values.
 
     Args:
-        name, title: of the picture.
+        name, title: of the figure.
         lines: by label. One that ends in "measured" is dashed, in the colour of the one before it.
         marks: vertical lines, by label, s.
         unit: of the values.

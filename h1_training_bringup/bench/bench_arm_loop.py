@@ -25,7 +25,6 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
-from h1_training_bringup.arm_driver.ear_node import Ear
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, WEIGHT_MOTOR
 from h1_training_bringup.arm_driver.wire import decode_low_cmd, decode_low_state
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
@@ -34,6 +33,7 @@ from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
+from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED, take_priority
 from h1_training_node.spinner import Spinner
 from h1_training_node.stamps import to_stamp
@@ -67,7 +67,7 @@ class Session(BaseNode):
         self.acknowledge = self.create_client(Trigger, "arm_driver/acknowledge")
         self.create_subscription(String, "keyboard", lambda _: self.ask(ArmStatus.MODE_DAMPING), qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
-        self._ear: Ear | None = None
+        self._ear: PolledSubscription | None = None
         self.listen()
         self.every(_LISTEN_S, self._hear)
         self.every(0.1, self._beat)
@@ -75,7 +75,7 @@ class Session(BaseNode):
 
     def listen(self) -> None:
         """Keep the commands from now on, stamped where they come off the wire."""
-        self._ear = Ear(self, LowCmd, "sim/arm_sdk", depth=200, suffix="arm_sdk")
+        self._ear = PolledSubscription(self, LowCmd, "sim/arm_sdk", depth=200, suffix="arm_sdk")
 
     def stop_listening(self) -> None:
         """Only those listen to the driver who do in a session."""
@@ -89,7 +89,7 @@ class Session(BaseNode):
         self.destroy_node()
 
     def watch_states(self) -> None:
-        """Keep the robot's states from now on, for a picture."""
+        """Keep the robot's states from now on, for a figure."""
         self.create_subscription(
             LowState, "sim/lowstate", lambda sample: self.states.append((time.monotonic(), sample)), qos.STATE, raw=True
         )
@@ -179,7 +179,7 @@ class Stage:
         self.until(lambda: session.get_subscriptions_info_by_topic("session/state"), "the driver listens")
         self.spin(0.5)
         self.enter(ArmStatus.MODE_HOLD)
-        self.until(lambda: session.status is not None and session.status.weight == 1.0, "the arms are taken")
+        self.until(lambda: session.status is not None and session.status.weight == 1.0, "arm control is acquired")
 
     def close(self) -> None:
         """Everything that is left ends at once: nobody's arms are at stake here."""
@@ -251,7 +251,7 @@ def measure_keys(at: Stage, presses: int) -> dict[str, float]:
         at.until(lambda: session.samples and not stiffness(session.samples[-1][1]), "damped")
         first = next(when for when, sample in session.samples if not stiffness(sample))
         latencies.append((first - pressed) * 1e3)
-        at.until(lambda: session.status is not None and session.status.mode == ArmStatus.MODE_DAMPING, "shown")
+        at.until(lambda: session.status is not None and session.status.mode == ArmStatus.MODE_DAMPING, "reported")
     p50, p99, largest = percentiles(latencies)
     return {"key_to_damping_p50_ms": p50, "key_to_damping_p99_ms": p99, "key_to_damping_max_ms": largest}
 

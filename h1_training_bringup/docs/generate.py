@@ -22,10 +22,10 @@ OPERATING = PACKAGE.parent / "h1_session_manager/docs/operating.md"
 CONFIGURATION = PACKAGE / "docs/configuration.md"
 
 CLASSES = {
-    "arm_driver": "h1_training_bringup.arm_driver.settings:ArmParameters",
-    "arm_guard": "h1_training_bringup.arm_driver.settings:GuardParameters",
+    "arm_driver": "h1_training_bringup.arm_driver.parameters:ArmParameters",
+    "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
     "head_camera": "h1_training_bringup.head_camera.head_camera_parameters:HeadCameraParameters",
-    "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
+    "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.recorder.config:RecorderParameters",
     "session_manager": "h1_session_manager.parameters:SessionParameters",

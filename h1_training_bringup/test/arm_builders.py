@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT
+from h1_training_bringup.arm_driver.parameters import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.settings import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.sim.rig import MS, Rig
 from h1_training_bringup.sim.rig import START_NS as START_NS
 from h1_training_node.message_numbers import ArmMode
@@ -19,21 +19,21 @@ from h1_training_node.parameter import parameter
 CONFIG = Path(__file__).parent.parent / "config" / "arms.yaml"
 S = 1_000_000_000
 MODES = [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING]
-"""In which the arms are taken."""
+"""In which the arms are acquired."""
 
 
 @dataclass(frozen=True)
 class QuickParameters(ArmParameters):
-    """For tests in real time: the shortest ramp, and watchdogs that bear a machine that stands still for seconds.
+    """For tests in real time: the shortest ramp, and watchdogs that tolerate a machine that stands still for seconds.
 
     A test of one of them sets it, on the command line or here, to what it needs.
     """
 
     good_state_s: float = parameter(0.1, "")
-    min_state_rate: float = parameter(20.0, "")
-    take_timeout_s: float = parameter(20.0, "")
-    take_ramp_s: float = parameter(0.5, "")
-    take_motion_limit: float = parameter(1.0, "")
+    min_state_rate_hz: float = parameter(20.0, "")
+    acquire_timeout_s: float = parameter(20.0, "")
+    acquire_ramp_s: float = parameter(0.5, "")
+    acquire_motion_limit_rad: float = parameter(1.0, "")
     release_warning_s: float = parameter(0.5, "")
     release_ramp_s: float = parameter(0.5, "")
     robot_timeout_s: float = parameter(5.0, "")

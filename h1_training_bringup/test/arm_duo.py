@@ -10,7 +10,7 @@ from arm_builders import MS, Rig
 from h1_training_bringup.arm_driver.command import ArmCommand
 from h1_training_bringup.arm_driver.guard import ArmGuard
 from h1_training_bringup.arm_driver.joints import COUNT
-from h1_training_bringup.arm_driver.settings import GuardParameters
+from h1_training_bringup.arm_driver.parameters import GuardParameters
 
 _WATCH_EVERY = 5
 """Periods of the driver, 20 ms."""
@@ -22,8 +22,8 @@ class Duo(Rig):
 
     Attributes:
         driver_runs: its process gets time; the guard's always does.
-        spoken: what the guard has sent, with its time.
-        gravity_at_first: (14,), N·m, what carried the arms when it first spoke.
+        guard_sent: what the guard has sent, with its time.
+        gravity_at_first: (14,), N·m, what carried the arms at its first command.
     """
 
     driver_runs: bool = True
@@ -32,7 +32,7 @@ class Duo(Rig):
         super().__post_init__()
         self.guard = ArmGuard(self.joints, GuardParameters())
         self.guard_answers = False  # by the rig, which has no guard; see `tick`
-        self.spoken: list[tuple[int, ArmCommand]] = []
+        self.guard_sent: list[tuple[int, ArmCommand]] = []
         self.guard_notices: list[str] = []
         receive = self.intake.receive
 
@@ -47,11 +47,11 @@ class Duo(Rig):
         if self.driver_runs and not self.controller.has_ended:
             super().tick()
             if self.command is not None:
-                self.guard.hear(self._encoder.encode(self.command))
+                self.guard.observe(self._encoder.encode(self.command))
             if question := self.controller.question:
-                self.controller.hear_guard(self.now_ns, question, is_watching=self.guard.is_asked())
-            if self.guard.is_speaking:
-                self.controller.give_way(self.now_ns)
+                self.controller.guard_answered(self.now_ns, question, is_watching=self.guard.is_asked())
+            if self.guard.has_taken_over:
+                self.controller.yield_to_guard(self.now_ns)
         else:
             self._live_on()
         self._tick_guard()
@@ -68,14 +68,14 @@ class Duo(Rig):
     def _tick_guard(self) -> None:
         if self.guard.has_ended:
             return
-        if not self.guard.is_speaking and self._ticks % _WATCH_EVERY == 0:
-            self.guard.watch(self.now_ns)
-        if self.guard.is_speaking and not self.spoken:
+        if not self.guard.has_taken_over and self._ticks % _WATCH_EVERY == 0:
+            self.guard.check(self.now_ns)
+        if self.guard.has_taken_over and not self.guard_sent:
             sensed = self.guard.intake.latest()
             assert sensed is not None
             self.gravity_at_first = self.controller._gravity(sensed)
-        if self.guard.is_speaking and (command := self.guard.speak(self.now_ns)) is not None:
-            self.spoken.append((self.now_ns, command))
+        if self.guard.has_taken_over and (command := self.guard.command(self.now_ns)) is not None:
+            self.guard_sent.append((self.now_ns, command))
             self.robot.inbox.take(self._encoder.encode(command), self.now_ns)
         self.guard_notices += [notice.reason for notice in self.guard.notices]
         self.guard.notices.clear()
@@ -87,7 +87,7 @@ class Duo(Rig):
         self.driver_runs = True
 
     def end(self) -> None:
-        """The session ends: both are told, as Ctrl+C does; a driver that stands still does not notice."""
+        """The session ends: both are asked, as Ctrl+C does; a driver that stands still does not notice."""
         if self.driver_runs:
             self.controller.end(self.now_ns, "ending_sigint")
         self.guard.end(self.now_ns)

@@ -8,14 +8,14 @@ from arm_builders import MS, START_NS, S, joint_settings
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arm_driver.guard import ArmGuard
 from h1_training_bringup.arm_driver.joints import COUNT
-from h1_training_bringup.arm_driver.settings import GuardParameters
+from h1_training_bringup.arm_driver.parameters import GuardParameters
 from h1_training_bringup.arm_driver.wire import encode_low_state, new_low_state
 
 ZEROS = np.zeros(COUNT)
 
 
 class Scene:
-    """A guard, a robot that tells its state, and a driver that may fall silent; 20 ms a step while it listens."""
+    """A guard, a robot that publishes its state, and a driver that may fall silent; 20 ms a step while it listens."""
 
     def __init__(self) -> None:
         joints = joint_settings()
@@ -23,7 +23,7 @@ class Scene:
         self.encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self.now_ns = START_NS
         self.robot_talks = True
-        self.spoken: list[ArmCommand | None] = []
+        self.guard_sent: list[ArmCommand | None] = []
         self.notices: list[str] = []
 
     def state(self) -> bytes:
@@ -38,7 +38,7 @@ class Scene:
 
     def drive(self, seconds: float, weight: float = 1.0) -> None:
         for _ in range(round(seconds * 50)):
-            self.guard.hear(self.command(weight))
+            self.guard.observe(self.command(weight))
             self.step(0.02)
 
     def lose_robot(self, seconds: float) -> None:
@@ -48,14 +48,14 @@ class Scene:
         self.robot_talks = True
 
     def step(self, seconds: float) -> None:
-        period_ns = 4 * MS if self.guard.is_speaking else 20 * MS
+        period_ns = 4 * MS if self.guard.has_taken_over else 20 * MS
         for _ in range(round(seconds * S / period_ns)):
             self.now_ns += period_ns
             if self.robot_talks:
                 self.guard.intake.receive(self.state(), self.now_ns - MS)
-            if self.guard.is_speaking:
-                self.spoken.append(self.guard.speak(self.now_ns))
+            if self.guard.has_taken_over:
+                self.guard_sent.append(self.guard.command(self.now_ns))
             else:
-                self.guard.watch(self.now_ns)
+                self.guard.check(self.now_ns)
         self.notices += [notice.reason for notice in self.guard.notices]
         self.guard.notices.clear()

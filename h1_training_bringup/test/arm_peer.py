@@ -1,4 +1,4 @@
-"""The rest of the session, as far as the arm driver meets it: heartbeat, requests, actions, ears."""
+"""The rest of the session, as far as the arm driver meets it: heartbeat, requests, actions, subscriptions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Peer(Node):
         self.statuses: list[ArmStatus] = []
         self.joint_states: list[JointState] = []
         self.events: list[Event] = []
-        self.beats = True
+        self.heartbeats = True
         self.acts: float | None = None
         self._seq = self._action_seq = 0
         self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
@@ -41,7 +41,7 @@ class Peer(Node):
         self.create_subscription(JointState, "joint_states", self.joint_states.append, qos.STATE)
         self.create_subscription(Event, "session/event", self.events.append, qos.STATE)
         self._set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
-        self.create_timer(0.1, self._beat)
+        self.create_timer(0.1, self._heartbeat)
         self.create_timer(0.02, self._act)
 
     @property
@@ -71,18 +71,18 @@ class Peer(Node):
         self._graph.spin_until(lambda: self.statuses and self.status.state_rate > 50, "the driver hears the robot")
         self._graph.spin_until(self._session.get_subscription_count, "the driver listens to the session")
         seq = self._seq
-        self._graph.spin_until(lambda: self._seq > seq + 3, "the session's heart beats")
+        self._graph.spin_until(lambda: self._seq > seq + 3, "the session's heartbeat advances")
         answer = self.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_RELEASED)
         assert answer.accepted, answer.reason
 
     def take(self, robot: RobotStub) -> None:
         """From the start to HOLD with all of the weight."""
         self.begin_to_take()
-        self._graph.spin_until(lambda: robot.weight == 1.0, "the arms are taken")
+        self._graph.spin_until(lambda: robot.weight == 1.0, "arm control is acquired")
         self._graph.spin_until(lambda: not self.status.transition, "the status says so")
 
-    def _beat(self) -> None:
-        if self.beats:
+    def _heartbeat(self) -> None:
+        if self.sends_heartbeat:
             self._seq += 1
             self._session.publish(SessionState(seq=self._seq, state="EXECUTING"))
 

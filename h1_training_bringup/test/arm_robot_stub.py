@@ -1,4 +1,4 @@
-"""A robot small enough for a test: real messages on /lowstate and /arm_sdk, arms that are where they are told to be."""
+"""A robot small enough for a test: real messages on /lowstate and /arm_sdk, arms that go where they are commanded."""
 
 from __future__ import annotations
 

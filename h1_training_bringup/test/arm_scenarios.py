@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.intake import StateIntake
 from h1_training_bringup.arm_driver.kinematics import ARMS
-from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.robot_body import RobotBody, deviating_masses
 from h1_training_node.message_numbers import ArmMode
@@ -34,7 +34,7 @@ def both_arms(left: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def robots() -> Iterator[tuple[Rig, dict[str, float]]]:
-    """Two of random masses, and the two worst: all masses a tenth too large, all a tenth too small; arms taken."""
+    """Two of random masses, and the two worst: all masses a tenth too large, all a tenth too small; arms acquired."""
     for seed, scale in ((0, None), (1, None), (2, 1 + DEVIATION), (3, 1 - DEVIATION)):
         masses = deviating_masses(seed, DEVIATION) if scale is None else {link.link: scale for link in ARMS}
         rig = Rig(robot_parameters=RobotParameters(seed=seed))
@@ -155,7 +155,7 @@ def with_wrong_payload(*, sinks: bool, poses: int = 20) -> float:
     fastest = 0.0
     for (_, masses), seed in zip(robots(), range(4), strict=True):
         known_kg = {"payload_left_kg": known, "payload_right_kg": known}
-        rig = Rig(ArmParameters(**known_kg), RobotParameters(seed=seed, left_payload=known, right_payload=known))
+        rig = Rig(ArmParameters(**known_kg), RobotParameters(seed=seed, left_payload_kg=known, right_payload_kg=known))
         rig.take()
         stretched = [both_arms(pose) for pose in (FOREARMS_AHEAD, ARMS_AHEAD, FORWARD_REACH)]
         for pose in [*stretched, *(random_pose(rig, rng) for _ in range(poses // 4 - 3))]:

@@ -33,7 +33,7 @@ def _changed_init(changes: dict[str, Any]) -> Callable[..., None]:
 
 
 class Stage:
-    """See the module. `driver` may be stopped, `robot` told to misbehave."""
+    """See the module. `driver` may be stopped, `robot` made to misbehave."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

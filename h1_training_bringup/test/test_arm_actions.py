@@ -10,11 +10,11 @@ from arm_builders import MS, Rig, joint_settings, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.arm_driver.actions import Action, ActionGate
+from h1_training_bringup.arm_driver.actions import ActionGate, ReceivedAction
 from h1_training_bringup.arm_driver.command import CommandEncoder
 from h1_training_bringup.arm_driver.controller import ArmController
 from h1_training_bringup.arm_driver.joints import COUNT, VELOCITY
-from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.wire import decode_low_cmd
 from h1_training_node.message_numbers import ArmMode
 
@@ -38,9 +38,9 @@ def gate() -> ActionGate:
     return result
 
 
-def action(now_ns: int = 10_010 * MS, **changes: Any) -> Action:
+def action(now_ns: int = 10_010 * MS, **changes: Any) -> ReceivedAction:
     values = {"seq": 1, "stamp_ns": now_ns, "observation_ns": 9_500 * MS, "positions": np.zeros(COUNT)}
-    return Action(**{**values, **changes})
+    return ReceivedAction(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_action_observed_before_the_arms_were_held_is_refused() -> None:
     np.testing.assert_allclose(rig.sent[-1][1].dq, 0.0, atol=1e-9)
 
 
-def test_bad_actions_are_told_once_and_the_arms_end_up_holding() -> None:
+def test_bad_actions_are_reported_once_and_the_arms_end_up_holding() -> None:
     rig = Rig()
     rig.take()
     rig.enter_policy()
@@ -136,12 +136,12 @@ class Followed:
         self.now_ns = 10**12
         self.q = np.zeros(COUNT)
         self.rows: list[np.ndarray] = []
-        self.beat = 0
+        self.heartbeat_seq = 0
 
     def tick(self) -> None:
         self.now_ns += 4 * MS
-        self.beat += 1
-        self.controller.conditions.heartbeat.receive(self.now_ns, self.beat)
+        self.heartbeat_seq += 1
+        self.controller.conditions.heartbeat.receive(self.now_ns, self.heartbeat_seq)
         command = self.controller.step(self.now_ns, reading(self.now_ns, self.q), 10**9, 500.0)
         if command is not None:
             motors = decode_low_cmd(self.encoder.encode(command))["motor_cmd"][12:28]
@@ -170,7 +170,7 @@ def test_for_any_stream_the_wire_is_finite_within_limits_and_continuous(stream: 
         seq += item["seq_step"]
         stamp_ns = arms.now_ns - item["age_ms"] * MS
         observed_ns = arms.now_ns - item["observed_ms"] * MS
-        arms.controller.offer_action(arms.now_ns, Action(seq, stamp_ns, observed_ns, positions))
+        arms.controller.offer_action(arms.now_ns, ReceivedAction(seq, stamp_ns, observed_ns, positions))
         for _ in range(item["periods"]):
             arms.tick()
     arms.tick()
@@ -197,7 +197,7 @@ def test_an_arm_that_is_held_back_is_never_asked_for_more_than_its_spring(
     for seq, item in enumerate(stream, 1):
         positions = np.full(item["length"], item["value"])
         positions[3:4] = item["odd"]
-        arms.controller.offer_action(arms.now_ns, Action(seq, arms.now_ns, arms.now_ns - 30 * MS, positions))
+        arms.controller.offer_action(arms.now_ns, ReceivedAction(seq, arms.now_ns, arms.now_ns - 30 * MS, positions))
         for _ in range(item["periods"]):
             arms.tick()
     arms.tick()
@@ -216,7 +216,9 @@ def test_a_blocked_arm_is_held_where_it_is_and_the_command_does_not_jump_there()
     arms.into_policy()
     begin = len(arms.rows)
     for seq in range(1, 40):
-        arms.controller.offer_action(arms.now_ns, Action(seq, arms.now_ns, arms.now_ns - 30 * MS, np.full(COUNT, 1.0)))
+        arms.controller.offer_action(
+            arms.now_ns, ReceivedAction(seq, arms.now_ns, arms.now_ns - 30 * MS, np.full(COUNT, 1.0))
+        )
         for _ in range(5):
             arms.tick()
     assert arms.controller.reason == "blocked"

@@ -82,17 +82,17 @@ def test_a_policy_that_falls_silent_leaves_the_arms_held_with_an_event(stage: St
     stage.peer.acts = None
     stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_HOLD, "held")
     assert stage.peer.status.reason == "stale_action"
-    stage.until(lambda: stage.peer.reasons("arm_driver").count("stale_action") == 1, "told once")
+    stage.until(lambda: stage.peer.reasons("arm_driver").count("stale_action") == 1, "reported once")
 
 
 def test_a_session_that_falls_silent_damps_the_arms_until_acknowledged(stage: Stage) -> None:
     stage.take()
-    stage.peer.beats = False
+    stage.peer.heartbeats = False
     stage.until(lambda: stage.peer.status.fault == "session_lost", "noticed")
     stage.until(lambda: stage.robot.is_damped, "damped")
     assert stage.peer.status.acknowledge_needed
     assert not stage.peer.call("arm_driver/acknowledge").success
-    stage.peer.beats = True
+    stage.peer.heartbeats = True
     stage.until(lambda: stage.peer.call("arm_driver/acknowledge").success, "acknowledged")
     stage.until(lambda: not stage.peer.status.acknowledge_needed, "the status says so")
 
@@ -101,8 +101,8 @@ def test_the_emergency_stop_topic_damps_and_names_who_and_why(stage: Stage) -> N
     stage.take()
     stage.peer.stop.publish(String(data="pedal: stepped on"))
     stage.until(lambda: stage.robot.is_damped, "damped")
-    stage.until(lambda: "by pedal: stepped on" in [event.detail for event in stage.peer.events], "told")
-    stage.until(lambda: stage.peer.status.fault == "emergency_stop", "shown")
+    stage.until(lambda: "by pedal: stepped on" in [event.detail for event in stage.peer.events], "reported")
+    stage.until(lambda: stage.peer.status.fault == "emergency_stop", "reported")
 
 
 def test_the_emergency_stop_service_stays_until_release_and_release_ends_at_weight_zero(stage: Stage) -> None:
@@ -110,11 +110,11 @@ def test_the_emergency_stop_service_stays_until_release_and_release_ends_at_weig
     assert stage.peer.call("arm_driver/emergency_stop").success
     stage.peer.stop.publish(String(data="session_manager: key q"))
     stage.until(lambda: stage.robot.is_damped, "damped")
-    stage.until(lambda: any("key q" in event.detail for event in stage.peer.events), "the slower one, too, is told")
+    stage.until(lambda: any("key q" in event.detail for event in stage.peer.events), "the slower one, too, is reported")
     refusal = stage.peer.call("arm_driver/acknowledge")
     assert not refusal.success and "arm_driver/release" in refusal.message
     assert stage.peer.call("arm_driver/release").success
-    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "given back")
+    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "released")
     assert stage.robot.weight == 0.0 and "release_warning" in stage.peer.reasons("arm_driver")
 
 

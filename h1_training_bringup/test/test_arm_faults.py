@@ -117,7 +117,7 @@ def test_without_the_guard_nothing_sets_the_arms_in_motion(mode: ArmMode) -> Non
 
 def test_once_the_guard_has_spoken_the_driver_is_silent_for_good() -> None:
     rig = taken_in(ArmMode.HOLD)
-    rig.controller.give_way(rig.now_ns)
+    rig.controller.yield_to_guard(rig.now_ns)
     sent = len(rig.sent)
     rig.run(1.0)
     assert len(rig.sent) == sent and rig.controller.faults.first == "guard_took_over"

@@ -51,7 +51,7 @@ def heat(robot: RobotStub, celsius: int = 92) -> None:
         ("overheated", heat, lambda robot: heat(robot, 40), "left_elbow_joint at 92"),
     ],
 )
-def test_a_fault_of_the_robot_damps_with_its_reason_told_once_until_acknowledged(
+def test_a_fault_of_the_robot_damps_with_its_reason_reported_once_until_acknowledged(
     stage: Stage,
     capfd: pytest.CaptureFixture[str],
     fault: str,
@@ -62,9 +62,9 @@ def test_a_fault_of_the_robot_damps_with_its_reason_told_once_until_acknowledged
     peer = stage.peer
     stage.take()
     break_it(stage.robot)
-    stage.until(lambda: stage.robot.is_damped and peer.status.fault == fault, "damped, the reason shown")
+    stage.until(lambda: stage.robot.is_damped and peer.status.fault == fault, "damped, the reason reported")
     assert peer.status.mode == ArmStatus.MODE_DAMPING and peer.status.reason == fault and peer.status.acknowledge_needed
-    stage.until(lambda: fault in peer.reasons("arm_driver"), "told")
+    stage.until(lambda: fault in peer.reasons("arm_driver"), "reported")
     refusal = peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_DAMPING)
     assert not refusal.accepted and refusal.reason.startswith("acknowledge_needed")
     assert said in peer.call("arm_driver/acknowledge").message
@@ -85,7 +85,7 @@ def test_heat_comes_in_steps_and_above_the_last_the_arms_sink_after_a_warning(st
     assert peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).accepted
     assert peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_POLICY).accepted
     heat(robot, 82)
-    stage.until(lambda: "motor_hot" in peer.reasons("arm_driver"), "told")
+    stage.until(lambda: "motor_hot" in peer.reasons("arm_driver"), "reported")
     assert peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).reason.startswith("motor_hot: left_elbow_joint at 82")
     heat(robot, 92)
     stage.until(lambda: robot.is_damped and peer.status.fault == "overheated", "damped")
@@ -104,7 +104,7 @@ def test_the_remotes_button_is_an_emergency_stop(stage: Stage, capfd: pytest.Cap
     bit = REMOTE_BUTTONS.index("B")
     stage.robot.state["wireless_remote"][REMOTE_BUTTONS_OFFSET + bit // 8] = 1 << bit % 8
     stage.until(lambda: stage.robot.is_damped and stage.peer.status.fault == "emergency_stop", "damped")
-    stage.until(lambda: "emergency_stop" in stage.peer.reasons("arm_driver"), "told")
+    stage.until(lambda: "emergency_stop" in stage.peer.reasons("arm_driver"), "reported")
     assert [event.detail for event in stage.peer.events if event.reason == "emergency_stop"] == ["by remote: button B"]
     assert capfd.readouterr().err.count("emergency_stop: by remote: button B") == 1
     assert not stage.peer.call("arm_driver/acknowledge").success
@@ -124,7 +124,7 @@ def test_a_robot_that_is_not_heard_is_lost_damped_faded_and_left(
     stage.until(lambda: stage.peer.status.fault == "robot_lost", "noticed")
     stage.until(lambda: stage.robot.is_damped, "damped")
     stage.until(lambda: max(abs(m.tau) for m in stage.robot.commands[-1].motor_cmd[ARM_MOTORS]) < 0.1, "faded")
-    stage.until(lambda: stage.peer.reasons("arm_driver").count("robot_lost") == 1, "told once")
+    stage.until(lambda: stage.peer.reasons("arm_driver").count("robot_lost") == 1, "reported once")
     assert (stage.peer.status.crc_errors > 0) == crc == ("state_crc" in stage.peer.reasons("arm_driver"))
     seq, count = stage.peer.status.seq, len(stage.robot.commands)
     stage.until(lambda: stage.peer.status.seq > seq + 50, "a second passes")
@@ -132,8 +132,10 @@ def test_a_robot_that_is_not_heard_is_lost_damped_faded_and_left(
     assert len(stage.robot.commands) - count <= 40, "then silence"
 
 
-def test_states_at_a_low_rate_end_the_policy_and_are_told_once(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_parameters(monkeypatch, min_state_rate=60.0, robot_timeout_s=5.0)
+def test_states_at_a_low_rate_end_the_policy_and_are_reported_once(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_parameters(monkeypatch, min_state_rate_hz=60.0, robot_timeout_s=5.0)
     stage = Stage(graph)
     stage.take()
     stage.peer.acts = 0.1
@@ -143,20 +145,20 @@ def test_states_at_a_low_rate_end_the_policy_and_are_told_once(graph: Graph, mon
     stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_HOLD, "the arms stop")
     assert stage.peer.status.reason == "state_slow"
     assert stage.peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).reason.startswith("state_slow: robot state at")
-    stage.until(lambda: stage.peer.reasons("arm_driver").count("state_slow") == 1, "told once")
+    stage.until(lambda: stage.peer.reasons("arm_driver").count("state_slow") == 1, "reported once")
 
 
 def test_arms_are_not_taken_from_the_robots_slow_state_topic_but_it_can_be_watched(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick_parameters(monkeypatch, min_state_rate=200.0, take_timeout_s=1.0)
+    quick_parameters(monkeypatch, min_state_rate_hz=200.0, acquire_timeout_s=1.0)
     stage = Stage(graph)
     stage.robot.divisor = 10
-    stage.until(lambda: len(stage.peer.statuses) > 40, "what it says is shown all the same")
+    stage.until(lambda: len(stage.peer.statuses) > 40, "what it says is published all the same")
     assert stage.peer.status.q[0] == pytest.approx(0.1)
     assert stage.peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_RELEASED).accepted
     stage.until(lambda: "state_slow" in stage.peer.reasons("arm_driver"), "given up")
-    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "and shown")
+    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "and reported")
     assert stage.peer.status.reason == "state_slow" and len(stage.robot.commands) == 0
 
 
@@ -170,23 +172,23 @@ def test_a_joint_that_is_held_back_stops_the_policy(stage: Stage) -> None:
     stage.until(
         lambda: np.allclose(stage.peer.status.q_command, stage.peer.status.q, atol=0.02), "held at the measured pose"
     )
-    stage.until(lambda: stage.peer.reasons("arm_driver").count("blocked") == 1, "told once")
+    stage.until(lambda: stage.peer.reasons("arm_driver").count("blocked") == 1, "reported once")
     assert stage.peer.call("arm_driver/acknowledge").success
 
 
 def test_taking_that_is_disturbed_gives_back_with_the_warning(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_parameters(monkeypatch, take_ramp_s=5.0, take_motion_limit=0.05)
+    quick_parameters(monkeypatch, acquire_ramp_s=5.0, acquire_motion_limit_rad=0.05)
     stage = Stage(graph)
     stage.robot.holds_still = True
     stage.peer.begin_to_take()
     stage.until(lambda: stage.robot.weight > 0.05, "the weight rises")
     stage.robot.state["motor_state"]["q"][ELBOW] += 0.1
-    stage.until(lambda: stage.peer.status.reason == "moved_while_taking", "noticed")
+    stage.until(lambda: stage.peer.status.reason == "moved_while_acquiring", "noticed")
     stage.until(lambda: stage.robot.is_damped, "compliant")
     stage.until(lambda: "release_warning" in stage.peer.reasons("arm_driver"), "people are warned")
     weight = stage.peer.status.weight
     assert 0.0 < weight < 1.0
-    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "given back")
-    assert stage.peer.status.reason == "moved_while_taking" and stage.robot.weight == 0.0
+    stage.until(lambda: stage.peer.status.mode == ArmStatus.MODE_RELEASED, "released")
+    assert stage.peer.status.reason == "moved_while_acquiring" and stage.robot.weight == 0.0
     weights = [command.motor_cmd[27].q for command in stage.robot.commands]
     assert max(weights) == pytest.approx(weight) and weights.count(max(weights)) > 50, "kept until the ramp"

@@ -28,12 +28,12 @@ def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arm
     assert "foreign_commander" not in peer.reasons("arm_driver"), "the guard's publisher is no intruder"
     for loop in driver.loops:
         loop.cancel()
-    graph.spin_until(lambda: "guard_took_over" in peer.reasons("arm_guard"), "the guard speaks")
+    graph.spin_until(lambda: "guard_took_over" in peer.reasons("arm_guard"), "the guard takes over")
     graph.spin_until(lambda: robot.is_damped and robot.weight == 1.0, "damped, weight kept")
     graph.spin_until(lambda: heard[-1:] == [True], "the guard says that it is active")
     assert robot.crc_failures == 0
     guard.request_stop("SIGTERM")
-    graph.spin_until(lambda: guard.exit_status is not None, "given back, ended")
+    graph.spin_until(lambda: guard.exit_status is not None, "released, ended")
     assert guard.exit_status == 0 and robot.weight == 0.0
 
 

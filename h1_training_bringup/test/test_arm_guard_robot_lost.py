@@ -13,10 +13,10 @@ def test_it_says_nothing_while_the_robot_is_silent_too() -> None:
     scene.drive(0.5)
     scene.robot_talks = False
     scene.step(2.0)
-    assert not scene.guard.is_speaking
+    assert not scene.guard.has_taken_over
     scene.robot_talks = True
     scene.drive(0.5)
-    assert not scene.guard.is_speaking, "the driver resumed first"
+    assert not scene.guard.has_taken_over, "the driver resumed first"
 
 
 @pytest.mark.parametrize("away_s", [1.06, 4.0])
@@ -28,10 +28,10 @@ def test_a_driver_that_fell_silent_because_the_robot_was_lost_is_not_taken_for_d
     scene.step(away_s - 1.06)
     scene.robot_talks = True
     scene.step(1.0)
-    assert not scene.guard.is_speaking, "its own controller may have the arms"
+    assert not scene.guard.has_taken_over, "its own controller may have the arms"
     scene.drive(0.1)
     scene.step(0.2)
-    assert scene.guard.is_speaking, "the driver had spoken again"
+    assert scene.guard.has_taken_over, "the driver had commanded again"
 
 
 def test_a_driver_that_outlived_a_lost_robot_without_falling_silent_is_watched_as_ever() -> None:
@@ -42,7 +42,7 @@ def test_a_driver_that_outlived_a_lost_robot_without_falling_silent_is_watched_a
     scene.robot_talks = True
     scene.drive(0.1)
     scene.step(0.2)
-    assert scene.guard.is_speaking
+    assert scene.guard.has_taken_over
 
 
 @pytest.mark.parametrize("pause_s", [1.2, 10.0])
@@ -51,7 +51,7 @@ def test_a_pause_of_the_guard_itself_is_not_taken_for_a_lost_robot(pause_s: floa
     scene.drive(0.5)
     scene.now_ns += round(pause_s * S)
     scene.step(0.2)
-    assert scene.guard.is_speaking, "the driver stood still as well, and is silent for good"
+    assert scene.guard.has_taken_over, "the driver stood still as well, and is silent for good"
 
 
 def test_it_fades_and_stays_silent_when_the_robot_was_lost_until_a_person_releases_the_arms() -> None:
@@ -62,19 +62,19 @@ def test_it_fades_and_stays_silent_when_the_robot_was_lost_until_a_person_releas
     scene.step(0.2)
     assert scene.guard.release(scene.now_ns).reason.startswith("robot_lost")
     scene.step(2.0)
-    assert scene.spoken[-1] is None and scene.notices == ["guard_took_over", "robot_lost"]
+    assert scene.guard_sent[-1] is None and scene.notices == ["guard_took_over", "robot_lost"]
     scene.robot_talks = True
-    begin = len(scene.spoken)
+    begin = len(scene.guard_sent)
     scene.step(3.0)
-    assert scene.spoken[begin:] == [None] * (len(scene.spoken) - begin)
-    begin = len(scene.spoken)
+    assert scene.guard_sent[begin:] == [None] * (len(scene.guard_sent) - begin)
+    begin = len(scene.guard_sent)
     assert scene.guard.release(scene.now_ns).accepted
     scene.step(7.0)
-    first = scene.spoken[begin]
+    first = scene.guard_sent[begin]
     assert first is not None and first.weight == 1.0 and (first.kd > 3 * joint_settings().kd_damping).all()
     assert np.abs(first.tau).max() > 1.0
     assert first.waist_q == 0.0, "where the waist is now, not where it was once commanded"
-    weights = [command.weight for command in scene.spoken[begin:] if command is not None]
+    weights = [command.weight for command in scene.guard_sent[begin:] if command is not None]
     assert weights[740] == 1.0 and weights[-1] == 0.0 and scene.notices[-1] == "release_warning"
 
 
@@ -86,10 +86,10 @@ def test_a_robot_that_is_lost_while_the_guard_gives_it_back_needs_a_person_again
     scene.step(4.0)
     scene.lose_robot(2.0)
     scene.step(2.0)
-    assert scene.spoken[-1] is None and "release_stopped" in scene.notices
+    assert scene.guard_sent[-1] is None and "release_stopped" in scene.notices
     assert scene.guard.release(scene.now_ns).accepted
     scene.step(7.0)
-    assert [command.weight for command in scene.spoken if command is not None][-1] == 0.0
+    assert [command.weight for command in scene.guard_sent if command is not None][-1] == 0.0
 
 
 def test_at_the_end_of_the_graph_it_sees_through_a_driver_that_was_silent_for_a_lost_robot() -> None:
@@ -103,7 +103,7 @@ def test_at_the_end_of_the_graph_it_sees_through_a_driver_that_was_silent_for_a_
     scene.drive(4.0, weight=0.5)
     assert not scene.guard.has_ended
     scene.step(0.2)
-    assert scene.guard.is_speaking, "the driver died on its way"
+    assert scene.guard.has_taken_over, "the driver died on its way"
 
 
 def test_a_robot_that_is_gone_does_not_keep_it_from_ending() -> None:

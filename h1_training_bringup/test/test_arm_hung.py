@@ -10,12 +10,12 @@ import pytest
 from arm_builders import MODES, S, pause, taken_in
 from arm_duo import Duo
 
-from h1_training_bringup.arm_driver.pauses import Own, Pauses
+from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_node.message_numbers import ArmMode
 
 
 def lost_and_hung(*, back: bool = True, faded: bool = True) -> Duo:
-    """The robot was lost, the driver stood still meanwhile and runs again; nobody has spoken since."""
+    """The robot was lost, the driver stood still meanwhile and runs again; nobody has commanded since."""
     duo = Duo()
     duo.take()
     duo.robot.inject("stop_state")
@@ -27,23 +27,23 @@ def lost_and_hung(*, back: bool = True, faded: bool = True) -> Duo:
     sent = len(duo.sent)
     duo.run(1.0)
     assert duo.controller.reason == "driver_hung" and duo.notices.count("driver_hung") == 1
-    assert len(duo.sent) == sent and duo.spoken == [] and duo.command is None, "nothing is commanded"
+    assert len(duo.sent) == sent and duo.guard_sent == [] and duo.command is None, "nothing is commanded"
     return duo
 
 
 def is_given_back_in_good_order(duo: Duo, begin_ns: int) -> None:
     """By the guard alone: gravity carried from its first command on, 3 s of warning, a ramp of 3 s, then silence."""
-    (first_ns, first), (last_ns, last) = duo.spoken[0], duo.spoken[-1]
+    (first_ns, first), (last_ns, last) = duo.guard_sent[0], duo.guard_sent[-1]
     assert duo.guard_notices[:2] == ["guard_took_over", "release_warning"]
     assert first.weight == 1.0 and not first.kp.any() and (first.kd > 3 * duo.joints.kd_damping).all()
     np.testing.assert_allclose(first.tau, duo.gravity_at_first, atol=0.05)
     assert np.abs(first.tau).max() > 0.5
     assert first.waist_q == pytest.approx(float(duo.robot.body.q[0]), abs=0.02), "the waist as it is now"
-    full = [at for at, command in duo.spoken if command.weight == 1.0]
+    full = [at for at, command in duo.guard_sent if command.weight == 1.0]
     assert full[-1] - first_ns >= 2.99 * S and last_ns - full[-1] >= 2.98 * S and last.weight == 0.0
-    weights = np.array([command.weight for _, command in duo.spoken])
+    weights = np.array([command.weight for _, command in duo.guard_sent])
     assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() <= 1 / 750 + 1e-9
-    assert not [at for at, _ in duo.sent if at > begin_ns], "one voice"
+    assert not [at for at, _ in duo.sent if at > begin_ns], "one commands"
 
 
 @pytest.mark.parametrize("faded", [True, False])
@@ -80,7 +80,7 @@ def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_giving
     duo.driver_runs = False
     duo.robot.inject("clear")
     duo.run(1.0)
-    assert duo.spoken == []
+    assert duo.guard_sent == []
     begin_ns = duo.now_ns
     if back:
         assert duo.guard.release(duo.now_ns).accepted
@@ -96,10 +96,10 @@ def test_while_the_robot_is_still_lost_nothing_is_given_back_and_ctrl_c_is_named
     assert not refusal.accepted and "Ctrl+C ends the session" in refusal.reason
     duo.end()
     duo.run_until(lambda: duo.controller.has_ended and duo.guard.has_ended, "both have ended", 4.0)
-    assert duo.spoken == []
+    assert duo.guard_sent == []
     duo.robot.inject("clear")
     duo.run(1.0)
-    assert duo.spoken == []
+    assert duo.guard_sent == []
 
 
 def test_a_release_that_the_guard_granted_is_void_when_the_driver_speaks_first() -> None:
@@ -112,8 +112,8 @@ def test_a_release_that_the_guard_granted_is_void_when_the_driver_speaks_first()
     assert duo.guard.release(duo.now_ns).accepted
     assert duo.controller.acknowledge().accepted
     duo.run(1.0)
-    assert duo.spoken == [] and duo.sent[-1][0] == duo.now_ns, "one voice: the driver's"
-    assert duo.guard.release(duo.now_ns).reason.startswith("not_speaking")
+    assert duo.guard_sent == [] and duo.sent[-1][0] == duo.now_ns, "one commander: the driver's"
+    assert duo.guard.release(duo.now_ns).reason.startswith("not_taken_over")
 
 
 def test_a_robot_that_is_lost_anew_before_the_guard_speaks_needs_a_person_anew() -> None:
@@ -125,7 +125,7 @@ def test_a_robot_that_is_lost_anew_before_the_guard_speaks_needs_a_person_anew()
     duo.run(0.5)
     duo.robot.inject("clear")
     duo.run(2.0)
-    assert duo.spoken == []
+    assert duo.guard_sent == []
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -136,12 +136,12 @@ def test_with_the_robot_there_the_guard_has_the_arms_of_a_hung_driver_and_gives_
     duo.run(0.05)
     at_ns = duo.now_ns
     duo.pause(1.5)
-    assert duo.spoken[0][0] - at_ns <= 0.16 * S
+    assert duo.guard_sent[0][0] - at_ns <= 0.16 * S
     duo.run(1.0)
     assert duo.controller.reason == "guard_took_over" and not duo.guard_notices.count("release_warning")
     assert duo.guard.release(duo.now_ns).accepted
     duo.run(7.0)
-    assert duo.spoken[-1][1].weight == 0.0
+    assert duo.guard_sent[-1][1].weight == 0.0
     assert not [at for at, _ in duo.sent if at > at_ns]
 
 
@@ -162,14 +162,14 @@ def test_how_long_an_answer_was_waited_for_is_counted_for_each_question_anew() -
     pauses, now_ns = Pauses(S), 0
     for _ in range(3):
         now_ns += 60_000_000
-        pauses.step(now_ns, has_arms=True, hears=False)
+        pauses.step(now_ns, has_arms=True, hears_robot=False)
         for _ in range(600):
             now_ns += 4_000_000
-            assert pauses.step(now_ns, has_arms=True, hears=False) in (Own.ASKS, Own.RUNS)
+            assert pauses.step(now_ns, has_arms=True, hears_robot=False) in (ProcessState.ASKS, ProcessState.RUNS)
         assert not pauses.is_deaf
         pauses.answered(pauses.question)
         now_ns += 4_000_000
-        assert pauses.step(now_ns, has_arms=True, hears=False) is Own.RUNS
+        assert pauses.step(now_ns, has_arms=True, hears_robot=False) is ProcessState.RUNS
 
 
 def test_what_is_said_of_a_hung_driver_names_the_service_that_helps_though_the_robot_was_lost_first() -> None:

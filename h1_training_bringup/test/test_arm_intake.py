@@ -1,4 +1,4 @@
-"""From samples to the newest good reading; what is dropped is counted and told once."""
+"""From samples to the newest good reading; what is dropped is counted and reported once."""
 
 from __future__ import annotations
 

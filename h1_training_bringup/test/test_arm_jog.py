@@ -97,12 +97,12 @@ def test_the_command_takes_the_arms_moves_the_joint_and_gives_them_back(
     assert "left_elbow_joint was sent +0.100 rad and went +0." in output.out and "all other joints stood" in output.out
 
 
-def test_told_to_stop_it_damps_the_arms_and_gives_them_back(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+def test_asked_to_stop_it_damps_the_arms_and_releases_them(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     subject = scene.jog()
     scene.graph.spin_until(lambda: len(scene.robot.commands) and scene.robot.commands[-1].motor_cmd[16].q > 0.12, "out")
     subject.request_stop("SIGINT")
     scene.graph.spin_until(lambda: scene.robot.is_damped, "damped")
-    scene.graph.spin_until(lambda: subject.exit_status is not None, "given back", 40.0)
+    scene.graph.spin_until(lambda: subject.exit_status is not None, "released", 40.0)
     assert subject.exit_status == 1 and scene.robot.weight == 0.0
     assert "stopped by SIGINT" in capsys.readouterr().err
 
@@ -121,7 +121,7 @@ def test_a_motion_that_the_driver_stops_is_said_and_the_arms_are_given_back(
 ) -> None:
     scene.robot.holds_still = True
     subject = scene.jog(0.3)
-    scene.graph.spin_until(lambda: subject.exit_status is not None, "given back", 40.0)
+    scene.graph.spin_until(lambda: subject.exit_status is not None, "released", 40.0)
     assert subject.exit_status == 1 and scene.robot.weight == 0.0
     assert "the driver stopped the motion: blocked" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0
 
 
 def test_home_is_a_minimum_jerk_move_at_home_speed_and_ends_in_hold() -> None:
-    rig = taken(home_pose=HOME_POSE)
+    rig = taken(home_pose_rad=HOME_POSE)
     begin = len(rig.sent)
     assert rig.ask(ArmMode.HOME) == "" and rig.mode is ArmMode.HOME
     rig.run_until(lambda: rig.mode is ArmMode.HOLD, "home")
@@ -39,7 +39,7 @@ def test_speed_scale_slows_home_and_policy() -> None:
 
 
 def test_home_that_is_not_reached_says_so() -> None:
-    rig = taken(home_pose=HOME_POSE)
+    rig = taken(home_pose_rad=HOME_POSE)
     rig.robot.inject("stuck 14")
     rig.ask(ArmMode.HOME)
     rig.run_until(lambda: rig.mode is not ArmMode.HOME, "home is over")
@@ -165,7 +165,7 @@ def test_a_joint_that_is_held_back_makes_hold_at_the_measured_pose() -> None:
     assert rig.ask(ArmMode.POLICY) == ""
 
 
-def test_a_load_that_the_model_does_not_know_is_told_when_the_arms_become_compliant() -> None:
+def test_a_load_that_the_model_does_not_know_is_reported_when_the_arms_become_compliant() -> None:
     rig = taken()
     rig.ask(ArmMode.DAMPING)
     assert "torque_mismatch" not in rig.notices + [notice.reason for notice in rig.controller.notices]

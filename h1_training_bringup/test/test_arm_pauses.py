@@ -1,4 +1,4 @@
-"""The driver's own process stands still: it asks the guard before it speaks again, or is silent for good."""
+"""The driver's own process stands still: it asks the guard before it commands again, or is silent for good."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_speaks() -
     rig.run(0.1)
     question = rig.controller.question
     assert len(rig.sent) == sent and question != 0
-    rig.controller.hear_guard(rig.now_ns, question, is_watching=False)
+    rig.controller.guard_answered(rig.now_ns, question, is_watching=False)
     rig.run(1.0)
     assert len(rig.sent) == sent and rig.controller.faults.first == "guard_took_over"
 
@@ -39,10 +39,10 @@ def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
     pause(rig, 0.2)
     rig.run(0.004)
     sent = len(rig.sent)
-    rig.controller.hear_guard(rig.now_ns, old, is_watching=True)
+    rig.controller.guard_answered(rig.now_ns, old, is_watching=True)
     rig.run(0.1)
     assert len(rig.sent) == sent and rig.controller.question not in (0, old)
-    rig.controller.hear_guard(rig.now_ns, rig.controller.question, is_watching=True)
+    rig.controller.guard_answered(rig.now_ns, rig.controller.question, is_watching=True)
     rig.run(0.1)
     assert rig.sent[-1][0] == rig.now_ns and rig.mode is ArmMode.HOLD
 
@@ -72,7 +72,7 @@ def test_a_driver_that_stood_still_for_long_never_speaks_again(mode: ArmMode) ->
     assert rig.notices.count("driver_hung") == 1
     assert "arm_guard/release" in rig.controller.release(rig.now_ns).reason
     assert not rig.controller.acknowledge().accepted
-    rig.controller.give_way(rig.now_ns)
+    rig.controller.yield_to_guard(rig.now_ns)
     rig.run(0.1)
     assert rig.controller.reason == "guard_took_over" and len(rig.sent) == sent
     rig.controller.end(rig.now_ns, "ending_sigint")

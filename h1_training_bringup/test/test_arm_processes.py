@@ -46,7 +46,7 @@ ATTEMPTS = 4
 
 
 class TookOverEarlyError(Exception):
-    """The guard has spoken before the driver was touched."""
+    """The guard has taken over before the driver was touched."""
 
 
 class Programs:
@@ -81,7 +81,7 @@ class Programs:
         self.is_touched = False
 
     @property
-    def guard_speaks(self) -> bool:
+    def guard_has_taken_over(self) -> bool:
         """Whether the guard has said that it commands the arms."""
         return self._guard_says[-1:] == [True]
 
@@ -89,10 +89,10 @@ class Programs:
         """Spin until `condition()` holds.
 
         Raises:
-            TookOverEarlyError: the guard has spoken, though nobody touched the driver.
+            TookOverEarlyError: the guard has taken over, though nobody touched the driver.
         """
-        self.graph.spin_until(lambda: condition() or (self.guard_speaks and not self.is_touched), what, 40.0)
-        if self.guard_speaks and not self.is_touched:
+        self.graph.spin_until(lambda: condition() or (self.guard_has_taken_over and not self.is_touched), what, 40.0)
+        if self.guard_has_taken_over and not self.is_touched:
             raise TookOverEarlyError
 
     def touch(self, number: signal.Signals) -> None:
@@ -129,14 +129,14 @@ def _start(
 
 
 def attempt(scenario: Callable[[Programs], None], **settings: object) -> None:
-    """Play `scenario`; anew if the machine stood still in its beginning."""
+    """Play `scenario`; again if the machine stood still in its beginning."""
     for number in range(ATTEMPTS):
         at = Programs(**settings)  # type: ignore[arg-type]
         try:
             scenario(at)
             return
         except TookOverEarlyError:
-            assert number < ATTEMPTS - 1, "the guard has spoken each time before the driver was touched"
+            assert number < ATTEMPTS - 1, "the guard has taken over each time before the driver was touched"
         finally:
             at.close()
 
@@ -144,7 +144,7 @@ def attempt(scenario: Callable[[Programs], None], **settings: object) -> None:
 def bring_into(mode: str, at: Programs) -> None:
     """The arms are in `mode`, as their commands show."""
     peer, robot = at.peer, at.robot
-    if mode == "taking":
+    if mode == "acquiring":
         at.until(lambda: at.peer.statuses, "the driver is there")
         peer.begin_to_take()
         at.until(lambda: robot.weight > 0.05, "the weight rises")
@@ -162,26 +162,26 @@ def bring_into(mode: str, at: Programs) -> None:
     at.until(lambda: mode != "POLICY" or abs(robot.commands[-1].motor_cmd[ARM_MOTORS.start].dq) > 0.1, "under way")
 
 
-@pytest.mark.parametrize("mode", ["HOLD", "HOME", "POLICY", "DAMPING", "taking", "releasing"])
+@pytest.mark.parametrize("mode", ["HOLD", "HOME", "POLICY", "DAMPING", "acquiring", "releasing"])
 def test_after_kill_9_of_the_driver_the_guard_damps_the_arms_within_500_ms(mode: str) -> None:
     def scenario(at: Programs) -> None:
         bring_into(mode, at)
         at.touch(signal.SIGKILL)
         at.driver.wait()
-        killed_at, heard, weight = at.robot.states, len(at.robot.commands), at.robot.weight
-        at.until(lambda: at.guard_speaks and len(at.robot.commands) > heard + 20, "the guard speaks")
-        first = at.robot.states_before_first(lambda command: command.motor_cmd[ARM_MOTORS.start].kp == 0.0, heard)
+        killed_at, received, weight = at.robot.states, len(at.robot.commands), at.robot.weight
+        at.until(lambda: at.guard_has_taken_over and len(at.robot.commands) > received + 20, "the guard takes over")
+        first = at.robot.states_before_first(lambda command: command.motor_cmd[ARM_MOTORS.start].kp == 0.0, received)
         assert first - killed_at <= SAFE_STATES
         assert at.robot.is_damped and at.robot.crc_failures == 0
-        assert at.robot.weight == weight or mode in ("taking", "releasing")
+        assert at.robot.weight == weight or mode in ("acquiring", "releasing")
         assert at.robot.weight == pytest.approx(weight, abs=0.2), "but for commands that were on their way"
-        at.until(lambda: "guard_took_over" in at.peer.reasons("arm_guard"), "told")
+        at.until(lambda: "guard_took_over" in at.peer.reasons("arm_guard"), "reported")
         kept, count = at.robot.weight, len(at.robot.commands)
         at.until(lambda: len(at.robot.commands) > count + 50, "it goes on")
         assert at.robot.is_damped and at.robot.weight == kept, "until a person releases"
 
-    # So slowly that the weight hardly differs between what was sent last and what was heard last.
-    attempt(scenario, release_ramp_s=20.0, take_ramp_s=10.0 if mode == "taking" else 0.5)
+    # So slowly that the weight hardly differs between what was sent last and what was received last.
+    attempt(scenario, release_ramp_s=20.0, acquire_ramp_s=10.0 if mode == "acquiring" else 0.5)
 
 
 @pytest.mark.parametrize("fate", ["hung", "killed"])
@@ -189,7 +189,7 @@ def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_b
     def scenario(at: Programs) -> None:
         peer, robot = at.peer, at.robot
         at.take()
-        at.is_touched = True  # from here on a guard that speaks is a failure, not a machine that stood still
+        at.is_touched = True  # from here on a guard that takes over is a failure, not a machine that stood still
         robot.talks = False
         at.until(lambda: peer.status.fault == "robot_lost" and not peer.status.kd.any(), "lost, faded, silent")
         tick = int(robot.state["tick"])
@@ -202,13 +202,15 @@ def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_b
             at.driver.send_signal(signal.SIGCONT)
             at.until(lambda: peer.status.reason == "driver_hung", "it has noticed")
             assert "arm_guard/release" in peer.call("arm_driver/release").message
-        heard, states = len(robot.commands), robot.states
+        received, states = len(robot.commands), robot.states
         at.until(lambda: robot.states > states + RATE, "a second passes")
-        assert len(robot.commands) == heard and not at.guard_speaks, "nobody tears the arms from the robot"
+        assert len(robot.commands) == received and not at.guard_has_taken_over, "nobody tears the arms from the robot"
         at.until(lambda: peer.call("arm_guard/release").success, "a person says so; the guard hears the robot")
-        at.until(lambda: len(robot.commands) > heard + 10, "the guard speaks")
-        assert robot.is_damped and robot.weight == 1.0 and max(abs(m.tau) for m in robot.commands[heard].motor_cmd) > 1
-        at.until(lambda: robot.weight == 0.0, "given back")
+        at.until(lambda: len(robot.commands) > received + 10, "the guard takes over")
+        assert (
+            robot.is_damped and robot.weight == 1.0 and max(abs(m.tau) for m in robot.commands[received].motor_cmd) > 1
+        )
+        at.until(lambda: robot.weight == 0.0, "released")
         assert {"guard_took_over", "release_warning"} <= set(peer.reasons("arm_guard"))
 
     attempt(scenario, robot_timeout_s=0.5, hung_s=1.0)
@@ -216,31 +218,31 @@ def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_b
 
 @pytest.mark.parametrize("long", [False, True])
 def test_a_driver_that_was_stopped_and_is_continued_stays_silent_once_the_guard_has_spoken(long: bool) -> None:
-    voice: list[LowCmd] = []
+    commands: list[LowCmd] = []
 
     def scenario(at: Programs) -> None:
         relay = at.graph.add(Node("relay"))
         onward = relay.create_publisher(LowCmd, "/arm_sdk", 10)
 
         def pass_on(sample: bytes) -> None:
-            voice.append(sample)
+            commands.append(sample)
             onward.publish(sample)
 
         relay.create_subscription(LowCmd, "voice_of_the_driver", pass_on, 10, raw=True)
         at.take()
         at.touch(signal.SIGSTOP)
-        at.until(lambda: at.guard_speaks and at.robot.is_damped, "the guard takes over")
-        # What it said before is heard by then; and more than a second passes, if it must.
+        at.until(lambda: at.guard_has_taken_over and at.robot.is_damped, "the guard takes over")
+        # What it said before is received by then; and more than a second passes, if it must.
         enough = at.robot.states + (1.5 if long else 0.3) * RATE
         at.until(lambda: at.robot.states > enough, "time passes")
-        spoken, statuses = len(voice), len(at.peer.statuses)
+        sent_before, statuses = len(commands), len(at.peer.statuses)
         at.driver.send_signal(signal.SIGCONT)
         at.until(lambda: len(at.peer.statuses) > statuses + 50, "the driver lives again for a second")
-        assert len(voice) <= spoken + 1, "silent, but for a command that was on its way when it was stopped"
+        assert len(commands) <= sent_before + 1, "silent, but for a command that was on its way when it was stopped"
         assert at.robot.is_damped
         if long:
             assert at.peer.status.fault in ("driver_hung", "guard_took_over"), "whichever it found out first"
         assert at.peer.call("arm_guard/release").success
-        at.until(lambda: at.robot.weight == 0.0, "given back by the guard")
+        at.until(lambda: at.robot.weight == 0.0, "released by the guard")
 
     attempt(scenario, driver_topic="voice_of_the_driver", **({"hung_s": 1.0} if long else {}))

@@ -1,4 +1,4 @@
-"""Giving the arms back: on request, on an emergency stop, and when the process ends."""
+"""Releasing the arms: on request, on an emergency stop, and when the process ends."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given
     assert not rig.controller.faults
 
 
-def test_who_stopped_and_why_is_told_though_another_was_faster() -> None:
+def test_who_stopped_and_why_is_reported_though_another_was_faster() -> None:
     rig = taken()
     for who, why in (("service", "called"), ("pedal", "stepped on"), ("service", "called"), ("pedal", "stepped on")):
         rig.controller.emergency_stop(rig.now_ns, who, why)
@@ -94,7 +94,7 @@ def test_who_stopped_and_why_is_told_though_another_was_faster() -> None:
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.take()
     rig.controller.emergency_stop(rig.now_ns, "service", "called")
-    assert [notice.detail for notice in rig.controller.notices][:1] == ["by service: called"], "a new stop is news"
+    assert [notice.detail for notice in rig.controller.notices][:1] == ["by service: called"], "a new stop is reported"
 
 
 def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> None:

@@ -36,7 +36,7 @@ def publisher_of_actions(stage: Stage) -> Publisher:
         ([0.5] * COUNT, 60.0, "action_too_old"),
     ],
 )
-def test_a_bad_action_is_refused_whole_told_once_and_the_arms_hold(
+def test_a_bad_action_is_refused_whole_reported_once_and_the_arms_hold(
     stage: Stage, positions: list[float], seen_s_ago: float, reason: str
 ) -> None:
     peer, robot = stage.peer, stage.robot
@@ -58,7 +58,7 @@ def test_a_bad_action_is_refused_whole_told_once_and_the_arms_hold(
 
     begin = len(robot.commands)
     stage.until(refused, "it is refused")
-    stage.until(lambda: reason in peer.reasons("arm_driver"), "told")
+    stage.until(lambda: reason in peer.reasons("arm_driver"), "reported")
     stage.until(lambda: peer.status.mode == ArmStatus.MODE_HOLD, "without a good one the arms hold")
     assert peer.status.reason == "stale_action" and peer.reasons("arm_driver").count(reason) == 1
     for command in robot.commands[begin:]:
@@ -72,7 +72,7 @@ def test_the_waist_is_held_where_it_was_measured_whenever_the_weight_is_above_ze
     assert stage.peer.ask(ArmStatus.MODE_DAMPING, ArmStatus.MODE_HOLD).accepted
     stage.until(lambda: robot.is_damped, "damped")
     assert stage.peer.call("arm_driver/release").success
-    stage.until(lambda: robot.weight == 0.0, "given back")
+    stage.until(lambda: robot.weight == 0.0, "released")
     weighted = [command for command in robot.commands if command.motor_cmd[WEIGHT_MOTOR].q > 0]
     assert len(weighted) > 100
     for command in weighted:
@@ -92,7 +92,7 @@ def test_from_where_a_person_left_the_arms_the_policy_goes_on_within_the_limits(
     for share in np.linspace(0.05, 1.0, 60):  # faster than this a joint is taken for a wrong reading
         robot.state["motor_state"]["q"][ARM_MOTORS] = 0.1 + share * (left_at - 0.1)
         states = robot.states
-        stage.until(lambda states=states: robot.states > states + 1, "the robot tells it")  # type: ignore[misc]
+        stage.until(lambda states=states: robot.states > states + 1, "the robot publishes it")  # type: ignore[misc]
     stage.until(lambda: np.allclose(peer.status.q, left_at, atol=1e-5), "the arms are where the person left them")
     robot.holds_still = False
     begin = len(robot.commands)

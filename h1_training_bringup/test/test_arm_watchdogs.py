@@ -1,4 +1,4 @@
-"""Watchdogs of actions, session and state: each forces its mode with its reason, and is told once."""
+"""Watchdogs of actions, session and state: each forces its mode with its reason, and is reported once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from arm_builders import MODES, MS, Rig, taken_in
 
 from h1_training_bringup.arm_driver.joints import COUNT
-from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_node.message_numbers import ArmMode
 
 
@@ -89,7 +89,7 @@ def test_a_forced_mode_is_left_only_acknowledged_and_when_its_condition_is_gone(
 
 @pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
 def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: ArmMode) -> None:
-    rig = Rig(ArmParameters(home_pose=(0.35,) * COUNT, home_speed=0.05))
+    rig = Rig(ArmParameters(home_pose_rad=(0.35,) * COUNT, home_speed_rad_s=0.05))
     rig.take()
     assert rig.ask(mode) == ""
     rig.robot.inject("slow_state 5")
@@ -105,7 +105,9 @@ def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: ArmMode) -
 
 
 @pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.DAMPING])
-def test_arms_that_stand_or_are_guided_while_the_state_gets_slow_stay_as_they_are_and_it_is_told(mode: ArmMode) -> None:
+def test_arms_that_stand_or_are_guided_while_the_state_gets_slow_stay_as_they_are(
+    mode: ArmMode,
+) -> None:
     rig = taken_in(mode)
     at = rig.q
     rig.robot.inject("slow_state 5")

@@ -28,7 +28,7 @@ def test_an_exact_torque_gives_the_exact_mass() -> None:
 
 
 def test_on_a_robot_of_other_masses_it_is_right_within_its_tolerance() -> None:
-    rig = Rig(robot_parameters=RobotParameters(seed=2, left_payload=0.8))
+    rig = Rig(robot_parameters=RobotParameters(seed=2, left_payload_kg=0.8))
     rig.take()
     rig.ask(ArmMode.HOME)
     rig.run_until(lambda: rig.controller.reason == "home_reached", "home")

@@ -12,7 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arm_driver import wire
-from h1_training_bringup.arm_driver.crc import crc32_core
+from h1_training_bringup.arm_driver.wire import crc32_core
 
 F32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 U8, U32, I16 = st.integers(0, 255), st.integers(0, 2**32 - 1), st.integers(-(2**15), 2**15 - 1)

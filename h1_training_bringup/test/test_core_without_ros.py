@@ -18,7 +18,7 @@ ROS = {
     "launch",
     "launch_ros",
 }
-ROS_PARTS_OF_OURS = {"declare", "node_main", "qos", "base_node", "stamps"}
+ROS_PARTS_OF_OURS = {"declare", "polled_subscription", "node_main", "qos", "base_node", "stamps"}
 
 
 def folder(package: str) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
-from h1_training_bringup.arm_driver.settings import ArmParameters
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import MinimumJerk
 from h1_training_bringup.session import graph, graph_simulation
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
@@ -192,9 +192,9 @@ def test_a_remote_target_that_is_switched_off_does_not_stand_in_a_simulations_wa
 
 
 PARAMETER_CLASSES = {
-    "arm_driver": "h1_training_bringup.arm_driver.settings:ArmParameters",
-    "arm_guard": "h1_training_bringup.arm_driver.settings:GuardParameters",
-    "inspire_driver": "h1_inspire_driver.driver_parameters:DriverParameters",
+    "arm_driver": "h1_training_bringup.arm_driver.parameters:ArmParameters",
+    "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
+    "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.recorder.config:RecorderParameters",
     "session_manager": "h1_session_manager.parameters:SessionParameters",
@@ -214,7 +214,7 @@ def test_the_session_waits_for_home_as_long_as_the_slowest_way_takes(scale: floa
     listed = {process.name: process for process in on_robot(configured(robot__speed_scale=scale))}
     arms = from_values(ArmParameters, listed["arm_driver"].parameters)
     start, goal = LOWER, UPPER
-    way = MinimumJerk(start, goal, arms.home_speed * arms.speed_scale, np.full(COUNT, 15.0))
+    way = MinimumJerk(start, goal, arms.home_speed_rad_s * arms.speed_scale, np.full(COUNT, 15.0))
     assert listed["session_manager"].parameters["home_timeout_s"] > way.duration_s + 5.0
 
 

@@ -26,7 +26,7 @@ simulation: {{camera_fps: 5.0, policy_server_port: {port}, epochs: 1, episodes: 
 nodes:
   policy_bridge: {{max_observation_age: 2.0}}
   session_manager: {{min_camera_hz: 0.5, max_camera_age_s: 3.0, arm_timeout_s: 5.0, status_timeout_s: 10.0}}
-  arm_driver: {{min_state_rate: 50.0, stale_action_s: 0.5}}
+  arm_driver: {{min_state_rate_hz: 50.0, stale_action_s: 0.5}}
 """
 
 

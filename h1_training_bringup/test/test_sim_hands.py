@@ -105,7 +105,7 @@ def ports() -> Iterator[tuple[int, int]]:
         wait_until(lambda: _answers(left) and _answers(right), "both hands answer")
         yield left, right
         process.send_signal(signal.SIGINT)
-        assert _answers(left), "a simulated peer bears the terminal's SIGINT"
+        assert _answers(left), "a simulated peer tolerates the terminal's SIGINT"
         process.terminate()
         assert process.wait(10) == 0
     finally:
@@ -146,7 +146,7 @@ def test_every_register_that_the_driver_reads_makes_a_state(ports: tuple[int, in
     link.close()
 
 
-def test_fingers_move_to_where_they_are_told_over_the_wire(ports: tuple[int, int]) -> None:
+def test_fingers_move_to_where_they_are_reported_over_the_wire(ports: tuple[int, int]) -> None:
     link = _link(ports[1])
     link.write(SPEED_SET, (1000,) * 6)
     link.write(FORCE_SET, (500,) * 6)
@@ -171,7 +171,7 @@ def test_what_is_measured_cannot_be_written(ports: tuple[int, int]) -> None:
         link.write(FORCE_ACT, (0,) * 6)
 
 
-def test_a_taken_port_is_told_with_what_to_do(ports: tuple[int, int]) -> None:
+def test_a_taken_port_is_reported_with_what_to_do(ports: tuple[int, int]) -> None:
     process = _started(ports[0], ports[1])
     _, text = process.communicate(timeout=20)
     assert process.returncode == 1

@@ -15,7 +15,7 @@ _FUTURE_TOLERANCE_NS = 20_000_000
 
 
 @dataclass(frozen=True)
-class Action:
+class ReceivedAction:
     """One step of the policy, as received.
 
     Attributes:
@@ -58,7 +58,7 @@ class ActionGate:
         """POLICY was left."""
         self.seq = 0
 
-    def offer(self, now_ns: int, action: Action) -> tuple[Joints | None, str]:
+    def offer(self, now_ns: int, action: ReceivedAction) -> tuple[Joints | None, str]:
         """The arms' 14 positions if the action may be followed; else None and the reason."""
         reason = self._objection(now_ns, action)
         if reason:
@@ -73,7 +73,7 @@ class ActionGate:
             return now_ns - self._entered_ns - self._first_ns
         return now_ns - self._accepted_ns - self._stale_ns
 
-    def _objection(self, now_ns: int, action: Action) -> str:
+    def _objection(self, now_ns: int, action: ReceivedAction) -> str:
         if len(action.positions) not in (COUNT, WITH_HANDS):
             return f"action_length: {len(action.positions)} values; expected {COUNT} or {WITH_HANDS}"
         if not np.isfinite(action.positions).all():

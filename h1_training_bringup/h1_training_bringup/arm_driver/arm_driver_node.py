@@ -15,21 +15,21 @@ from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
-from h1_training_bringup.arm_driver.actions import Action
+from h1_training_bringup.arm_driver.actions import ReceivedAction
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arm_driver.controller import ArmController
-from h1_training_bringup.arm_driver.ear_node import Ear
 from h1_training_bringup.arm_driver.intake import StateIntake
 from h1_training_bringup.arm_driver.joints import NAMES
-from h1_training_bringup.arm_driver.modes import Answer
+from h1_training_bringup.arm_driver.modes import RequestResult
+from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.settings import ArmParameters, load_joint_settings
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
+from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.stamps import to_ns, to_stamp
 
 ARM_SDK_QOS = QoSProfile(depth=10)
@@ -55,19 +55,19 @@ class ArmDriverNode(BaseNode):
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self._command: ArmCommand | None = None
-        # Both are filled anew and published 50 times a second: what they are made of is made once.
+        # Both are filled and published 50 times a second: what they are made of is made once.
         self._joint_state = JointState(name=list(NAMES))
         self._status = ArmStatus()
         self._status_due_ns = 0
         self._published_mode_since_ns = -1
         self._started_ns = self.now_ns()
-        self._told_no_robot = False
+        self._no_robot_reported = False
         self._asked = 0
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._arm_status = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
-        self._lowstate = Ear(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
+        self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
@@ -78,15 +78,15 @@ class ArmDriverNode(BaseNode):
         self.create_service(Trigger, "arm_driver/emergency_stop", self._on_emergency_service)
         self._guard = self.create_client(Trigger, "arm_guard/is_watching")
         self.every(PERIOD_S, self._tick)
-        self.every(_GRAPH_CHECK_S, self._look_at_graph)
+        self.every(_GRAPH_CHECK_S, self._check_graph)
         self.every(_COLLECT_S, self._collect)
 
     def request_stop(self, why: str) -> None:
-        """DAMPING at once, warning, ramp; the node ends when the arms are given back."""
+        """DAMPING at once, warning, ramp; the node ends when arm control is released."""
         self._controller.end(self.now_ns(), f"ending_{why.lower()}")
 
     def destroy_node(self) -> None:
-        """Leave the graph, with the ear that listens for the robot."""
+        """Leave the graph, with the subscription to the robot's state."""
         self._lowstate.close()
         super().destroy_node()
 
@@ -98,7 +98,7 @@ class ArmDriverNode(BaseNode):
         return self._intake.latest()
 
     def _on_action(self, message: PolicyAction) -> None:
-        action = Action(
+        action = ReceivedAction(
             seq=message.seq,
             stamp_ns=to_ns(message.header.stamp),
             observation_ns=to_ns(message.observation_stamp),
@@ -115,7 +115,7 @@ class ArmDriverNode(BaseNode):
 
     def _on_guard(self, message: Bool) -> None:
         if message.data:
-            self._controller.give_way(self.now_ns())
+            self._controller.yield_to_guard(self.now_ns())
 
     def _on_set_mode(self, request: SetArmMode.Request, response: SetArmMode.Response) -> SetArmMode.Response:
         answer = self._controller.set_mode(
@@ -150,7 +150,7 @@ class ArmDriverNode(BaseNode):
             self._step(now_ns, sensed)
             self._report(now_ns, sensed)
         if self._controller.notices or self._intake.notices:
-            self._tell()
+            self._report_notices()
         if self._controller.has_ended:
             self.end(0)
 
@@ -168,11 +168,11 @@ class ArmDriverNode(BaseNode):
         """This process had paused: does the guard command the arms meanwhile?"""
         self._asked = question
         if not self._guard.service_is_ready():
-            self._controller.hear_guard(self.now_ns(), question, is_watching=True)  # there is none
+            self._controller.guard_answered(self.now_ns(), question, is_watching=True)  # there is none
             return
 
         def on_answer(future: Future) -> None:
-            self._controller.hear_guard(self.now_ns(), question, is_watching=future.result().success)
+            self._controller.guard_answered(self.now_ns(), question, is_watching=future.result().success)
 
         self._guard.call_async(Trigger.Request()).add_done_callback(on_answer)
 
@@ -220,7 +220,7 @@ class ArmDriverNode(BaseNode):
         status.weight = controller.handover.weight
         status.q[:], status.dq[:], status.tau_est[:] = sensed.q, sensed.dq, sensed.tau_est
         if command is None:
-            # Nothing is sent: what the arms are at is what they are told.
+            # Nothing is sent: what the arms are at is what is reported as commanded.
             status.q_command[:] = sensed.q
             status.kp[:] = status.kd[:] = status.tau_ff[:] = 0.0
         else:
@@ -236,19 +236,19 @@ class ArmDriverNode(BaseNode):
         status.refused_actions = controller.gate.refused
         status.execution = controller.execution
 
-    def _tell(self) -> None:
+    def _report_notices(self) -> None:
         for notices in (self._intake.notices, self._controller.notices):
             for notice in notices:
                 self.event(int(notice.level), notice.reason, notice.detail)
             notices.clear()
 
     def _miss_robot(self, now_ns: int) -> None:
-        if not self._told_no_robot and now_ns - self._started_ns > _NO_ROBOT_S * 1e9:
-            self._told_no_robot = True
+        if not self._no_robot_reported and now_ns - self._started_ns > _NO_ROBOT_S * 1e9:
+            self._no_robot_reported = True
             text = f"nothing on {self._lowstate.topic_name}; check the robot's power, the network cable, ROS_DOMAIN_ID"
             self.event(Event.WARN, "no_robot_state", text)
 
-    def _look_at_graph(self) -> None:
+    def _check_graph(self) -> None:
         """Who else commands the arms, or claims to be the robot."""
         expected = {self.get_name(), self._guard_name}
         others = []
@@ -277,7 +277,7 @@ class ArmDriverNode(BaseNode):
             gc.collect(1)
 
 
-def _answered(response: Trigger.Response, answer: Answer) -> Trigger.Response:
+def _answered(response: Trigger.Response, answer: RequestResult) -> Trigger.Response:
     response.success, response.message = answer.accepted, answer.reason
     return response
 

@@ -8,12 +8,12 @@ from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arm_driver.command import CommandEncoder
-from h1_training_bringup.arm_driver.ear_node import Ear
-from h1_training_bringup.arm_driver.guard import WATCH_PERIOD_S, ArmGuard
-from h1_training_bringup.arm_driver.settings import GuardParameters, load_joint_settings
+from h1_training_bringup.arm_driver.guard import CHECK_PERIOD_S, ArmGuard
+from h1_training_bringup.arm_driver.parameters import GuardParameters, load_joint_settings
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
+from h1_training_node.polled_subscription import PolledSubscription
 
 _ARM_SDK_QOS = QoSProfile(depth=10)
 _ACTIVE_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -32,43 +32,43 @@ class ArmGuardNode(BaseNode):
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", _ARM_SDK_QOS)
         self._active = self.create_publisher(Bool, "arm_guard/active", _ACTIVE_QOS)
         self._active.publish(Bool(data=False))
-        self._states = Ear(self, LowState, "/lowstate", depth=1, suffix="lowstate")
-        self._commands = Ear(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
+        self._states = PolledSubscription(self, LowState, "/lowstate", depth=1, suffix="lowstate")
+        self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)
         self.create_service(Trigger, "arm_guard/is_watching", self._on_question)
-        self._watching = self.every(WATCH_PERIOD_S, self._watch)
+        self._checking = self.every(CHECK_PERIOD_S, self._check)
 
     def request_stop(self, why: str) -> None:
-        """See the arm driver's ending through, or give back what the guard holds itself."""
+        """See the arm driver's ending through, or release what the guard holds itself."""
         self._guard.end(self.now_ns())
 
     def destroy_node(self) -> None:
-        """Leave the graph, with the ears that listen for robot and driver."""
+        """Leave the graph, with the subscriptions to robot and driver."""
         self._states.close()
         self._commands.close()
         super().destroy_node()
 
-    def _look(self, now_ns: int) -> None:
+    def _take_in(self, now_ns: int) -> None:
         """Take in all that has come by now: what is decided next is decided on nothing older."""
         for sample, stamp_ns in self._states.samples(now_ns):
             self._guard.intake.receive(sample, stamp_ns)
         for sample, _ in self._commands.samples(now_ns):
-            self._guard.hear(sample)
+            self._guard.observe(sample)
 
-    def _watch(self) -> None:
+    def _check(self) -> None:
         now_ns = self.now_ns()
-        self._look(now_ns)
-        if self._guard.watch(now_ns):
-            self._watching.cancel()
-            self._speak()
-            self.every(PERIOD_S, self._speak)
+        self._take_in(now_ns)
+        if self._guard.check(now_ns):
+            self._checking.cancel()
+            self._command()
+            self.every(PERIOD_S, self._command)
             self._active.publish(Bool(data=True))
         self._finish_period()
 
-    def _speak(self) -> None:
+    def _command(self) -> None:
         now_ns = self.now_ns()
-        self._look(now_ns)
-        command = self._guard.speak(now_ns)
+        self._take_in(now_ns)
+        command = self._guard.command(now_ns)
         if command is not None:
             self._arm_sdk.publish(self._encoder.encode(command))
         self._finish_period()
@@ -81,7 +81,7 @@ class ArmGuardNode(BaseNode):
             self.end(0)
 
     def _on_question(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """The driver had paused, and may go on if the guard has not spoken."""
+        """The driver had paused, and may go on if the guard has not taken over."""
         response.success = self._guard.is_asked()
         return response
 

@@ -1,4 +1,4 @@
-"""`arm_driver jog`: take the arms, move one joint by a small angle and back, give the arms back.
+"""`arm_driver jog`: acquire arm control, move one joint by a small angle and back, releases arm control.
 
 It plays session manager and policy to a running arm driver, whose limits and watchdogs hold as ever; the arm guard
 must run, too. Nothing else of a session may.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from std_srvs.srv import Trigger
 
-from h1_training_bringup.arm_driver.faults import GIVEN_BACK_BY
+from h1_training_bringup.arm_driver.faults import RELEASED_BY
 from h1_training_bringup.arm_driver.jog import Jog, JogError, joint_index
 from h1_training_msgs.msg import ArmStatus, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
@@ -35,7 +35,7 @@ class ArmJogNode(BaseNode):
         super().__init__("arm_jog")
         self._jog = jog
         self._status: ArmStatus | None = None
-        self._beats = self._ticks = self._actions = 0
+        self._heartbeats = self._ticks = self._actions = 0
         self._measured: list[np.ndarray] = []  # type: ignore[type-arg]
         self._waits_until = 0.0
         self._answer: tuple[bool, str] | None = None
@@ -50,7 +50,7 @@ class ArmJogNode(BaseNode):
         self.every(_PERIOD_S, self._on_tick)
 
     def request_stop(self, why: str) -> None:
-        """Give the arms back, if they are here."""
+        """Release arm control, if they are here."""
         self._fail(f"stopped by {why}")
 
     def _on_status(self, status: ArmStatus) -> None:
@@ -61,8 +61,8 @@ class ArmJogNode(BaseNode):
             return
         self._ticks += 1
         if self._ticks % _HEARTBEAT_PERIODS == 0:
-            self._beats += 1
-            self._session.publish(SessionState(header=self.header(), seq=self._beats, state="JOG"))
+            self._heartbeats += 1
+            self._session.publish(SessionState(header=self.header(), seq=self._heartbeats, state="JOG"))
         if self._has_asked and (stop := self._stop()):
             self._leave_stopped(stop)
             return
@@ -90,8 +90,8 @@ class ArmJogNode(BaseNode):
 
     def _leave_stopped(self, stop: str) -> None:
         """A stop is lifted by a person: ending the jog must not set the arms in motion."""
-        service = GIVEN_BACK_BY[stop]
-        text = f"the arms stay in damping; `ros2 service call /{service} std_srvs/srv/Trigger` gives them back"
+        service = RELEASED_BY[stop]
+        text = f"the arms stay in damping; `ros2 service call /{service} std_srvs/srv/Trigger` releases them"
         print(f"jog: {stop}: {text}", file=sys.stderr, flush=True)
         self.end(1)
 
@@ -103,13 +103,13 @@ class ArmJogNode(BaseNode):
             raise JogError("a session manager runs; end the session first (its arms are not ours to move)")
         if self._has_arms():
             raise JogError(f"the arms are in {self._where()}; they must be with the robot's own controller")
-        beats = self._beats
-        yield self._wait(lambda: self._beats > beats + 3)
+        heartbeats = self._heartbeats
+        yield self._wait(lambda: self._heartbeats > heartbeats + 3)
         self._has_asked = True
         yield from self._enter(ArmStatus.MODE_HOLD)
         yield self._wait(lambda: not self._now().transition)
         if not self._has_arms():
-            raise JogError(f"the arms were not taken: {self._now().reason}")
+            raise JogError(f"arm control was not acquired: {self._now().reason}")
         yield from self._enter(ArmStatus.MODE_POLICY)
         yield from self._move()
         for line in self._jog.report(np.array(self._measured)):
@@ -179,10 +179,10 @@ class ArmJogNode(BaseNode):
     def _stop(self) -> str:
         """The stop that the arms are in, which is left by a person's release only; empty if there is none.
 
-        A stop that was not the first fault is told by the reason.
+        A stop that was not the first fault is named by the reason.
         """
-        told = (self._now().fault, self._now().reason) if self._has_arms() else ()
-        return next((reason for reason in told if reason in GIVEN_BACK_BY), "")
+        reported = (self._now().fault, self._now().reason) if self._has_arms() else ()
+        return next((reason for reason in reported if reason in RELEASED_BY), "")
 
     def _where(self) -> str:
         if self._status is None:
@@ -202,7 +202,7 @@ def main() -> int:
     except JogError as error:
         parser.error(str(error))
     if not options.yes:
-        print(f"The arms will be taken, {options.joint} moves by {options.by} rad and back, the arms are given back.")
+        print(f"Arm control is acquired, {options.joint} moves by {options.by} rad and back, arm control is released.")
         if input("Stand clear. Press 'y' and Enter to begin: ").strip().lower() != "y":
             print("Nothing was moved.")
             return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from h1_training_bringup.arm_driver.settings import BodyParameters
+from h1_training_bringup.arm_driver.parameters import BodyParameters
 from h1_training_bringup.arm_driver.weigh import WeighingError, weigh
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos

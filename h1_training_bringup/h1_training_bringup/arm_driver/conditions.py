@@ -1,4 +1,4 @@
-"""What stands against having the arms, or going on with them: looked at anew in every period."""
+"""What stands against having the arms, or going on with them: looked at in every period."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 from h1_training_bringup.arm_driver.faults import OVERHEATED, Heartbeat, Temperatures
 from h1_training_bringup.arm_driver.modes import Notice
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 
 _NS = 1e9
@@ -26,19 +26,22 @@ class Conditions:
         p = parameters
         self.heartbeat = Heartbeat(round(p.session_timeout_s * _NS))
         self.temperatures = Temperatures(
-            p.temperature_warn, p.temperature_no_policy, p.temperature_damping, p.temperature_critical
+            p.temperature_warn_degc,
+            p.temperature_no_policy_degc,
+            p.temperature_damping_degc,
+            p.temperature_critical_degc,
         )
         self.foreign = ""
         self.guard_is_there = not p.needs_guard
         self.state_rate = 0.0
-        self._least_rate = p.min_state_rate
+        self._least_rate = p.min_state_rate_hz
         self._slow_ns = 0
         self._sink_after_ns = round(p.release_warning_s * _NS)
         self._critical_since_ns: int | None = None
         self._robot_timeout_ns = round(p.robot_timeout_s * _NS)
         self._good_state_ns = round(p.good_state_s * _NS)
-        self._level_cos = math.cos(p.tilt_limit)
-        self._tilt_limit = p.tilt_limit
+        self._level_cos = math.cos(p.tilt_limit_rad)
+        self._tilt_limit = p.tilt_limit_rad
         self._mode_machine: int | None = None
         self._lost = False
         self._updated_ns = self._stamp_ns = self._silent_ns = 0
@@ -68,7 +71,7 @@ class Conditions:
         )
 
     def unfit(self, good_for_ns: int) -> tuple[str, str] | None:
-        """What is still missing before the arms can be taken, as reason and detail; None if nothing is."""
+        """What is still missing before the arms can be acquired, as reason and detail; None if nothing is."""
         if not self.state_comes_fast:
             return "state_slow", self.rate_text
         if good_for_ns < self._good_state_ns:

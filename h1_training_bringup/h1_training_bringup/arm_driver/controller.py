@@ -11,7 +11,7 @@ import secrets
 
 import numpy as np
 
-from h1_training_bringup.arm_driver.actions import Action, ActionGate
+from h1_training_bringup.arm_driver.actions import ActionGate, ReceivedAction
 from h1_training_bringup.arm_driver.command import ArmCommand
 from h1_training_bringup.arm_driver.conditions import Conditions
 from h1_training_bringup.arm_driver.damping import Damping, GravityTorque
@@ -23,29 +23,29 @@ from h1_training_bringup.arm_driver.faults import (
     OVERHEATED,
     Faults,
 )
-from h1_training_bringup.arm_driver.handover import Handover, Phase
+from h1_training_bringup.arm_driver.handover import Handover, HandoverPhase
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
 from h1_training_bringup.arm_driver.modes import (
     ACCEPTED,
     NOT_RELEASED_BLIND,
     STIFF,
-    Answer,
     Notice,
+    RequestResult,
     refused,
     release_warning,
 )
-from h1_training_bringup.arm_driver.pauses import Own, Pauses
+from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
+from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_bringup.arm_driver.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
-from h1_training_bringup.arm_driver.settings import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.stiff import StiffArms
 from h1_training_node.message_numbers import ArmMode, Level
 
 _NS = 1e9
 _ZEROS = np.zeros(COUNT)
-_FAREWELL_PERIODS = 25
-"""Commands with weight 0 after the arms were given back, before falling silent."""
+_FINAL_COMMANDS = 25
+"""Commands with weight 0 after the arms were released, before falling silent."""
 _TOKEN_BITS = 53
 """Of an execution's token: a tool that shows it as a float or as JSON shows all of it."""
 
@@ -59,7 +59,7 @@ class ArmController:
     Attributes:
         mode, mode_since_ns, reason, execution: as in ArmStatus.
         notices: for people, oldest first; whoever publishes them empties the list.
-        has_ended: after `end`: the arms are given back, the process may go.
+        has_ended: after `end`: arm control is released, the process may go.
     """
 
     def __init__(self, joints: JointSettings, parameters: ArmParameters) -> None:
@@ -67,38 +67,38 @@ class ArmController:
         self.conditions = Conditions(parameters)
         self.faults = Faults()
         self.handover = Handover(
-            parameters.weight_limit, parameters.take_ramp_s, parameters.release_warning_s, parameters.release_ramp_s
+            parameters.weight_limit, parameters.acquire_ramp_s, parameters.release_warning_s, parameters.release_ramp_s
         )
         self.gate = ActionGate(round(parameters.stale_action_s * _NS), round(parameters.first_action_s * _NS))
         self.stiff = StiffArms(joints, parameters)
         self._joints = joints
         self._gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
         self._damping = Damping(joints, self._gravity)
-        self.mode, self.mode_since_ns, self.reason = ArmMode.RELEASED, 0, "not_taken"
+        self.mode, self.mode_since_ns, self.reason = ArmMode.RELEASED, 0, "not_acquired"
         self.execution = 0
         self.notices: list[Notice] = []
         self.has_ended = False
-        self._ending = self._gave_way = False
+        self._ending = self._has_yielded = False
         self._pauses = Pauses(round(parameters.hung_s * _NS))
         self._sensed: Sensed | None = None
-        self._waist_q, self._farewell = 0.0, 0
+        self._waist_q, self._final_commands_left = 0.0, 0
         self._stop_button, self._button_was_down = button_bit(parameters.stop_button), True
-        self._told_slow = False
-        self._refusals_told: set[str] = set()
+        self._slow_reported = False
+        self._refusals_reported: set[str] = set()
 
     @property
     def question(self) -> int:
-        """Not 0: this process had paused, and must ask the guard whether it may go on; see `hear_guard`."""
+        """Not 0: this process had paused, and must ask the guard whether it may go on; see `guard_answered`."""
         return self._pauses.question
 
     @property
     def transition(self) -> bool:
-        """Whether the arms are being taken or given back."""
-        return self.handover.phase is not Phase.IDLE
+        """Whether arm control is being acquired or released."""
+        return self.handover.phase is not HandoverPhase.IDLE
 
     # ---- requests -------------------------------------------------------------------------------------------------
 
-    def set_mode(self, now_ns: int, why: str, mode: int, expected: int) -> Answer:
+    def set_mode(self, now_ns: int, why: str, mode: int, expected: int) -> RequestResult:
         """Ask for a mode; see `_objection` for what is refused.
 
         DAMPING is granted whatever the caller expected: it must not fail because the arms just left another mode.
@@ -112,31 +112,31 @@ class ArmController:
         if objection:
             return refused(objection)
         wanted = ArmMode(mode)
-        if wanted is ArmMode.DAMPING and self.handover.phase is Phase.WAITING:
+        if wanted is ArmMode.DAMPING and self.handover.phase is HandoverPhase.WAITING:
             self._become_released(now_ns, why)
         elif wanted is ArmMode.DAMPING:
             self._to_damping(now_ns, why)
         elif self.mode is ArmMode.RELEASED:
             self._enter(now_ns, ArmMode.HOLD, why)
-            self.handover.begin(Phase.WAITING, now_ns)
+            self.handover.begin(HandoverPhase.WAITING, now_ns)
         elif wanted is not self.mode:
             self._enter(now_ns, wanted, why)
             if self.handover.weight < self.parameters.weight_limit:
-                self.handover.begin(Phase.RISING, now_ns)
+                self.handover.begin(HandoverPhase.RISING, now_ns)
         return ACCEPTED
 
-    def acknowledge(self) -> Answer:
+    def acknowledge(self) -> RequestResult:
         """A person has seen why a mode was forced."""
         why_not = self.faults.acknowledge()
         return refused(why_not) if why_not else ACCEPTED
 
-    def release(self, now_ns: int) -> Answer:
-        """Give the arms back: warning, then the ramp. The only way out of an emergency stop."""
-        if self._gave_way:
+    def release(self, now_ns: int) -> RequestResult:
+        """Release arm control: warning, then the ramp. The only way out of an emergency stop."""
+        if self._has_yielded:
             return refused(self.acknowledge().reason)
         if self.handover.is_releasing:
-            return refused("releasing: the arms are being given back already")
-        if self.mode is ArmMode.RELEASED or self.handover.phase is Phase.WAITING:
+            return refused("releasing: arm control is being released already")
+        if self.mode is ArmMode.RELEASED or self.handover.phase is HandoverPhase.WAITING:
             self.faults.clear()
             self._become_released(now_ns, "released")
             return ACCEPTED
@@ -148,54 +148,54 @@ class ArmController:
         return ACCEPTED
 
     def emergency_stop(self, now_ns: int, who: str, why: str) -> None:
-        """DAMPING at once, which stays until the arms are given back. Granted always.
+        """DAMPING at once, which stays until arm control is released. Granted always.
 
-        Several may cause one at the same moment, and the first to arrive may be the one that knows least: each is told.
+        Several may cause one at the same moment, and the first to arrive may know least: each is reported.
         """
         cause = f"by {who}: {why or 'no reason given'}"
         if self.faults.latch_cause(EMERGENCY_STOP, cause):
             self._notice(Level.ERROR, EMERGENCY_STOP, cause)
-        if self.mode is ArmMode.RELEASED or self.handover.phase is Phase.WAITING:
+        if self.mode is ArmMode.RELEASED or self.handover.phase is HandoverPhase.WAITING:
             self._become_released(now_ns, EMERGENCY_STOP)
             return
         self._to_damping(now_ns, EMERGENCY_STOP)
         if not self._ending:
-            self.handover.begin(Phase.IDLE, now_ns)
+            self.handover.begin(HandoverPhase.IDLE, now_ns)
 
     def end(self, now_ns: int, why: str) -> None:
         """The process must end: DAMPING at once, warning, ramp; `has_ended` says when it is done."""
         if self._ending:
             return
         self._ending = True
-        if self._gave_way:
+        if self._has_yielded:
             self.has_ended = True
         elif self.handover.weight == 0.0:
             self._become_released(now_ns, why)
-            self.has_ended = self._farewell == 0
+            self.has_ended = self._final_commands_left == 0
         else:
             self._to_damping(now_ns, why)
             if not self.handover.is_releasing:
                 self._warn(now_ns)
 
-    def give_way(self, now_ns: int) -> None:
+    def yield_to_guard(self, now_ns: int) -> None:
         """The guard commands the arms: be silent for good."""
-        self._fall_silent(now_ns, GUARD_TOOK_OVER, "the arm guard commands the arms")
+        self._stop_commanding(now_ns, GUARD_TOOK_OVER, "the arm guard commands the arms")
 
-    def hear_guard(self, now_ns: int, question: int, *, is_watching: bool) -> None:
+    def guard_answered(self, now_ns: int, question: int, *, is_watching: bool) -> None:
         """The guard's answer to `question`, or nobody's if no guard was ever started: whether it merely watches."""
         if self._pauses.answered(question) and not is_watching:
-            self.give_way(now_ns)
+            self.yield_to_guard(now_ns)
 
-    def _fall_silent(self, now_ns: int, reason: str, detail: str) -> None:
+    def _stop_commanding(self, now_ns: int, reason: str, detail: str) -> None:
         if not self.faults.latch(reason, detail):
             return
-        self._gave_way = True
+        self._has_yielded = True
         self._notice(Level.ERROR, reason, f"{detail}; this driver is silent from now on")
         if self.mode is not ArmMode.RELEASED:
-            self.handover.begin(Phase.IDLE, now_ns)
+            self.handover.begin(HandoverPhase.IDLE, now_ns)
             self._to_damping(now_ns, reason)
 
-    def offer_action(self, now_ns: int, action: Action) -> None:
+    def offer_action(self, now_ns: int, action: ReceivedAction) -> None:
         """An action of the policy; followed in POLICY if it may be, else refused whole."""
         if self.mode is not ArmMode.POLICY:
             return
@@ -204,8 +204,8 @@ class ArmController:
             self.stiff.aim(positions)
             return
         name = why_not.partition(":")[0]
-        if name not in self._refusals_told:
-            self._refusals_told.add(name)
+        if name not in self._refusals_reported:
+            self._refusals_reported.add(name)
             self._notice(Level.WARN, name, f"{why_not.partition(': ')[2]}; refused, and so will others like it")
 
     # ---- the loop -------------------------------------------------------------------------------------------------
@@ -219,100 +219,100 @@ class ArmController:
             good_for_ns: how long readings have been good without a break.
             state_rate: Hz, of good readings over the last second.
         """
-        hears = self._sensed is None or sensed.stamp_ns != self._sensed.stamp_ns
+        hears_robot = self._sensed is None or sensed.stamp_ns != self._sensed.stamp_ns
         self._sensed = sensed
-        own = self._pauses.step(now_ns, has_arms=self.handover.weight > 0.0, hears=hears)
-        if own is Own.HUNG:
+        own = self._pauses.step(now_ns, has_arms=self.handover.weight > 0.0, hears_robot=hears_robot)
+        if own is ProcessState.HUNG:
             pause = f"this process stood still for more than {self.parameters.hung_s:g} s: the guard sees to the arms"
-            self._fall_silent(now_ns, DRIVER_HUNG, pause)
-        if self._gave_way:
+            self._stop_commanding(now_ns, DRIVER_HUNG, pause)
+        if self._has_yielded:
             self.has_ended = self._ending
             return None
-        if own is Own.ASKS:
+        if own is ProcessState.ASKS:
             self.has_ended = self._ending and self._pauses.is_deaf  # a guard that lives sees to the arms
             return None
-        if own is Own.UNANSWERED and self.faults.latch(GUARD_LOST, ""):
-            self._notice(Level.ERROR, GUARD_LOST, "the arm guard does not answer; end the session and start it anew")
+        if own is ProcessState.UNANSWERED and self.faults.latch(GUARD_LOST, ""):
+            self._notice(Level.ERROR, GUARD_LOST, "the arm guard does not answer; end the session and start it again")
             self._to_damping(now_ns, GUARD_LOST)
         notice = self.conditions.update(now_ns, sensed, state_rate)
         if notice and (notice.reason != OVERHEATED or self.handover.weight == 0.0):
-            self.notices.append(notice)  # else it is a fault of the arms' and told as such
-        self._watch_button(now_ns, sensed)
-        self._watch_conditions(now_ns, sensed, good_for_ns)
-        self._watch_rate(now_ns)
+            self.notices.append(notice)  # else it is a fault of the arms and reported as such
+        self._check_button(now_ns, sensed)
+        self._check_conditions(now_ns, sensed, good_for_ns)
+        self._check_rate(now_ns)
         self._advance_handover(now_ns, sensed, good_for_ns)
         return self._command(now_ns, sensed)
 
-    def _watch_button(self, now_ns: int, sensed: Sensed) -> None:
+    def _check_button(self, now_ns: int, sensed: Sensed) -> None:
         """A press, not a button that was down from the start: that one may be stuck, and would stop every session."""
         is_down = bool(sensed.buttons & self._stop_button)
         if is_down and not self._button_was_down:
             self.emergency_stop(now_ns, "remote", f"button {self.parameters.stop_button}")
         self._button_was_down = is_down
 
-    def _watch_conditions(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
-        if self.handover.weight == 0.0 and self.handover.phase is not Phase.WAITING:
+    def _check_conditions(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
+        if self.handover.weight == 0.0 and self.handover.phase is not HandoverPhase.WAITING:
             return
         present = self.conditions.forcing(now_ns, sensed, good_for_ns, was_lost="robot_lost" in self.faults)
         if self.handover.is_releasing or self._ending:
             present.pop("session_lost", None)
-        if self.handover.phase is Phase.WAITING:
+        if self.handover.phase is HandoverPhase.WAITING:
             present.pop("robot_lost", None)  # that is what it waits for
             if present:
                 reason, detail = next(iter(present.items()))
-                self._give_up_taking(now_ns, reason, detail)
+                self._give_up_acquiring(now_ns, reason, detail)
             return
         for reason, detail in self.faults.update(present).items():
             self._notice(Level.ERROR, reason, f"{detail} (arms in DAMPING)")
             self._to_damping(now_ns, reason)
         if self.conditions.robot_is_lost and self.handover.is_releasing and not self._ending:
-            self.handover.begin(Phase.IDLE, now_ns)
+            self.handover.begin(HandoverPhase.IDLE, now_ns)
 
-    def _watch_rate(self, now_ns: int) -> None:
-        """Arms that move on old news stop; arms that stand or are guided go on: any other mode would be worse."""
+    def _check_rate(self, now_ns: int) -> None:
+        """Arms that move on old states stop; arms that stand or are guided go on: any other mode would be worse."""
         if not self.conditions.state_is_slow or self.handover.weight == 0.0:
-            self._told_slow = False
+            self._slow_reported = False
             return
-        if not self._told_slow:
-            self._told_slow = True
+        if not self._slow_reported:
+            self._slow_reported = True
             self._notice(Level.WARN, "state_slow", self.conditions.rate_text)
         if self.mode in (ArmMode.HOME, ArmMode.POLICY):
             self._enter(now_ns, ArmMode.HOLD, "state_slow")
 
     def _advance_handover(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
         handover = self.handover
-        if handover.phase is Phase.WAITING:
+        if handover.phase is HandoverPhase.WAITING:
             missing = self.conditions.unfit(good_for_ns)
             if missing is None:
                 self._waist_q = sensed.waist_q
                 self.conditions.remember_mode_machine(sensed)
                 self.stiff.start(sensed, at_rest=True)
-                handover.begin(Phase.RISING, now_ns)
-            elif handover.waited_ns(now_ns) > self.parameters.take_timeout_s * _NS:
-                self._give_up_taking(now_ns, *missing)
-        elif handover.phase is Phase.RISING and (mover := self._moved(sensed)):
-            # Somebody is at the arms: compliant with the weight that we have, and given back like always, with warning.
-            self._notice(Level.ERROR, "moved_while_taking", f"{mover} moved while the arms were being taken")
-            self._to_damping(now_ns, "moved_while_taking")
+                handover.begin(HandoverPhase.RISING, now_ns)
+            elif handover.waited_ns(now_ns) > self.parameters.acquire_timeout_s * _NS:
+                self._give_up_acquiring(now_ns, *missing)
+        elif handover.phase is HandoverPhase.RISING and (mover := self._moved(sensed)):
+            # Somebody is at the arms: compliant with the weight that we have, and released like always, with warning.
+            self._notice(Level.ERROR, "moved_while_acquiring", f"{mover} moved while arm control was being acquired")
+            self._to_damping(now_ns, "moved_while_acquiring")
             self._warn(now_ns)
-        was_falling = self._damping.is_firm = handover.phase is Phase.FALLING
+        was_falling = self._damping.is_firm = handover.phase is HandoverPhase.FALLING
         if handover.step(now_ns) and was_falling:
-            self._farewell = _FAREWELL_PERIODS
-            self._become_released(now_ns, self.reason if self.reason == "moved_while_taking" else "released")
+            self._final_commands_left = _FINAL_COMMANDS
+            self._become_released(now_ns, self.reason if self.reason == "moved_while_acquiring" else "released")
 
     def _moved(self, sensed: Sensed) -> str:
         """Name of a joint that moved away from where it was taken."""
-        limit = self.parameters.take_motion_limit
+        limit = self.parameters.acquire_motion_limit_rad
         return self.stiff.moved(sensed, limit) or ("torso_joint" if abs(sensed.waist_q - self._waist_q) > limit else "")
 
     def _command(self, now_ns: int, sensed: Sensed) -> ArmCommand | None:
         if self.mode is ArmMode.RELEASED:
-            if self._farewell == 0:
+            if self._final_commands_left == 0:
                 self.has_ended = self._ending
                 return None
-            self._farewell -= 1
+            self._final_commands_left -= 1
             return self._compose(sensed, sensed.q, _ZEROS, _ZEROS, _ZEROS, self._joints.kd_damping)
-        if self.handover.phase is Phase.WAITING:
+        if self.handover.phase is HandoverPhase.WAITING:
             return None
         if self.mode in STIFF:
             self._step_stiff(now_ns, sensed)
@@ -324,14 +324,14 @@ class ArmController:
             if is_lost or ("robot_lost" in self.faults and not self.handover.is_releasing):
                 self.has_ended = self._ending
                 return None
-            self._speak_again(sensed)
+            self._resume_commands(sensed)
         tau = self._damping.torque(sensed, is_lost=is_lost, let_down=self.conditions.may_sink(now_ns))
         if self._damping.is_faded:
             self.has_ended = self._ending
             return None
         return self._compose(sensed, sensed.q, _ZEROS, tau, _ZEROS, self._damping.kd)
 
-    def _speak_again(self, sensed: Sensed) -> None:
+    def _resume_commands(self, sensed: Sensed) -> None:
         """The robot's own controller may have the arms by now: all of the torque from the first command on."""
         self._waist_q = sensed.waist_q
         self._damping.enter(sensed)
@@ -347,7 +347,7 @@ class ArmController:
             if not reached:
                 self._notice(Level.WARN, self.stiff.home_result, "the arms stopped short of home; look what holds them")
             self._enter(now_ns, ArmMode.HOLD, self.stiff.home_result)
-        if self.handover.phase is Phase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
+        if self.handover.phase is HandoverPhase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
             if self.faults.latch("blocked", joint):
                 self._notice(Level.ERROR, "blocked", f"{joint} is held back; the arms hold where they are")
             self._enter(now_ns, ArmMode.HOLD, "blocked")
@@ -363,7 +363,7 @@ class ArmController:
         state = RequestedFrom(
             mode=self.mode,
             reason=self.reason,
-            is_taking=self.handover.is_taking,
+            is_acquiring=self.handover.is_acquiring,
             is_releasing=self.handover.is_releasing or self._ending,
             fault=self.faults.first,
         )
@@ -378,10 +378,10 @@ class ArmController:
         if mode is ArmMode.HOLD and previous is ArmMode.DAMPING and self._sensed is not None:
             self.stiff.start(self._sensed)
             if self._damping.is_faded:
-                self._speak_again(self._sensed)
+                self._resume_commands(self._sensed)
         if mode is ArmMode.POLICY:
             self.gate.enter(now_ns, since_ns)
-            self._refusals_told.clear()
+            self._refusals_reported.clear()
         else:
             self.gate.leave()
             # Whoever drove the arms until now drives them no more; who reads this may drive the next POLICY.
@@ -390,9 +390,9 @@ class ArmController:
         self.stiff.enter(mode)
 
     def _to_damping(self, now_ns: int, reason: str) -> None:
-        """DAMPING, from whatever mode, unless the arms are in it already; a ramp that takes the arms stops."""
-        if self.handover.is_taking:
-            self.handover.begin(Phase.IDLE, now_ns)
+        """DAMPING, from whatever mode, unless the arms are in it already; a ramp that acquires arm control stops."""
+        if self.handover.is_acquiring:
+            self.handover.begin(HandoverPhase.IDLE, now_ns)
         if self.mode is ArmMode.DAMPING:
             self.reason = reason
             return
@@ -403,19 +403,19 @@ class ArmController:
         self._enter(now_ns, ArmMode.DAMPING, reason)
 
     def _become_released(self, now_ns: int, reason: str) -> None:
-        self.handover.begin(Phase.IDLE, now_ns)
+        self.handover.begin(HandoverPhase.IDLE, now_ns)
         self.conditions.forget_mode_machine()
         if reason != EMERGENCY_STOP:
             self.faults.clear()
         self._enter(now_ns, ArmMode.RELEASED, reason)
 
-    def _give_up_taking(self, now_ns: int, reason: str, detail: str) -> None:
-        self._notice(Level.ERROR, reason, f"{detail} (the arms were not taken)")
+    def _give_up_acquiring(self, now_ns: int, reason: str, detail: str) -> None:
+        self._notice(Level.ERROR, reason, f"{detail} (arm control was not acquired)")
         self._become_released(now_ns, reason)
 
     def _warn(self, now_ns: int) -> None:
         self.notices.append(release_warning(self.parameters.release_warning_s))
-        self.handover.begin(Phase.WARNING, now_ns)
+        self.handover.begin(HandoverPhase.WARNING, now_ns)
 
     def _notice(self, level: Level, reason: str, detail: str) -> None:
         self.notices.append(Notice(level, reason, detail))

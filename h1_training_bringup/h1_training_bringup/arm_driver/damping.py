@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, NAMES, Joints
+from h1_training_bringup.arm_driver.parameters import JointSettings
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.settings import JointSettings
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 
 _BRISTLE_RAD = np.array([0.02, 0.02, 0.02, 0.012, 0.012, 0.012, 0.012] * 2)
@@ -28,7 +28,7 @@ _TOLERATED_SHARE = 0.15
 _SPRING_BACK_RAD_S = 0.02
 _RELAX_SHARE = PERIOD_S / 0.03
 FADE_S = 1.0
-"""After the robot's state was lost; whoever has faded is silent until a person lets it speak again."""
+"""After the robot's state was lost; whoever has faded is silent until a person lets it command again."""
 _BRAKE_S, _EASE_S = 0.35, 0.3
 _SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
 _SINK_S = 8.0
@@ -60,7 +60,7 @@ class Damping:
 
     Attributes:
         kd: (14,), N·m·s/rad, for the motors in this period.
-        is_firm: keep to the braking kd: the arms are being given back, and the robot's own controller pulls at them.
+        is_firm: keep to the braking kd: the arms are being released, and the robot's own controller pulls at them.
     """
 
     def __init__(self, settings: JointSettings, gravity: GravityTorque) -> None:

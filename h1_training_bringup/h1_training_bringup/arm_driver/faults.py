@@ -17,19 +17,19 @@ DRIVER_HUNG = "driver_hung"
 GUARD_LOST = "guard_lost"
 OVERHEATED = "overheated"
 
-GIVEN_BACK_BY = {
+RELEASED_BY = {
     EMERGENCY_STOP: "arm_driver/release",
     GUARD_TOOK_OVER: "arm_guard/release",
     DRIVER_HUNG: "arm_guard/release",
 }
 """Stops after which the arms stay in DAMPING until a person calls this service; no program may call it by itself."""
 
-_BY_THE_GUARD = "the arm guard sees to the arms: arm_guard/release gives them back; then start the session anew"
+_BY_THE_GUARD = "the arm guard sees to the arms: arm_guard/release releases them; then start the session again"
 _NOT_ACKNOWLEDGED = {
-    EMERGENCY_STOP: "it ends only by giving the arms back: arm_driver/release",
+    EMERGENCY_STOP: "it ends only by releasing the arms: arm_driver/release",
     GUARD_TOOK_OVER: _BY_THE_GUARD,
     DRIVER_HUNG: _BY_THE_GUARD,
-    GUARD_LOST: "nobody would see to the arms if this driver died: arm_driver/release, then start the session anew",
+    GUARD_LOST: "nobody would see to the arms if this driver died: arm_driver/release, then start the session again",
 }
 _MOST_CAUSES = 8
 
@@ -92,7 +92,7 @@ class Faults:
         return ""
 
     def clear(self) -> None:
-        """The arms were given back: nothing is left to acknowledge."""
+        """The arms were released: nothing is left to acknowledge."""
         self._latched.clear()
 
 

@@ -1,4 +1,4 @@
-"""The weight of arm_sdk: how the arms are taken from the robot's own controller, and given back to it."""
+"""The weight of arm_sdk: how arm control is acquired from the robot's own controller, and released to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 _NS = 1e9
 
 
-class Phase(Enum):
+class HandoverPhase(Enum):
     """What happens to the weight."""
 
     IDLE = auto()
@@ -17,7 +17,7 @@ class Phase(Enum):
     """The arms are asked for; the robot's state must first be good for a while."""
     RISING = auto()
     WARNING = auto()
-    """The arms will be given back; people have time to step away."""
+    """The arms will be released; people have time to step away."""
     FALLING = auto()
 
 
@@ -36,36 +36,36 @@ class Handover:
         self._warning_ns = round(warning_s * _NS)
         self._since_ns = 0
         self.weight = 0.0
-        self.phase = Phase.IDLE
+        self.phase = HandoverPhase.IDLE
 
     @property
-    def is_taking(self) -> bool:
-        return self.phase in (Phase.WAITING, Phase.RISING)
+    def is_acquiring(self) -> bool:
+        return self.phase in (HandoverPhase.WAITING, HandoverPhase.RISING)
 
     @property
     def is_releasing(self) -> bool:
-        return self.phase in (Phase.WARNING, Phase.FALLING)
+        return self.phase in (HandoverPhase.WARNING, HandoverPhase.FALLING)
 
     def waited_ns(self, now_ns: int) -> int:
         """How long the present phase has lasted."""
         return now_ns - self._since_ns
 
-    def begin(self, phase: Phase, now_ns: int) -> None:
+    def begin(self, phase: HandoverPhase, now_ns: int) -> None:
         """Enter `phase`; the weight goes on from where it is."""
         self.phase, self._since_ns = phase, now_ns
 
     def step(self, now_ns: int) -> bool:
         """One period. True in the one in which the present ramp is done."""
-        if self.phase is Phase.RISING:
+        if self.phase is HandoverPhase.RISING:
             self.weight = min(self.weight + self._rise, self._limit)
             if self.weight >= self._limit:
-                self.phase = Phase.IDLE
+                self.phase = HandoverPhase.IDLE
                 return True
-        elif self.phase is Phase.WARNING and self.waited_ns(now_ns) >= self._warning_ns:
-            self.begin(Phase.FALLING, now_ns)
-        elif self.phase is Phase.FALLING:
+        elif self.phase is HandoverPhase.WARNING and self.waited_ns(now_ns) >= self._warning_ns:
+            self.begin(HandoverPhase.FALLING, now_ns)
+        elif self.phase is HandoverPhase.FALLING:
             self.weight = max(self.weight - self._fall, 0.0)
             if self.weight == 0.0:
-                self.phase = Phase.IDLE
+                self.phase = HandoverPhase.IDLE
                 return True
         return False

@@ -20,26 +20,26 @@ class Notice:
 
 
 def release_warning(seconds: float) -> Notice:
-    """What people are told `seconds` before the arms are given back."""
+    """The warning `seconds` before arm control is released."""
     text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
     return Notice(Level.WARN, "release_warning", text)
 
 
 @dataclass(frozen=True)
-class Answer:
+class RequestResult:
     """Whether a request is accepted; if not, `reason` is `name: what is so, and what to do`."""
 
     accepted: bool
     reason: str = ""
 
 
-ACCEPTED = Answer(True)
-NOT_RELEASED_BLIND = Answer(
+ACCEPTED = RequestResult(True)
+NOT_RELEASED_BLIND = RequestResult(
     False,
     "robot_lost: nobody would see where the arms go; bring the robot's state back first; Ctrl+C ends the session",
 )
 
 
-def refused(reason: str) -> Answer:
+def refused(reason: str) -> RequestResult:
     """The answer to a request that is not possible now."""
-    return Answer(False, reason)
+    return RequestResult(False, reason)

@@ -1,7 +1,7 @@
 """Pauses of the driver's own process: it was stopped, swapped out, or not given a core.
 
 While it paused, the guard may have taken over, and its word for that may still be on the way or lost. So after a pause
-the driver asks the guard before it speaks again. After a long one it never speaks again: the guard has the arms by
+the driver asks the guard before it commands the arms again. After a long one it never does: the guard has the arms by
 then, or takes them because of the silence, and whatever this process still knows of the arms is too old to act on.
 """
 
@@ -12,7 +12,7 @@ from enum import Enum, auto
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 
 _PAUSE_NS = 50_000_000
-"""The shortest silence after which a guard may be told to speak."""
+"""The shortest silence after which a guard may be made to take over."""
 _PATIENCE_PERIODS = round(1.0 / PERIOD_S)
 """A guard that lived would have answered by then, or taken the arms because of the silence.
 
@@ -22,14 +22,14 @@ ports were given up by the others), and then no answer means nothing.
 _DEAF_PERIODS = round(3.0 / PERIOD_S)
 
 
-class Own(Enum):
+class ProcessState(Enum):
     """How this process itself is doing."""
 
     RUNS = auto()
     ASKS = auto()
     """It waits for the guard's word."""
     UNANSWERED = auto()
-    """The guard gave none; told once, then it runs."""
+    """The guard gave none; reported once, then it runs."""
     HUNG = auto()
 
 
@@ -55,34 +55,34 @@ class Pauses:
         """Whether the guard's word has been waited for so long, heard or not, that nothing will come of it."""
         return self._asking_periods > _DEAF_PERIODS
 
-    def step(self, now_ns: int, *, has_arms: bool, hears: bool) -> Own:
+    def step(self, now_ns: int, *, has_arms: bool, hears_robot: bool) -> ProcessState:
         """One period.
 
         Args:
             now_ns: session time.
             has_arms: without them there is nothing to ask.
-            hears: a state of the robot came since the last period.
+            hears_robot: a state of the robot came since the last period.
         """
         paused_ns = 0 if self._stepped_ns is None else now_ns - self._stepped_ns
         self._stepped_ns = now_ns
         if not has_arms:
             self.question = 0
-            return Own.RUNS
+            return ProcessState.RUNS
         if paused_ns > self._hung_ns:
-            return Own.HUNG
+            return ProcessState.HUNG
         if paused_ns > _PAUSE_NS:
             # An answer to an earlier question was given before this pause: it says nothing about it.
             self._asked += 1
             self.question, self._waited_periods = self._asked, 0
         if self.question == 0:
             self._asking_periods = 0
-            return Own.RUNS
+            return ProcessState.RUNS
         self._asking_periods += 1
-        self._waited_periods += hears
+        self._waited_periods += hears_robot
         if self._waited_periods > _PATIENCE_PERIODS:
             self.question = 0
-            return Own.UNANSWERED
-        return Own.ASKS
+            return ProcessState.UNANSWERED
+        return ProcessState.ASKS
 
     def answered(self, question: int) -> bool:
         """The answer to `question` came; whether it is the one that is open, which it closes."""

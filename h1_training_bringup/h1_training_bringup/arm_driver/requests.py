@@ -21,7 +21,7 @@ class RequestedFrom:
 
     mode: ArmMode
     reason: str
-    is_taking: bool
+    is_acquiring: bool
     is_releasing: bool
     fault: str
 
@@ -40,15 +40,15 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
         return f"unknown_mode: {mode}; known are 0 to {max(ArmMode).value}, see ArmStatus"
     wanted = ArmMode(mode)
     if wanted is ArmMode.RELEASED:
-        return "use_release: the arms are given back by arm_driver/release, with warning and ramp"
+        return "use_release: arm control is released by arm_driver/release, with warning and ramp"
     if wanted is ArmMode.DAMPING:
-        return "not_taken: the arms are not ours; nothing to damp" if now.mode is ArmMode.RELEASED else ""
+        return "not_acquired: the arms are not ours; nothing to damp" if now.mode is ArmMode.RELEASED else ""
     if now.is_releasing:
-        return "releasing: the arms are being given back; wait until they are RELEASED"
+        return "releasing: arm control is being released; wait until they are RELEASED"
     if expected != now.mode:
         return f"mode_changed: the arms are in {now.mode.name} ({now.reason}); look at them before you go on"
-    if now.is_taking:
-        return "taking: the arms are being taken; wait until arm_status.transition is false"
+    if now.is_acquiring:
+        return "acquiring: arm control is being acquired; wait until arm_status.transition is false"
     if now.fault:
         return f"acknowledge_needed: {now.fault} forced {now.mode.name}; call arm_driver/acknowledge first"
     if now.mode not in _ENTERED_FROM[wanted]:

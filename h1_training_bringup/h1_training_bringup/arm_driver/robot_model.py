@@ -1,6 +1,6 @@
 """Rigid-body model of waist and arms, for gravity torque (driver, guard) and for dynamics (simulated robot).
 
-MuJoCo, from our own table of links; the pelvis is fixed to the world. Degree of freedom 0 is the waist, 1..14 are the
+MuJoCo, from our own table of links; the pelvis is fixed. Degree of freedom 0 is the waist, 1..14 are the
 arm joints. No collisions: the driver's limits keep to joint ranges, not to geometry.
 """
 
@@ -158,7 +158,7 @@ def gravity_direction(quaternion: Iterable[float]) -> tuple[float, float, float]
     """Gravity's direction in the frame of an IMU, or None if the quaternion is none.
 
     Args:
-        quaternion: (w, x, y, z), rotation from the IMU's frame to the world's.
+        quaternion: (w, x, y, z), rotation from the IMU's frame to an upright one's.
     """
     w, x, y, z = quaternion
     norm = w * w + x * x + y * y + z * z

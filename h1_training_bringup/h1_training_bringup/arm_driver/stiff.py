@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import NAMES, Joints
+from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.settings import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.trajectory import (
     PERIOD_S,
     WINDOW,
@@ -42,9 +42,9 @@ class StiffArms:
         self._lead = joints.spring_nm / joints.kp
         self._tracker = Tracker(self._speed, self._acceleration)
         self._interpolator = Interpolator(self._tracker.q)
-        self._home = np.clip(np.array(parameters.home_pose), self._lower, self._upper)
-        self._home_speed = parameters.home_speed * parameters.speed_scale
-        self._home_tolerance = parameters.home_tolerance
+        self._home = np.clip(np.array(parameters.home_pose_rad), self._lower, self._upper)
+        self._home_speed = parameters.home_speed_rad_s * parameters.speed_scale
+        self._home_tolerance = parameters.home_tolerance_rad
         self._move: MinimumJerk | None = None
         self._settling = 0
         self._blocked_ns = round(parameters.blocked_s * 1e9)
@@ -65,7 +65,7 @@ class StiffArms:
         return self._tracker.dq
 
     def start(self, sensed: Sensed, *, at_rest: bool = False) -> None:
-        """From the measured pose, with the measured speed where there is room left to brake in."""
+        """From the measured pose, with the measured speed where there is way left to brake in."""
         low, high = self._safe_speed(sensed.q - self._lower), self._safe_speed(self._upper - sensed.q)
         self._tracker.restart(sensed.q, None if at_rest else np.clip(sensed.dq, -low, high))
         self._blocked_since_ns = None
@@ -99,7 +99,7 @@ class StiffArms:
                 self._gives_in_at = None
         elif not self._tracker.at_rest:
             self._tracker.brake()
-        self._watch_lag(sensed)
+        self._check_lag(sensed)
 
     def blocked_joint(self, now_ns: int) -> str:
         """Name of a joint that has been held back for too long, by the last `step`, or an empty string."""
@@ -116,13 +116,13 @@ class StiffArms:
         worst = int(error.argmax())
         return NAMES[worst] if error[worst] > limit else ""
 
-    def _safe_speed(self, room: Joints) -> Joints:
-        """A speed that can be braked well within `room`, rad; 0 where there is none."""
-        room = np.maximum(room, 0.0)
-        safe: Joints = np.minimum(stopping_speed(room, self._acceleration) / 2, room / (4 * WINDOW * PERIOD_S))
+    def _safe_speed(self, way_left: Joints) -> Joints:
+        """A speed that can be braked well within `way_left`, rad; 0 where there is none."""
+        way_left = np.maximum(way_left, 0.0)
+        safe: Joints = np.minimum(stopping_speed(way_left, self._acceleration) / 2, way_left / (4 * WINDOW * PERIOD_S))
         return safe
 
-    def _watch_lag(self, sensed: Sensed) -> None:
+    def _check_lag(self, sensed: Sensed) -> None:
         lag = (self._tracker.q - sensed.q) / self._lead
         if lag.dot(lag) < _BLOCKED_SHARE**2:  # all of them together less than a single one may: nearly always
             self._lag = 0.0

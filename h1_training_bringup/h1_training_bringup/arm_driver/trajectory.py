@@ -65,7 +65,7 @@ class Tracker:
         return point
 
     def restart(self, q: Joints, dq: Joints | None = None) -> None:
-        """Begin anew at `q` with velocity `dq` (bounded by the limits; default: at rest)."""
+        """Restart at `q` with velocity `dq` (bounded by the limits; default: at rest)."""
         self.q = np.array(q, float)
         self.dq = np.zeros(COUNT) if dq is None else np.clip(dq, -self._speed, self._speed)
         self._velocity = self.dq

@@ -21,7 +21,7 @@ _LEAST_LEVER_NM_PER_KG = 1.0
 
 
 class WeighingError(ValueError):
-    """The pose tells nothing about the mass; the text says what would."""
+    """The pose says nothing about the mass; the text says what would."""
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,27 @@ Each message has two layouts, and they are easily confused (unitree_ros2: unitre
 From the first motor's `q` on, both layouts hold the same bytes at the same offsets; a conversion is one copy.
 A record in the C layout is what the rest of this package works with. Senders leave padding bytes uninitialised, so a
 record that was read has them set to zero, as the checksum wants them.
+
+The checksum is CRC-32 with polynomial 0x04C11DB7, initial value 0xFFFFFFFF, most significant bit of each 32-bit word
+first, no reflection and no final xor (unitree_ros2:example/src/src/common/motor_crc_hg.cpp). zlib's CRC is the same
+polynomial, reflected and inverted; so reversing the bits of its input and output makes it ours, at 3 µs instead of 300.
 """
 
 from __future__ import annotations
 
+import zlib
+from array import array
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver.crc import crc32_core
-
 MOTORS = 35
 _CDR_LITTLE_ENDIAN = b"\x00\x01"
 _TRAILING_PADDING = 8
 """Other DDS vendors pad a sample's end; more than this is another message."""
+
+_REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 Record = NDArray[np.void]
 
@@ -36,6 +42,18 @@ class WireError(ValueError):
 
 class CrcError(WireError):
     """A well-formed sample whose checksum is wrong."""
+
+
+def crc32_core(data: bytes) -> int:
+    """The checksum of `data`, little-endian 32-bit words.
+
+    Raises:
+        ValueError: the length is not a multiple of four.
+    """
+    words = array("I", data.translate(_REVERSED_BITS))
+    words.byteswap()
+    reflected = zlib.crc32(words) ^ 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "big").translate(_REVERSED_BITS), "little")
 
 
 def _struct(size: int, *fields: tuple[str, Any, int]) -> np.dtype[np.void]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from h1_training_bringup.arm_driver.settings import ArmParameters, load_joint_settings
+from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
 from h1_training_bringup.session.graph_simulation import action_dim, simulated_processes
 from h1_training_bringup.session.graph_tools import tool_processes
@@ -227,7 +227,7 @@ def _arm_parameters(configuration: Configuration) -> ArmParameters:
 def _home_timeout_s(configuration: Configuration) -> float:
     """How long the longest way home may take: at a low speed, much longer than at the full one."""
     arms = _arm_parameters(configuration)
-    return min(10.0 + _SLOWEST_HOME_RAD / (arms.home_speed * arms.speed_scale), 3600.0)
+    return min(10.0 + _SLOWEST_HOME_RAD / (arms.home_speed_rad_s * arms.speed_scale), 3600.0)
 
 
 def _episode_attributes(configuration: Configuration, session: Session) -> dict[str, Any]:

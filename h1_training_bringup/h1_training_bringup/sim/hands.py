@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(options: argparse.Namespace, stop: StopSignal) -> None:
-    """Serve both hands until told to end.
+    """Serve both hands until asked to end.
 
     Raises:
         RuntimeError: a port is taken.

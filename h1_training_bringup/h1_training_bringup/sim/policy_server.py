@@ -69,7 +69,7 @@ class PolicyServer:
         self._largest_step = 0.0
 
     async def serve(self, host: str, port: int, stop: StopSignal) -> None:
-        """Serve until told to stop."""
+        """Serve until reported to stop."""
         async with websockets.asyncio.server.serve(
             self._converse, host, port, compression=None, max_size=None, process_request=self._answer_http
         ) as server:

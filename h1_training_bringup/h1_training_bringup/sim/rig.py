@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver.actions import Action
+from h1_training_bringup.arm_driver.actions import ReceivedAction
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arm_driver.controller import ArmController
 from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.settings import ArmParameters, JointSettings, load_joint_settings
+from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings, load_joint_settings
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
@@ -90,7 +90,7 @@ class Rig:
             good_for_ns, rate = self.intake.good_for_ns(self.now_ns), self.intake.rate(self.now_ns)
             self.command = self.controller.step(self.now_ns, sensed, good_for_ns, rate)
             if self.controller.question and self.guard_answers:
-                self.controller.hear_guard(self.now_ns, self.controller.question, is_watching=True)
+                self.controller.guard_answered(self.now_ns, self.controller.question, is_watching=True)
             if self.command is not None:
                 self.sent.append((self.now_ns, self.command))
                 self.robot.inbox.take(self._encoder.encode(self.command), self.now_ns)
@@ -133,7 +133,9 @@ class Rig:
         """Put out one action, as the policy bridge does every 20 ms."""
         self._actions += 1
         values = {"seq": self._actions, "stamp_ns": self.now_ns, "observation_ns": self.now_ns - 50 * MS}
-        self.controller.offer_action(self.now_ns, Action(positions=np.array(positions, float), **{**values, **changes}))
+        self.controller.offer_action(
+            self.now_ns, ReceivedAction(positions=np.array(positions, float), **{**values, **changes})
+        )
 
     def enter_policy(self) -> None:
         """From HOLD, in which an observation has been made, to POLICY."""

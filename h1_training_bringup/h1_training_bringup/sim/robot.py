@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from h1_training_bringup.arm_driver.robot_model import gravity_direction
 from h1_training_bringup.sim.robot_body import DOFS, STEP_NS, Dofs, MotorCommands, RobotBody, deviating_masses
 from h1_training_bringup.sim.robot_command import ArmSdkInbox
-from h1_training_bringup.sim.robot_faults import Faults, apply_fault
+from h1_training_bringup.sim.robot_faults import InjectedFaults, apply_fault
 from h1_training_bringup.sim.robot_state import StateWriter, tilt_quaternion
 from h1_training_node.parameter import parameter
 
@@ -34,11 +34,11 @@ class RobotParameters:
     seed: int = parameter(0, "of masses, noise and demonstrations; another seed is another robot", low=0)
     mass_deviation: float = parameter(0.1, "masses differ from nominal by up to this share", low=0, high=0.5)
     friction_scale: float = parameter(1.0, "factor on the joints' dry and viscous friction", low=0, high=10)
-    left_payload: float = parameter(0.0, "what the left wrist carries", unit="kg", low=0, high=5)
-    right_payload: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0, high=5)
+    left_payload_kg: float = parameter(0.0, "what the left wrist carries", unit="kg", low=0, high=5)
+    right_payload_kg: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0, high=5)
     mode_machine: int = parameter(6, "the robot's type in LowState", low=0, high=255)
     person: bool = parameter(True, "a person guides the arms in DAMPING")
-    person_force: float = parameter(30.0, "greatest force of the person at a wrist", unit="N", low=0, high=60)
+    person_force_n: float = parameter(30.0, "greatest force of the person at a wrist", unit="N", low=0, high=60)
 
 
 class SimulatedRobot:
@@ -56,14 +56,14 @@ class SimulatedRobot:
 
     def __init__(self, parameters: RobotParameters, now_ns: int) -> None:
         self.inbox = ArmSdkInbox(parameters.mode_machine)
-        self._payloads_kg = (parameters.left_payload, parameters.right_payload)
+        self._payloads_kg = (parameters.left_payload_kg, parameters.right_payload_kg)
         masses = deviating_masses(parameters.seed, parameters.mass_deviation)
         self.body = RobotBody(OWN_POSE, masses, parameters.friction_scale, self._payloads_kg)
         self.lost_ns = 0
         self._writer = StateWriter(parameters.mode_machine, parameters.seed)
         self._begin_ns = now_ns
         self._steps = 0
-        self._faults = Faults()
+        self._faults = InjectedFaults()
         self._samples = 0
 
     def inject(self, line: str) -> None:

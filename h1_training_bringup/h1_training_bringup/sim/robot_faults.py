@@ -1,4 +1,4 @@
-"""Faults that a test, or a person who trains, may cause in the simulated robot: one line of text each.
+"""InjectedFaults that a test, or a person who trains, may cause in the simulated robot: one line of text each.
 
 They come as `std_msgs/String` on `sim/robot/fault`; `COMMANDS` is the list, and what an unknown line is answered with.
 Everything that is caused here looks on the wire as it would on a robot.
@@ -26,7 +26,7 @@ class FaultError(ValueError):
 
 
 @dataclass
-class Faults:
+class InjectedFaults:
     """What is wrong with the robot now.
 
     Attributes:
@@ -46,7 +46,7 @@ class Faults:
     push_n: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
 
 
-def apply_fault(faults: Faults, line: str) -> Faults:
+def apply_fault(faults: InjectedFaults, line: str) -> InjectedFaults:
     """What is wrong after `line`, e.g. `"temperature 16 95"`; `"clear"` makes all well.
 
     Raises:
@@ -54,7 +54,7 @@ def apply_fault(faults: Faults, line: str) -> Faults:
     """
     name, *arguments = line.split() or [""]
     if name == "clear" and not arguments:
-        return Faults()
+        return InjectedFaults()
     if name not in COMMANDS:
         raise FaultError(f"unknown fault '{line}'; known are: clear, {', '.join(usage for usage, _ in _TABLE)}")
     usage, action = COMMANDS[name]
@@ -65,50 +65,50 @@ def apply_fault(faults: Faults, line: str) -> Faults:
     return faults
 
 
-def _stop_state(faults: Faults) -> None:
+def _stop_state(faults: InjectedFaults) -> None:
     faults.silent = True
 
 
-def _slow_state(faults: Faults, divisor: str) -> None:
+def _slow_state(faults: InjectedFaults, divisor: str) -> None:
     faults.state_divisor = int(_within(divisor, 1, 500, "n"))
 
 
-def _bad_crc(faults: Faults) -> None:
+def _bad_crc(faults: InjectedFaults) -> None:
     faults.anomalies.wrong_crc = True
 
 
-def _motor_disabled(faults: Faults, motor: str) -> None:
+def _motor_disabled(faults: InjectedFaults, motor: str) -> None:
     faults.anomalies.disabled[_dof(motor)] = True
 
 
-def _temperature(faults: Faults, motor: str, celsius: str) -> None:
+def _temperature(faults: InjectedFaults, motor: str, celsius: str) -> None:
     index = int(_within(motor, 0, MOTORS - 1, "motor index"))
     faults.anomalies.temperature_c[index] = int(_within(celsius, -40, 200, "degrees Celsius"))
 
 
-def _tilt(faults: Faults, radians: str) -> None:
+def _tilt(faults: InjectedFaults, radians: str) -> None:
     faults.anomalies.tilt_rad = _within(radians, -3.15, 3.15, "rad")
 
 
-def _mode_machine(faults: Faults, value: str) -> None:
+def _mode_machine(faults: InjectedFaults, value: str) -> None:
     faults.anomalies.mode_machine = int(_within(value, 0, 255, "mode_machine"))
 
 
-def _remote_button(faults: Faults, *names: str) -> None:
+def _remote_button(faults: InjectedFaults, *names: str) -> None:
     if unknown := set(names) - set(REMOTE_BUTTONS):
         raise ValueError(f"no button {sorted(unknown)}; there are {' '.join(REMOTE_BUTTONS)}")
     faults.anomalies.buttons = frozenset(names)
 
 
-def _stuck(faults: Faults, motor: str) -> None:
+def _stuck(faults: InjectedFaults, motor: str) -> None:
     faults.stuck[_dof(motor)] = True
 
 
-def _payload(faults: Faults, side: str, mass: str) -> None:
+def _payload(faults: InjectedFaults, side: str, mass: str) -> None:
     faults.payload_kg[SIDES.index(side)] = _within(mass, 0, _LARGEST_PAYLOAD_KG, "kg")
 
 
-def _push(faults: Faults, side: str, *force: str) -> None:
+def _push(faults: InjectedFaults, side: str, *force: str) -> None:
     if len(force) != len("xyz"):
         raise ValueError(f"{len(force)} components of a force")
     faults.push_n[SIDES.index(side)] = [_within(value, -_LARGEST_FORCE_N, _LARGEST_FORCE_N, "N") for value in force]

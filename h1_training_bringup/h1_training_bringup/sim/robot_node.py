@@ -38,7 +38,7 @@ class SimulatedRobotNode(BaseNode):
         super().__init__("sim_robot")
         parameters = self.parameters(RobotParameters)
         self._robot = SimulatedRobot(parameters, time.monotonic_ns())
-        self._person = Person(parameters.seed, parameters.person_force) if parameters.person else None
+        self._person = Person(parameters.seed, parameters.person_force_n) if parameters.person else None
         self._session: SessionView | None = None
         self._ticks = 0
         self._last_tick_ns = 0

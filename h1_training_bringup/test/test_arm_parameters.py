@@ -10,7 +10,7 @@ import yaml
 from arm_builders import CONFIG, joint_settings
 
 from h1_training_bringup.arm_driver.joints import COUNT, EFFORT, LOWER, UPPER, VELOCITY
-from h1_training_bringup.arm_driver.settings import (
+from h1_training_bringup.arm_driver.parameters import (
     ArmParameters,
     JointSettings,
     JointSettingsError,
@@ -75,10 +75,10 @@ def test_a_missing_file_is_named_with_its_parameter() -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"home_pose": (0.0,) * 13}, "home_pose' has 13 values"),
-        ({"home_pose": (9.0,) + (0.0,) * 13}, "left_shoulder_pitch_joint"),
-        ({"payload_left_com": (0.0,)}, "payload_left_com"),
-        ({"temperature_damping": 60}, "temperatures must rise"),
+        ({"home_pose_rad": (0.0,) * 13}, "home_pose_rad' has 13 values"),
+        ({"home_pose_rad": (9.0,) + (0.0,) * 13}, "left_shoulder_pitch_joint"),
+        ({"payload_left_com_m": (0.0,)}, "payload_left_com_m"),
+        ({"temperature_damping_degc": 60}, "temperatures must rise"),
         ({"release_ramp_s": 1.0}, "release_ramp_s"),
         ({"stop_button": "Z"}, "stop_button"),
         ({"speed_scale": 1.5}, "speed_scale"),
@@ -89,5 +89,5 @@ def test_a_wrong_parameter_is_named(values: dict[str, Any], text: str) -> None:
         from_values(ArmParameters, values, owner="/arm_driver")
 
 
-def test_home_is_the_zero_pose_unless_told_otherwise() -> None:
-    assert ArmParameters().home_pose == (0.0,) * COUNT
+def test_home_is_the_zero_pose_unless_configured_otherwise() -> None:
+    assert ArmParameters().home_pose_rad == (0.0,) * COUNT

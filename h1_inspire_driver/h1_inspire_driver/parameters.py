@@ -20,24 +20,24 @@ class DriverParameters:
     right_host: str = parameter("192.168.123.210", "address of the right hand; empty: no right hand is fitted")
     right_port: int = parameter(6000, "Modbus TCP port of the right hand", low=1, high=65535)
     unit_id: int = parameter(1, "Modbus unit id of both hands", low=0, high=255)
-    rate: float = parameter(25.0, "how often each hand is read and published", unit="Hz", low=20.0, high=100.0)
-    write_rate: float = parameter(20.0, "most writes to one hand", unit="Hz", low=1.0, high=20.0)
-    min_change: int = parameter(5, "raw angle changes smaller than this are not written", unit="1/1000", low=0, high=50)
-    speed: int = parameter(500, "SPEED_SET of every finger; 1000 is full travel in 0.6 s", low=1, high=1000)
-    force: int = parameter(500, "FORCE_SET of every finger, at which it stops closing", unit="g", low=0, high=1000)
-    answer_timeout: float = parameter(
+    rate_hz: float = parameter(25.0, "how often each hand is read and published", unit="Hz", low=20.0, high=100.0)
+    write_rate_hz: float = parameter(20.0, "most writes to one hand", unit="Hz", low=1.0, high=20.0)
+    min_change_raw: int = parameter(5, "raw angle changes below this are not written", unit="1/1000", low=0, high=50)
+    speed_raw: int = parameter(500, "SPEED_SET of every finger; 1000 is full travel in 0.6 s", low=1, high=1000)
+    force_g: int = parameter(500, "FORCE_SET of every finger, at which it stops closing", unit="g", low=0, high=1000)
+    answer_timeout_s: float = parameter(
         2.0, "longest wait for a hand's answer; hands pause for up to 1.5 s", unit="s", low=0.05, high=10.0
     )
-    reconnect_pause: float = parameter(
+    reconnect_pause_s: float = parameter(
         0.35,
         "pause before the first reconnection; the hand frees its only client slot 0.3 s after a close",
         unit="s",
         low=0.3,
         high=5.0,
     )
-    reconnect_pause_max: float = parameter(2.0, "longest pause between reconnections", unit="s", low=0.3, high=60.0)
-    command_timeout: float = parameter(0.2, "a command older than this is ignored", unit="s", low=0.02, high=0.2)
-    session_timeout: float = parameter(
+    reconnect_pause_max_s: float = parameter(2.0, "longest pause between reconnections", unit="s", low=0.3, high=60.0)
+    command_timeout_s: float = parameter(0.2, "a command older than this is ignored", unit="s", low=0.02, high=0.2)
+    session_timeout_s: float = parameter(
         0.5, "session/state silent for this long: the fingers stop", unit="s", low=0.1, high=0.5
     )
     bytes_high_first: bool = parameter(
@@ -50,10 +50,10 @@ class DriverParameters:
             raise ValueError(
                 "left_host and right_host are both empty: there is no hand to drive; leave inspire_driver out"
             )
-        if self.reconnect_pause_max < self.reconnect_pause:
+        if self.reconnect_pause_max_s < self.reconnect_pause_s:
             raise ValueError(
-                f"reconnect_pause_max is {self.reconnect_pause_max:g} s; expected no less than reconnect_pause,"
-                f" which is {self.reconnect_pause:g} s"
+                f"reconnect_pause_max_s is {self.reconnect_pause_max_s:g} s; expected no less than reconnect_pause_s,"
+                f" which is {self.reconnect_pause_s:g} s"
             )
         ends = {(self.left_host, self.left_port), (self.right_host, self.right_port)}
         if len(ends) == 1:

@@ -15,15 +15,15 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
-class Ear:
+class PolledSubscription:
     """One raw subscription that no executor knows: it hangs on a node of its own, which is never spun.
 
     Args:
-        owner: whose remappings apply, and whose name the ear's node bears with `suffix`.
+        owner: whose remappings apply, and whose name the subscription's own node has, with `suffix`.
         message_type: of the topic.
         topic: its name, as the owner would give it.
         depth: how many messages are kept between two looks; the oldest give way.
-        suffix: tells several ears of one owner apart.
+        suffix: distinguishes several of one owner.
     """
 
     def __init__(self, owner: Node, message_type: type, topic: str, *, depth: int, suffix: str) -> None:

@@ -1,4 +1,4 @@
-"""What the arm driver can be told: joint by joint from a YAML file, everything else as parameters."""
+"""How the arm driver is configured: joint by joint from a YAML file, everything else as parameters."""
 
 from __future__ import annotations
 
@@ -114,25 +114,25 @@ class BodyParameters:
 
     joint_settings: str = parameter("", "file of gains and limits per joint; empty: config/arms.yaml of this package")
     robot_timeout_s: float = parameter(0.05, "without robot state, DAMPING that fades", unit="s", low=0.02, high=0.2)
-    release_warning_s: float = parameter(3.0, "from warning to ramp when giving back", unit="s", low=3.0, high=5.0)
+    release_warning_s: float = parameter(3.0, "from warning to ramp when releasing", unit="s", low=3.0, high=5.0)
     release_ramp_s: float = parameter(3.0, "weight 1 to 0", unit="s", low=3.0, high=5.0)
     imu_frame: str = parameter("torso", "where the robot's IMU sits", choices=("torso", "pelvis"))
     payload_left_kg: float = parameter(0.0, "what the left wrist carries (hand, tool)", unit="kg", low=0.0, high=3.0)
     payload_right_kg: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0.0, high=3.0)
-    payload_left_com: tuple[float, ...] = parameter(
+    payload_left_com_m: tuple[float, ...] = parameter(
         _HAND_COM, "its centre in the frame of left_wrist_yaw_link", unit="m"
     )
-    payload_right_com: tuple[float, ...] = parameter(_HAND_COM, "its centre in right_wrist_yaw_link", unit="m")
+    payload_right_com_m: tuple[float, ...] = parameter(_HAND_COM, "its centre in right_wrist_yaw_link", unit="m")
 
     def __post_init__(self) -> None:
         for side in ("left", "right"):
-            if len(getattr(self, f"payload_{side}_com")) != 3:
-                raise ValueError(f"parameter 'payload_{side}_com' needs three values: x, y, z")
+            if len(getattr(self, f"payload_{side}_com_m")) != 3:
+                raise ValueError(f"parameter 'payload_{side}_com_m' needs three values: x, y, z")
 
     def payloads(self) -> dict[str, Payload]:
         """What each wrist carries, by side."""
-        x, y, z = self.payload_left_com
-        u, v, w = self.payload_right_com
+        x, y, z = self.payload_left_com_m
+        u, v, w = self.payload_right_com_m
         return {"left": Payload(self.payload_left_kg, (x, y, z)), "right": Payload(self.payload_right_kg, (u, v, w))}
 
 
@@ -142,17 +142,17 @@ class ArmParameters(BodyParameters):
 
     speed_scale: float = parameter(1.0, "factor on the speed of POLICY and HOME, for first runs", low=0.05, high=1.0)
     weight_limit: float = parameter(1.0, "share of arm_sdk to take; below 1 for first runs", low=0.05, high=1.0)
-    home_pose: tuple[float, ...] = parameter((0.0,) * COUNT, "arm joints of HOME, left 7 then right 7", unit="rad")
-    home_speed: float = parameter(0.5, "greatest speed of HOME", unit="rad/s", low=0.05, high=1.0)
-    home_tolerance: float = parameter(0.05, "error at which home counts as reached", unit="rad", low=0.01, high=0.2)
+    home_pose_rad: tuple[float, ...] = parameter((0.0,) * COUNT, "arm joints of HOME, left 7 then right 7", unit="rad")
+    home_speed_rad_s: float = parameter(0.5, "greatest speed of HOME", unit="rad/s", low=0.05, high=1.0)
+    home_tolerance_rad: float = parameter(0.05, "error at which home counts as reached", unit="rad", low=0.01, high=0.2)
 
-    good_state_s: float = parameter(0.5, "unbroken good robot state before the arms are taken", unit="s", low=0.1)
-    min_state_rate: float = parameter(
-        200.0, "rate of robot states below which arms are not taken, nor moved", unit="Hz", low=20.0, high=500.0
+    good_state_s: float = parameter(0.5, "unbroken good robot state before arm control is acquired", unit="s", low=0.1)
+    min_state_rate_hz: float = parameter(
+        200.0, "rate of robot states below which arms are not acquired, nor moved", unit="Hz", low=20.0, high=500.0
     )
-    take_timeout_s: float = parameter(3.0, "how long to wait for good robot state when taking the arms", unit="s")
-    take_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0)
-    take_motion_limit: float = parameter(0.05, "motion of a joint that aborts the taking", unit="rad", low=0.01)
+    acquire_timeout_s: float = parameter(3.0, "longest wait for good robot state when acquiring", unit="s")
+    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0)
+    acquire_motion_limit_rad: float = parameter(0.05, "motion of a joint that aborts it", unit="rad", low=0.01)
 
     stale_action_s: float = parameter(0.1, "without a fresh action, POLICY becomes HOLD", unit="s", low=0.04, high=0.5)
     first_action_s: float = parameter(1.0, "POLICY without a first action becomes HOLD", unit="s", low=0.1, high=5.0)
@@ -161,27 +161,29 @@ class ArmParameters(BodyParameters):
         1.0, "pause of this very process after which it leaves the arms to the guard", unit="s", low=0.2, high=5.0
     )
     blocked_s: float = parameter(0.3, "a joint held back this long makes HOLD at the measured pose", unit="s", low=0.1)
-    tilt_limit: float = parameter(0.5, "lean of the robot that counts as falling", unit="rad", low=0.1, high=1.0)
-    temperature_warn: int = parameter(70, "motor temperature that is reported", unit="degC", low=30, high=150)
-    temperature_no_policy: int = parameter(80, "POLICY is refused from here", unit="degC", low=30, high=150)
-    temperature_damping: int = parameter(90, "DAMPING from here", unit="degC", low=30, high=150)
-    temperature_critical: int = parameter(100, "the arms are let down slowly from here", unit="degC", low=30, high=150)
+    tilt_limit_rad: float = parameter(0.5, "lean of the robot that counts as falling", unit="rad", low=0.1, high=1.0)
+    temperature_warn_degc: int = parameter(70, "motor temperature that is reported", unit="degC", low=30, high=150)
+    temperature_no_policy_degc: int = parameter(80, "POLICY is refused from here", unit="degC", low=30, high=150)
+    temperature_damping_degc: int = parameter(90, "DAMPING from here", unit="degC", low=30, high=150)
+    temperature_critical_degc: int = parameter(100, "the arms sink slowly from here", unit="degC", low=30, high=150)
     stop_button: str = parameter("B", "button of the robot's remote that stops", choices=(*REMOTE_BUTTONS, "none"))
     guard_name: str = parameter("arm_guard", "node that may command the arms when this one has fallen silent")
     needs_guard: bool = parameter(True, "arms are taken only while the guard is there")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.home_pose) != COUNT:
-            raise ValueError(f"parameter 'home_pose' has {len(self.home_pose)} values; expected {COUNT}")
-        for name, value, low, high in zip(NAMES, self.home_pose, LOWER, UPPER, strict=True):
+        if len(self.home_pose_rad) != COUNT:
+            raise ValueError(f"parameter 'home_pose_rad' has {len(self.home_pose_rad)} values; expected {COUNT}")
+        for name, value, low, high in zip(NAMES, self.home_pose_rad, LOWER, UPPER, strict=True):
             if not low <= value <= high:
-                raise ValueError(f"parameter 'home_pose' has {value} rad for {name}; its range is {low} to {high} rad")
+                raise ValueError(
+                    f"parameter 'home_pose_rad' has {value} rad for {name}; its range is {low} to {high} rad"
+                )
         steps = (
-            self.temperature_warn,
-            self.temperature_no_policy,
-            self.temperature_damping,
-            self.temperature_critical,
+            self.temperature_warn_degc,
+            self.temperature_no_policy_degc,
+            self.temperature_damping_degc,
+            self.temperature_critical_degc,
         )
         if list(steps) != sorted(set(steps)):
             raise ValueError(f"temperatures must rise: warn, no_policy, damping, critical; they are {steps}")
@@ -191,7 +193,7 @@ class ArmParameters(BodyParameters):
 class GuardParameters(BodyParameters):
     """Parameters of the arm guard."""
 
-    silence_s: float = parameter(0.1, "silence on /arm_sdk after which the guard speaks", unit="s", low=0.05, high=0.4)
+    silence_s: float = parameter(0.1, "silence on /arm_sdk before the guard takes over", unit="s", low=0.05, high=0.4)
 
 
 def load_joint_settings(parameters: BodyParameters) -> JointSettings:

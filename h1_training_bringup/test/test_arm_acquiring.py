@@ -12,7 +12,7 @@ from h1_training_node.message_numbers import ArmMode
 def test_nothing_is_sent_before_the_arms_are_asked_for() -> None:
     rig = Rig()
     rig.run(1.0)
-    assert rig.sent == [] and rig.mode is ArmMode.RELEASED and rig.controller.reason == "not_taken"
+    assert rig.sent == [] and rig.mode is ArmMode.RELEASED and rig.controller.reason == "not_acquired"
 
 
 def test_arms_cannot_be_taken_before_the_session_was_ever_seen() -> None:
@@ -73,17 +73,17 @@ def test_taking_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None
     rig.ask(ArmMode.HOLD)
     rig.run(1.0)
     rig.person = np.array([[80.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    rig.run_until(lambda: "moved_while_taking" in rig.notices, "aborted")
+    rig.run_until(lambda: "moved_while_acquiring" in rig.notices, "aborted")
     assert rig.mode is ArmMode.DAMPING and rig.controller.transition
-    assert rig.notices[-1] == "release_warning", "giving back is motion: people are told first"
+    assert rig.notices[-1] == "release_warning", "releasing is motion: people are warned first"
     weight, begin = rig.controller.handover.weight, len(rig.sent)
     assert 0.0 < weight < 1.0
     rig.run(2.9)
     assert {command.weight for _, command in rig.sent[begin:]} == {weight}
     assert not any(command.kp.any() for _, command in rig.sent[begin:]), "compliant while somebody is at the arms"
     rig.person = None
-    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "given back")
-    assert rig.controller.reason == "moved_while_taking"
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
+    assert rig.controller.reason == "moved_while_acquiring"
     falling = np.array([command.weight for _, command in rig.sent[begin:]])
     assert np.abs(np.diff(falling)).max() <= 1 / 750 + 1e-9 and falling[-1] == 0.0
 
@@ -129,7 +129,7 @@ def test_nothing_but_damping_is_granted_while_the_arms_are_being_taken() -> None
     rig.run(0.6)
     rig.ask(ArmMode.HOLD)
     rig.run(1.0)
-    assert rig.ask(ArmMode.HOME).startswith("taking")
+    assert rig.ask(ArmMode.HOME).startswith("acquiring")
     assert rig.ask(ArmMode.DAMPING) == ""
     weight = rig.controller.handover.weight
     rig.run(0.5)
@@ -162,6 +162,6 @@ def test_the_waist_is_held_at_its_measured_angle_while_the_weight_is_above_zero(
     assert rig.sent[0][1].waist_q == pytest.approx(waist, abs=0.01)
 
 
-def test_only_part_of_the_weight_is_taken_when_told_so() -> None:
+def test_only_part_of_the_weight_is_acquired_when_so_configured() -> None:
     rig = taken(weight_limit=0.2)
     assert rig.sent[-1][1].weight == pytest.approx(0.2)

@@ -1,4 +1,4 @@
-"""How the arms move while they are given back: the robot's own controller pulls, DAMPING holds against it."""
+"""How the arms move while they are released: the robot's own controller pulls, DAMPING holds against it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_while_the_weight_falls_the_braking_damping_holds_and_in_the_warning_a_p
     assert duo.ask(ArmMode.DAMPING) == ""
     duo.driver_runs = not by_guard
     duo.run(1.0)
-    sent = duo.spoken if by_guard else duo.sent
+    sent = duo.guard_sent if by_guard else duo.sent
     begin = len(sent)
     assert (duo.guard if by_guard else duo.controller).release(duo.now_ns).accepted
     duo.run(6.2)

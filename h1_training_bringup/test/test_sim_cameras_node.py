@@ -16,6 +16,7 @@ from unitree_hg.msg import LowState
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS
 from h1_training_bringup.arm_driver.wire import encode_low_state, new_low_state
 from h1_training_bringup.sim import cameras_node
+from h1_training_bringup.sim.scene import scene_object, scene_text
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -47,11 +48,12 @@ class Viewer:
         self.faults = self.node.create_publisher(String, "sim/cameras/fault", qos.STATE)
         self.state = self.node.create_publisher(LowState, "sim/lf/lowstate", qos.STATE)
         self.session = self.node.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self.scene = self.node.create_publisher(String, "sim/scene", qos.STATE)
         self._context = zmq.Context()
         self.head = self._context.socket(zmq.SUB)
         self.head.setsockopt(zmq.SUBSCRIBE, b"")
         self.head.connect(f"tcp://127.0.0.1:{port}")
-        matched = (self.faults, self.state, self.session)
+        matched = (self.faults, self.state, self.session, self.scene)
         graph.spin_until(lambda: all(p.get_subscription_count() for p in matched), "the cameras' wires")
 
     def until(self, condition, what: str) -> None:
@@ -108,11 +110,20 @@ def test_the_head_follows_the_arms_that_the_robot_reports(look) -> None:
     viewer.until(has_moved, "arms that moved in the picture")
 
 
-def test_the_object_follows_the_sessions_episode(look) -> None:
+def test_the_object_is_where_the_robots_body_says(look) -> None:
     viewer = look()
-    viewer.session.publish(SessionState(state="READY", epoch=1, episode=1))
-    viewer.until(lambda: viewer.cameras._rig.situation.episode == 1, "the session's state")
-    assert viewer.cameras._rig.situation.state == "READY"
+    thing = scene_object(1, 1, 0)
+    viewer.scene.publish(String(data=scene_text([thing])))
+    viewer.until(lambda: viewer.cameras._rig.things == (thing,), "the scene")
+
+
+def test_what_the_session_shows_changes_no_image(look) -> None:
+    viewer = look()
+    viewer.session.publish(SessionState(state="DAMPING", epoch=1, episode=1))
+    viewer.until(lambda: viewer.cameras._rig.is_guided, "the session's state")
+    assert viewer.cameras._rig.things == ()
+    frame = viewer.head_frame().astype(int)
+    assert np.abs(frame - viewer.head_frame()).max() < 60, "the sensor's noise alone"
 
 
 def test_a_stopped_camera_stops_and_the_others_go_on_until_it_is_cleared(look) -> None:

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 from std_msgs.msg import String
 
 from h1_training_bringup.sim.operator_node import OperatorNode
-from h1_training_msgs.msg import SessionState
+from h1_training_msgs.msg import RecorderStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_testing import Graph
@@ -36,6 +38,28 @@ def test_it_presses_what_the_state_asks_for(scene):
     session.show("READY", "n", "q")
     session.show("READY", "y", "n", "q")
     graph.spin_until(lambda: session.pressed == ["y", "y"], "the next key")
+
+
+def test_it_stops_a_policy_that_gets_no_further_by_what_the_body_reports_of_this_episode(scene):
+    graph, session, operator = scene
+    session.show("READY")
+    graph.spin_until(lambda: operator._plan._entry[0] == "READY", "READY")
+    session.show("EXECUTING", "s")
+    rows = session.create_publisher(RecorderStatus, "recorder/status", qos.STATE)
+    task = session.create_publisher(String, "sim/task", qos.STATE)
+    graph.spin_until(lambda: rows.get_subscription_count() and task.get_subscription_count(), "the operator's eyes")
+    rows.publish(RecorderStatus(policy_frames=100))
+    reported = {"epoch": 1, "episode": 2, "distance_m": 0.1, "succeeded": False}
+
+    def look_again() -> bool:
+        task.publish(String(data=json.dumps(reported)))
+        return operator._task.get("episode") == reported["episode"]
+
+    graph.spin_until(lambda: look_again() and operator._session is not None, "a report")
+    assert operator._seen(operator._session).distance_m is None, "of another episode"
+    reported["episode"] = 0
+    graph.spin_until(look_again, "a report")
+    graph.spin_until(lambda: session.pressed == ["s"], "the key")
 
 
 def test_it_ends_with_an_error_when_the_session_just_goes_away(scene):

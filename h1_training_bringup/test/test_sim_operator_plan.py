@@ -41,6 +41,8 @@ class Rehearsal(Theatre):
                 human_frames=self.recorder.human_frames,
                 arms_damping=self.arm.mode is ArmMode.DAMPING,
                 demonstrated=view.episode_id,
+                distance_m=0.12,
+                succeeded=self.succeeds(view.episode_id),
             )
             if key := self.plan.look(seen, self.now_ns):
                 self.pressed.append((view.state, key))
@@ -48,6 +50,10 @@ class Rehearsal(Theatre):
             return self.status is not None or self.plan.gives_up
 
         self.run(seconds, step_and_look)
+
+    def succeeds(self, episode_id: str) -> bool:
+        """What would be measured at the body: every second episode succeeds."""
+        return episode_id.endswith("1")
 
     def start_recording(self, fields):
         self.recorder = replace(self.recorder, policy_frames=0, human_frames=0)
@@ -87,20 +93,55 @@ def test_two_epochs_of_two_episodes_with_one_resume_and_a_clean_end():
     assert {fields["outcome"] for fields in rehearsal.called("recorder/label")} == {"success", "failure"}
 
 
-def test_every_segment_gets_its_rows():
-    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, policy_frames=150, human_frames=160)))
-    segments: list[tuple[int, int]] = []
+def test_a_policy_that_gets_no_further_is_stopped_after_a_second_and_a_half():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, policy_frames=1)))
+    frames: list[int] = []
     finish = rehearsal.handlers["recorder/finish"]
 
     def finishing(fields):
-        segments.append((rehearsal.recorder.policy_frames, rehearsal.recorder.human_frames))
+        frames.append(rehearsal.recorder.policy_frames)
         return finish(fields)
 
     rehearsal.handlers["recorder/finish"] = finishing
     rehearsal.perform()
-    assert [policy >= 150 for policy, _ in segments] == [True, True]
-    assert segments[1][0] >= 300
-    assert segments[1][1] >= 320
+    runs = [frames[0], frames[1] / 2]  # the second episode has two runs
+    assert all(75 * ROWS_A_STEP <= run <= 95 * ROWS_A_STEP for run in runs)
+
+
+def watched(plan: OperatorPlan, distances_m: list[float]) -> int:
+    """After how many looks, 50 ms apart, the policy is stopped."""
+    plan.look(Seen("EXECUTING", since_ns=0, keys=("s",)), 0)
+    for look_number, distance_m in enumerate(distances_m):
+        seen = Seen("EXECUTING", since_ns=0, keys=("s",), policy_frames=9, distance_m=distance_m)
+        if plan.look(seen, (look_number + 1) * 50_000_000) == "s":
+            return look_number
+    return -1
+
+
+def test_a_policy_is_stopped_when_it_is_done_strays_or_gets_no_further_and_else_goes_on():
+    parameters = OperatorParameters(policy_frames=1)
+    arrives = [0.14 - 0.004 * n for n in range(35)] + [0.015] * 20
+    assert watched(OperatorPlan(parameters), arrives) == pytest.approx(30 + 11, abs=2)
+    strays = [0.12 + 0.005 * n for n in range(30)]
+    assert watched(OperatorPlan(parameters), strays) == pytest.approx(9, abs=1)
+    assert watched(OperatorPlan(parameters), [0.1] * 60) == 30
+    nearly = [0.14 - 0.004 * n for n in range(30)] + [0.025] * 50
+    assert watched(OperatorPlan(parameters), nearly) > 50, "2.5 cm would pass the test, but is not good enough"
+    assert watched(OperatorPlan(parameters), [0.2 - 0.003 * n for n in range(50)]) == -1
+
+
+def test_without_a_measured_distance_nothing_is_judged():
+    plan = OperatorPlan(OperatorParameters(policy_frames=1))
+    for tick in range(100):
+        seen = Seen("EXECUTING", since_ns=0, keys=("s",), policy_frames=100)
+        assert plan.look(seen, tick * 50_000_000) == ""
+
+
+def test_the_first_epoch_may_have_episodes_of_its_own_number():
+    rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=2, first_episodes=3, episodes=1)))
+    rehearsal.perform()
+    epochs = [fields["epoch"] for fields in rehearsal.called("recorder/start")]
+    assert epochs == [1, 1, 1, 2]
 
 
 def test_a_fault_that_cuts_the_policy_short_is_acknowledged_and_made_up_for():

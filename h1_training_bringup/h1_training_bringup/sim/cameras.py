@@ -1,7 +1,8 @@
 """The simulated cameras, without ROS: what they see of the arms and the scene, as JPEGs.
 
-Their pictures show what happened: arms as measured, the episode's object, and in words the camera, the number of its
-frame and the session's state.
+Their images show the arms as measured and the objects on the table, with a sensor's noise, and no more: what is
+recorded and served must not tell a policy what only the session knows. For people a caption with frame number and
+session state, and the hands of the person who guides, can be switched on.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, stil
 from h1_training_bringup.sim.cameras_drawing import draw_scene, draw_text
 from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import HEIGHT, WIDTH, View, head_view, wrist_view
-from h1_training_bringup.sim.scene import scene_object
+from h1_training_bringup.sim.scene import SceneObject
 from h1_training_node.parameter import parameter
 
 _EYES_APART_M = 0.06
-_GUIDED_STATE = "DAMPING"
-"""In this state of the session a person's hands are at the wrists."""
+_NOISE, _NOISE_OFFSET, _NOISE_SHIFTS = 1.5, 4.0, 32
+"""Of the sensor: spread and mean of what is added to each colour, of 255, and how many ways it shifts along an axis."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class CameraParameters:
 
     seed: int = parameter(0, "of the scene; the same as the robot's", low=0)
     fps: float = parameter(30.0, "of each camera", unit="Hz", low=1, high=60)
-    jpeg_quality: int = parameter(85, "of all pictures", low=10, high=100)
+    jpeg_quality: int = parameter(85, "of all images", low=10, high=100)
     head_server: str = parameter("classic", "how the head is served", choices=("classic", "teleimager"))
-    head_port: int = parameter(5555, "TCP port of the head's pictures on 127.0.0.1", low=1024, high=65535)
+    head_port: int = parameter(5555, "TCP port of the head's images on 127.0.0.1", low=1024, high=65535)
     head_header: bool = parameter(False, "classic: 12 bytes of time and number before the JPEG")
     head_binocular: bool = parameter(False, "the head has two eyes side by side in one frame")
     head_with_wrists: bool = parameter(False, "the wrists come from the head's server and not over ROS")
+    light: float = parameter(1.0, "brightness of everything, as a factor", low=0.2, high=2.0)
+    captions: bool = parameter(False, "write frame number and session state into the images, for people")
+    show_person: bool = parameter(False, "draw the hands that guide the arms in DAMPING, for people")
     head_config_port: int = parameter(60000, "teleimager: TCP port of the configuration", low=1024, high=65535)
 
     def __post_init__(self) -> None:
@@ -50,21 +54,14 @@ class CameraParameters:
         return {key: self.head_port + index for index, key in enumerate(keys)}
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What decides the pictures, besides the arms: session state and the numbers of the episode."""
-
-    state: str = "no session"
-    epoch: int = -1
-    episode: int = 0
-
-
 class CameraRig:
     """Draws what the cameras see.
 
     Attributes:
         q: (14,), rad, the arms as last measured; whoever has them sets it.
-        situation: likewise.
+        things: what lies on the table, likewise.
+        caption: drawn if the parameter `captions` asks for it.
+        is_guided: a person holds the wrists; drawn if the parameter `show_person` asks for it.
     """
 
     def __init__(self, parameters: CameraParameters) -> None:
@@ -76,11 +73,16 @@ class CameraRig:
         self._head_backdrops = [still_backdrop(eye, parameters.seed) for eye in self._eyes]
         self._wrist_backdrop = MovingBackdrop(parameters.seed)
         self._frames = dict.fromkeys(KEYS, 0)
-        self._picture: Image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        self._image: Image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        self._random = np.random.default_rng([8, parameters.seed])
+        noise = self._random.normal(_NOISE_OFFSET, _NOISE, (HEIGHT + _NOISE_SHIFTS, WIDTH + _NOISE_SHIFTS, 3))
+        self._noise = np.clip(np.round(noise), 0, 255).astype(np.uint8)
         self.q: Joints = np.zeros(COUNT)
-        self.situation = Situation()
+        self.things: tuple[SceneObject, ...] = ()
+        self.caption = ""
+        self.is_guided = False
 
-    def picture(self, key: str) -> Image:
+    def image(self, key: str) -> Image:
         """What a camera sees now, (480, 640, 3) BGR, or (480, 1280, 3) for two eyes. The next call overwrites it."""
         arms = self._skeleton.pose(self.q)
         self._frames[key] += 1
@@ -90,32 +92,36 @@ class CameraRig:
             return np.hstack([self._head(arms, eye).copy() for eye in range(len(self._eyes))])
         side = KEYS.index(key) - 1
         view = wrist_view(arms.wrists_m[side], arms.wrist_rotations[side])
-        self._wrist_backdrop.draw(view, self._picture)
+        self._wrist_backdrop.draw(view, self._image)
         return self._with_scene(view, arms, key)
 
     def jpeg(self, key: str) -> bytes:
         """What a camera sees now, as a JPEG."""
-        return self._encoded(self.picture(key))
+        return self._encoded(self.image(key))
 
     def joined_jpeg(self) -> bytes:
         """Head, left and right wrist in one JPEG, as the classic server sends them."""
-        return self._encoded(np.hstack([self.picture(key).copy() for key in KEYS]))
+        return self._encoded(np.hstack([self.image(key).copy() for key in KEYS]))
 
-    def _encoded(self, picture: Image) -> bytes:
-        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self._parameters.jpeg_quality])
+    def _encoded(self, image: Image) -> bytes:
+        _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._parameters.jpeg_quality])
         return jpeg.tobytes()
 
     def _head(self, arms: Arms, eye: int) -> Image:
-        np.copyto(self._picture, self._head_backdrops[eye])
+        np.copyto(self._image, self._head_backdrops[eye])
         return self._with_scene(self._eyes[eye], arms, KEYS[0])
 
     def _with_scene(self, view: View, arms: Arms, key: str) -> Image:
-        now = self.situation
-        thing = scene_object(now.epoch, now.episode, self._parameters.seed)
-        draw_scene(self._picture, view, arms, thing, person=now.state == _GUIDED_STATE)
-        number = f"{key} #{self._frames[key]:06d} {now.state}"
-        draw_text(self._picture, f"{number} epoch {now.epoch} episode {now.episode}" if now.epoch >= 0 else number)
-        return self._picture
+        chosen = self._parameters
+        draw_scene(self._image, view, arms, self.things, person=chosen.show_person and self.is_guided)
+        if chosen.light != 1.0:
+            cv2.convertScaleAbs(self._image, dst=self._image, alpha=chosen.light)
+        # A still scene makes no two frames of the same bytes, as with a real sensor; a frozen camera does.
+        down, right = self._random.integers(0, _NOISE_SHIFTS, 2)
+        cv2.add(self._image, self._noise[down : down + HEIGHT, right : right + WIDTH], dst=self._image)
+        if chosen.captions:
+            draw_text(self._image, f"{key} #{self._frames[key]:06d} {self.caption}")
+        return self._image
 
 
 def _moved_left(view: View, metres: float) -> View:

@@ -1,8 +1,8 @@
-"""The room behind the arms: a wooden table, a tiled floor, a wall; drawn once, then only seen from elsewhere.
+"""What is behind the arms: a wooden table, a tiled floor, a wall; drawn once, then only seen from elsewhere.
 
-The head camera stands still, so its backdrop is one picture, traced ray by ray at start. The wrist cameras move:
+The head camera stands still, so its backdrop is one image, traced ray by ray at start. The wrist cameras move:
 theirs is the table's plane, warped by a homography at half size, with a wall above the horizon. All of it carries fine
-texture, so that a JPEG has the size that a real room's has.
+texture, so that a JPEG has the size that a real camera's has.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _on_table(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool
 
 
 def still_backdrop(view: View, seed: int) -> Image:
-    """What a camera that never moves sees of the room, (480, 640, 3)."""
+    """What a camera that never moves sees of it, (480, 640, 3)."""
     random = np.random.default_rng([6, seed])
     column, row = np.meshgrid(np.arange(WIDTH) + 0.5 - WIDTH / 2, np.arange(HEIGHT) + 0.5 - HEIGHT / 2)
     rays = np.stack([column, row, np.full_like(column, view.focal_px)], axis=-1) @ view.axes.T
@@ -65,17 +65,17 @@ def still_backdrop(view: View, seed: int) -> Image:
         return view.position_m[0] + distance * rays[..., 0], view.position_m[1] + distance * rays[..., 1]
 
     floor_x, floor_y = hits(FLOOR_M)
-    picture = _tiles(floor_x, floor_y, random)
-    wall = _grained(np.full(picture.shape, _WALL_BGR, float), random, _GRAIN)
-    np.copyto(picture, wall, where=((floor_x > _WALL_X_M) | (rays[..., 2] > -1e-3))[..., None])
+    image = _tiles(floor_x, floor_y, random)
+    wall = _grained(np.full(image.shape, _WALL_BGR, float), random, _GRAIN)
+    np.copyto(image, wall, where=((floor_x > _WALL_X_M) | (rays[..., 2] > -1e-3))[..., None])
     table_x, table_y = hits(TABLE_TOP_M)
-    np.copyto(picture, np.array(_EDGE_BGR, np.uint8), where=_on_table(*hits(TABLE_TOP_M - 0.03))[..., None])
-    np.copyto(picture, _wood(table_x, table_y, random), where=_on_table(table_x, table_y)[..., None])
-    return picture
+    np.copyto(image, np.array(_EDGE_BGR, np.uint8), where=_on_table(*hits(TABLE_TOP_M - 0.03))[..., None])
+    np.copyto(image, _wood(table_x, table_y, random), where=_on_table(table_x, table_y)[..., None])
+    return image
 
 
 class MovingBackdrop:
-    """The room for a camera that moves: the ground at the table's height, and a wall above the horizon."""
+    """What is behind, for a camera that moves: the ground at the table's height, and a wall above the horizon."""
 
     def __init__(self, seed: int) -> None:
         random = np.random.default_rng([7, seed])
@@ -89,8 +89,8 @@ class MovingBackdrop:
             [[1 / _PX_PER_M, 0, _GROUND_X_M[0]], [0, -1 / _PX_PER_M, _GROUND_Y_M[1]], [0, 0, 1]]
         )
 
-    def draw(self, view: View, picture: Image) -> None:
-        """Fill `picture`, (480, 640, 3), with what `view` sees of the room."""
+    def draw(self, view: View, image: Image) -> None:
+        """Fill `image`, (480, 640, 3), with what `view` sees of it."""
         matrix = view.matrix
         on_plane = np.column_stack([matrix[:, 0], matrix[:, 1], matrix[:, 2] * TABLE_TOP_M + matrix[:, 3]])
         # Not np.linalg.inv: OpenBLAS solves even this with a second thread, which then spins on a whole core.
@@ -108,12 +108,12 @@ class MovingBackdrop:
         )
         if len(wall := _above_horizon(view)):
             cv2.fillConvexPoly(self._half, np.round(wall / 2).astype(np.int32), _WALL_BGR)
-        cv2.resize(self._half, (WIDTH, HEIGHT), dst=picture, interpolation=cv2.INTER_LINEAR)
-        cv2.subtract(picture, self._grain, dst=picture)
+        cv2.resize(self._half, (WIDTH, HEIGHT), dst=image, interpolation=cv2.INTER_LINEAR)
+        cv2.subtract(image, self._grain, dst=image)
 
 
 def _above_horizon(view: View) -> NDArray[np.float64]:
-    """The part of the picture whose rays do not go down, a convex polygon (n, 2), px; empty if there is none."""
+    """The part of the image whose rays do not go down, a convex polygon (n, 2), px; empty if there is none."""
     corners = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], float)
     rays = np.column_stack([corners - [WIDTH / 2, HEIGHT / 2], np.full(4, view.focal_px)])
     rise = rays @ view.axes[2] + _HORIZON * view.focal_px

@@ -1,10 +1,11 @@
-"""Paints arms, object and the line of text into a camera's picture; what is nearer covers what is farther.
+"""Paints arms, object and the line of text into a camera's image; what is nearer covers what is farther.
 
-All geometry of a picture is computed at once, in arrays; only the painting itself goes piece by piece.
+All geometry of an image is computed at once, in arrays; only the painting itself goes piece by piece.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ _CUBE_NORMALS = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0
 
 @dataclass(frozen=True)
 class _Segments:
-    """Round segments as they fall into a picture.
+    """Round segments as they fall into an image.
 
     Attributes:
         visible: indices of those that do.
@@ -64,32 +65,33 @@ class _Segments:
     radii: NDArray[np.int32]
 
 
-def draw_scene(picture: Image, view: View, arms: Arms, thing: SceneObject, *, person: bool = False) -> None:
-    """Paint shadows, then object and arms from far to near, into `picture`, (480, 640, 3).
+def draw_scene(image: Image, view: View, arms: Arms, things: Iterable[SceneObject], *, person: bool = False) -> None:
+    """Paint shadows, then objects and arms from far to near, into `image`, (480, 640, 3).
 
     With `person`, somebody's hands are at the robot's wrists.
     """
-    _darken_table(picture, view, arms)
+    _darken_table(image, view, arms)
     segments = _projected(view, arms.segments_m)
     distance = np.linalg.norm(arms.segments_m.mean(axis=1) - view.position_m, axis=1)
-    cube = float(np.linalg.norm(np.array(thing.position_m) - view.position_m))
-    cube_is_painted = False
+    near_to_far = sorted(
+        ((float(np.linalg.norm(np.array(thing.position_m) - view.position_m)), thing) for thing in things),
+        key=lambda entry: entry[0],
+    )
     painted = segments.visible if person else segments.visible[~IS_PERSON[segments.visible]]
     for index in painted[np.argsort(-distance[painted])]:
-        if not cube_is_painted and distance[index] < cube:
-            _paint_cube(picture, view, thing)
-            cube_is_painted = True
+        while near_to_far and distance[index] < near_to_far[-1][0]:
+            _paint_cube(image, view, near_to_far.pop()[1])
         for step, tone in enumerate(_TONES[index]):
-            _paint_segment(picture, segments, int(index), step, tone)
-    if not cube_is_painted:
-        _paint_cube(picture, view, thing)
+            _paint_segment(image, segments, int(index), step, tone)
+    while near_to_far:
+        _paint_cube(image, view, near_to_far.pop()[1])
 
 
-def draw_text(picture: Image, text: str) -> None:
+def draw_text(image: Image, text: str) -> None:
     """Write one line along the lower edge."""
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-    cv2.rectangle(picture, (0, HEIGHT - height - 12), (width + 14, HEIGHT), _TEXT_BACK_BGR, cv2.FILLED)
-    cv2.putText(picture, text, (7, HEIGHT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _TEXT_BGR, 1, cv2.LINE_AA)
+    cv2.rectangle(image, (0, HEIGHT - height - 12), (width + 14, HEIGHT), _TEXT_BACK_BGR, cv2.FILLED)
+    cv2.putText(image, text, (7, HEIGHT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _TEXT_BGR, 1, cv2.LINE_AA)
 
 
 def _fixed(pixels: Array) -> NDArray[np.int32]:
@@ -131,7 +133,7 @@ def _paint_segment(canvas: NDArray[Any], segments: _Segments, index: int, step: 
         cv2.circle(canvas, middle, radius, tone, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _darken_table(picture: Image, view: View, arms: Arms) -> None:
+def _darken_table(image: Image, view: View, arms: Arms) -> None:
     """The arms' shadow, straight below them on the table: it shows how high they are."""
     flat = arms.segments_m.copy()
     flat[..., 2] = TABLE_TOP_M
@@ -151,10 +153,10 @@ def _darken_table(picture: Image, view: View, arms: Arms) -> None:
     for index in cast:
         _paint_segment(mask, shadows, index, 0, (255,))
     part = np.s_[low[1] : high[1], low[0] : high[0]]
-    cv2.copyTo(cv2.convertScaleAbs(picture[part], alpha=_SHADOW), mask[part], picture[part])
+    cv2.copyTo(cv2.convertScaleAbs(image[part], alpha=_SHADOW), mask[part], image[part])
 
 
-def _paint_cube(picture: Image, view: View, thing: SceneObject) -> None:
+def _paint_cube(image: Image, view: View, thing: SceneObject) -> None:
     cosine, sine = np.cos(thing.yaw_rad), np.sin(thing.yaw_rad)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     seen = view.in_camera(OBJECT_SIZE_M * _CUBE @ turn.T + np.array(thing.position_m))
@@ -165,4 +167,4 @@ def _paint_cube(picture: Image, view: View, thing: SceneObject) -> None:
     for (corners, shade), normal in zip(_CUBE_FACES, _CUBE_NORMALS @ turn.T, strict=True):
         if normal @ (towards_camera - normal * OBJECT_SIZE_M / 2) > 0:
             colour = tuple(int(value * shade) for value in thing.colour_bgr)
-            cv2.fillConvexPoly(picture, at[list(corners)], colour, cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(image, at[list(corners)], colour, cv2.LINE_AA, _SHIFT)

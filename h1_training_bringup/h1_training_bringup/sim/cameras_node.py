@@ -14,10 +14,11 @@ from unitree_hg.msg import LowState
 
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS
 from h1_training_bringup.arm_driver.wire import WireError, decode_low_state
-from h1_training_bringup.sim.cameras import CameraParameters, CameraRig, Situation
+from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
 from h1_training_bringup.sim.cameras_faults import KEYS, CameraFaultError, CameraFaults
 from h1_training_bringup.sim.cameras_server import ClassicServer, TeleimagerServer
 from h1_training_bringup.sim.robot_isolation import require_this_machine_only
+from h1_training_bringup.sim.scene import scene_from_text
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -29,7 +30,7 @@ _FORMAT = "rgb8; jpeg compressed bgr8"
 
 
 class SimulatedCamerasNode(BaseNode):
-    """Draws and sends each camera's frames; what it draws comes from `sim/lf/lowstate` and `session/state`."""
+    """Draws and sends each camera's frames; what it draws comes from `sim/lf/lowstate` and `sim/scene`."""
 
     def __init__(self) -> None:
         require_this_machine_only(os.environ)  # before anything of it is on the network
@@ -45,6 +46,7 @@ class SimulatedCamerasNode(BaseNode):
         }
         self._turn = 0
         self.create_subscription(LowState, "sim/lf/lowstate", self._on_robot, qos.LATEST, raw=True)
+        self.create_subscription(String, "sim/scene", self._on_scene, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "sim/cameras/fault", self._on_fault, qos.STATE)
         self.every(1 / (len(KEYS) * self._parameters.fps), self._on_turn)
@@ -69,8 +71,14 @@ class SimulatedCamerasNode(BaseNode):
             return  # a fault that somebody injected; the arms stay where they were last seen
         self._rig.q = state["motor_state"]["q"][ARM_MOTORS].astype(float)
 
+    def _on_scene(self, message: String) -> None:
+        self._rig.things = scene_from_text(message.data)
+
     def _on_session(self, message: SessionState) -> None:
-        self._rig.situation = Situation(message.state, message.epoch, message.episode)
+        """For the captions and the person only; without them nothing of it is in an image."""
+        self._rig.is_guided = message.state == "DAMPING"
+        numbers = f" epoch {message.epoch} episode {message.episode}" if message.epoch >= 0 else ""
+        self._rig.caption = message.state + numbers
 
     def _on_fault(self, message: String) -> None:
         try:

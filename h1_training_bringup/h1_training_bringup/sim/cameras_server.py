@@ -81,7 +81,7 @@ class TeleimagerServer:
     Args:
         ports: by camera key.
         config_port: of the REP; 60000 on the robot.
-        binocular: the head's picture is two, side by side.
+        binocular: the head's image is two, side by side.
         fps: as configured.
 
     Raises:

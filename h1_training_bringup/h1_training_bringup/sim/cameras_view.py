@@ -1,4 +1,4 @@
-"""Where the simulated cameras are, and what of the world falls where in their pictures.
+"""Where the simulated cameras are, and what of the world falls where in their images.
 
 The head camera sits where the robot has it (`camera_joint`, unitree_ros h1_2_handless.urdf); the wrist cameras sit
 above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. The world is the
@@ -40,7 +40,7 @@ class View:
     Attributes:
         position_m: (3,), of its centre.
         axes: (3, 3), columns: right, down, ahead.
-        focal_px: focal length; the principal point is the picture's middle.
+        focal_px: focal length; the principal point is the image's middle.
     """
 
     position_m: Array

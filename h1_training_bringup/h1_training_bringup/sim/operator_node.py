@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from std_msgs.msg import String
 
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
@@ -26,12 +29,14 @@ class OperatorNode(BaseNode):
         self._recorder: RecorderStatus | None = None
         self._arms_damping = False
         self._demonstrated = ""
+        self._task: dict[str, Any] = {}
         self._reported = 0
         self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATCHED)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, qos.LATEST)
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(String, "sim/person/done", self._on_demonstrated, qos.STATE)
+        self.create_subscription(String, "sim/task", self._on_task, qos.LATEST)
         self.every(_LOOK_S, self._look)
 
     def _on_session(self, message: SessionState) -> None:
@@ -45,6 +50,9 @@ class OperatorNode(BaseNode):
 
     def _on_demonstrated(self, message: String) -> None:
         self._demonstrated = message.data
+
+    def _on_task(self, message: String) -> None:
+        self._task = json.loads(message.data)
 
     def _look(self) -> None:
         if self._session is None:
@@ -64,6 +72,8 @@ class OperatorNode(BaseNode):
     def _seen(self, session: SessionState) -> Seen:
         recorder = self._recorder
         is_open = recorder is not None and recorder.episode_id == session.episode_id
+        shown = (self._task.get("epoch"), self._task.get("episode"))
+        task = self._task if shown == (session.epoch, session.episode) else {}
         return Seen(
             state=session.state,
             since_ns=to_ns(session.state_since),
@@ -75,6 +85,8 @@ class OperatorNode(BaseNode):
             human_frames=recorder.human_frames if recorder is not None and is_open else 0,
             arms_damping=self._arms_damping,
             demonstrated=self._demonstrated,
+            distance_m=task.get("distance_m"),
+            succeeded=task.get("succeeded", False),
         )
 
     def _end_with_session(self) -> None:

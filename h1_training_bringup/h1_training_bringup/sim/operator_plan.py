@@ -1,6 +1,8 @@
-"""What the scripted operator would do now: a person's session, decided by what the graph shows and never by the clock.
+"""What the scripted operator would do now: a person's session, decided by what can be seen of it.
 
-Time is only patience: a key that was ignored is pressed again, and a session that does not move on is reported.
+The policy is stopped when it is done, gets no further or strays (`task.Judgement`); the correction ends when the person
+says so; the outcome is what was measured at the body. Time is only patience: a key that was ignored is pressed again,
+and a session that does not move on is reported.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from h1_training_bringup.sim.task import Judgement
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.parameter import parameter
 
@@ -19,7 +22,7 @@ _AGAIN_NS = int(1.5 * NS_PER_S)
 _SETTLED_NS = NS_PER_S
 """So long in WAITING, no new weights were there at once: a `q` that READY overtakes would be an emergency stop."""
 _QUIT_AGAIN_NS = int(25 * NS_PER_S)
-"""A second `q` while the arms are being given back is an emergency stop."""
+"""A second `q` while the arms are being released is an emergency stop."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class OperatorParameters:
 
     epochs: int = parameter(2, "epochs to run before it ends the session", low=0)
     episodes: int = parameter(2, "episodes in each epoch", low=1)
-    policy_frames: int = parameter(160, "rows of the policy before 's'", low=1)
-    human_frames: int = parameter(160, "rows by hand before 'e'", low=1)
+    first_episodes: int = parameter(0, "episodes in the first epoch; 0: as in each", low=0)
+    policy_frames: int = parameter(60, "least rows of the policy in an episode", low=1)
+    human_frames: int = parameter(400, "rows by hand after which a demonstration is not waited for", low=1)
     resume_in_episode: int = parameter(
         2, "episode of the first epoch in which the policy goes on after 'r'; 0: none", low=0
     )
@@ -47,6 +51,8 @@ class Seen:
         policy_frames, human_frames: rows of the open episode, from `recorder/status`.
         arms_damping: whether the arms are compliant.
         demonstrated: id of the episode whose demonstration the simulated person has finished.
+        distance_m: of the hand from where the task wants it; None while nobody says.
+        succeeded: the task has been done in this episode.
     """
 
     state: str
@@ -59,6 +65,8 @@ class Seen:
     human_frames: int = 0
     arms_damping: bool = False
     demonstrated: str = ""
+    distance_m: float | None = None
+    succeeded: bool = False
 
 
 @dataclass
@@ -79,16 +87,17 @@ class OperatorPlan:
     _labelled: set[str] = field(default_factory=set)
     _retried_uploads: int = 0
     _press: tuple[str, int, int, int] | None = None
-    _news: tuple[object, int] = (None, 0)
+    _judgement: Judgement | None = None
+    _last_change: tuple[object, int] = (None, 0)
 
     def look(self, seen: Seen, now_ns: int) -> str:
         """The key to press now; empty for none."""
         if (seen.state, seen.since_ns) != self._entry:
             self._enter(seen)
-        self._watch_for_news(seen, now_ns)
+        self._watch_for_changes(seen, now_ns)
         if seen.state == "WAITING" and self._all_done and self.complaints:
             self.gives_up = True  # no clean end: whoever started it must not take it for a success
-        key = "" if self.gives_up else self._wanted(seen)
+        key = "" if self.gives_up else self._wanted(seen, now_ns)
         if not key or key not in seen.keys:
             return ""
         if seen.state == "WAITING" and now_ns - seen.since_ns < _SETTLED_NS:
@@ -99,7 +108,7 @@ class OperatorPlan:
         self._previous_state, self._entry = self._entry[0], (seen.state, seen.since_ns)
         same_episode = seen.state in ("EXECUTING", "DAMPING") and self._previous_state != "READY"
         self._rows_at_entry = (seen.policy_frames, seen.human_frames) if same_episode else (0, 0)
-        self._press = None
+        self._press, self._judgement = None, None
         # By what is in work now, since SYNCING and WAITING may be over before anybody sees them.
         self._finished_epochs |= {e for e in self._episodes if e != seen.epoch or seen.state == "WAITING"}
         if seen.state == "READY" and self._first_epoch is None:
@@ -117,19 +126,20 @@ class OperatorPlan:
     def _all_done(self) -> bool:
         return len(self._finished_epochs) >= self.parameters.epochs
 
-    def _wanted(self, seen: Seen) -> str:
+    def _wanted(self, seen: Seen, now_ns: int) -> str:
         """What a person would press in this state, whether it is possible now or not."""
         all_done = self._all_done
         match seen.state:
-            case "STARTING" | "LABELING" | "STOPPED":
+            case "STARTING" | "STOPPED":
                 return "y"
+            case "LABELING":
+                return "y" if seen.succeeded else "n"
             case "WAITING":  # 'y' is asked for only if the server has fallen back behind an epoch: its weights count
                 return "q" if all_done else "y"
             case "READY":
                 return "n" if all_done else "y"
             case "EXECUTING":
-                enough = seen.policy_frames - self._rows_at_entry[0] >= self.parameters.policy_frames
-                return "s" if enough else ""
+                return "s" if self._has_seen_enough(seen, now_ns) else ""
             case "DAMPING":
                 return self._wanted_in_damping(seen)
             case "DECIDING":
@@ -138,26 +148,35 @@ class OperatorPlan:
                 return "y" if self._retried_uploads < 2 else "n"
         return ""
 
+    def _has_seen_enough(self, seen: Seen, now_ns: int) -> bool:
+        rows = seen.policy_frames - self._rows_at_entry[0]
+        if seen.distance_m is None or rows < 1:
+            return False
+        if self._judgement is None:
+            self._judgement = Judgement(now_ns, seen.distance_m)
+        return bool(self._judgement.look(now_ns, seen.distance_m)) and rows >= self.parameters.policy_frames
+
     def _wanted_in_damping(self, seen: Seen) -> str:
         rows = seen.human_frames - self._rows_at_entry[1]
-        if rows < self.parameters.human_frames or not seen.arms_damping:
+        # A demonstration that takes long is not waited for for ever.
+        is_shown = seen.demonstrated == seen.episode_id or rows >= self.parameters.human_frames
+        if not (is_shown and rows and seen.arms_damping):
             return ""
         resumes = seen.epoch == self._first_epoch and self._episode_number(seen) == self.parameters.resume_in_episode
-        # A fault may have ended the policy's turn too early; that is made up for, but not for ever.
+        # A fault may have ended the policy's run too early; that is made up for, but not for ever.
         falls_short = (
             seen.policy_frames < self.parameters.policy_frames and self._resumed[seen.episode_id] < _MOST_RESUMES
         )
-        if (resumes and not self._resumed[seen.episode_id]) or falls_short:
-            return "r"
-        # A demonstration that takes long is not waited for for ever.
-        is_shown = seen.demonstrated == seen.episode_id or rows >= 2 * self.parameters.human_frames
-        return "e" if is_shown else ""
+        return "r" if (resumes and not self._resumed[seen.episode_id]) or falls_short else "e"
 
     def _wanted_in_deciding(self, seen: Seen) -> str:
         number = self._episode_number(seen) - 1
         if seen.episode_id not in self._labelled and "g" in seen.keys:
-            return "g" if number % 2 else "b"
-        return "y" if number < self.parameters.episodes else "n"
+            return "g" if seen.succeeded else "b"
+        wanted = self.parameters.episodes
+        if seen.epoch == self._first_epoch and self.parameters.first_episodes:
+            wanted = self.parameters.first_episodes
+        return "y" if number < wanted else "n"
 
     def _episode_number(self, seen: Seen) -> int:
         """Of the episode in work, from 1; in DECIDING one more than those that are over."""
@@ -182,11 +201,12 @@ class OperatorPlan:
         self.pressed_quit |= key == "q"
         return True
 
-    def _watch_for_news(self, seen: Seen, now_ns: int) -> None:
-        known, since_ns = self._news
-        shown = replace(seen, reason=_FIGURES.sub("#", seen.reason))  # an age that grows is no news
-        if known != shown:
-            self._news = (shown, now_ns)
+    def _watch_for_changes(self, seen: Seen, now_ns: int) -> None:
+        known, since_ns = self._last_change
+        # An age that grows, or a hand that trembles, is no change.
+        visible = replace(seen, reason=_FIGURES.sub("#", seen.reason), distance_m=None)
+        if known != visible:
+            self._last_change = (visible, now_ns)
         elif now_ns - since_ns > self.parameters.patience_s * NS_PER_S:
             self._complain(f"nothing moves in {seen.state}: {seen.reason or 'no reason shown'}")
 

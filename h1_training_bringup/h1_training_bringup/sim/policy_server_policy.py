@@ -1,8 +1,8 @@
 """What the simulated server infers: a smooth reach from wherever the arms are, strict about what it is shown.
 
 The motion is a flow: the velocity depends on the pose and on the time alone, so that a chunk asked for in the middle of
-a motion goes on where the one before leads. It stays within 0.5 rad of home and 0.6 rad/s. Which object of
-`scene.py` is reached for follows from counting: a request from the home pose after a pause begins another episode.
+a motion goes on where the one before leads. It stays within 0.5 rad of home and 0.6 rad/s. It looks at no image: the
+posture that is reached for is another one in every episode, and a request from home after a pause begins an episode.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.sim.scene import reach_targets
-
 ARM_JOINTS, HAND_JOINTS = 14, 12
 STEP_S = 0.02
 LARGEST_ANGLE_RAD = 0.5
 LARGEST_SPEED_RAD_S = 0.6
 
+_REACH_RAD = np.tile([0.44, 0.1, 0.2, 0.3, 0.2, 0.2, 0.2], 2)
+"""Shoulder to wrist: no joint of a posture that is reached for is further from home."""
 _APPROACH_PER_S = 1.5
 _SWAY_RAD, _SWAY_PERIOD_S = 0.06, 4.0
 _HAND_PERIOD_S, _HAND_SPEED_PER_S = 6.0, 1.0
@@ -73,11 +73,8 @@ class SimulatedPolicy:
         self._last_request_s = now_s
 
     def _arm_motion(self, q: NDArray[np.float64], now_s: float) -> NDArray[np.float64]:
-        reach = np.clip(
-            reach_targets(self._epoch, self._episode, self._seed),
-            _SWAY_RAD - LARGEST_ANGLE_RAD,
-            LARGEST_ANGLE_RAD - _SWAY_RAD,
-        )
+        random = np.random.default_rng([2, self._seed, self._epoch + 1, self._episode])
+        reach = random.uniform(-_REACH_RAD, _REACH_RAD)
         motion = np.empty((self._horizon, ARM_JOINTS))
         for step in range(self._horizon):
             angle = 2.0 * np.pi * (now_s + step * STEP_S) / _SWAY_PERIOD_S

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from h1_training_bringup.arm_driver.joints import COUNT, EFFORT
 from h1_training_bringup.arm_driver.kinematics import ARMS, TORSO
 from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2, SIDES, ModelOptions, Payload, model_xml
+from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M
 
 DOFS = 1 + COUNT
 """Waist, then left 7, then right 7: motors 12..26."""
@@ -129,6 +130,12 @@ class RobotBody:
     def wrists(self) -> NDArray[np.float64]:
         """Positions of both wrists' centres of mass, (2, 3), m, pelvis frame."""
         return np.asarray(self._data.xipos[self._wrists])
+
+    @property
+    def hands(self) -> NDArray[np.float64]:
+        """Middles of both hands, (2, 3), m, pelvis frame."""
+        turns = self._data.xmat[self._wrists].reshape(-1, 3, 3)
+        return np.asarray(self._data.xpos[self._wrists] + turns @ GRASP_IN_WRIST_M)
 
     def command(self, motors: MotorCommands) -> None:
         """Ask this of the motors from now on."""

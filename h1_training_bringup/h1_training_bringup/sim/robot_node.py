@@ -1,6 +1,7 @@
 """The simulated robot behind the robot's own wire, with the person who guides its arms. See `robot.py`, `person.py`.
 
 Topics are fixed: `sim/lowstate` (500 Hz) and `sim/lf/lowstate` (50 Hz) out, `sim/arm_sdk` in; never the robot's own.
+`sim/scene` is for the cameras; `sim/task`, how far it is, for the operator and for evaluation, never for a policy.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_bringup.sim.robot_faults import FaultError
 from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
+from h1_training_bringup.sim.scene import scene_object, scene_text
+from h1_training_bringup.sim.task import ReachTask
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -25,7 +28,7 @@ from h1_training_node.node_main import run_node
 
 _STATE_PERIOD_S = 0.002
 _LOW_RATE_DIVISOR = 10
-_REPORT_PERIOD_S = 0.5
+_REPORT_PERIOD_S, _TASK_PERIOD_S = 0.5, 0.05
 _LATE_NS = 40_000_000
 """A pause of the state that is worth a word: the arm driver takes 50 ms without one for a lost robot."""
 
@@ -40,6 +43,9 @@ class SimulatedRobotNode(BaseNode):
         self._robot = SimulatedRobot(parameters, time.monotonic_ns())
         self._person = Person(parameters.seed, parameters.person_force_n) if parameters.person else None
         self._session: SessionView | None = None
+        self._seed = parameters.seed
+        self._episode = (-1, 0)
+        self._task = ReachTask(scene_object(*self._episode, self._seed))
         self._ticks = 0
         self._last_tick_ns = 0
         self._longest_pause_ns = 0
@@ -47,6 +53,8 @@ class SimulatedRobotNode(BaseNode):
         self._low_rate_state = self.create_publisher(LowState, "sim/lf/lowstate", qos.STATE)
         self._report = self.create_publisher(String, "sim/robot/report", qos.STATE)
         self._done = self.create_publisher(String, "sim/person/done", qos.STATE)
+        self._scene = self.create_publisher(String, "sim/scene", qos.STATE)
+        self._progress = self.create_publisher(String, "sim/task", qos.STATE)
         command = self.create_subscription(LowCmd, "sim/arm_sdk", self._on_command, qos.LATEST, raw=True)
         require_own_topic(self._state.topic_name, "sim/lowstate")
         require_own_topic(self._low_rate_state.topic_name, "sim/lf/lowstate")
@@ -55,6 +63,7 @@ class SimulatedRobotNode(BaseNode):
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.every(_STATE_PERIOD_S, self._on_tick)
         self.every(_REPORT_PERIOD_S, self._on_report)
+        self.every(_TASK_PERIOD_S, self._on_task)
 
     def settle(self) -> None:
         """What was built so far is no garbage: the collector, which pauses the robot, need not look at it again."""
@@ -69,6 +78,8 @@ class SimulatedRobotNode(BaseNode):
         self._session = SessionView(
             message.state, message.epoch, message.episode, message.episode_id, time.monotonic_ns()
         )
+        if (episode := (max(message.epoch, -1), message.episode)) != self._episode:
+            self._episode, self._task = episode, ReachTask(scene_object(*episode, self._seed))
 
     def _on_fault(self, message: String) -> None:
         try:
@@ -83,7 +94,8 @@ class SimulatedRobotNode(BaseNode):
         robot = self._robot
         forces = None
         if self._person is not None:
-            forces = self._person.forces(now_ns, robot.body.wrists, self._session, robot.inbox.is_compliant)
+            hands = robot.body.hands
+            forces = self._person.forces(now_ns, hands, self._task, self._session, robot.inbox.is_compliant)
         robot.advance(now_ns, forces)
         self._note_pause(now_ns)
         self._ticks += 1
@@ -99,6 +111,12 @@ class SimulatedRobotNode(BaseNode):
         self._longest_pause_ns = max(self._longest_pause_ns, pause_ns)
         if pause_ns > _LATE_NS:
             self.get_logger().warning(f"this machine is busy: the robot stood still for {pause_ns / 1e6:.0f} ms")
+
+    def _on_task(self) -> None:
+        measured = self._task.measure(time.monotonic_ns(), self._robot.body.hands)
+        epoch, episode = self._episode
+        self._scene.publish(String(data=scene_text([self._task.thing])))
+        self._progress.publish(String(data=json.dumps({"epoch": epoch, "episode": episode, **asdict(measured)})))
 
     def _on_report(self) -> None:
         """Counters as JSON; and, while the person holds still at a demonstration's end, the episode's id."""

@@ -1,21 +1,22 @@
 """What stands in front of the simulated robot: a table, and on it an object that is elsewhere in every episode.
 
-Cameras draw it and the person guides the hands towards it: both learn epoch and episode from the session. The simulated
-policy reaches for it, and counts the episodes by what it is asked. So they agree without talking to each other. Frame:
-the pelvis (x forward, y left, z up), which is the torso's too while the waist is held. Pure functions.
+The robot's body alone knows where: the cameras are given it to draw, the person who stands there sees it, and a policy
+has to find it in the images. Frame: the pelvis (x forward, y left, z up), which is the torso's too while the waist is
+held. Pure functions.
 """
 
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver import joints
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM, Link
+from h1_training_bringup.arm_driver.kinematics import Link
 
 Vector = NDArray[np.float64]
 """Shape (3,), m."""
@@ -28,18 +29,10 @@ OBJECT_SIZE_M = 0.07
 """Edge of the cube."""
 GRASP_IN_WRIST_M = np.array([0.12, 0.0, 0.0])
 """The middle of a hand in the frame of its wrist_yaw_link."""
-LARGEST_OFFSET_RAD = 0.6
-"""No joint of a reaching posture is further from the home pose, q = 0."""
 
 _OBJECT_X_M, _OBJECT_Y_M = (0.47, 0.56), (0.10, 0.28)
 HAND_FROM_OBJECT_M = np.array([-0.09, 0.0, 0.05])
 """Where the middle of a hand comes to be, seen from the object: the finger tips are at it then."""
-_LIMIT_MARGIN_RAD = 0.1
-_REACH_ITERATIONS, _REACH_DAMPING, _FINITE_STEP_RAD = 40, 0.05, 1e-5
-
-
-def _random(epoch: int, episode: int, seed: int, purpose: int) -> np.random.Generator:
-    return np.random.default_rng([purpose, seed, epoch + 1, episode])
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class SceneObject:
 @lru_cache(maxsize=64)
 def scene_object(epoch: int, episode: int, seed: int) -> SceneObject:
     """The object of an episode; the same for whoever asks with the same numbers (epoch >= -1, others >= 0)."""
-    random = _random(epoch, episode, seed, 1)
+    random = np.random.default_rng([1, seed, epoch + 1, episode])
     side = int(random.integers(2))
     y = random.uniform(*_OBJECT_Y_M) * (1 if side == 0 else -1)
     red, green, blue = colorsys.hsv_to_rgb(random.uniform(), 0.85, 0.9)
@@ -74,37 +67,30 @@ def scene_object(epoch: int, episode: int, seed: int) -> SceneObject:
     )
 
 
-def reach_targets(epoch: int, episode: int, seed: int = 0) -> joints.Joints:
-    """A modest posture with the nearer hand just before the object, shape (14,), rad, left 7 then right 7.
+def scene_text(things: Iterable[SceneObject]) -> str:
+    """What lies on the table, as the robot's body reports it on `sim/scene`: JSON."""
+    return json.dumps([asdict(thing) for thing in things])
 
-    Every joint stays within `LARGEST_OFFSET_RAD` of home and `_LIMIT_MARGIN_RAD` inside its range; the other arm
-    moves a little, differently in every episode.
+
+def scene_from_text(text: str) -> tuple[SceneObject, ...]:
+    """What `scene_text` was made from.
+
+    Raises:
+        ValueError: it is no such text.
     """
-    return np.array(_reach(epoch, episode, seed))
+    try:
+        return tuple(
+            SceneObject(tuple(item["position_m"]), item["yaw_rad"], tuple(item["colour_bgr"]), item["side"])
+            for item in json.loads(text)
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no scene: {error!r}") from None
 
 
-@lru_cache(maxsize=64)
-def _reach(epoch: int, episode: int, seed: int) -> tuple[float, ...]:
-    thing = scene_object(epoch, episode, seed)
-    low = np.maximum(joints.LOWER + _LIMIT_MARGIN_RAD, -LARGEST_OFFSET_RAD)
-    high = np.minimum(joints.UPPER - _LIMIT_MARGIN_RAD, LARGEST_OFFSET_RAD)
-    q = np.clip(_random(epoch, episode, seed, 2).uniform(-0.1, 0.1, joints.COUNT), low, high)
-    reaching = slice(7 * thing.side, 7 * thing.side + 7)
-    goal = np.array(thing.position_m) + HAND_FROM_OBJECT_M
-    q[reaching] = _posture(RIGHT_ARM if thing.side else LEFT_ARM, goal, low[reaching], high[reaching])
-    return tuple(float(value) for value in q)
-
-
-def _posture(arm: tuple[Link, ...], goal: Vector, low: Vector, high: Vector) -> Vector:
-    """Joint angles within the bounds that bring the hand as near to `goal` as damped least squares gets."""
-    q = np.zeros(len(arm))
-    for _ in range(_REACH_ITERATIONS):
-        here = grasp_point(arm, q)
-        steps = np.eye(len(arm)) * _FINITE_STEP_RAD
-        jacobian = np.stack([(grasp_point(arm, q + step) - here) / _FINITE_STEP_RAD for step in steps], axis=1)
-        square = jacobian @ jacobian.T + _REACH_DAMPING**2 * np.eye(3)
-        q = np.clip(q + jacobian.T @ np.linalg.solve(square, goal - here), low, high)
-    return q
+def hand_place(thing: SceneObject) -> Vector:
+    """Where the middle of the hand has to be, shape (3,), m, pelvis frame."""
+    place: Vector = np.array(thing.position_m) + HAND_FROM_OBJECT_M
+    return place
 
 
 def grasp_point(arm: tuple[Link, ...], q: Vector) -> Vector:

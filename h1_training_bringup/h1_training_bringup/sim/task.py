@@ -1,0 +1,82 @@
+"""Whether the task is done, measured from the body, and what somebody who watches would say of a policy's attempt.
+
+Done is: the middle of the hand within 3 cm of its place at the object for half a second. The operator is stricter than
+that (2 cm) about when a policy needs no correction: one as lenient as the test lets a policy stay at "nearly", since
+what it does is then recorded as a success and taught to it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from h1_training_bringup.sim.scene import SceneObject, Vector, hand_place
+from h1_training_node.clock import NS_PER_S
+
+SUCCESS_M, SUCCESS_NS = 0.03, NS_PER_S // 2
+OPERATOR_M = 0.02
+_STUCK_NS, _PROGRESS_M, _STRAY_M = 3 * NS_PER_S // 2, 0.004, 0.04
+DONE, STUCK, STRAYS = "done", "stuck", "strays"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the body says of the task.
+
+    Attributes:
+        distance_m: of the hand from its place, now.
+        succeeded: it has been within `SUCCESS_M` for `SUCCESS_NS` in this episode.
+    """
+
+    distance_m: float
+    succeeded: bool
+
+
+class ReachTask:
+    """Bring the nearer hand to the object. One instance an episode."""
+
+    def __init__(self, thing: SceneObject) -> None:
+        self.thing = thing
+        self.goal: Vector = hand_place(thing)
+        self._within_since_ns: int | None = None
+        self._succeeded = False
+
+    def measure(self, now_ns: int, hands: NDArray[np.float64]) -> Measured:
+        """To be asked all the time. `hands`: (2, 3), m, the middles of both hands, left and right, pelvis frame."""
+        distance_m = float(np.linalg.norm(hands[self.thing.side] - self.goal))
+        if distance_m > SUCCESS_M:
+            self._within_since_ns = None
+        elif self._within_since_ns is None:
+            self._within_since_ns = now_ns
+        elif now_ns - self._within_since_ns >= SUCCESS_NS:
+            self._succeeded = True
+        return Measured(distance_m, self._succeeded)
+
+
+class Judgement:
+    """What an operator sees in one run of the policy: that it is done, gets no further, or strays.
+
+    Args:
+        now_ns, distance_m: at its beginning.
+    """
+
+    def __init__(self, now_ns: int, distance_m: float) -> None:
+        self._first_m = self._best_m = distance_m
+        self._best_ns = now_ns
+        self._within_since_ns: int | None = None
+
+    def look(self, now_ns: int, distance_m: float) -> str:
+        """`DONE`, `STUCK`, `STRAYS`, or an empty string while the policy may go on."""
+        if distance_m > OPERATOR_M:
+            self._within_since_ns = None
+        elif self._within_since_ns is None:
+            self._within_since_ns = now_ns
+        elif now_ns - self._within_since_ns >= SUCCESS_NS:
+            return DONE
+        if distance_m < self._best_m - _PROGRESS_M:
+            self._best_m, self._best_ns = distance_m, now_ns
+        if distance_m > self._first_m + _STRAY_M:
+            return STRAYS
+        return STUCK if now_ns - self._best_ns >= _STUCK_NS else ""

@@ -19,8 +19,8 @@ from pathlib import Path
 import rclpy
 from recorder_rig import Rig, cpu_seconds, process
 
-from h1_recorder.recorder.cdr import Layout, stamp_ns
 from h1_recorder.recorder.journal_file import read_journal
+from h1_recorder.recorder.peek import Peek
 from h1_training_node.domain import DomainClaim
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,8 +131,8 @@ def _missing(rig: Rig, journal: Path, begun_ns: int, killed_ns: int) -> list[int
     for recorded in read_journal(journal).streams.values():
         if "Header header" not in recorded.schema or not recorded.data:
             continue
-        layout = Layout(recorded.schema, recorded.type, "header")
-        found |= {(recorded.name, stamp_ns(layout.decode(raw))) for raw in recorded.data}
+        peek = Peek(recorded.name, recorded.schema, recorded.type)
+        found |= {(recorded.name, peek.read(bytes(raw)).stamp_ns) for raw in recorded.data}
     return [
         sent_ns
         for name, stamp, sent_ns in rig.load.sent

@@ -28,10 +28,11 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage, JointState
 
 from h1_recorder.recorder.definitions import schema_text
-from h1_recorder.recorder.streams import CAMERAS, camera_stream, recorded_streams
+from h1_recorder.recorder.streams import recorded_streams
 from h1_recorder.recorder.subscriptions_node import _message_class
 from h1_training_msgs.msg import PolicyAction
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERAS
 
 STREAMS = recorded_streams({camera: CAMERA_TOPICS[camera] for camera in CAMERAS})
 
@@ -72,7 +73,7 @@ class PlainWriter(Node):
         self._joints, self._action = np.zeros(14, np.float32), np.zeros(14, np.float32)
         self._rows: list[tuple[Any, ...]] = []
         for camera in CAMERAS:
-            topic = camera_stream(camera, CAMERA_TOPICS[camera]).topic
+            topic = CAMERA_TOPICS[camera]
             self.create_subscription(CompressedImage, topic, self._keeping(camera), qos.IMAGE)
         self.create_subscription(JointState, "joint_states", self._on_joints, qos.STATE)
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.STATE)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage
 
 from h1_recorder.episode.episode_file import SaveError
 from h1_recorder.episode.save import save_journal
-from h1_recorder.recorder.config import RecorderParameters
+from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import Recorder
 from h1_recorder.recorder.request import Answer, StartRequest, State
 from h1_training_msgs.msg import ArmStatus, SessionState
@@ -72,7 +72,7 @@ class Bench:
         InProcess.asked = []
         self.now_ns = START_NS
         self.folder = folder
-        self.picture, self.padding = b"", 0
+        self.image, self.padding = b"", 0
         self.events: list[tuple[str, str]] = []
         self.parameters = RecorderParameters(**{"save_dir": str(folder), "min_free_start_gb": 0.0, **parameters})
         self.recorder = Recorder(
@@ -87,15 +87,16 @@ class Bench:
     def hear(self, mode: int = HOLD, state: str = "READY", cameras: bool = True) -> None:
         stamp = to_stamp(self.now_ns)
         arm = ArmStatus(mode=mode, seq=1 + (self.now_ns - START_NS) // (20 * MS))
+        arm.q = [arm.seq / 1000.0] * 14
         session = SessionState(state=state)
         arm.header.stamp = session.header.stamp = stamp
         self.recorder.intake.received("session/state", serialize_message(session))
         self.recorder.intake.received("arm_status", serialize_message(arm))
         for camera in ("ego_cam", "cam_left_wrist", "cam_right_wrist") if cameras else ():
-            picture = self.picture or jpeg(self.now_ns // (20 * MS))
-            image = CompressedImage(data=picture + bytes(self.padding))
-            image.header.stamp = stamp
-            self.recorder.intake.received(camera, serialize_message(image))
+            image = self.image or jpeg(self.now_ns // (20 * MS))
+            message = CompressedImage(data=image + bytes(self.padding))
+            message.header.stamp = stamp
+            self.recorder.intake.received(camera, serialize_message(message))
 
     def run(self, ms: int, mode: int, state: str) -> None:
         for _ in range(ms // 20):

@@ -15,11 +15,12 @@ from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Header
 
 from h1_recorder.episode.info import EpisodeEnd, EpisodeInfo
-from h1_recorder.recorder.config import RecorderParameters
 from h1_recorder.recorder.definitions import schema_text
 from h1_recorder.recorder.journal import Channel, Journal
-from h1_recorder.recorder.streams import CAMERAS, Stream
+from h1_recorder.recorder.parameters import RecorderParameters
+from h1_recorder.recorder.streams import Stream
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyAction, SessionState
+from h1_training_node.cameras import CAMERAS
 from h1_training_node.stamps import to_stamp
 from h1_training_testing import wait_until
 

@@ -13,10 +13,10 @@ from recorder_builders import jpeg
 from sensor_msgs.msg import CompressedImage, JointState
 
 from h1_recorder.recorder.recorder_node import RecorderNode
-from h1_recorder.recorder.streams import CAMERA_TOPICS
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, RecorderStatus, SessionState
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, StartEpisode
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_node.clock import SessionClock
 from h1_training_node.parameter import from_values
 from h1_training_node.stamps import to_stamp

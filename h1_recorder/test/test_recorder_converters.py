@@ -16,7 +16,7 @@ import pytest
 from recorder_builders import JournalBuilder, jpeg, ordinary
 
 from h1_recorder.episode.save import label_episode, save_journal
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 SHADES = {"ego_cam": 40, "cam_left_wrist": 120, "cam_right_wrist": 200}
 

@@ -16,7 +16,9 @@ WITHOUT_ROS = """
 import sys, runpy
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("rclpy", "ament_index_python") or name.endswith(("_msgs", ".msg", ".srv")):
+        package = name.split(".")[0]
+        is_ros = package in ("rclpy", "ament_index_python") or name.endswith(("_msgs", ".msg", ".srv"))
+        if is_ros and package != "rosbags":
             raise ImportError(f"the core imported {name}")
 sys.meta_path.insert(0, Refuse())
 """

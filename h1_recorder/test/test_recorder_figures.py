@@ -1,4 +1,4 @@
-"""What the operator is told while it records: rates, ages, losses, rows so far, room on the disk."""
+"""What the operator sees while it records: rates, ages, losses, rows so far, room on the disk."""
 
 from __future__ import annotations
 
@@ -8,27 +8,8 @@ import pytest
 from recorder_builders import DAMPING, HOLD, MS, POLICY
 
 from h1_recorder.recorder.disk import DiskWatch, free_bytes
-from h1_recorder.recorder.monitor import PhaseEstimate, StreamMonitor
+from h1_recorder.recorder.intake import PhaseEstimate
 from h1_training_testing import wait_until
-
-
-def test_rate_age_and_losses_of_a_stream() -> None:
-    monitor = StreamMonitor()
-    assert monitor.age_s(5) == -1.0
-    for number in range(100):
-        monitor.saw(number * 20 * MS, number + (number >= 50) * 3)
-        if number % 10 == 0:
-            rate = monitor.rate(number * 20 * MS)
-    assert rate == pytest.approx(50.0)
-    assert monitor.lost == 3
-    assert monitor.age_s(99 * 20 * MS + 500 * MS) == 0.5
-
-
-def test_a_publisher_that_began_anew_has_lost_nothing() -> None:
-    monitor = StreamMonitor()
-    for seq in (100, 101, 1, 2, 3):
-        monitor.saw(1, seq)
-    assert monitor.lost == 0
 
 
 def test_the_estimate_follows_state_and_mode() -> None:

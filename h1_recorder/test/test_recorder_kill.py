@@ -15,7 +15,7 @@ from recorder_stage import CLOCK, Peers, Session
 
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
-from h1_recorder.recorder.cdr import Layout, stamp_ns
+from h1_recorder.recorder.definitions import Decoder, stamp_ns
 from h1_recorder.recorder.folder_lock import FolderLock
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recorder_node import RecorderNode
@@ -57,10 +57,10 @@ def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSe
     live.process.wait()
     journal = live.folder / ".episode_0.mcap"
     recorded = read_journal(journal).streams["arm_status"]
-    layout = Layout(recorded.schema, recorded.type, "mode")
-    arms = [layout.decode(raw) for raw in recorded.data]
-    assert [arm["seq"] for arm in arms] == list(range(arms[0]["seq"], arms[-1]["seq"] + 1)), "none is missing"
-    policy_ns = [stamp_ns(arm) for arm in arms if arm["mode"] == ArmStatus.MODE_POLICY]
+    decoder = Decoder(recorded.schema, recorded.type)
+    arms = [decoder.decode(raw) for raw in recorded.data]
+    assert [arm.seq for arm in arms] == list(range(arms[0].seq, arms[-1].seq + 1)), "none is missing"
+    policy_ns = [stamp_ns(arm) for arm in arms if arm.mode == ArmStatus.MODE_POLICY]
     assert policy_ns[-1] - policy_ns[0] >= 29 * 20_000_000, "what the recorder had told of is there"
     assert problems(Path(save_journal(journal).path)) == []
     FolderLock(live.folder).release()

@@ -18,12 +18,12 @@ from recorder_stage import CLOCK, Peers
 
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
-from h1_recorder.recorder.cdr import Layout, stamp_ns
 from h1_recorder.recorder.journal_file import JournalFile, read_journal
-from h1_recorder.recorder.streams import CAMERA_TOPICS
+from h1_recorder.recorder.peek import Peek
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_msgs.srv import StartEpisode
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_testing import Graph
 
 ROUNDS, AT_ONCE = 3, 10
@@ -145,5 +145,5 @@ def assert_nothing_is_missing(victim: Victim, sent: dict[str, list[int]]) -> Non
 
 def stamps_of(journal: JournalFile, name: str) -> list[int]:
     recorded = journal.streams[name]
-    layout = Layout(recorded.schema, recorded.type, "header")
-    return [stamp_ns(layout.decode(raw)) for raw in recorded.data]
+    peek = Peek(recorded.name, recorded.schema, recorded.type)
+    return [peek.read(bytes(raw)).stamp_ns for raw in recorded.data]

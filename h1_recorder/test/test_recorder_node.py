@@ -17,6 +17,7 @@ from h1_recorder.recorder.journal_file import read_journal
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
+from h1_training_node.message_numbers import Verdict
 from h1_training_testing import Graph
 
 
@@ -101,7 +102,7 @@ def test_an_open_episode_can_be_discarded(session: MakeSession) -> None:
 def test_starting_is_refused_with_the_name_of_the_silent_camera(session: MakeSession) -> None:
     running = session(cameras=("ego_cam", "cam_right_wrist"))
     running.graph.spin_until(
-        lambda: not set(running.recorder._recorder.intake.silent()) - {"cam_left_wrist"}, "all but one"
+        lambda: not set(running.recorder._recorder.intake.having(Verdict.ABSENT)) - {"cam_left_wrist"}, "all but one"
     )
     answer = running.start()
     assert not answer.accepted
@@ -111,9 +112,13 @@ def test_starting_is_refused_with_the_name_of_the_silent_camera(session: MakeSes
 
 def test_a_silent_camera_is_recorded_as_grey_pictures_if_that_is_allowed(session: MakeSession) -> None:
     running = session({"allow_dummy_cameras": True}, cameras=("ego_cam",))
-    running.graph.spin_until(lambda: "ego_cam" not in running.recorder._recorder.intake.silent(), "ego_cam")
+    running.graph.spin_until(
+        lambda: "ego_cam" not in running.recorder._recorder.intake.having(Verdict.ABSENT), "ego_cam"
+    )
     running.until_heard = lambda: None  # type: ignore[method-assign]
-    running.graph.spin_until(lambda: "arm_status" not in running.recorder._recorder.intake.silent(), "arms")
+    running.graph.spin_until(
+        lambda: "arm_status" not in running.recorder._recorder.intake.having(Verdict.ABSENT), "arms"
+    )
     running.record()
     path = Path(running.until(RecorderStatus.SAVED).last_path)
     episode = read(path)

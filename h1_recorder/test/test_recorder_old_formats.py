@@ -16,7 +16,7 @@ from h1_recorder.episode.episode import read, summary
 from h1_recorder.episode.info import FORMAT_VERSION
 from h1_recorder.episode.save import label_episode, save_journal
 from h1_recorder.episode.validate import problems
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 DATA = Path(__file__).parent / "data"
 OF_THE_SAVING = {"attribute versions", *(f"attribute repeated_frames_{camera}" for camera in CAMERAS)}

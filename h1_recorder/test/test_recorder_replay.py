@@ -16,11 +16,11 @@ from h1_recorder.__main__ import main
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import save_journal
-from h1_recorder.recorder.streams import CAMERA_TOPICS
 from h1_recorder.replay.replay import PAUSE_NS, Replay, ReplayError
 from h1_recorder.replay.replay_node import ReplayNode
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_testing import Graph
 
 LISTENED_TO = {

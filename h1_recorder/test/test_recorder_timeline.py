@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder_builders import DAMPING, HOLD, HOME, MS, POLICY
 
-from h1_recorder.episode.timeline import SILENT, NoRowsError, Rows, dummy_cameras, first_in_step, make_rows
+from h1_recorder.episode.timeline import SILENT, NoRowsError, Rows, dummy_cameras, first_in_phase, make_rows
 from h1_recorder.episode.tracks import ActionTrack, ArmTrack, CameraTrack, HandTrack, StateTrack, Tracks
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 START = 1_000_000 * MS
 Arm = tuple[float, int, str, bool]  # ms, mode, reason, forced
@@ -202,13 +202,13 @@ def test_without_a_single_row_it_says_so() -> None:
 
 def test_ticks_hang_on_the_beat_of_arm_status_and_not_on_one_sent_for_a_change_of_mode() -> None:
     beat = np.arange(40, dtype=np.int64) * 20 * MS + 9 * MS
-    assert first_in_step(np.concatenate(([0], beat))) == 1
+    assert first_in_phase(np.concatenate(([0], beat))) == 1
 
 
 @given(st.integers(0, 19), st.lists(st.integers(-1000, 1000), min_size=2, max_size=50))
 def test_jitter_of_a_millisecond_and_any_phase_leave_the_first_one_in_step(phase_ms: int, jitter_us: list[int]) -> None:
     grid = np.arange(len(jitter_us), dtype=np.int64) * 20 * MS + phase_ms * MS
-    assert first_in_step(grid + np.array(jitter_us) * 1000) == 0
+    assert first_in_phase(grid + np.array(jitter_us) * 1000) == 0
 
 
 # ---- all rules at once
@@ -244,7 +244,7 @@ def naive_rows(tracks: Tracks) -> list[dict[str, Any]]:
     if not complete:
         return rows
     stamps = tracks.arm.stamp[list(tracks.arm.stamp).index(complete[0]) :][:50]
-    t0, n, run_since, previous = stamps[first_in_step(stamps)] + 10 * MS, 0, None, -9
+    t0, n, run_since, previous = stamps[first_in_phase(stamps)] + 10 * MS, 0, None, -9
     segment = -1
     while t0 + n * 20 * MS <= tracks.arm.stamp[-1]:
         tick = t0 + n * 20 * MS

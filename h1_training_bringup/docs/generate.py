@@ -27,7 +27,7 @@ CLASSES = {
     "head_camera": "h1_training_bringup.head_camera.head_camera_parameters:HeadCameraParameters",
     "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.recorder.config:RecorderParameters",
+    "recorder": "h1_recorder.recorder.parameters:RecorderParameters",
     "session_manager": "h1_session_manager.parameters:SessionParameters",
     "keyboard": "h1_session_manager.parameters:KeyboardParameters",
     "console": "h1_session_manager.parameters:ConsoleParameters",

@@ -39,6 +39,7 @@ NEEDED_BYTES = 3_000_000_000
 LACKED_BY_APT = (
     "h5py",
     "mcap",
+    "rosbags",
     "pymodbus",
     "transitions",
     "mujoco",
@@ -52,7 +53,7 @@ LACKED_BY_APT = (
 )
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
-    *("openpi-client", "rosbags", "mcap-ros2-support", "ruff", "mypy"),
+    *("openpi-client", "mcap-ros2-support", "ruff", "mypy"),
 )
 
 _NOT_SOURCES = {"__pycache__", "test", "bench", "docs"}

@@ -196,7 +196,7 @@ PARAMETER_CLASSES = {
     "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
     "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.recorder.config:RecorderParameters",
+    "recorder": "h1_recorder.recorder.parameters:RecorderParameters",
     "session_manager": "h1_session_manager.parameters:SessionParameters",
 }
 

@@ -20,7 +20,8 @@ from h1_recorder.episode.info import EpisodeEnd, EpisodeInfo, package_versions
 from h1_recorder.episode.timeline import Rows, dummy_cameras, make_rows
 from h1_recorder.episode.tracks import ARM_JOINTS, Int64, Tracks, decode_tracks
 from h1_recorder.recorder.journal_file import JournalFile
-from h1_recorder.recorder.streams import CAMERAS, HANDS
+from h1_recorder.recorder.streams import HANDS
+from h1_training_node.cameras import CAMERAS
 
 JOINT_NAMES = tuple(
     f"{side}_{joint}_joint"

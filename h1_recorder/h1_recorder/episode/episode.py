@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 Array = npt.NDArray[Any]
 _IMAGES = "observations/images"

@@ -22,7 +22,7 @@ import numpy as np
 from h1_recorder.episode.content import Content
 from h1_recorder.episode.folder import part_path
 from h1_recorder.recorder.reserve import release_rest, reserve
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 LINKS = {"cam_head": "ego_cam", "cam_high": "ego_cam", "cam_low": "ego_cam"}
 """Further names of cameras, for loaders that look for those: the original client's and openpi's converters."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from h1_recorder.recorder.streams import CAMERAS, Dating, Stream
+from h1_recorder.recorder.streams import Stream
+from h1_training_node.cameras import CAMERAS, Dating
 
 FORMAT_VERSION = 2
 """Of journal and episode file. Raised when either is read differently."""

@@ -1,9 +1,9 @@
 """Which rows an episode has, and what of each stream belongs to each: a pure function of the decoded journal.
 
-Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first arm_status stamp in step at which
+Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first phase-aligned arm_status at which
 every required stream has a message, so that half a period of jitter on either side neither loses nor doubles a row.
 A tick is a row by what the session's state and the arm driver's mode were at that instant (`docs/episode_format.md`);
-the row is the world at its tick: of every stream the newest message that is not later.
+a row is the state of everything at its tick: of every stream the newest message that is not later (`cameras.newest`).
 
 Besides:
 - The arms' mode "at that instant" is known while arm_status is alive. 100 ms after the last one (five periods: the
@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from h1_recorder.episode.tracks import MODE_DAMPING, MODE_HOLD, MODE_POLICY, Bools, Int64, Tracks
+from h1_recorder.episode.tracks import LONGEST_NS, Bools, Int64, Tracks
+from h1_training_node.cameras import newest
+from h1_training_node.clock import NS_PER_S
+from h1_training_node.message_numbers import ArmMode
 
 T0_AFTER_ARM_NS = 10_000_000
 ARM_PERIOD_NS = 20_000_000
-_STEP_SAMPLE, _IN_STEP_NS = 50, 2_000_000
+_PHASE_SAMPLE, _IN_PHASE_NS = 50, 2_000_000
 ARM_SILENT_NS = 100_000_000
-LONGEST_EPISODE_NS = 24 * 3600 * 10**9
 STALE_PERIODS = 2
 SILENT = "arm_status_silent"
 _NEVER = np.iinfo(np.int64).min
@@ -107,7 +109,7 @@ def make_rows(tracks: Tracks, *, fps: int, camera_fps: float, dummies: tuple[str
         NoRowsError: there is not a single one.
     """
     ticks = _ticks(tracks, fps, dummies)
-    arm = _newest(tracks.arm.stamp, ticks)
+    arm = newest(tracks.arm.stamp, ticks)
     human, policy, holding, wanted = _conditions(tracks, ticks, arm)
     is_row = human | policy | holding
     if not is_row.any():
@@ -115,7 +117,7 @@ def make_rows(tracks: Tracks, *, fps: int, camera_fps: float, dummies: tuple[str
     number = np.flatnonzero(is_row)
     rows_tick, rows_arm, rows_human = ticks[number], arm[number], human[number]
     breaks = np.diff(number, prepend=number[0]) > 1
-    cameras = {name: _newest(track.time, rows_tick) for name, track in tracks.cameras.items()}
+    cameras = {name: newest(track.time, rows_tick) for name, track in tracks.cameras.items()}
     return Rows(
         tick=rows_tick,
         arm=rows_arm,
@@ -123,18 +125,13 @@ def make_rows(tracks: Tracks, *, fps: int, camera_fps: float, dummies: tuple[str
         holding=holding[number],
         segment=np.cumsum(breaks),
         action=_actions(tracks, rows_tick, rows_arm, rows_human, breaks),
-        hands={side: _newest(track.stamp, rows_tick) for side, track in tracks.hands.items()},
+        hands={side: newest(track.stamp, rows_tick) for side, track in tracks.hands.items()},
         cameras=cameras,
         gaps=_gaps(tracks, ticks, arm, wanted & ~is_row),
         stale_frames={
             name: _stale(tracks.cameras[name].time, index, rows_tick, camera_fps) for name, index in cameras.items()
         },
     )
-
-
-def _newest(stamps: Int64, ticks: Int64) -> Int64:
-    """Index of the newest stamp that is not later than each tick; -1 where there is none."""
-    return np.searchsorted(stamps, ticks, side="right").astype(np.int64) - 1
 
 
 def _ticks(tracks: Tracks, fps: int, dummies: tuple[str, ...]) -> Int64:
@@ -152,43 +149,43 @@ def _ticks(tracks: Tracks, fps: int, dummies: tuple[str, ...]) -> Int64:
     first = int(np.searchsorted(tracks.arm.stamp, complete_ns, side="left"))
     if first == len(tracks.arm.stamp):
         raise NoRowsError("no rows: the arms' last state came before every camera had delivered an image")
-    first += first_in_step(tracks.arm.stamp[first : first + _STEP_SAMPLE])
+    first += first_in_phase(tracks.arm.stamp[first : first + _PHASE_SAMPLE])
     t0, last = int(tracks.arm.stamp[first]) + T0_AFTER_ARM_NS, int(tracks.arm.stamp[-1])
-    if last - t0 > LONGEST_EPISODE_NS:
+    if last - t0 > LONGEST_NS:
         raise NoRowsError(f"no rows: the arms' stamps span {(last - t0) / 3.6e12:.0f} h; one of the clocks is wrong")
-    count = max(0, (last - t0) * fps // 1_000_000_000 + 1)
-    return t0 + np.arange(count, dtype=np.int64) * 1_000_000_000 // fps
+    count = max(0, (last - t0) * fps // NS_PER_S + 1)
+    return t0 + np.arange(count, dtype=np.int64) * NS_PER_S // fps
 
 
-def first_in_step(stamps: Int64) -> int:
-    """Index of the first stamp that keeps the beat of the others, within 2 ms.
+def first_in_phase(stamps: Int64) -> int:
+    """Index of the first stamp that is phase-aligned with the others, within 2 ms.
 
     arm_status comes every 20 ms, and once more at every change of mode: a first row hung on such a one would put all
     rows next to the edge between two states.
     """
     phase = (stamps - stamps[0]) % ARM_PERIOD_NS * (2 * np.pi / ARM_PERIOD_NS)
-    beat = np.angle(np.mean(np.exp(1j * phase)))
-    off_ns = np.abs(np.angle(np.exp(1j * (phase - beat)))) * ARM_PERIOD_NS / (2 * np.pi)
-    in_step = np.flatnonzero(off_ns <= _IN_STEP_NS)
-    return int(in_step[0]) if len(in_step) else 0
+    common = np.angle(np.mean(np.exp(1j * phase)))
+    off_ns = np.abs(np.angle(np.exp(1j * (phase - common)))) * ARM_PERIOD_NS / (2 * np.pi)
+    aligned = np.flatnonzero(off_ns <= _IN_PHASE_NS)
+    return int(aligned[0]) if len(aligned) else 0
 
 
 def _conditions(tracks: Tracks, ticks: Int64, arm: Int64) -> tuple[Bools, Bools, Bools, Bools]:
     """For every tick: human row, policy row, row in a HOLD for a stale action, and whether a row was due."""
-    state_index = _newest(tracks.state.stamp, ticks)
+    state_index = newest(tracks.state.stamp, ticks)
     states = np.array([*tracks.state.state, ""], dtype=object)  # index -1: before the first one
     executing_at, damping_at = states == "EXECUTING", states == "DAMPING"
     executing, damping = executing_at[state_index], damping_at[state_index]
 
     alive = ticks - tracks.arm.stamp[arm] <= ARM_SILENT_NS
     mode = tracks.arm.mode[arm]
-    stale_hold = tracks.arm.mode == MODE_HOLD
+    stale_hold = tracks.arm.mode == ArmMode.HOLD
     stale_hold &= np.array([reason == "stale_action" for reason in tracks.arm.reason], np.bool_)
 
-    last_policy = np.maximum.accumulate(np.where(tracks.arm.mode == MODE_POLICY, tracks.arm.stamp, _NEVER))
+    last_policy = np.maximum.accumulate(np.where(tracks.arm.mode == ArmMode.POLICY, tracks.arm.stamp, _NEVER))
     entered = executing & (last_policy[arm] >= _entry_stamps(tracks)[state_index])
-    human = damping & (mode == MODE_DAMPING) & alive
-    policy = executing & (mode == MODE_POLICY) & alive
+    human = damping & (mode == ArmMode.DAMPING) & alive
+    policy = executing & (mode == ArmMode.POLICY) & alive
     holding = entered & stale_hold[arm] & alive
     due = entered & (tracks.arm.forced[arm] | ~alive) | damping & ~alive
     return human, policy, holding, due
@@ -214,9 +211,9 @@ def _actions(tracks: Tracks, tick: Int64, arm: Int64, human: Bools, breaks: Bool
     run_begins[1:] |= human[1:] != human[:-1]
     first_row_of_run = np.maximum.accumulate(np.where(run_begins, np.arange(len(tick)), 0))
     since = tracks.arm.stamp[arm[first_row_of_run]]
-    newest = _newest(tracks.action.stamp, tick)
-    belongs = ~human & (newest >= 0) & (tracks.action.stamp[newest] >= since)
-    return np.where(belongs, newest, -1)
+    index = newest(tracks.action.stamp, tick)
+    belongs = ~human & (index >= 0) & (tracks.action.stamp[index] >= since)
+    return np.where(belongs, index, -1)
 
 
 def _gaps(tracks: Tracks, ticks: Int64, arm: Int64, missing: Bools) -> list[Gap]:

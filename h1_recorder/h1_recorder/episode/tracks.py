@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.recorder.cdr import CdrError, Layout, stamp_ns
-from h1_recorder.recorder.definitions import DefinitionError
+from h1_recorder.recorder.definitions import Decoder, DefinitionError, MessageError, stamp_ns
 from h1_recorder.recorder.journal_file import JournalFile, Recorded
-from h1_recorder.recorder.streams import ARM_STATUS, CAMERAS, HANDS, POLICY_ACTION, SESSION_EVENT, SESSION_STATE, Dating
+from h1_recorder.recorder.peek import RawImage, read_image
+from h1_recorder.recorder.streams import ARM_STATUS, HANDS, POLICY_ACTION, SESSION_EVENT, SESSION_STATE
+from h1_training_node.cameras import CAMERAS, Dating
+from h1_training_node.clock import NS_PER_S
 
 ARM_JOINTS = 14
 HAND_JOINTS = 12
-MODE_HOLD, MODE_POLICY, MODE_DAMPING = 1, 3, 4
-"""Of h1_training_msgs/msg/ArmStatus; written here, so that the dataset tools run where nothing else is installed."""
-
-FOREIGN_CLOCK_NS = 60 * 1_000_000_000
+FOREIGN_CLOCK_NS = 60 * NS_PER_S
 """A stamp further than this from the message's reception is not of the session clock."""
+
+LONGEST_NS = 24 * 3600 * NS_PER_S
+"""No message is further than this from the start of its episode, and no episode longer."""
 
 _OTHER_IMAGES = (b"\x89PNG", b"II*\0", b"MM\0*")
 """First bytes of what compressed_image_transport sends besides JPEG: PNG and TIFF."""
@@ -111,19 +113,23 @@ class Tracks:
     bad_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+Check = Callable[[Any], str]
+"""Names what is wrong with a decoded message, or returns an empty string."""
+
+
 @dataclass
 class _Messages:
     """Decoded messages of one stream in the order of their time; those of equal time as received."""
 
     time: Int64
-    values: list[dict[str, Any]]
+    values: list[Any]
 
     def column(self, name: str, dtype: Any, width: int) -> Any:
         """The fixed array `name` of every message: (N, width)."""
-        return np.array([value[name] for value in self.values], dtype).reshape(len(self.values), width)
+        return np.array([getattr(value, name) for value in self.values], dtype).reshape(len(self.values), width)
 
     def scalars(self, name: str, dtype: Any) -> Any:
-        return np.array([value[name] for value in self.values], dtype)
+        return np.array([getattr(value, name) for value in self.values], dtype)
 
 
 class _Decoding:
@@ -136,42 +142,52 @@ class _Decoding:
         self.bad_reasons: dict[str, str] = {}
         self.lost: dict[str, int] = {}
 
-    def messages(self, name: str, *, check: Callable[[dict[str, Any]], str] | None = None) -> _Messages:
-        """All good messages of a stream; `check` names what is wrong with one, or returns an empty string."""
+    def messages(self, name: str, *, check: Check | None = None) -> _Messages:
+        """All good messages of a stream."""
         recorded = self._journal.streams.get(name)
         if recorded is None or not recorded.data:
             return _Messages(np.empty(0, np.int64), [])
         try:
-            layout = Layout(recorded.schema, recorded.type)
-        except (CdrError, DefinitionError) as error:
+            decoder = Decoder(recorded.schema, recorded.type)
+        except DefinitionError as error:
             self._leave_out(name, str(error), len(recorded.data))
             return _Messages(np.empty(0, np.int64), [])
-        times, values = self._decode(recorded, layout, check)
-        self.lost[name] = _sequence_gaps([value["seq"] for value in values if "seq" in value])
-        order = np.argsort(np.array(times, np.int64), kind="stable")
-        return _Messages(np.array(times, np.int64)[order], [values[i] for i in order])
+        return self._decode(recorded, decoder.decode, stamp_ns, check)
+
+    def images(self, name: str) -> _Messages:
+        """All good images of a camera, as `RawImage`; each is a view into the journal."""
+        recorded = self._journal.streams.get(name)
+        if recorded is None or not recorded.data:
+            return _Messages(np.empty(0, np.int64), [])
+        return self._decode(recorded, read_image, lambda image: image.stamp_ns, _check_image)
 
     def _decode(
-        self, recorded: Recorded, layout: Layout, check: Callable[[dict[str, Any]], str] | None
-    ) -> tuple[list[int], list[dict[str, Any]]]:
+        self,
+        recorded: Recorded,
+        decode: Callable[[memoryview], Any],
+        stamp: Callable[[Any], int],
+        check: Check | None,
+    ) -> _Messages:
         by_stamp = self._dating.get(recorded.name, Dating.STAMP) == Dating.STAMP
         times, values = [], []
         for log_ns, raw in zip(recorded.log_ns, recorded.data, strict=True):
             try:
-                value = layout.decode(raw)
-                time = stamp_ns(value) if by_stamp else log_ns
-            except (CdrError, KeyError) as error:
+                value = decode(raw)
+                time = stamp(value) if by_stamp else log_ns
+                reason = check(value) if check else ""
+            except (MessageError, AttributeError) as error:
                 self._leave_out(recorded.name, str(error))
                 continue
-            reason = check(value) if check else ""
-            if abs(time - log_ns) > FOREIGN_CLOCK_NS or abs(log_ns - self._journal.info.started_ns) > 86_400 * 10**9:
+            if abs(time - log_ns) > FOREIGN_CLOCK_NS or abs(log_ns - self._journal.info.started_ns) > LONGEST_NS:
                 reason = f"stamped {(time - log_ns) / 1e9:+.0f} s off its reception: not of this session's clock"
             if reason:
                 self._leave_out(recorded.name, reason)
                 continue
             times.append(time)
             values.append(value)
-        return times, values
+        self.lost[recorded.name] = _sequence_gaps([value.seq for value in values if hasattr(value, "seq")])
+        order = np.argsort(np.array(times, np.int64), kind="stable")
+        return _Messages(np.array(times, np.int64)[order], [values[i] for i in order])
 
     def _leave_out(self, name: str, reason: str, count: int = 1) -> None:
         self.bad[name] += count
@@ -179,7 +195,7 @@ class _Decoding:
 
 
 def _sequence_gaps(seq: list[int]) -> int:
-    """Messages missing between the numbers received; a publisher that began anew is no gap."""
+    """Messages missing between the numbers received; a publisher that started again is no gap."""
     return sum(later - earlier - 1 for earlier, later in pairwise(seq) if later > earlier + 1)
 
 
@@ -196,7 +212,7 @@ def decode_tracks(journal: JournalFile) -> Tracks:
         state=_state_track(decoding.messages(SESSION_STATE)),
         action=_action_track(decoding),
         hands={side: _hand_track(decoding.messages(f"hands/{side}/state")) for side in HANDS},
-        cameras={camera: _camera_track(decoding.messages(camera, check=_check_image)) for camera in CAMERAS},
+        cameras={camera: _camera_track(decoding.images(camera)) for camera in CAMERAS},
         events=_events(decoding.messages(SESSION_EVENT)),
         bad=decoding.bad,
         lost={name: count for name, count in decoding.lost.items() if count},
@@ -204,12 +220,12 @@ def decode_tracks(journal: JournalFile) -> Tracks:
     )
 
 
-def _check_arm(value: dict[str, Any]) -> str:
-    return "" if all(np.isfinite(value["q"])) else "a measured joint position is not finite"
+def _check_arm(value: Any) -> str:
+    return "" if np.isfinite(value.q).all() else "a measured joint position is not finite"
 
 
-def _check_image(value: dict[str, Any]) -> str:
-    head = bytes(value["data"][:4])
+def _check_image(image: RawImage) -> str:
+    head = bytes(image.data[:4])
     return "" if is_jpeg(head) or head in _OTHER_IMAGES else f"begins with {head.hex(' ') or 'nothing'}: not an image"
 
 
@@ -221,7 +237,7 @@ def _arm_track(messages: _Messages) -> ArmTrack:
     return ArmTrack(
         stamp=messages.time,
         mode=messages.scalars("mode", np.uint8),
-        reason=[value["reason"] for value in messages.values],
+        reason=[value.reason for value in messages.values],
         forced=messages.scalars("acknowledge_needed", np.bool_),
         kp=messages.column("kp", np.float32, ARM_JOINTS),
         kd=messages.column("kd", np.float32, ARM_JOINTS),
@@ -230,24 +246,24 @@ def _arm_track(messages: _Messages) -> ArmTrack:
 
 
 def _state_track(messages: _Messages) -> StateTrack:
-    return StateTrack(messages.time, [value["state"] for value in messages.values])
+    return StateTrack(messages.time, [value.state for value in messages.values])
 
 
 def _action_track(decoding: _Decoding) -> ActionTrack:
     """Actions of the length that most of this episode's have; others were refused whole by the arm driver."""
     lengths = (ARM_JOINTS, ARM_JOINTS + HAND_JOINTS)
 
-    def check(value: dict[str, Any]) -> str:
-        positions = value["positions"]
+    def check(value: Any) -> str:
+        positions = value.positions
         if len(positions) not in lengths:
             return f"an action of {len(positions)} values; expected 14 or 26"
         return "" if np.isfinite(positions).all() else "an action that is not finite"
 
     messages = decoding.messages(POLICY_ACTION, check=check)
-    width = max((len(value["positions"]) for value in messages.values), default=ARM_JOINTS)
+    width = max((len(value.positions) for value in messages.values), default=ARM_JOINTS)
     positions = np.zeros((len(messages.values), width), np.float32)
     for row, value in zip(positions, messages.values, strict=True):
-        row[: len(value["positions"])] = value["positions"]
+        row[: len(value.positions)] = value.positions
     return ActionTrack(messages.time, positions)
 
 
@@ -256,14 +272,13 @@ def _hand_track(messages: _Messages) -> HandTrack:
 
 
 def _camera_track(messages: _Messages) -> CameraTrack:
-    return CameraTrack(
-        messages.time, [value["data"] for value in messages.values], [value["format"] for value in messages.values]
-    )
+    images = messages.values
+    return CameraTrack(messages.time, [image.data for image in images], [image.format for image in images])
 
 
 def _events(messages: _Messages) -> list[dict[str, Any]]:
     names = ("source", "level", "reason", "detail")
     return [
-        {"stamp": int(time), **{name: value[name] for name in names}}
+        {"stamp": int(time), **{name: getattr(value, name) for name in names}}
         for time, value in zip(messages.time, messages.values, strict=True)
     ]

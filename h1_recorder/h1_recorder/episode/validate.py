@@ -12,7 +12,7 @@ import numpy as np
 
 from h1_recorder.episode.episode import EpisodeError, opened, real_cameras
 from h1_recorder.episode.episode_file import IMAGES, LINKS
-from h1_recorder.recorder.streams import CAMERAS
+from h1_training_node.cameras import CAMERAS
 
 _WIDTHS = {
     "observations/qpos": 14,

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from h1_recorder.episode.folder import prune_kept_journals
-from h1_recorder.recorder.config import RecorderParameters
 from h1_recorder.recorder.disk import GB
+from h1_recorder.recorder.parameters import RecorderParameters
 
 
 class Droppable:

@@ -2,33 +2,85 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from h1_recorder.recorder.journal import Channel, Journal
-from h1_recorder.recorder.monitor import IMAGE_WINDOW_NS, STATE_WINDOW_NS, Peek, PhaseEstimate, StreamMonitor, make_peek
-from h1_recorder.recorder.streams import ARM_STATUS, CAMERAS, SESSION_STATE, Stream
+from h1_recorder.recorder.peek import Peek, is_same_image
+from h1_recorder.recorder.streams import ARM_STATUS, SESSION_STATE, Stream
+from h1_recorder.recorder.verdicts import CameraEvents, Event, StreamMonitor
+from h1_training_node.cameras import ABSENT_NS, CAMERAS
+from h1_training_node.message_numbers import ArmMode, Verdict
 
-FRESH_NS = 1_000_000_000
-"""A stream without a message for this long is silent."""
+_MOST_BETWEEN_NS = 100_000_000
 
-FROZEN_NS = 300_000_000
-"""A camera whose pictures have been one and the same for this long is frozen; no sensor repeats itself bit by bit."""
 
-_TAIL = 64
-_STRINGS = 12
-"""Behind encapsulation and stamp: two strings, then the picture."""
-_LENGTH = struct.Struct("<I")
+class PhaseEstimate:
+    """Follows session/state and arm_status, and estimates how many rows there will be; the file counts them exactly.
+
+    Args:
+        fps: rows per second.
+
+    Attributes:
+        phase: "policy", "human" or "" for no rows now.
+        state: of the session, as last received.
+    """
+
+    def __init__(self, fps: int) -> None:
+        self._fps = fps
+        self.phase = ""
+        self.state = ""
+        self._arm_ns = 0
+        self._ns = {"policy": 0, "human": 0}
+
+    def restart(self) -> None:
+        """A new episode begins."""
+        self._ns = {"policy": 0, "human": 0}
+
+    def on_state(self, state: str) -> None:
+        """session/state says so."""
+        self.state = state
+        if state not in ("EXECUTING", "DAMPING"):
+            self.phase = ""
+
+    def on_arm(self, stamp_ns: int, mode: int, reason: str) -> None:
+        """arm_status says so."""
+        if self.phase:
+            self._ns[self.phase] += min(max(0, stamp_ns - self._arm_ns), _MOST_BETWEEN_NS)
+        self._arm_ns = stamp_ns
+        stale = mode == ArmMode.HOLD and reason == "stale_action" and self._ns["policy"] > 0
+        if self.state == "EXECUTING" and (mode == ArmMode.POLICY or stale):
+            self.phase = "policy"
+        elif self.state == "DAMPING" and mode == ArmMode.DAMPING:
+            self.phase = "human"
+        else:
+            self.phase = ""
+
+    def frames(self, phase: str) -> int:
+        """Rows of a phase so far, about."""
+        return round(self._ns[phase] * self._fps / 1e9)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of every stream, in the same order; as in h1_training_msgs/msg/RecorderStatus."""
+
+    streams: list[str]
+    rates: list[float]
+    ages: list[float]
+    verdicts: list[int]
+    drops: list[int]
+    machine_is_slow: bool
 
 
 @dataclass
 class _Source:
     stream: Stream
     channel: Channel
-    peek: Peek | None
+    peek: Peek
     monitor: StreamMonitor
     last: tuple[int, int, int, bytes] | None = None  # log_ns, publish_ns, sequence, raw
+    measured: bytes = b""
 
 
 class Intake:
@@ -42,14 +94,17 @@ class Intake:
     def __init__(self, fps: int, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
         self._sources: dict[str, _Source] = {}
+        self._monitors: dict[str, StreamMonitor] = {}
+        self._camera_events = CameraEvents(self._monitors)
         self.journal: Journal | None = None
         self.estimate = PhaseEstimate(fps)
 
     def add_stream(self, stream: Stream, channel: Channel) -> None:
         """A stream is subscribed from now on; its definition goes into every journal, an open one included."""
-        monitor = StreamMonitor(IMAGE_WINDOW_NS if stream.image else STATE_WINDOW_NS)
-        peek = make_peek(stream.name, channel.schema, channel.type)
+        monitor = StreamMonitor(stream)
+        peek = Peek(stream.name, channel.schema, channel.type)
         self._sources[stream.name] = _Source(stream, channel, peek, monitor)
+        self._monitors[stream.name] = monitor
         if self.journal is not None:
             self.journal.add_channel(channel)
 
@@ -62,17 +117,28 @@ class Intake:
         """One message as it came off the wire."""
         now_ns = self._now_ns()
         source = self._sources[name]
-        values = source.peek.read(raw) if source.peek else {}
-        stamp, seq = values.get("stamp", now_ns), values.get("seq")
-        again = source.stream.image and source.last is not None and is_same_picture(raw, source.last[3])
-        source.monitor.saw(now_ns, seq, again=again)
-        source.last = (now_ns, stamp, seq or 0, raw)
-        if name == ARM_STATUS and "mode" in values:
-            self.estimate.on_arm(stamp, values["mode"], values["reason"])
-        elif name == SESSION_STATE and "state" in values:
-            self.estimate.on_state(values["state"])
+        seen = source.peek.read(raw)
+        stamp_ns = now_ns if seen.stamp_ns is None else seen.stamp_ns
+        if source.stream.image:
+            repeated = source.last is not None and is_same_image(raw, source.last[3])
+        else:
+            repeated = bool(seen.measured) and seen.measured == source.measured
+            source.measured = seen.measured
+        source.monitor.received(now_ns, seen.seq, repeated=repeated)
+        source.last = (now_ns, stamp_ns, seen.seq or 0, raw)
+        if name == ARM_STATUS and seen.mode is not None:
+            self.estimate.on_arm(stamp_ns, seen.mode, seen.text or "")
+        elif name == SESSION_STATE and seen.text is not None:
+            self.estimate.on_state(seen.text)
         if self.journal is not None:
-            self.journal.append(name, raw, now_ns, publish_ns=stamp, sequence=seq or 0)
+            self.journal.append(name, raw, now_ns, publish_ns=stamp_ns, sequence=seen.seq or 0)
+
+    def sample(self, *, recording: bool) -> list[Event]:
+        """Judge every stream; returns what is worth an event. To be called about ten times a second."""
+        now_ns = self._now_ns()
+        for monitor in self._monitors.values():
+            monitor.sample(now_ns)
+        return self._camera_events.sample(now_ns, recording=recording)
 
     def channels(self) -> tuple[Channel, ...]:
         """Of all streams."""
@@ -85,12 +151,12 @@ class Intake:
     def open(self, journal: Journal) -> None:
         """Record into `journal` from now on, beginning with each fresh stream's newest message.
 
-        With those the journal knows the world from its first moment on, and the first row waits for nothing.
+        With those the journal knows everything from its first moment on, and the first row waits for nothing.
         """
         now_ns = self._now_ns()
         newest = [(source.last, name) for name, source in self._sources.items() if source.last is not None]
         for (log_ns, publish_ns, sequence, raw), name in sorted(newest, key=lambda entry: entry[0][0]):
-            if now_ns - log_ns < FRESH_NS:
+            if now_ns - log_ns < ABSENT_NS:
                 journal.append(name, raw, log_ns, publish_ns=publish_ns, sequence=sequence)
         self.journal = journal
         self.estimate.restart()
@@ -100,55 +166,24 @@ class Intake:
         journal, self.journal = self.journal, None
         return journal
 
-    def silent(self, names: tuple[str, ...] = (ARM_STATUS, *CAMERAS), *, within_ns: int = FRESH_NS) -> tuple[str, ...]:
-        """Those of `names` that delivered nothing new within the last second, or `within_ns`."""
+    def having(self, verdict: Verdict, names: tuple[str, ...] = (ARM_STATUS, *CAMERAS)) -> tuple[str, ...]:
+        """Those of `names` on which this is the verdict at this moment; one that is not subscribed is ABSENT."""
         now_ns = self._now_ns()
         return tuple(
             name
             for name in names
-            if name not in self._sources or now_ns - self._sources[name].monitor.last_ns > within_ns
+            if (self._monitors[name].present(now_ns) if name in self._monitors else Verdict.ABSENT) == verdict
         )
 
-    def frozen(self) -> tuple[str, ...]:
-        """Cameras that go on delivering one and the same picture."""
-        now_ns = self._now_ns()
-        monitors = {name: source.monitor for name, source in self._sources.items() if source.monitor.repeats > 1}
-        return tuple(name for name, monitor in monitors.items() if now_ns - monitor.last_ns > FROZEN_NS)
-
-    def figures(self, now_ns: int) -> tuple[list[str], list[float], list[float], list[int]]:
-        """At `now_ns`: names, rates in Hz, ages in s, and messages lost (gaps in seq, overflow), stream by stream.
-
-        A picture that is the one before again counts for neither rate nor age.
-        """
+    def figures(self, now_ns: int) -> Figures:
+        """At `now_ns`. What only repeats counts for neither rate nor age."""
         overflow = self.journal.drops if self.journal is not None else {}
-        names = list(self._sources)
-        monitors = [source.monitor for source in self._sources.values()]
-        return (
-            names,
-            [monitor.rate(now_ns) for monitor in monitors],
-            [monitor.age_s(now_ns) for monitor in monitors],
-            [monitor.lost + overflow.get(name, 0) for name, monitor in zip(names, monitors, strict=True)],
+        monitors = self._monitors.values()
+        return Figures(
+            streams=list(self._monitors),
+            rates=[monitor.rate() for monitor in monitors],
+            ages=[monitor.age_s(now_ns) for monitor in monitors],
+            verdicts=[int(monitor.verdict) for monitor in monitors],
+            drops=[monitor.lost + overflow.get(name, 0) for name, monitor in self._monitors.items()],
+            machine_is_slow=self._camera_events.machine_is_slow,
         )
-
-
-def is_same_picture(raw: bytes, before: bytes) -> bool:
-    """Whether two serialized images hold the same picture; costs a microsecond unless they do.
-
-    Only the pictures are compared: the bytes between the strings before them are whatever was in the sender's memory.
-    """
-    if len(raw) != len(before) or raw[-_TAIL:] != before[-_TAIL:]:
-        return False
-    start = _picture_start(raw)
-    return start > 0 and start == _picture_start(before) and raw[start:] == before[start:]
-
-
-def _picture_start(raw: bytes) -> int:
-    """Where the picture begins in a serialized CompressedImage (little-endian CDR); 0 if it is none."""
-    at = _STRINGS
-    try:
-        for _ in ("frame_id", "format"):
-            at += 4 + _LENGTH.unpack_from(raw, at)[0]
-            at += -at % 4
-        return at + 4 if raw[1] == 1 and at + 4 <= len(raw) else 0
-    except (struct.error, IndexError):
-        return 0

@@ -17,17 +17,16 @@ from typing import Any
 
 from h1_recorder.episode.folder import discard, episode_path, free_index, journal_path, part_path
 from h1_recorder.episode.info import OUTCOMES, EpisodeEnd, EpisodeInfo
-from h1_recorder.recorder.camera_watch import CameraWatch
-from h1_recorder.recorder.config import RecorderParameters
 from h1_recorder.recorder.disk import GB, DiskWatch, Room, free_bytes
 from h1_recorder.recorder.droppable import Droppable
 from h1_recorder.recorder.folder_lock import FolderInUseError, FolderLocks
 from h1_recorder.recorder.intake import Intake
 from h1_recorder.recorder.jobs import Jobs, Starter
 from h1_recorder.recorder.journal import Journal
+from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.request import Answer, RefusedError, StartRequest, State, Status, checked
-from h1_recorder.recorder.streams import CAMERAS
-from h1_training_node.message_numbers import Level
+from h1_training_node.cameras import CAMERAS
+from h1_training_node.message_numbers import Level, Verdict
 
 REFUGE = Path(tempfile.gettempdir()) / "h1_rescued_episodes"
 """Where an episode goes whose folder has vanished and cannot be made anew."""
@@ -78,7 +77,6 @@ class Recorder:
         self._now_ns = now_ns
         self._event = event
         self.intake = Intake(parameters.fps, now_ns)
-        self._cameras = CameraWatch(self.intake)
         self.jobs = Jobs(starter)
         self.disk = DiskWatch()
         if parameters.save_dir:
@@ -154,9 +152,9 @@ class Recorder:
     # ---- regularly
 
     def tick(self) -> None:
-        """Move on what takes time: closing, saving, deleting, the disk; and look at the cameras."""
-        if not self.ending:
-            for event in self._cameras.look(recording=self._state == State.RECORDING):
+        """Move on what takes time: closing, saving, deleting, the disk; and judge the streams."""
+        for event in self.intake.sample(recording=self._state == State.RECORDING):
+            if not self.ending:
                 self._event(*event)
         if self._state == State.RECORDING:
             self._watch_recording()
@@ -284,13 +282,13 @@ class Recorder:
         Raises:
             RefusedError: a stream that is needed is not there.
         """
-        silent, frozen = self.intake.silent(), self.intake.frozen()
+        absent, frozen = self.intake.having(Verdict.ABSENT), self.intake.having(Verdict.FROZEN, CAMERAS)
         allowed = CAMERAS if self._parameters.allow_dummy_cameras else ()
         if same := [name for name in frozen if name not in allowed]:
-            raise RefusedError(f"the same picture again and again from {', '.join(same)}; see to the camera")
-        if missing := [name for name in silent if name not in allowed]:
+            raise RefusedError(f"the same image again and again from {', '.join(same)}; check the camera")
+        if missing := [name for name in absent if name not in allowed]:
             raise RefusedError(f"no messages for 1 s from {', '.join(missing)}; check the nodes that publish them")
-        return tuple(name for name in allowed if name in (*silent, *frozen))
+        return tuple(name for name in allowed if name in (*absent, *frozen))
 
     def _finish(self, end_reason: str, outcome: str) -> None:
         assert self._episode is not None

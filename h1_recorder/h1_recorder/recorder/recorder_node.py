@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from h1_recorder.episode.folder import episode_path, index_of
-from h1_recorder.recorder.config import RecorderParameters
 from h1_recorder.recorder.disk import FILE_OVER_JOURNAL
+from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import Recorder
 from h1_recorder.recorder.recovery import recover
 from h1_recorder.recorder.request import Answer, StartRequest, State, Status
@@ -134,7 +134,7 @@ class RecorderNode(BaseNode):
         self._told = status
         self._seq += 1
         now_ns = self.now_ns()
-        names, rates, ages, drops = self._recorder.intake.figures(now_ns)
+        figures = self._recorder.intake.figures(now_ns)
         self._publisher.publish(
             RecorderStatus(
                 header=self.header(now_ns),
@@ -144,10 +144,12 @@ class RecorderNode(BaseNode):
                 phase=status.phase,
                 policy_frames=status.policy_frames,
                 human_frames=status.human_frames,
-                streams=names,
-                rates=rates,
-                ages=ages,
-                drops=drops,
+                streams=figures.streams,
+                rates=figures.rates,
+                ages=figures.ages,
+                verdicts=figures.verdicts,
+                machine_is_slow=figures.machine_is_slow,
+                drops=figures.drops,
                 bytes_written=status.bytes_written,
                 bytes_free=status.bytes_free,
                 seconds_left=status.seconds_left,

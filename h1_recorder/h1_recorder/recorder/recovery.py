@@ -15,9 +15,9 @@ from h1_recorder.episode.folder import (
     remove_leftovers,
     was_uploaded,
 )
-from h1_recorder.recorder.config import RecorderParameters
 from h1_recorder.recorder.disk import GB
 from h1_recorder.recorder.folder_lock import FolderInUseError
+from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import EventSink, Recorder
 from h1_training_node.message_numbers import Level
 

@@ -8,27 +8,18 @@ reception decides which row an image belongs to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from h1_training_node.cameras import CAMERA_DATING, CAMERAS, Dating
 
 STATE_DEPTH = 500
 IMAGE_DEPTH = 120
 """Messages that a subscription holds: enough for two seconds in which nobody reads them, and then some."""
-
-CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
-"""Names of the cameras in an episode file."""
 
 ARM_STATUS = "arm_status"
 SESSION_STATE = "session/state"
 POLICY_ACTION = "policy/action"
 SESSION_EVENT = "session/event"
 HANDS = ("left", "right")
-
-
-class Dating(StrEnum):
-    """Which time places a message among the rows."""
-
-    STAMP = "stamp"
-    RECEPTION = "reception"
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,8 @@ class Stream:
         type: e.g. `sensor_msgs/msg/JointState`; empty for an extra topic whose type is not known yet.
         dating: whose clock decides.
         image: a camera; its subscription is less deep.
-        latched: offered transient local; who joins late is told the last one.
+        latched: offered transient local; who joins late receives the last one.
+        hz: about how many messages a second it should have; 0 = only when there is something to say.
     """
 
     name: str
@@ -50,6 +42,7 @@ class Stream:
     dating: Dating = Dating.STAMP
     image: bool = False
     latched: bool = False
+    hz: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -58,48 +51,43 @@ class Stream:
 
 
 _OURS = "h1_training_msgs/msg/"
+_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 _STATE_STREAMS = (
-    Stream("joint_states", "joint_states", "sensor_msgs/msg/JointState"),
-    Stream(ARM_STATUS, "arm_status", _OURS + "ArmStatus"),
-    Stream("hands/left/state", "hands/left/state", _OURS + "HandState"),
-    Stream("hands/right/state", "hands/right/state", _OURS + "HandState"),
+    Stream("joint_states", "joint_states", "sensor_msgs/msg/JointState", hz=50),
+    Stream(ARM_STATUS, "arm_status", _OURS + "ArmStatus", hz=50),
+    Stream("hands/left/state", "hands/left/state", _OURS + "HandState", hz=20),
+    Stream("hands/right/state", "hands/right/state", _OURS + "HandState", hz=20),
     Stream("hands/left/command", "hands/left/command", _OURS + "HandCommand"),
     Stream("hands/right/command", "hands/right/command", _OURS + "HandCommand"),
     Stream(POLICY_ACTION, "policy/action", _OURS + "PolicyAction"),
-    Stream("policy/status", "policy/status", _OURS + "PolicyStatus"),
-    Stream(SESSION_STATE, "session/state", _OURS + "SessionState", latched=True),
+    Stream("policy/status", "policy/status", _OURS + "PolicyStatus", hz=5),
+    Stream(SESSION_STATE, "session/state", _OURS + "SessionState", latched=True, hz=10),
     Stream(SESSION_EVENT, "session/event", _OURS + "Event"),
     Stream("emergency_stop", "emergency_stop", "std_msgs/msg/String", Dating.RECEPTION),
     Stream("keyboard", "keyboard", "std_msgs/msg/String", Dating.RECEPTION),
 )
 
-CAMERA_TOPICS = {
-    "ego_cam": "head_camera/image_raw/compressed",
-    "cam_left_wrist": "left_wrist_camera/color/image_raw/compressed",
-    "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
-}
 
-
-def camera_stream(camera: str, topic: str) -> Stream:
-    """The stream of one camera of `CAMERAS`."""
-    dating = Dating.STAMP if camera == "ego_cam" else Dating.RECEPTION
-    return Stream(camera, topic, "sensor_msgs/msg/CompressedImage", dating, image=True)
-
-
-def recorded_streams(camera_topics: dict[str, str], extra_topics: tuple[str, ...] = ()) -> tuple[Stream, ...]:
+def recorded_streams(
+    camera_topics: dict[str, str], extra_topics: tuple[str, ...] = (), *, camera_hz: float = 30.0
+) -> tuple[Stream, ...]:
     """All streams to journal: the session's, the cameras', and extra ones that only the journal keeps.
 
     Args:
         camera_topics: topic by camera name, for every camera of `CAMERAS`.
         extra_topics: topic names; each one's type is found out when somebody publishes it.
+        camera_hz: images a second that each camera should deliver.
 
     Raises:
         ValueError: a topic is named twice.
     """
     streams = (
         *_STATE_STREAMS,
-        *(camera_stream(camera, camera_topics[camera]) for camera in CAMERAS),
+        *(
+            Stream(camera, camera_topics[camera], _IMAGE, CAMERA_DATING[camera], image=True, hz=camera_hz)
+            for camera in CAMERAS
+        ),
         *(Stream(topic, topic, "", Dating.RECEPTION) for topic in extra_topics),
     )
     seen: set[str] = set()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from sensor_msgs.msg import CompressedImage, JointState
 from visualization_msgs.msg import Marker
 
-from h1_recorder.recorder.streams import CAMERA_TOPICS, CAMERAS
 from h1_recorder.replay.replay import Replay, ReplayError, Scene
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
+from h1_training_node.cameras import CAMERA_TOPICS, CAMERAS
 from h1_training_node.node_main import run_node
 
 WATCHED = ("joint_states", "arm_status", "session/state")

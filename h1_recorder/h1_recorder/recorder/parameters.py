@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from h1_recorder.recorder.streams import CAMERA_TOPICS, CAMERAS, Stream, recorded_streams
+from h1_recorder.recorder.streams import Stream, recorded_streams
+from h1_training_node.cameras import CAMERA_TOPICS, CAMERAS
 from h1_training_node.parameter import parameter
 
 
@@ -47,4 +48,4 @@ class RecorderParameters:
             ValueError: a topic is named twice.
         """
         topics = {camera: str(getattr(self, f"{camera}_topic")) for camera in CAMERAS}
-        return recorded_streams(topics, self.extra_topics)
+        return recorded_streams(topics, self.extra_topics, camera_hz=self.camera_fps)

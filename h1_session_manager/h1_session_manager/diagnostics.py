@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.preflight import GB, camera_problem, machine_problem, machine_warnings, policy_problem
+from h1_session_manager.preflight import GB, camera_problem, policy_problem
 from h1_session_manager.values import Connection, RecorderState, Stream, SyncState, View
-from h1_session_manager.world import World
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
 
@@ -52,29 +52,29 @@ class Diagnostics:
         self._config = config
         self._drops: dict[str, tuple[int, int]] = {}
 
-    def statuses(self, world: World, view: View) -> list[Diagnosis]:
+    def statuses(self, observed: Observed, view: View) -> list[Diagnosis]:
         """The health of every node and stream that the session watches."""
         config = self._config
         statuses = [
             _session(view),
-            _arms(world, config),
-            _guard(world),
-            _policy(world, config, view.epoch),
-            _recorder(world, config),
+            _arms(observed, config),
+            _guard(observed),
+            _policy(observed, config, view.epoch),
+            _recorder(observed, config),
         ]
-        if world.recorder is not None:
-            age_s = world.age_s("recorder")
-            known = {stream.name: stream for stream in world.recorder.streams}
+        if observed.recorder is not None:
+            age_s = observed.age_s("recorder")
+            known = {stream.name: stream for stream in observed.recorder.streams}
             missing = [Stream(name, 0.0, -1.0) for name in config.cameras if name not in known]
-            statuses += [self._stream(stream, world, age_s) for stream in (*known.values(), *missing)]
+            statuses += [self._stream(stream, observed, age_s) for stream in (*known.values(), *missing)]
         if config.include_hands:
-            statuses += [_hand(world, config, side) for side in ("left", "right")]
-        statuses.append(_machine(world, config))
+            statuses += [_hand(observed, config, side) for side in ("left", "right")]
+        statuses.append(_machine(observed, config))
         if config.rsync_target:
-            statuses.append(_upload(world, config))
+            statuses.append(_upload(observed, config))
         return statuses
 
-    def _stream(self, stream: Stream, world: World, told_s: float) -> Diagnosis:
+    def _stream(self, stream: Stream, observed: Observed, told_s: float) -> Diagnosis:
         """`told_s`: the age of what the recorder told about it, which adds to the stream's own."""
         config, name = self._config, f"stream: {stream.name}"
         age_s = stream.age + told_s if stream.age >= 0 else -1.0
@@ -87,7 +87,7 @@ class Diagnostics:
                 return Diagnosis(name, Health.STALE if age_s < 0 else Health.ERROR, problem, values)
             if stream.age > _LATE_PICTURES / max(config.min_camera_hz, 1.0):
                 return Diagnosis(name, Health.WARN, f"no image for {age_s:.2f} s", values)
-        if lost := self._lost_lately(stream, world.now_ns):
+        if lost := self._lost_lately(stream, observed.now_ns):
             return Diagnosis(name, Health.WARN, f"{lost} messages lost in the last seconds", values)
         # Many streams speak only in some states: their silence is no fault by itself.
         return Diagnosis(name, Health.OK, f"{stream.rate:.1f} Hz" if age_s >= 0 else "nothing yet", values)
@@ -103,21 +103,21 @@ class Diagnostics:
         return stream.drops - before
 
 
-def _silent(name: str, world: World, what: str, limit_s: float) -> Diagnosis | None:
+def _silent(name: str, observed: Observed, what: str, limit_s: float) -> Diagnosis | None:
     """The status of a node that is not heard; None if it is."""
-    age_s = world.age_s(what)
+    age_s = observed.age_s(what)
     if age_s <= limit_s:
         return None
-    if what not in world.heard_ns:
+    if what not in observed.heard_ns:
         return Diagnosis(name, Health.STALE, "not heard yet; does it run?")
-    return Diagnosis(name, Health.ERROR, f"silent for {age_s:.1f} s; does it run?", _pulse(world, what))
+    return Diagnosis(name, Health.ERROR, f"silent for {age_s:.1f} s; does it run?", _arrivals(observed, what))
 
 
-def _pulse(world: World, what: str) -> dict[str, str]:
-    pulse = world.pulses.get(what)
-    rate = "" if pulse is None else f"{pulse.rate(world.now_ns):.1f}"
-    count = "" if pulse is None else str(pulse.count)
-    return {"rate [Hz]": rate, "age [s]": f"{world.age_s(what):.2f}", "messages": count}
+def _arrivals(observed: Observed, what: str) -> dict[str, str]:
+    arrivals = observed.arrivals.get(what)
+    rate = "" if arrivals is None else f"{arrivals.rate(observed.now_ns):.1f}"
+    count = "" if arrivals is None else str(arrivals.count)
+    return {"rate [Hz]": rate, "age [s]": f"{observed.age_s(what):.2f}", "messages": count}
 
 
 def _session(view: View) -> Diagnosis:
@@ -134,14 +134,14 @@ def _session(view: View) -> Diagnosis:
     )
 
 
-def _arms(world: World, config: SessionParameters) -> Diagnosis:
+def _arms(observed: Observed, config: SessionParameters) -> Diagnosis:
     name = "node: arm_driver"
-    if silent := _silent(name, world, "arm", config.arm_timeout_s):
+    if silent := _silent(name, observed, "arm", config.arm_timeout_s):
         return silent
-    assert world.arm is not None
-    arm = world.arm
+    assert observed.arm is not None
+    arm = observed.arm
     values = {
-        **_pulse(world, "arm"),
+        **_arrivals(observed, "arm"),
         "mode": arm.mode.name,
         "reason": arm.reason,
         "fault": arm.fault,
@@ -151,8 +151,8 @@ def _arms(world: World, config: SessionParameters) -> Diagnosis:
         "CRC errors": str(arm.crc_errors),
         "refused actions": str(arm.refused_actions),
     }
-    if world.fault or arm.fault:
-        return Diagnosis(name, Health.ERROR, f"{arm.mode.name}: {world.fault or arm.fault}", values)
+    if observed.fault or arm.fault:
+        return Diagnosis(name, Health.ERROR, f"{arm.mode.name}: {observed.fault or arm.fault}", values)
     if arm.max_temperature > config.max_motor_temperature_c:
         return Diagnosis(name, Health.WARN, f"a motor has {arm.max_temperature} degC", values)
     if arm.mode is not ArmMode.RELEASED and arm.state_rate < _LOW_STATE_HZ:
@@ -160,24 +160,24 @@ def _arms(world: World, config: SessionParameters) -> Diagnosis:
     return Diagnosis(name, Health.OK, f"{arm.mode.name}: {arm.reason}" if arm.reason else arm.mode.name, values)
 
 
-def _guard(world: World) -> Diagnosis:
+def _guard(observed: Observed) -> Diagnosis:
     """It speaks once at its start and when it takes over, so that its silence means nothing."""
     name = "node: arm_guard"
-    if "guard" not in world.heard_ns:
+    if "guard" not in observed.heard_ns:
         return Diagnosis(name, Health.STALE, "not heard yet; does it run?")
-    if world.guard_took_over:
+    if observed.guard_took_over:
         return Diagnosis(name, Health.ERROR, "has taken the arms over; release them and start the session anew")
     return Diagnosis(name, Health.OK, "watching")
 
 
-def _policy(world: World, config: SessionParameters, epoch: int) -> Diagnosis:
+def _policy(observed: Observed, config: SessionParameters, epoch: int) -> Diagnosis:
     name = "node: policy_bridge"
-    if silent := _silent(name, world, "policy", config.status_timeout_s):
+    if silent := _silent(name, observed, "policy", config.status_timeout_s):
         return silent
-    assert world.policy is not None
-    policy = world.policy
+    assert observed.policy is not None
+    policy = observed.policy
     values = {
-        **_pulse(world, "policy"),
+        **_arrivals(observed, "policy"),
         "server": policy.server,
         "connection": policy.connection.name,
         "epoch": str(policy.epoch),
@@ -192,14 +192,14 @@ def _policy(world: World, config: SessionParameters, epoch: int) -> Diagnosis:
     return Diagnosis(name, health, policy.reason or policy.connection.name, values)
 
 
-def _recorder(world: World, config: SessionParameters) -> Diagnosis:
+def _recorder(observed: Observed, config: SessionParameters) -> Diagnosis:
     name = "node: recorder"
-    if silent := _silent(name, world, "recorder", config.status_timeout_s):
+    if silent := _silent(name, observed, "recorder", config.status_timeout_s):
         return silent
-    assert world.recorder is not None
-    recorder = world.recorder
+    assert observed.recorder is not None
+    recorder = observed.recorder
     values = {
-        **_pulse(world, "recorder"),
+        **_arrivals(observed, "recorder"),
         "episode": recorder.episode_id,
         "policy frames": str(recorder.policy_frames),
         "human frames": str(recorder.human_frames),
@@ -214,32 +214,35 @@ def _recorder(world: World, config: SessionParameters) -> Diagnosis:
     return Diagnosis(name, Health.OK, recorder.state.name, values)
 
 
-def _hand(world: World, config: SessionParameters, side: str) -> Diagnosis:
+def _hand(observed: Observed, config: SessionParameters, side: str) -> Diagnosis:
     name = f"hand: {side}"
-    if silent := _silent(name, world, f"{side} hand", config.max_hand_age_s):
+    if silent := _silent(name, observed, f"{side} hand", config.max_hand_age_s):
         return silent
-    hand = world.hands[side]
+    hand = observed.hands[side]
     values = {
-        **_pulse(world, f"{side} hand"),
+        **_arrivals(observed, f"{side} hand"),
         "hottest finger [degC]": str(hand.max_temperature),
         "reason": hand.reason,
     }
     return Diagnosis(name, Health.ERROR if hand.error else Health.OK, hand.reason or "answering", values)
 
 
-def _machine(world: World, config: SessionParameters) -> Diagnosis:
-    problems, warnings = machine_problem(world), machine_warnings(world)
+def _machine(observed: Observed, config: SessionParameters) -> Diagnosis:
+    problems, warnings = observed.host_problems(), observed.host_warnings()
     values = {}
-    if world.machine is not None:
-        values = {"clock set by [s]": f"{world.machine.clock_jump_s:+.3f}", "throttled": str(world.machine.throttled)}
+    if observed.host is not None:
+        values = {
+            "clock set by [s]": f"{observed.host.clock_jump_s:+.3f}",
+            "throttled": str(observed.host.throttled),
+        }
     health = Health.ERROR if problems else Health.WARN if warnings else Health.OK
     return Diagnosis("machine", health, "; ".join(problems + warnings) or "clock and processor are well", values)
 
 
-def _upload(world: World, config: SessionParameters) -> Diagnosis:
-    progress, values = world.sync_progress, {"target": config.rsync_target}
-    if world.target is not None and world.target.reason:
-        return Diagnosis("upload", Health.WARN, world.target.reason, values)
+def _upload(observed: Observed, config: SessionParameters) -> Diagnosis:
+    progress, values = observed.sync_progress, {"target": config.rsync_target}
+    if observed.target is not None and observed.target.reason:
+        return Diagnosis("upload", Health.WARN, observed.target.reason, values)
     if progress is None:
         return Diagnosis("upload", Health.OK, "nothing uploaded yet", values)
     values |= {

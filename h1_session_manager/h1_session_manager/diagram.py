@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from h1_session_manager.table import ARMS, EMERGENCY, ROWS, SERVICES, Row, State
+from h1_session_manager.states import ROWS, SERVICES, STATES
+from h1_session_manager.table import EMERGENCY, Row, State
 
 
 def mermaid() -> str:
     """The state table as a Mermaid `stateDiagram-v2`, one line a row, ending without a newline."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.STARTING.value}"]
-    lines += [f"    {state.value} : {state.value} ({arms})" for state, arms in ARMS.items()]
+    lines += [f"    {state.name.value} : {state.name.value} ({state.arms})" for state in STATES]
     merged: dict[tuple[State, str], list[str]] = {}
     for row in ROWS:
         if row.trigger != EMERGENCY:
@@ -39,13 +40,13 @@ def keys() -> str:
     """Every key by state, with its service, as a Markdown table."""
     rows = ["| state | arms | key | service | what it does |", "|---|---|---|---|---|"]
     known: set[tuple[State, str]] = set()
-    for state in State:
+    for state in STATES:
         for row in ROWS:
-            if row.source is state and row.key and (state, row.key) not in known:
-                known.add((state, row.key))
+            if row.source is state.name and row.key and (state.name, row.key) not in known:
+                known.add((state.name, row.key))
                 key = f"`{row.key}`{' twice' if row.twice else ''}"
                 says = "skip; uploads what is owed, if anything is" if row.trigger == "skip" else row.says
-                rows.append(f"| {state.value} | {ARMS[state]} | {key} | `{row.trigger}` | {says} |")
+                rows.append(f"| {state.name.value} | {state.arms} | {key} | `{row.trigger}` | {says} |")
     return "\n".join(rows)
 
 

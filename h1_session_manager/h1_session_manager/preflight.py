@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.values import Connection, Policy, RecorderState, Stream
-from h1_session_manager.world import World
-from h1_training_node.clock import NS_PER_S
 
 GB = 1_000_000_000
-_NO_EARLIER_S = 1_735_689_600.0
-"""2025-01-01 UTC: a clock before it was never set."""
-_CLOCK_JUMP_S = 1.0
-_THROTTLED_S = 60.0
 
 
 _ITEMS = {
@@ -56,28 +50,28 @@ class Preflight:
         return "; ".join(self.problems)
 
 
-def check(world: World, config: SessionParameters, epoch: int, own_episode: str = "") -> Preflight:
+def check(observed: Observed, config: SessionParameters, epoch: int, own_episode: str = "") -> Preflight:
     """Look at cameras, recorder, disk, arms, policy server and hands.
 
     Args:
-        world: what the session knows.
+        observed: what the session knows.
         config: what it expects.
         epoch: the epoch that the policy bridge must have connected for.
         own_episode: id of the episode that the session itself has open.
     """
     problems: list[str] = []
-    working, broken = _cameras(world, config)
-    recorder_problem = _recorder(world, config, own_episode)
+    working, broken = _cameras(observed, config)
+    recorder_problem = _recorder(observed, config, own_episode)
     if recorder_problem:
         problems.append(recorder_problem)
     elif broken and not config.allow_dummy_cameras:
         problems += [f"camera {name}: {why}; check its cable, power and server" for name, why in broken.items()]
     if not recorder_problem:
-        problems += _disk(world, config)
-    problems += _arms(world, config) + _policy(world, config, epoch) + _hands(world, config)
-    problems += machine_problem(world)
+        problems += _disk(observed, config)
+    problems += _arms(observed, config) + _policy(observed, config, epoch) + _hands(observed, config)
+    problems += observed.host_problems()
     return Preflight(
-        tuple(problems), cameras_line(working, list(broken)), tuple(broken), tuple(_warnings(world, config))
+        tuple(problems), cameras_line(working, list(broken)), tuple(broken), tuple(_warnings(observed, config))
     )
 
 
@@ -115,87 +109,65 @@ def policy_problem(policy: Policy, epoch: int) -> str:
     return ""
 
 
-def _cameras(world: World, config: SessionParameters) -> tuple[list[str], dict[str, str]]:
-    streams = {stream.name: stream for stream in world.recorder.streams} if world.recorder else {}
+def _cameras(observed: Observed, config: SessionParameters) -> tuple[list[str], dict[str, str]]:
+    streams = {stream.name: stream for stream in observed.recorder.streams} if observed.recorder else {}
     broken = {
         name: why for name in config.cameras if (why := camera_problem(streams.get(name), config))
     }  # fmt: skip
     return [name for name in config.cameras if name not in broken], broken
 
 
-def _recorder(world: World, config: SessionParameters, own_episode: str) -> str:
-    if world.recorder is None or world.age_s("recorder") > config.status_timeout_s:
+def _recorder(observed: Observed, config: SessionParameters, own_episode: str) -> str:
+    if observed.recorder is None or observed.age_s("recorder") > config.status_timeout_s:
         return "recorder: silent; does it run?"
-    if world.recorder.state is RecorderState.RECORDING and world.recorder.episode_id != own_episode:
-        return f"recorder: {world.recorder.episode_id} is still open"
-    if world.recorder.state is RecorderState.SAVING:
-        return f"recorder: still saving {world.recorder.episode_id}"
+    if observed.recorder.state is RecorderState.RECORDING and observed.recorder.episode_id != own_episode:
+        return f"recorder: {observed.recorder.episode_id} is still open"
+    if observed.recorder.state is RecorderState.SAVING:
+        return f"recorder: still saving {observed.recorder.episode_id}"
     return ""
 
 
-def _disk(world: World, config: SessionParameters) -> list[str]:
-    assert world.recorder is not None
-    free = world.recorder.bytes_free / GB
+def _disk(observed: Observed, config: SessionParameters) -> list[str]:
+    assert observed.recorder is not None
+    free = observed.recorder.bytes_free / GB
     if free >= config.min_free_gb:
         return []
     return [f"disk: {free:.1f} GB free in {config.save_dir}, {config.min_free_gb:g} GB needed; make room"]
 
 
-def _arms(world: World, config: SessionParameters) -> list[str]:
-    if world.arm is None or world.age_s("arm") > config.arm_timeout_s:
+def _arms(observed: Observed, config: SessionParameters) -> list[str]:
+    if observed.arm is None or observed.age_s("arm") > config.arm_timeout_s:
         return ["arms: arm_driver is silent; does it run?"]
-    if world.arm.max_temperature > config.max_motor_temperature_c:
-        return [
-            f"arms: a motor has {world.arm.max_temperature} degC; let it cool below {config.max_motor_temperature_c:g}"
-        ]
+    if observed.arm.max_temperature > config.max_motor_temperature_c:
+        limit_c = config.max_motor_temperature_c
+        return [f"arms: a motor has {observed.arm.max_temperature} degC; let it cool below {limit_c:g}"]
     return []
 
 
-def _policy(world: World, config: SessionParameters, epoch: int) -> list[str]:
-    if world.policy is None or world.age_s("policy") > config.status_timeout_s:
+def _policy(observed: Observed, config: SessionParameters, epoch: int) -> list[str]:
+    if observed.policy is None or observed.age_s("policy") > config.status_timeout_s:
         return ["policy: policy_bridge is silent; does it run?"]
-    problem = policy_problem(world.policy, epoch)
-    if problem and world.policy.connection in (Connection.DISCONNECTED, Connection.CONNECTING):
+    problem = policy_problem(observed.policy, epoch)
+    if problem and observed.policy.connection in (Connection.DISCONNECTED, Connection.CONNECTING):
         problem += "; does the server run, is this its host and port?"
     return [f"policy: {problem}"] if problem else []
 
 
-def machine_problem(world: World) -> list[str]:
-    """What is wrong with the machine so that no episode may start."""
-    if world.machine is None or world.machine.utc_s >= _NO_EARLIER_S:
-        return []
-    day = datetime.fromtimestamp(world.machine.utc_s, UTC).date()
-    return [f"clock: it says {day}, so would every file; set it (timedatectl)"]
-
-
-def _warnings(world: World, config: SessionParameters) -> list[str]:
+def _warnings(observed: Observed, config: SessionParameters) -> list[str]:
     """What a person should know, but may leave as it is."""
     warnings: list[str] = []
-    if config.rsync_target and world.target is not None and world.target.reason:
-        warnings.append(f"upload: {world.target.reason}")
-    return warnings + machine_warnings(world)
+    if config.rsync_target and observed.target is not None and observed.target.reason:
+        warnings.append(f"upload: {observed.target.reason}")
+    return warnings + observed.host_warnings()
 
 
-def machine_warnings(world: World) -> list[str]:
-    """What a person should know about the machine."""
-    warnings = []
-    if world.machine is not None and abs(world.machine.clock_jump_s) > _CLOCK_JUMP_S:
-        warnings.append(
-            f"clock: it was set by {world.machine.clock_jump_s:+.1f} s during the session, whose stamps keep the old "
-            "time; start the session anew for the new one"
-        )
-    if world.throttled_ns is not None and (world.now_ns - world.throttled_ns) / NS_PER_S < _THROTTLED_S:
-        warnings.append("processor: slowed down by heat in the last minute; check its cooling")
-    return warnings
-
-
-def _hands(world: World, config: SessionParameters) -> list[str]:
+def _hands(observed: Observed, config: SessionParameters) -> list[str]:
     if not config.include_hands:
         return []
     problems = []
     for side in ("left", "right"):
-        age = world.age_s(f"{side} hand")
-        hand = world.hands.get(side)
+        age = observed.age_s(f"{side} hand")
+        hand = observed.hands.get(side)
         if hand is None:
             problems.append(f"{side} hand: no answer yet; check its address and power")
         elif age > config.max_hand_age_s:

@@ -21,7 +21,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from h1_session_manager.table import SERVICES, State
+from h1_session_manager.states import SERVICES
+from h1_session_manager.table import State
 from h1_session_manager.upload.clean import CleanError, clean
 from h1_session_manager.values import Answer
 from h1_training_msgs.msg import SessionState
@@ -92,7 +93,7 @@ class SessionClient:
         return bool(newest.state != State.STOPPED.value)
 
     def ask(self, trigger: str) -> Answer:
-        """Ask for `trigger`, one of `table.SERVICES`; the session says whether it did it, and what is possible if not.
+        """Ask for `trigger`, one of `states.SERVICES`; the session says whether it did it, and what is possible if not.
 
         Raises:
             NoSessionError: the session manager does not answer.

@@ -16,16 +16,16 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from h1_session_manager import machine, memory, messages_node, values
-from h1_session_manager.arms import WHO
+from h1_session_manager import host_health, memory, messages_node, values
+from h1_session_manager.arm_control import WHO
 from h1_session_manager.calls_node import Calls
 from h1_session_manager.diagnostics import Diagnostics
+from h1_session_manager.engine import Engine
 from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import Poller
-from h1_session_manager.session import Session
 from h1_session_manager.sound import Sound
-from h1_session_manager.table import SERVICES
+from h1_session_manager.states import SERVICES
 from h1_session_manager.upload.ledger import Ledger
 from h1_session_manager.upload.rsync import RsyncJob
 from h1_session_manager.upload.uploader import Patience, Uploader
@@ -42,7 +42,7 @@ Heard = values.Polled | values.SyncProgress | values.Synced | values.Unverified 
 """What threads tell."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
-_MACHINE_S = 1.0
+_HOST_S = 1.0
 _DIAGNOSTICS_NS = 190_000_000
 """Between two arrays: as often as the recorder tells about the streams."""
 
@@ -68,7 +68,7 @@ class SessionManagerNode(BaseNode):
         self._from_threads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
         count = partial(memory.episodes_of, str(self._save_dir))
-        self._session = Session(self._config, remembered, self.now_ns(), count)
+        self._engine = Engine(self._config, remembered, self.now_ns(), count)
         self._poller = Poller(
             self._config.status_url, self._observe_later, api_key=api_key, ca_file=self._config.ca_file
         )
@@ -87,7 +87,7 @@ class SessionManagerNode(BaseNode):
 
     def request_stop(self, why: str) -> None:
         """The arms to damping, the episode saved, the arms given back; then exit status 130."""
-        self._session.interrupt(why, self.now_ns())
+        self._engine.interrupt(why, self.now_ns())
         self._carry_out()
 
     # --- the graph ---
@@ -114,7 +114,7 @@ class SessionManagerNode(BaseNode):
             self.create_service(Trigger, f"session_manager/{trigger}", partial(self._on_service, trigger))
         self.create_service(Trigger, "session_manager/preflight", self._on_preflight)
         self.every(_TICK_S, self._on_tick)
-        self.every(_MACHINE_S, self._look_at_machine)
+        self.every(_HOST_S, self._measure_host)
 
     def _listen(self, kind: Any, topic: str, convert: Callable[[Any], Any], profile: Any) -> None:
         def on_message(message: Any) -> None:
@@ -123,43 +123,43 @@ class SessionManagerNode(BaseNode):
             except ValueError as error:
                 self.get_logger().error(f"{topic}: {error}", throttle_duration_sec=1.0)
                 return
-            self._session.observe(value, self.now_ns())
+            self._engine.observe(value, self.now_ns())
             self._carry_out()
 
         self.create_subscription(kind, topic, on_message, profile)
 
     def _on_key(self, message: String) -> None:
-        self._session.key(message.data, self.now_ns())
+        self._engine.key(message.data, self.now_ns())
         self._carry_out()
 
     def _on_stop(self, message: String) -> None:
         who, _, why = message.data.partition(":")
-        self._session.emergency(who.strip(), why.strip(), self.now_ns())
+        self._engine.emergency(who.strip(), why.strip(), self.now_ns())
         self._carry_out()
 
     def _on_event(self, message: Event) -> None:
         if message.reason == messages_node.JOURNAL_RECOVERED:
             self._look_for_owed()
         elif message.reason == messages_node.RELEASE_WARNING:
-            self._session.observe(values.ReleaseWarned(), self.now_ns())
+            self._engine.observe(values.ReleaseWarned(), self.now_ns())
             self._carry_out()
 
     def _on_hand(self, side: str, message: HandState) -> None:
-        self._session.observe_hand(side, messages_node.hand(message), self.now_ns())
+        self._engine.observe_hand(side, messages_node.hand(message), self.now_ns())
 
     def _on_service(self, trigger: str, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        answer = self._session.service(trigger, self.now_ns())
+        answer = self._engine.service(trigger, self.now_ns())
         self._carry_out()
         response.success, response.message = answer.success, answer.message
         return response
 
     def _on_preflight(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        checks = self._session.preflight()
+        checks = self._engine.preflight()
         response.success, response.message = not checks.problems, checks.text
         return response
 
     def _on_reply(self, call_id: int, reply: values.Reply) -> None:
-        self._session.reply(call_id, reply, self.now_ns())
+        self._engine.reply(call_id, reply, self.now_ns())
         self._carry_out()
 
     def _observe_later(self, value: Heard) -> None:
@@ -167,27 +167,27 @@ class SessionManagerNode(BaseNode):
         self._from_threads.put(partial(self._observe_now, value))
 
     def _observe_now(self, value: Heard) -> None:
-        self._session.observe(value, self.now_ns())
+        self._engine.observe(value, self.now_ns())
         if isinstance(value, values.SyncProgress):
             self._publish_progress(value)
 
     def _on_tick(self) -> None:
         while not self._from_threads.empty():
             self._from_threads.get()()
-        self._session.tick(self.now_ns())
+        self._engine.tick(self.now_ns())
         self._calls.tick()
         self._ticks += 1
         self._carry_out()
         self._publish_diagnostics()
         if self._ticks % _HEARTBEAT_TICKS == 0:
-            self._publish_state(self._session.view())
+            self._publish_state(self._engine.view())
 
     # --- what the session asks for ---
 
     def _carry_out(self) -> None:
-        for command in self._session.take():
+        for command in self._engine.take():
             self._execute(command)
-        view = self._session.view() if self._session.has_changed() else None
+        view = self._engine.view() if self._engine.has_changed() else None
         if view is not None and view != self._shown:
             self._publish_state(view)
 
@@ -250,7 +250,7 @@ class SessionManagerNode(BaseNode):
         self.event(Event.ERROR, "memory_not_written", detail)
 
     def _finish(self, status: int) -> None:
-        self._publish_state(self._session.view())
+        self._publish_state(self._engine.view())
         self._uploader.stop()
         self._files.shutdown(wait=True)
         self._terminal.close()
@@ -279,8 +279,8 @@ class SessionManagerNode(BaseNode):
         target = self._config.rsync_target
         self._progress.publish(messages_node.progress_message(self.header(), self._progress_seq, progress, target))
 
-    def _look_at_machine(self) -> None:
-        self._session.observe(machine.look(self.now_ns()), self.now_ns())
+    def _measure_host(self) -> None:
+        self._engine.observe(host_health.measure(self.now_ns()), self.now_ns())
         self._carry_out()
 
     def _publish_diagnostics(self) -> None:
@@ -291,7 +291,7 @@ class SessionManagerNode(BaseNode):
         self._diagnosed_ns = now_ns
         statuses = [
             messages_node.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")
-            for diagnosis in self._diagnostics.statuses(self._session.world, self._session.view())
+            for diagnosis in self._diagnostics.statuses(self._engine.observed, self._engine.view())
         ]
         self._diagnostics_out.publish(DiagnosticArray(header=self.header(), status=statuses))
 

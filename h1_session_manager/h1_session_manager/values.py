@@ -160,15 +160,6 @@ class ReleaseWarned:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The machine's clock (UTC, s; and how far it is from the session's) and its count of throttlings by heat."""
-
-    utc_s: float
-    clock_jump_s: float = 0.0
-    throttled: int = 0
-
-
-@dataclass(frozen=True)
 class SyncProgress:
     """How far an upload is: share of all in 0..1, bytes, bytes/s, s (-1: not known)."""
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from h1_session_manager.engine import Engine
 from h1_session_manager.memory import Memory
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.session import Session
 from h1_session_manager.values import (
     Arm,
     Call,
@@ -36,7 +36,7 @@ S = 1_000_000_000
 CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
 
 
-class Theatre:
+class Harness:
     """A session, its clock, and simple stand-ins for arm driver, recorder, policy bridge, poller and uploader.
 
     Each stand-in does at once what it is asked, unless a test replaces its handler or takes it off the stage.
@@ -85,26 +85,26 @@ class Theatre:
         self.syncs = 0
         self.background_syncs = 0
         self._episodes = 0
-        self.session = Session(self.config, memory or Memory(robot="r"), self.now_ns, episodes)
+        self.engine = Engine(self.config, memory or Memory(robot="r"), self.now_ns, episodes)
         self._carry_out()
 
     # --- driving it ---
 
     @property
     def state(self) -> str:
-        return self.session.board.table.state.value
+        return self.engine.context.table.state.value
 
     @property
     def listed(self) -> tuple[str, ...]:
-        return self.session.keys()
+        return self.engine.keys()
 
     def press(self, *keys: str) -> None:
         for key in keys:
-            self.session.key(key, self.now_ns)
+            self.engine.key(key, self.now_ns)
             self._carry_out()
 
     def call(self, trigger: str) -> tuple[bool, str]:
-        answer = self.session.service(trigger, self.now_ns)
+        answer = self.engine.service(trigger, self.now_ns)
         self._carry_out()
         return answer.success, answer.message
 
@@ -122,14 +122,14 @@ class Theatre:
         self.now_ns += self.step_ns
         self._play()
         if "arm_driver" not in self.absent:
-            self.session.observe(replace(self.arm, stamp_ns=self.now_ns), self.now_ns)
+            self.engine.observe(replace(self.arm, stamp_ns=self.now_ns), self.now_ns)
         if "arm_guard" not in self.absent:
-            self.session.observe(Guard(self.guard_active), self.now_ns)
+            self.engine.observe(Guard(self.guard_active), self.now_ns)
         if "recorder" not in self.absent:
-            self.session.observe(replace(self.recorder, stamp_ns=self.now_ns), self.now_ns)
+            self.engine.observe(replace(self.recorder, stamp_ns=self.now_ns), self.now_ns)
         if "policy_bridge" not in self.absent:
-            self.session.observe(replace(self.policy, stamp_ns=self.now_ns), self.now_ns)
-        self.session.tick(self.now_ns)
+            self.engine.observe(replace(self.policy, stamp_ns=self.now_ns), self.now_ns)
+        self.engine.tick(self.now_ns)
         self._carry_out()
 
     def to(self, state: str) -> None:
@@ -216,14 +216,14 @@ class Theatre:
     def _play(self) -> None:
         if self.arm.mode is ArmMode.HOME and self.now_ns - self.arm.since_ns > S:
             self.enter(ArmMode.HOLD, "home_reached")
-        state, epoch = self.session.board.table.state.value, self.session.board.epoch
+        state, epoch = self.engine.context.table.state.value, self.engine.context.epoch
         in_hold = self.arm.mode is ArmMode.HOLD and self.now_ns - self.arm.since_ns > 100 * MS
         ready = state == "EXECUTING" and in_hold and self.policy_answers
         epoch = epoch if state == "READY" else self.policy.epoch
         self.policy = replace(self.policy, chunk_ready=ready, epoch=epoch)
 
     def _carry_out(self) -> None:
-        while commands := self.session.take():
+        while commands := self.engine.take():
             for command in commands:
                 self._execute(command)
 
@@ -232,7 +232,7 @@ class Theatre:
             self.calls.append(command)
             if command.service.partition("/")[0] not in self.absent:
                 reply = self.handlers[command.service](dict(command.fields))
-                self.session.reply(command.id, reply, self.now_ns)
+                self.engine.reply(command.id, reply, self.now_ns)
         elif isinstance(command, Say):
             self.said += [*command.lines, *([command.prompt] if command.prompt else [])]
         elif isinstance(command, Speak):
@@ -241,14 +241,14 @@ class Theatre:
             self.events.append(command.reason)
         elif isinstance(command, Poll):
             self.polls += 1
-            self.session.observe(self.offer, self.now_ns)
+            self.engine.observe(self.offer, self.now_ns)
         elif isinstance(command, Sync):
             if command.background:
                 self.background_syncs += 1
             else:
                 self.syncs += 1
                 if self.sync_result is not None:
-                    self.session.observe(self.sync_result, self.now_ns)
+                    self.engine.observe(self.sync_result, self.now_ns)
         elif isinstance(command, Remember):
             self.memory_text = command.text
         elif isinstance(command, Exit):

@@ -71,11 +71,11 @@ def test_without_a_session_it_says_so_and_where_to_look(capfd):
 
 def test_the_preflight_command_says_what_stands_in_the_way(graph, tmp_path, capfd):
     scene = Scene(graph, tmp_path, policy_port=1, min_free_gb=2000.0)
-    graph.spin_until(lambda: scene.node._session.world.recorder is not None, "the recorder")
+    graph.spin_until(lambda: scene.node._engine.observed.recorder is not None, "the recorder")
     assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 1
     assert "Not ready: disk: 1000.0 GB free" in capfd.readouterr().out
     scene.stub.recorder.bytes_free = 10**13
-    graph.spin_until(lambda: scene.node._session.world.recorder.bytes_free == 10**13, "the room")
+    graph.spin_until(lambda: scene.node._engine.observed.recorder.bytes_free == 10**13, "the room")
     assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 0
     assert capfd.readouterr().out.startswith("Ready\n")
 

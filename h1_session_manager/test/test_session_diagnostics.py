@@ -3,25 +3,26 @@
 from dataclasses import replace
 
 import pytest
-from session_builders import MS, S, Theatre, streams
+from session_builders import MS, Harness, S, streams
 
 from h1_session_manager.diagnostics import Diagnosis, Diagnostics, Health
+from h1_session_manager.host_health import HostHealth
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.values import Hand, Machine, Policy, Reached, RecorderState, Stream, SyncProgress, SyncState
+from h1_session_manager.values import Hand, Policy, Reached, RecorderState, Stream, SyncProgress, SyncState
 
 
-def diagnosed(theatre: Theatre) -> dict[str, Diagnosis]:
-    statuses = Diagnostics(theatre.config).statuses(theatre.session.world, theatre.session.view())
+def diagnosed(harness: Harness) -> dict[str, Diagnosis]:
+    statuses = Diagnostics(harness.config).statuses(harness.engine.observed, harness.engine.view())
     assert len({status.name for status in statuses}) == len(statuses)
     return {status.name: status for status in statuses}
 
 
-def ready(**config) -> Theatre:
-    theatre = Theatre(**config)
-    theatre.arm = replace(theatre.arm, state_rate=500.0)
-    theatre.to("READY")
-    theatre.run(3)
-    return theatre
+def ready(**config) -> Harness:
+    harness = Harness(**config)
+    harness.arm = replace(harness.arm, state_rate=500.0)
+    harness.to("READY")
+    harness.run(3)
+    return harness
 
 
 def test_all_is_ok_when_all_is_well():
@@ -34,44 +35,44 @@ def test_all_is_ok_when_all_is_well():
 
 
 def test_what_was_never_heard_is_stale_and_what_fell_silent_is_an_error():
-    theatre = Theatre(include_hands=True, absent=("policy_bridge",))
-    theatre.run(2)
-    assert diagnosed(theatre)["node: policy_bridge"].health is Health.STALE
-    assert diagnosed(theatre)["hand: left"].health is Health.STALE
-    theatre.absent.add("arm_driver")
-    theatre.run(1)
-    status = diagnosed(theatre)["node: arm_driver"]
+    harness = Harness(include_hands=True, absent=("policy_bridge",))
+    harness.run(2)
+    assert diagnosed(harness)["node: policy_bridge"].health is Health.STALE
+    assert diagnosed(harness)["hand: left"].health is Health.STALE
+    harness.absent.add("arm_driver")
+    harness.run(1)
+    status = diagnosed(harness)["node: arm_driver"]
     assert (status.health, status.message) == (Health.ERROR, "silent for 1.0 s; does it run?")
 
 
 @pytest.mark.parametrize("camera", ["ego_cam", "cam_left_wrist", "cam_right_wrist"])
 def test_a_camera_that_stops_is_seen_within_half_a_second_whatever_the_recorder_says_meanwhile(camera):
-    theatre = ready()
-    theatre.recorder = replace(theatre.recorder, streams=streams(**{camera: 0.03}))
-    theatre.step()
+    harness = ready()
+    harness.recorder = replace(harness.recorder, streams=streams(**{camera: 0.03}))
+    harness.step()
     # The recorder's status comes five times a second: the newest may be 200 ms old, and said 'just now'.
-    theatre.absent.add("recorder")
-    theatre.run(0.2)
-    assert diagnosed(theatre)[f"stream: {camera}"].health is Health.OK
-    theatre.absent.clear()
-    theatre.recorder = replace(theatre.recorder, streams=streams(**{camera: 0.2}))
-    theatre.step()
-    theatre.absent.add("recorder")
-    theatre.run(0.2)
-    status = diagnosed(theatre)[f"stream: {camera}"]
+    harness.absent.add("recorder")
+    harness.run(0.2)
+    assert diagnosed(harness)[f"stream: {camera}"].health is Health.OK
+    harness.absent.clear()
+    harness.recorder = replace(harness.recorder, streams=streams(**{camera: 0.2}))
+    harness.step()
+    harness.absent.add("recorder")
+    harness.run(0.2)
+    status = diagnosed(harness)[f"stream: {camera}"]
     assert status.health is Health.WARN
     assert status.message == "no image for 0.40 s"
     assert status.values == {"rate [Hz]": "30.0", "age [s]": "0.40", "lost": "0"}
-    theatre.run(0.2)
-    assert diagnosed(theatre)[f"stream: {camera}"].health is Health.ERROR
+    harness.run(0.2)
+    assert diagnosed(harness)[f"stream: {camera}"].health is Health.ERROR
 
 
 def test_a_slow_camera_and_one_that_was_never_there_are_told():
-    theatre = ready()
+    harness = ready()
     slow = (Stream("ego_cam", 9.5, 0.08), Stream("cam_left_wrist", 0.0, -1.0))
-    theatre.recorder = replace(theatre.recorder, streams=slow)
-    theatre.step()
-    found = diagnosed(theatre)
+    harness.recorder = replace(harness.recorder, streams=slow)
+    harness.step()
+    found = diagnosed(harness)
     assert found["stream: ego_cam"].health is Health.ERROR
     assert "only 9.5 images/s" in found["stream: ego_cam"].message
     assert found["stream: cam_left_wrist"].health is Health.STALE
@@ -79,77 +80,77 @@ def test_a_slow_camera_and_one_that_was_never_there_are_told():
 
 
 def test_lost_messages_are_a_warning_while_they_are_being_lost():
-    theatre = ready()
-    diagnostics = Diagnostics(theatre.config)
+    harness = ready()
+    diagnostics = Diagnostics(harness.config)
 
     def arm_status(drops: int) -> Diagnosis:
-        theatre.recorder = replace(theatre.recorder, streams=(Stream("arm_status", 50.0, 0.0, drops),))
-        theatre.step()
-        statuses = diagnostics.statuses(theatre.session.world, theatre.session.view())
+        harness.recorder = replace(harness.recorder, streams=(Stream("arm_status", 50.0, 0.0, drops),))
+        harness.step()
+        statuses = diagnostics.statuses(harness.engine.observed, harness.engine.view())
         return next(status for status in statuses if status.name == "stream: arm_status")
 
     assert arm_status(0).health is Health.OK
     assert (arm_status(7).health, arm_status(7).message) == (Health.WARN, "7 messages lost in the last seconds")
-    theatre.run(11)
+    harness.run(11)
     status = arm_status(7)
     assert (status.health, status.values["lost"]) == (Health.OK, "7")
 
 
 def test_a_silent_recorder_makes_its_streams_unknown():
-    theatre = ready()
-    theatre.absent.add("recorder")
-    theatre.run(5)
-    found = diagnosed(theatre)
+    harness = ready()
+    harness.absent.add("recorder")
+    harness.run(5)
+    found = diagnosed(harness)
     assert found["node: recorder"].health is Health.ERROR
     assert (found["stream: ego_cam"].health, "not known" in found["stream: ego_cam"].message) == (Health.STALE, True)
 
 
 def test_faults_of_arms_guard_hands_disk_and_policy_are_errors_with_their_reason():
-    theatre = ready(include_hands=False)
-    theatre.force_damping("blocked")
-    theatre.recorder = replace(theatre.recorder, state=RecorderState.FAILED, last_error="no space")
-    theatre.policy = Policy(theatre.now_ns, theatre.policy.connection, epoch=0)
-    theatre.step()
-    theatre.session.world.policy = replace(theatre.session.world.policy, epoch=0)
-    found = diagnosed(theatre)
+    harness = ready(include_hands=False)
+    harness.force_damping("blocked")
+    harness.recorder = replace(harness.recorder, state=RecorderState.FAILED, last_error="no space")
+    harness.policy = Policy(harness.now_ns, harness.policy.connection, epoch=0)
+    harness.step()
+    harness.engine.observed.policy = replace(harness.engine.observed.policy, epoch=0)
+    found = diagnosed(harness)
     assert found["node: arm_driver"].message == "DAMPING: blocked"
     assert found["node: recorder"].message == "no space"
     assert found["node: policy_bridge"].message == "not yet reconnected for epoch 1"
     assert {found[name].health for name in ("node: arm_driver", "node: recorder", "node: policy_bridge")} == {
         Health.ERROR
     }
-    theatre.guard_active = True
-    theatre.step()
-    assert diagnosed(theatre)["node: arm_guard"].health is Health.ERROR
-    assert diagnosed(theatre)["node: session_manager"].health is Health.ERROR
+    harness.guard_active = True
+    harness.step()
+    assert diagnosed(harness)["node: arm_guard"].health is Health.ERROR
+    assert diagnosed(harness)["node: session_manager"].health is Health.ERROR
 
 
 def test_a_hand_is_told_with_its_rate():
-    theatre = Theatre(include_hands=True)
+    harness = Harness(include_hands=True)
     for _ in range(60):
-        theatre.now_ns += 50 * MS
-        theatre.session.observe_hand("left", Hand(theatre.now_ns, max_temperature=39), theatre.now_ns)
-    status = diagnosed(theatre)["hand: left"]
+        harness.now_ns += 50 * MS
+        harness.engine.observe_hand("left", Hand(harness.now_ns, max_temperature=39), harness.now_ns)
+    status = diagnosed(harness)["hand: left"]
     assert (status.health, status.values["rate [Hz]"], status.values["messages"]) == (Health.OK, "20.0", "60")
-    theatre.session.observe_hand("left", Hand(theatre.now_ns, "finger 2: stall", error=True), theatre.now_ns)
-    assert diagnosed(theatre)["hand: left"].message == "finger 2: stall"
+    harness.engine.observe_hand("left", Hand(harness.now_ns, "finger 2: stall", error=True), harness.now_ns)
+    assert diagnosed(harness)["hand: left"].message == "finger 2: stall"
 
 
 def test_slow_state_of_the_robot_machine_and_upload_warn():
-    theatre = ready()
-    theatre.arm = replace(theatre.arm, state_rate=120.0)
-    theatre.step()
-    theatre.session.observe(Reached("the host's key is not known here"), theatre.now_ns)
-    theatre.session.observe(Machine(utc_s=1.8e9, clock_jump_s=4.0), theatre.now_ns)
-    found = diagnosed(theatre)
+    harness = ready()
+    harness.arm = replace(harness.arm, state_rate=120.0)
+    harness.step()
+    harness.engine.observe(Reached("the host's key is not known here"), harness.now_ns)
+    harness.engine.observe(HostHealth(utc_s=1.8e9, clock_jump_s=4.0), harness.now_ns)
+    found = diagnosed(harness)
     for name in ("node: arm_driver", "upload", "machine"):
         assert found[name].health is Health.WARN, name
-    theatre.session.observe(Reached(), theatre.now_ns)
-    theatre.session.observe(SyncProgress(SyncState.FAILED, reason="full"), theatre.now_ns)
-    assert diagnosed(theatre)["upload"].health is Health.ERROR
+    harness.engine.observe(Reached(), harness.now_ns)
+    harness.engine.observe(SyncProgress(SyncState.FAILED, reason="full"), harness.now_ns)
+    assert diagnosed(harness)["upload"].health is Health.ERROR
 
 
 def test_levels_are_the_messages_numbers_and_config_needs_nothing_more():
     assert [int(level) for level in Health] == [0, 1, 2, 3]
-    assert Diagnostics(SessionParameters()).statuses(Theatre().session.world, Theatre().session.view())
+    assert Diagnostics(SessionParameters()).statuses(Harness().engine.observed, Harness().engine.view())
     assert S == 1000 * MS

@@ -4,18 +4,19 @@ from dataclasses import replace
 import pytest
 from session_builders import streams
 
-from h1_session_manager import machine
+from h1_session_manager import host_health
+from h1_session_manager.host_health import HostHealth
+from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import check
-from h1_session_manager.values import Arm, Connection, Hand, Machine, Policy, Reached, Recorder, RecorderState
-from h1_session_manager.world import World
+from h1_session_manager.values import Arm, Connection, Hand, Policy, Reached, Recorder, RecorderState
 from h1_training_node.message_numbers import ArmMode
 
 NOW_NS = 10**12
 
 
-def world(**changes) -> World:
-    good = World(
+def observed(**changes) -> Observed:
+    good = Observed(
         arm=Arm(NOW_NS, ArmMode.HOLD, NOW_NS),
         recorder=Recorder(NOW_NS, RecorderState.IDLE, streams=streams(), bytes_free=10**12),
         policy=Policy(NOW_NS, Connection.CONNECTED, epoch=1),
@@ -26,12 +27,12 @@ def world(**changes) -> World:
 
 
 def problems(config: SessionParameters | None = None, **changes) -> tuple[str, ...]:
-    return check(world(**changes), config or SessionParameters(), 1).problems
+    return check(observed(**changes), config or SessionParameters(), 1).problems
 
 
 def test_when_all_is_well_nothing_stands_in_the_way():
-    assert check(world(), SessionParameters(), 1).reason == ""
-    assert check(world(), SessionParameters(), 1).cameras == "Cameras ready: All cameras working!"
+    assert check(observed(), SessionParameters(), 1).reason == ""
+    assert check(observed(), SessionParameters(), 1).cameras == "Cameras ready: All cameras working!"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_with_dummies_allowed_the_documented_line_tells_which(broken, line):
     recorder = Recorder(
         NOW_NS, RecorderState.IDLE, streams=streams(**dict.fromkeys(broken, -1.0)), bytes_free=10**12
     )  # fmt: skip
-    result = check(world(recorder=recorder), SessionParameters(allow_dummy_cameras=True), 1)
+    result = check(observed(recorder=recorder), SessionParameters(allow_dummy_cameras=True), 1)
     assert result.problems == ()
     assert result.cameras == line
     assert result.dummies == broken
@@ -120,14 +121,14 @@ def test_parameters_that_cannot_be_are_named():
 
 
 def test_a_clock_that_was_never_set_blocks_and_says_what_to_do():
-    assert problems(machine=Machine(utc_s=3600.0)) == (
+    assert problems(host=HostHealth(utc_s=3600.0)) == (
         "clock: it says 1970-01-01, so would every file; set it (timedatectl)",
     )
-    assert problems(machine=machine.look(time.time_ns())) == ()
+    assert problems(host=host_health.measure(time.time_ns())) == ()
 
 
 def warned(config: SessionParameters | None = None, **changes) -> tuple[str, ...]:
-    result = check(world(**changes), config or SessionParameters(rsync_target="host:/data"), 1)
+    result = check(observed(**changes), config or SessionParameters(rsync_target="host:/data"), 1)
     assert result.problems == ()
     return result.warnings
 
@@ -136,12 +137,12 @@ def test_what_a_person_should_know_warns_and_blocks_nothing():
     assert warned(target=Reached("")) == ()
     assert warned(target=Reached("the host's key is not known here")) == ("upload: the host's key is not known here",)
     assert warned(SessionParameters(), target=Reached("old")) == ()
-    assert warned(machine=Machine(2e9, clock_jump_s=-3.0))[0].startswith("clock: it was set by -3.0 s")
+    assert warned(host=HostHealth(2e9, clock_jump_s=-3.0))[0].startswith("clock: it was set by -3.0 s")
 
 
 def test_throttling_is_told_for_a_minute():
-    hot = world(machine=Machine(2e9, throttled=4))
-    hot.hear_machine(Machine(2e9, throttled=5))
+    hot = observed(host=HostHealth(2e9, throttled=4))
+    hot.update_host(HostHealth(2e9, throttled=5))
     assert check(hot, SessionParameters(), 1).warnings[0].startswith("processor: slowed down by heat")
     hot.now_ns += 61 * 10**9
     assert not any(warning.startswith("processor") for warning in check(hot, SessionParameters(), 1).warnings)
@@ -152,17 +153,17 @@ def test_throttlings_are_counted_over_all_cores(tmp_path):
         folder = tmp_path / core / "thermal_throttle"
         folder.mkdir(parents=True)
         (folder / "core_throttle_count").write_text(text)
-    assert machine.look(0, tmp_path).throttled == 7
+    assert host_health.measure(0, tmp_path).throttled == 7
 
 
 def test_the_whole_preflight_reads_as_lines():
-    assert check(world(), SessionParameters(), 1).text.splitlines() == [
+    assert check(observed(), SessionParameters(), 1).text.splitlines() == [
         "Ready",
         "In order: cameras, recorder, disk, arms and their temperatures, hands, policy server, its metadata and "
         "connection, upload target, clock, processor",
         "Cameras ready: All cameras working!",
     ]
-    warned = check(world(target=Reached("no")), SessionParameters(rsync_target="/t", include_hands=True), 1).text
+    warned = check(observed(target=Reached("no")), SessionParameters(rsync_target="/t", include_hands=True), 1).text
     assert "In order: cameras, recorder, disk, arms and their temperatures, policy server" in warned
     assert "upload target" not in warned
-    assert check(world(arm=None), SessionParameters(), 1).text.startswith("Not ready: arms: arm_driver is silent")
+    assert check(observed(arm=None), SessionParameters(), 1).text.startswith("Not ready: arms: arm_driver is silent")

@@ -4,59 +4,59 @@ import io
 import sys
 
 import pytest
-from session_builders import Theatre
+from session_builders import Harness
 
-from h1_session_manager import lines
+from h1_session_manager.context import RELEASE_SPEECH
 from h1_session_manager.keyboard.terminal import Terminal
 from h1_session_manager.sound import Sound
 from h1_session_manager.values import ReleaseWarned
 from h1_training_testing import wait_until
 
 
-def warnings(theatre: Theatre) -> int:
-    assert all(speak.urgent for speak in theatre.spoken if speak.text == lines.RELEASE_SPEECH)
-    return sum(speak.text == lines.RELEASE_SPEECH for speak in theatre.spoken)
+def warnings(harness: Harness) -> int:
+    assert all(speak.urgent for speak in harness.spoken if speak.text == RELEASE_SPEECH)
+    return sum(speak.text == RELEASE_SPEECH for speak in harness.spoken)
 
 
 @pytest.mark.parametrize("way", ["q in WAITING", "y in STOPPED", "a signal", "the guard"])
 def test_a_release_is_spoken_of_once_by_whatever_way_it_comes(way):
-    theatre = Theatre()
-    theatre.to("WAITING" if way == "q in WAITING" else "EXECUTING")
-    theatre.run(1)
-    theatre.guard_active = way == "the guard"
+    harness = Harness()
+    harness.to("WAITING" if way == "q in WAITING" else "EXECUTING")
+    harness.run(1)
+    harness.guard_active = way == "the guard"
     if way in ("y in STOPPED", "the guard"):
-        theatre.press("q")
-        theatre.run(2)
-    assert warnings(theatre) == 0
-    theatre.session.interrupt("SIGTERM", theatre.now_ns) if way == "a signal" else theatre.press(
+        harness.press("q")
+        harness.run(2)
+    assert warnings(harness) == 0
+    harness.engine.interrupt("SIGTERM", harness.now_ns) if way == "a signal" else harness.press(
         "q" if way == "q in WAITING" else "y"
     )
-    theatre._carry_out()
-    theatre.session.observe(ReleaseWarned(), theatre.now_ns)  # the driver's own event about the same
-    theatre.run(2)
-    assert warnings(theatre) == 1
+    harness._carry_out()
+    harness.engine.observe(ReleaseWarned(), harness.now_ns)  # the driver's own event about the same
+    harness.run(2)
+    assert warnings(harness) == 1
 
 
 def test_a_release_that_nobody_asked_the_session_for_is_spoken_of_too():
-    theatre = Theatre()
-    theatre.to("READY")
-    theatre.session.observe(ReleaseWarned(), theatre.now_ns)
-    theatre.step()
-    assert warnings(theatre) == 1
-    theatre.run(20)
-    theatre.session.observe(ReleaseWarned(), theatre.now_ns)
-    theatre.step()
-    assert warnings(theatre) == 2
+    harness = Harness()
+    harness.to("READY")
+    harness.engine.observe(ReleaseWarned(), harness.now_ns)
+    harness.step()
+    assert warnings(harness) == 1
+    harness.run(20)
+    harness.engine.observe(ReleaseWarned(), harness.now_ns)
+    harness.step()
+    assert warnings(harness) == 2
 
 
 def test_motion_that_begins_is_spoken_of():
-    theatre = Theatre()
-    theatre.to("READY")
-    theatre.run(1)
-    theatre.spoken.clear()
-    theatre.press("y")
-    assert [speak.text for speak in theatre.spoken] == ["The arms move home, then the policy moves them in 1 seconds."]
-    assert not theatre.spoken[0].urgent
+    harness = Harness()
+    harness.to("READY")
+    harness.run(1)
+    harness.spoken.clear()
+    harness.press("y")
+    assert [speak.text for speak in harness.spoken] == ["The arms move home, then the policy moves them in 1 seconds."]
+    assert not harness.spoken[0].urgent
 
 
 def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_told_once(tmp_path):

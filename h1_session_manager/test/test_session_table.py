@@ -4,12 +4,17 @@ import pytest
 from transitions import MachineError
 
 from h1_session_manager.diagram import mermaid
-from h1_session_manager.table import ARMS, EMERGENCY, ROWS, SERVICES, State, Table, When
+from h1_session_manager.states import ROWS, SERVICES, STATES
+from h1_session_manager.table import EMERGENCY, State, Table, When
 
 
 @pytest.fixture
 def table() -> Table:
-    return Table(lambda: False)
+    return Table(ROWS, lambda: False)
+
+
+def test_every_state_has_its_module():
+    assert [state.name for state in STATES] == list(State)
 
 
 def test_every_state_can_be_reached_and_none_is_a_dead_end():
@@ -28,7 +33,7 @@ def test_every_state_can_be_reached_and_none_is_a_dead_end():
 def test_a_key_means_one_thing_in_a_state():
     for state in State:
         for owed in (False, True):
-            table = Table(lambda owed=owed: owed)
+            table = Table(ROWS, lambda owed=owed: owed)
             table.state = state
             keys = [row.key for row in table.rows() if row.key]
             assert len(keys) == len(set(keys)), (state, keys)
@@ -51,7 +56,7 @@ def test_every_state_but_stopped_leads_to_stopped_by_an_emergency():
 
 def test_skip_leads_to_the_upload_only_if_one_is_owed():
     for owed, dest in ((False, State.WAITING), (True, State.SYNCING)):
-        table = Table(lambda owed=owed: owed)
+        table = Table(ROWS, lambda owed=owed: owed)
         table.state = State.READY
         assert table.fire("skip") is dest
 
@@ -74,5 +79,5 @@ def test_the_diagram_shows_every_row_and_every_state():
             assert row.trigger in line
             assert row.key in line
             assert row.when is When.ALWAYS or row.when.value in line
-    for state, arms in ARMS.items():
-        assert f"{state.value} : {state.value} ({arms})" in text
+    for state in STATES:
+        assert f"{state.name.value} : {state.name.value} ({state.arms})" in text

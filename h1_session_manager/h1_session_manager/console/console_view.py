@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from h1_session_manager.table import EMERGENCY, ROWS, State
+from h1_session_manager.states import ROWS
+from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import (
     Arm,
     Connection,

@@ -1,10 +1,11 @@
-"""What the session knows of the others: the newest of each, and how old it is."""
+"""What the session has observed of the others: the newest of each, and how old it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from h1_session_manager.values import Arm, Guard, Hand, Machine, Policy, Polled, Reached, Recorder, Synced, SyncProgress
+from h1_session_manager.host_health import HostHealth
+from h1_session_manager.values import Arm, Guard, Hand, Policy, Polled, Reached, Recorder, Synced, SyncProgress
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
 
@@ -16,11 +17,11 @@ DRIVER_HUNG = "driver_hung"
 _NODES = (("arm_driver", "arm"), ("arm_guard", "guard"), ("recorder", "recorder"), ("policy_bridge", "policy"))
 """Nodes that a session cannot do without, and what of theirs is heard."""
 
-Observation = Arm | Guard | Recorder | Policy | Polled | SyncProgress | Reached | Machine
+Observation = Arm | Guard | Recorder | Policy | Polled | SyncProgress | Reached | HostHealth
 
 
 @dataclass
-class Pulse:
+class Arrivals:
     """How often something is heard. `count`: messages so far."""
 
     count: int = 0
@@ -29,7 +30,7 @@ class Pulse:
     _last_ns: int = 0
     _rate: float = 0.0
 
-    def beat(self, now_ns: int) -> None:
+    def note(self, now_ns: int) -> None:
         """One message."""
         self.count += 1
         self._last_ns = now_ns
@@ -45,7 +46,7 @@ class Pulse:
 
 
 @dataclass
-class World:
+class Observed:
     """Newest observations with the time of their reception, ns. None: never heard."""
 
     arm: Arm | None = None
@@ -54,7 +55,7 @@ class World:
     hands: dict[str, Hand] = field(default_factory=dict)
     polled: Polled | None = None
     synced: Synced | None = None
-    machine: Machine | None = None
+    host: HostHealth | None = None
     throttled_ns: int | None = None
     target: Reached | None = None
     sync_progress: SyncProgress | None = None
@@ -62,9 +63,9 @@ class World:
     driver_hung: bool = False
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
-    pulses: dict[str, Pulse] = field(default_factory=dict)
+    arrivals: dict[str, Arrivals] = field(default_factory=dict)
 
-    def take_in(self, what: Observation) -> None:
+    def update(self, what: Observation) -> None:
         """Something was heard now."""
         if isinstance(what, Arm):
             self.arm = what
@@ -82,8 +83,8 @@ class World:
             self.hear("policy")
         elif isinstance(what, Polled):
             self.polled = what
-        elif isinstance(what, Machine):
-            self.hear_machine(what)
+        elif isinstance(what, HostHealth):
+            self.update_host(what)
         elif isinstance(what, Reached):
             self.target = what
         else:
@@ -92,7 +93,7 @@ class World:
     def hear(self, name: str) -> None:
         """`name` was heard now."""
         self.heard_ns[name] = self.now_ns
-        self.pulses.setdefault(name, Pulse()).beat(self.now_ns)
+        self.arrivals.setdefault(name, Arrivals()).note(self.now_ns)
 
     def missing_nodes(self) -> tuple[str, ...]:
         """The nodes that a session cannot do without and that have not been heard yet."""
@@ -103,11 +104,19 @@ class World:
         heard = self.heard_ns.get(name)
         return float("inf") if heard is None else max(0.0, (self.now_ns - heard) / NS_PER_S)
 
-    def hear_machine(self, machine: Machine) -> None:
-        """The machine was looked at; more throttlings than before are a slow processor now."""
-        if self.machine is not None and machine.throttled > self.machine.throttled:
+    def update_host(self, host: HostHealth) -> None:
+        """The computer was looked at; more throttlings than before are a slow processor now."""
+        if self.host is not None and host.throttled > self.host.throttled:
             self.throttled_ns = self.now_ns
-        self.machine = machine
+        self.host = host
+
+    def host_problems(self) -> list[str]:
+        """What is wrong with the computer so that no episode may start."""
+        return self.host.problems() if self.host is not None else []
+
+    def host_warnings(self) -> list[str]:
+        """What a person should know about it, but may leave as it is."""
+        return self.host.warnings(self.throttled_ns, self.now_ns) if self.host is not None else []
 
     @property
     def arm_mode(self) -> ArmMode | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER, Observed
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.procedure import Desk, Steps, Wait
-from h1_session_manager.world import DRIVER_HUNG, GUARD_TOOK_OVER, World
+from h1_session_manager.service_calls import ServiceCalls
+from h1_session_manager.steps import Steps, Wait
 from h1_training_node.message_numbers import ArmMode
 
 WHO = "session_manager"
@@ -16,28 +17,28 @@ _STOP_REASONS = ("emergency_stop", GUARD_TOOK_OVER)
 """Reasons of arm_driver after which the arms can only be given back."""
 
 
-class Arms:
+class ArmControl:
     """Procedures on the arms. Each returns an empty string, or the reason why it could not be done."""
 
-    def __init__(self, desk: Desk, world: World, config: SessionParameters) -> None:
-        self._desk = desk
-        self._world = world
+    def __init__(self, calls: ServiceCalls, observed: Observed, config: SessionParameters) -> None:
+        self._calls = calls
+        self._observed = observed
         self._config = config
 
     @property
     def driver_is_silent(self) -> bool:
         """Whether `arm_status` has not come for so long that nothing can be asked of the driver."""
-        return self._world.age_s("arm") > self._config.arm_timeout_s
+        return self._observed.age_s("arm") > self._config.arm_timeout_s
 
     def ask(self, mode: ArmMode, why: str) -> Steps[str]:
         """Ask for `mode`, naming the mode to be left; tried again if the arms changed mode under the request."""
-        expected = self._world.arm_mode
+        expected = self._observed.arm_mode
         if expected is None:
             return "arm_driver has not been heard; does it run?"
         reason = ""
         for _attempt in range(_ATTEMPTS):
             fields = {"who": WHO, "why": why, "mode": int(mode), "expected_mode": int(expected)}
-            reply = yield from self._desk.call("arm_driver/set_mode", fields)
+            reply = yield from self._calls.call("arm_driver/set_mode", fields)
             if reply.accepted:
                 return ""
             reason = reply.reason or f"arm_driver refused {mode.name}"
@@ -51,29 +52,29 @@ class Arms:
 
     def hold(self, why: str) -> Steps[str]:
         """To HOLD at the measured pose, and until `arm_status` shows it."""
-        if self._world.arm_mode is ArmMode.HOLD:
+        if self._observed.arm_mode is ArmMode.HOLD:
             return ""
         problem = yield from self.ask(ArmMode.HOLD, why)
         # A refusal may cross the driver's own change to HOLD: its status decides.
         timeout_s = _CROSSING_S if problem else self._config.call_timeout_s
-        held = yield Wait(lambda: self._world.arm_mode is ArmMode.HOLD, timeout_s)
+        held = yield Wait(lambda: self._observed.arm_mode is ArmMode.HOLD, timeout_s)
         return "" if held else problem or f"the arms did not come to HOLD within {timeout_s:g} s"
 
     def hold_if_free(self, why: str) -> Steps[str]:
         """To HOLD, if the arms are merely in damping mode; a fault is a person's to acknowledge."""
-        if self._world.arm_mode is ArmMode.DAMPING and not self._world.fault:
+        if self._observed.arm_mode is ArmMode.DAMPING and not self._observed.fault:
             return (yield from self.hold(why))
         return ""
 
     def acknowledge(self) -> Steps[str]:
         """Acknowledge the fault that forced DAMPING, if there is one."""
-        fault = self._world.fault
+        fault = self._observed.fault
         if not fault:
             return ""
-        reply = yield from self._desk.call("arm_driver/acknowledge", {})
+        reply = yield from self._calls.call("arm_driver/acknowledge", {})
         if not reply.accepted:
             return f"'{fault}' cannot be acknowledged: {reply.reason}"
-        gone = yield Wait(lambda: not self._world.fault, self._config.call_timeout_s)
+        gone = yield Wait(lambda: not self._observed.fault, self._config.call_timeout_s)
         return "" if gone else f"'{fault}' still stands after it was acknowledged"
 
     def settle(self, why: str) -> Steps[str]:
@@ -82,32 +83,32 @@ class Arms:
             return "arm_driver is silent; does it run?"
         if problem := (yield from self.acknowledge()):
             return problem
-        if self._world.arm_mode is ArmMode.RELEASED:
+        if self._observed.arm_mode is ArmMode.RELEASED:
             return (yield from self.take(why))
         return (yield from self.hold(why))
 
     def take(self, why: str) -> Steps[str]:
         """Take the arms from the robot's own controller; over when the weight has come to its full value."""
-        before = self._world.arms_since_ns
+        before = self._observed.arms_since_ns
         if problem := (yield from self.ask(ArmMode.HOLD, why)):
             return problem
         ended = yield Wait(lambda: self._taking_ended(before), self._config.take_timeout_s)
         if not ended:
             return f"arm_driver did not take the arms within {self._config.take_timeout_s:g} s"
-        if self._world.arm_mode is ArmMode.HOLD:
+        if self._observed.arm_mode is ArmMode.HOLD:
             return ""
-        assert self._world.arm is not None
-        return f"the arms were not taken: {self._world.arm.reason or 'no reason given'}"
+        assert self._observed.arm is not None
+        return f"the arms were not taken: {self._observed.arm.reason or 'no reason given'}"
 
     def _taking_ended(self, before_ns: int) -> bool:
-        arm = self._world.arm
+        arm = self._observed.arm
         if arm is None or arm.transition:
             return False
         return arm.mode is ArmMode.HOLD or arm.since_ns > before_ns
 
     def go_home(self, why: str) -> Steps[str]:
         """From HOLD to the home position."""
-        before = self._world.arms_since_ns
+        before = self._observed.arms_since_ns
         if problem := (yield from self.ask(ArmMode.HOME, why)):
             return problem
         return (yield from self.arrive_home(before))
@@ -117,14 +118,14 @@ class Arms:
         ended = yield Wait(lambda: self._home_ended(before_ns), self._config.home_timeout_s)
         if not ended:
             return f"the arms did not reach the home position within {self._config.home_timeout_s:g} s"
-        arm = self._world.arm
+        arm = self._observed.arm
         assert arm is not None
         if arm.mode is ArmMode.HOLD and arm.reason == "home_reached":
             return ""
         return arm.fault or arm.reason or f"the arms are in {arm.mode.name}"
 
     def _home_ended(self, before_ns: int) -> bool:
-        arm = self._world.arm
+        arm = self._observed.arm
         return arm is not None and arm.mode is not ArmMode.HOME and arm.since_ns > before_ns
 
     def release(self, begun: Callable[[], None]) -> Steps[str]:
@@ -133,34 +134,36 @@ class Arms:
         Args:
             begun: called when arm_driver has agreed, before anything moves.
         """
-        if self._world.arms_are_given_back:
+        if self._observed.arms_are_given_back:
             return ""
         if self.driver_is_silent:
             return "arm_driver is silent; the arms cannot be given back from here"
-        reply = yield from self._desk.call("arm_driver/release", {})
+        reply = yield from self._calls.call("arm_driver/release", {})
         if not reply.accepted:
             return reply.reason
         begun()
-        world, config = self._world, self._config
-        yield Wait(lambda: world.arms_are_given_back or (world.arm and world.arm.transition), config.call_timeout_s)
+        observed, config = self._observed, self._config
+        yield Wait(
+            lambda: observed.arms_are_given_back or (observed.arm and observed.arm.transition), config.call_timeout_s
+        )
         ended = yield Wait(self._release_ended, config.release_timeout_s)
-        if world.arms_are_given_back:
+        if observed.arms_are_given_back:
             return ""
         if not ended:
             return f"arm_driver did not give the arms back within {config.release_timeout_s:g} s"
         if self.driver_is_silent:
             return "arm_driver went silent while it gave the arms back"
-        assert world.arm is not None
-        return f"The release was stopped: {world.arm.fault or world.arm.reason}. The arms stay in damping mode"
+        assert observed.arm is not None
+        return f"The release was stopped: {observed.arm.fault or observed.arm.reason}. The arms stay in damping mode"
 
     def _release_ended(self) -> bool:
         """Given back; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
-        arm = self._world.arm
+        arm = self._observed.arm
         return arm is None or not arm.transition or self.driver_is_silent
 
     def forced(self, mark_ns: int) -> str:
         """Why the arms have been taken from the session since the mode of `mark_ns`; empty if they have not."""
-        arm = self._world.arm
+        arm = self._observed.arm
         if arm is None or self.driver_is_silent:
             return "arm_driver_lost"
         if arm.since_ns <= mark_ns:
@@ -171,7 +174,7 @@ class Arms:
 
     def not_holding(self) -> str:
         """Why the arms cannot be set in motion: they are not in HOLD any more; empty if they are."""
-        arm = self._world.arm
+        arm = self._observed.arm
         if arm is not None and arm.mode is ArmMode.HOLD:
             return ""
         why = "" if arm is None else arm.fault or arm.reason
@@ -179,15 +182,15 @@ class Arms:
 
     def stopped_by(self) -> str:
         """Why the arms are in an emergency stop of their own (service, topic, remote, guard); empty if they are not."""
-        if self._world.guard_took_over:  # whatever the driver says: it hangs, died, or is silent for good
+        if self._observed.guard_took_over:  # whatever the driver says: it hangs, died, or is silent for good
             return GUARD_TOOK_OVER
-        if self._world.driver_hung:
+        if self._observed.driver_hung:
             return DRIVER_HUNG
-        arm = self._world.arm
+        arm = self._observed.arm
         if arm is None or arm.mode not in (ArmMode.DAMPING, ArmMode.RELEASED):
             return ""
         return next((why for why in (arm.fault, arm.reason) if why in _STOP_REASONS), "")
 
     def guard_has_them(self) -> bool:
         """Whether it is the arm guard that gives the arms back: it commands them, or the driver never will again."""
-        return self._world.guard_took_over or self._world.driver_hung
+        return self._observed.guard_took_over or self._observed.driver_hung

@@ -1,0 +1,204 @@
+"""What the session's states share: where it stands, whom it asks, and what it says. No ROS, no threads, no clock.
+
+Every state reads and writes it, and nothing else of the session: where a state wants to go, its steps return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from h1_session_manager import preflight
+from h1_session_manager.arm_control import ArmControl
+from h1_session_manager.episode import Episode
+from h1_session_manager.memory import Memory
+from h1_session_manager.observed import Observed
+from h1_session_manager.parameters import SessionParameters
+from h1_session_manager.requests import KeyGuard
+from h1_session_manager.service_calls import ServiceCalls
+from h1_session_manager.steps import Next, Steps, pause
+from h1_session_manager.table import Row, State, Table
+from h1_session_manager.values import Command, Remember, Say, Speak, Tell
+from h1_training_node.clock import NS_PER_S
+from h1_training_node.message_numbers import ArmMode, Level
+
+if TYPE_CHECKING:
+    from h1_session_manager.states.base import BaseState
+
+_SPEECH_AGAIN_S = 8.0
+"""The session's own announcement and the driver's warning are about one release."""
+RELEASE_SPEECH = "Attention. The arms return to the robot's own controller. Stand clear."
+_LABEL_S = 1.0
+"""A label that was asked for just before DECIDING was left shows in the recorder's status within this time."""
+
+
+class Context:
+    """One session, as its states see it.
+
+    Args:
+        config: the parameters.
+        memory: what earlier sessions left.
+        now_ns: session time.
+        count_episodes: how many finished episodes an epoch has on disk.
+        rows: of the table.
+
+    Attributes:
+        states: by name; the engine fills it in.
+        epoch, number: of the episode in work; -1 and 0 before the first.
+        last_seen: the epoch that was taken up last; before the first, the highest that an earlier session finished.
+        offered: the server's epoch that `new_weights` or `accept` takes up.
+        lower_epoch: on offer, below `last_seen`; None if there is none.
+        fresh_weights: the epoch in work has had no episode yet in this session.
+        reason: why the state is as it is, for the person.
+        since_ns: when the state was entered.
+        revision: grows with whatever `session/state` shows, but for what merely counts down.
+        doing: what takes time now, for whoever has to wait; empty if nothing does.
+        announced_ns: when the announced motion begins; None if none is announced.
+        cancellable: any key takes back what is under way.
+        asked: the state's question stands on the screen.
+        sync_failed: the upload has ended without success, and the person decides.
+        upload_due_ns: when an upload beside the session may begin; None if none is due.
+        arms_mark_ns: when the mode began that the arms were in before EXECUTING set them in motion.
+        comes_from: the state before this one.
+        over: the session has ended; `interrupted`, `guard_gives_back`: it is ending, and no key changes that.
+    """
+
+    def __init__(
+        self,
+        config: SessionParameters,
+        memory: Memory,
+        now_ns: int,
+        count_episodes: Callable[[int], int],
+        rows: tuple[Row, ...],
+    ) -> None:
+        self.config = config
+        self.memory = memory
+        self.count_episodes = count_episodes
+        self.observed = Observed(now_ns=now_ns)
+        self.calls = ServiceCalls(config.call_timeout_s)
+        self.arms = ArmControl(self.calls, self.observed, config)
+        self.episode = Episode(self.calls, self.observed, config)
+        self.table = Table(rows, lambda: bool(self.memory.owed))
+        self.states: Mapping[State, BaseState] = {}
+        self.key_guard = KeyGuard(config.key_guard_s)
+        self.epoch = -1
+        self.number = 0
+        self.last_seen = memory.last_finished
+        self.offered = -1
+        self.lower_epoch: int | None = None
+        self.fresh_weights = True
+        self.reason = ""
+        self.since_ns = now_ns
+        self.revision = 0
+        self.doing = ""
+        self.announced_ns: int | None = None
+        self.cancellable = False
+        self.asked = config.ask_before_taking
+        self.sync_failed = False
+        self.upload_due_ns: int | None = None
+        self.arms_mark_ns = -1
+        self.comes_from = State.STARTING
+        self.interrupted = False
+        self.guard_gives_back = False
+        self.over = False
+        self._spoken_ns = -NS_PER_S * 3600
+
+    @property
+    def state(self) -> BaseState:
+        """The present state."""
+        return self.states[self.table.state]
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no key changes anything any more."""
+        return self.over or self.interrupted or self.guard_gives_back
+
+    def preflight(self) -> preflight.Preflight:
+        """The checks before an episode."""
+        own = self.episode.id if self.episode.is_open else ""
+        return preflight.check(self.observed, self.config, self.epoch, own)
+
+    def rest(self) -> None:
+        """Nothing takes time any more."""
+        self.doing, self.announced_ns, self.cancellable = "", None, False
+
+    # --- what it says ---
+
+    def emit(self, command: Command) -> None:
+        """Ask the node for `command`."""
+        self.calls.emit(command)
+
+    def say(self, *text: str) -> None:
+        """Lines for the operator, before the prompt if there is one."""
+        self.emit(Say(text))
+
+    def say_without_prompt(self, *text: str) -> None:
+        """Lines after which nothing is asked any more."""
+        self.emit(Say(text, replaces_prompt=True))
+
+    def say_and_ask_again(self, *text: str) -> None:
+        """Lines after which the state's question stands again."""
+        self.asked = True
+        own = self.state.text()
+        self.emit(Say(text if own.prompt else (*text, f"  {own.question}"), own.prompt, True))
+
+    def refused(self, problem: str) -> Next:
+        """What was asked for cannot be done: say why, and ask again; the session stays where it is."""
+        self.reason = problem
+        self.say_and_ask_again(f"  {problem}")
+        self.event(Level.WARN, "refused", problem)
+        return None
+
+    def report_stiff(self, problem: str) -> None:
+        """The arms should be compliant and are not."""
+        self.say(f"  The arms are not in damping mode: {problem}", "  Press 'q' for an emergency stop")
+        self.event(Level.ERROR, "damping_refused", problem)
+
+    def event(self, level: Level, reason: str, detail: str) -> None:
+        """An event for everybody."""
+        self.emit(Tell(level, reason, detail))
+
+    def speak_of_release(self) -> None:
+        """Aloud, once for each release: the arms are about to move, and nobody may be looking at a screen."""
+        if self.observed.now_ns - self._spoken_ns > _SPEECH_AGAIN_S * NS_PER_S:
+            self._spoken_ns = self.observed.now_ns
+            self.emit(Speak(RELEASE_SPEECH, urgent=True))
+
+    # --- what several states do ---
+
+    def countdown(self, what: str) -> Steps[None]:
+        """Announce that `what` moves, on the screen and aloud, and wait for as long as that says."""
+        seconds = self.config.motion_countdown_s
+        if seconds > 0:
+            self.say_without_prompt(f"  {what} in {seconds:g} s: press any key to cancel")
+            self.emit(Speak(f"{what.rstrip(',')} in {seconds:g} seconds."))
+            self.announced_ns = self.observed.now_ns + int(seconds * NS_PER_S)
+            yield from pause(seconds)
+        self.announced_ns = None
+
+    def undo_motion(self) -> Steps[Next]:
+        """After an announced motion was cancelled: the arms as the state has them."""
+        problem = ""
+        if self.table.state is State.DAMPING:
+            problem = yield from self.arms.ask(ArmMode.DAMPING, "taken back")
+        elif self.episode.is_open:
+            problem = yield from self.episode.discard("the start was taken back")
+        if problem:
+            self.say(f"  {problem}")
+        return None
+
+    def upload_later(self) -> None:
+        """The labels of a finished episode are final: its file may go out beside the session."""
+        if self.config.background_upload and self.config.rsync_target and self.memory.owed:
+            self.upload_due_ns = self.observed.now_ns + int(_LABEL_S * NS_PER_S)
+
+    def remember(self, memory: Memory) -> None:
+        """Keep `memory`, also beyond the session."""
+        if memory != self.memory:
+            self.memory = memory
+            self.emit(Remember(memory.text()))
+
+
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

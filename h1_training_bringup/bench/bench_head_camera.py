@@ -29,7 +29,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 
 from h1_training_bringup.head_camera.head_camera_node import TOPICS
-from h1_training_bringup.session.peers import simulated_peers
+from h1_training_bringup.session.endpoints import simulated_endpoints
 from h1_training_bringup.sim.cameras_server import ClassicServer
 from h1_training_node import qos
 from h1_training_node.domain import DomainClaim
@@ -74,7 +74,7 @@ def picture(width: int, seed: int) -> bytes:
 
 def measured(frames: list[bytes], parameters: dict[str, int]) -> tuple[float, float]:
     """The node's share of a core, %, and images a second that a subscriber took."""
-    port = simulated_peers().head_camera_port
+    port = simulated_endpoints()["robot.head_camera_server_port"]
     arguments = {"host": "127.0.0.1", "port": port, "format": "image_server", **parameters}
     command = [
         str(NODE),

@@ -5,70 +5,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from h1_training_bringup.session.keys import markdown_table
+from h1_training_bringup.session.keys import markdown_row, markdown_table
+from h1_training_bringup.session.node_parameters import CLASSES, parameter_fields
 
 PACKAGE = Path(__file__).resolve().parents[1]
 README = PACKAGE.parent / "README.md"
 OPERATING = PACKAGE.parent / "h1_session_manager/docs/operating.md"
 CONFIGURATION = PACKAGE / "docs/configuration.md"
 
-CLASSES = {
-    "arm_driver": "h1_training_bringup.arm_driver.parameters:ArmParameters",
-    "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
-    "head_camera": "h1_training_bringup.head_camera.head_camera_parameters:HeadCameraParameters",
-    "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
-    "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.recorder.parameters:RecorderParameters",
-    "session_manager": "h1_session_manager.parameters:SessionParameters",
-    "keyboard": "h1_session_manager.parameters:KeyboardParameters",
-    "console": "h1_session_manager.parameters:ConsoleParameters",
-}
-"""By node, what it reads. Whoever is in `keys.NODES` is here."""
-
-
-def parameter_class(node: str) -> type[Any]:
-    """The dataclass of the parameters of `node`."""
-    module, _, name = CLASSES[node].partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), name)
-    return found
-
 
 def table(node: str) -> str:
     """The parameters of `node` as a Markdown table."""
     rows = [f"### {node}", "", "| parameter | default | unit | range | meaning |", "|---|---|---|---|---|"]
-    for field in dataclasses.fields(parameter_class(node)):
-        about = field.metadata
-        rows.append(
-            f"| `{field.name}` | {_default(field.default)} | {about['unit']} | {_range(about)} "
-            f"| {about['description'].replace('|', '/')} |"
-        )
-    return "\n".join(rows)
-
-
-def _default(value: Any) -> str:
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, tuple):
-        return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value}`" if str(value) else ""
-
-
-def _range(about: Any) -> str:
-    if about["choices"]:
-        return ", ".join(about["choices"])
-    low, high = about["low"], about["high"]
-    if low is None and high is None:
-        return ""
-    return f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}".strip()
+    return "\n".join([*rows, *(markdown_row(name, about) for name, about in parameter_fields(node).items())])
 
 
 def parts() -> Iterator[tuple[Path, str, str]]:

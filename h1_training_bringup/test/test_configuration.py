@@ -1,5 +1,6 @@
 """The configuration is checked as a whole; whatever is wrong is named with its file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h1_training_bringup.session.configuration import ConfigurationError, defaults, load
-from h1_training_bringup.session.keys import BY_SPELLING, KEYS
+from h1_training_bringup.session.keys import BY_SPELLING, KEYS, Key
+from h1_training_bringup.session.node_parameters import parameter_of
 
 CONFIG_DIR = Path(get_package_share_directory("h1_training_bringup")) / "config"
 
@@ -34,7 +36,7 @@ def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
         ("policy_server: {hots: a}", "unknown key 'policy_server.hots'; did you mean 'policy_server.host'?"),
         ("nonsense: 1", "unknown key 'nonsense'"),
         ("policy_server: {port: high}", "'policy_server.port' is 'high' (str); expected a whole number"),
-        ("policy_server: {port: 70000}", "'policy_server.port' is 70000; allowed is 0 to 65535"),
+        ("policy_server: {port: 70000}", "'policy_server.port' is 70000; the greatest allowed is 65535"),
         ("policy_server: {port: true}", "'policy_server.port' is True (bool)"),
         (
             "policy_server: {poll_interval_sec: .nan}",
@@ -43,10 +45,13 @@ def test_an_empty_file_leaves_every_default(tmp_path: Path) -> None:
         ("robot: {include_hands: 1}", "'robot.include_hands' is 1 (int); expected true or false"),
         ("policy: {preset: droid}", "'policy.preset' is 'droid'; expected one of h1, aloha"),
         ("policy_server: 7", "'policy_server' is a section; expected keys below it, such as 'policy_server.host'"),
-        ("save_dir: a\nrecording: {save_dir: b}", "'recording.save_dir' and 'save_dir' are the same key; keep one"),
+        (
+            "save_dir: a\nrecording: {save_dir: b}",
+            "line 2: 'recording.save_dir' and 'save_dir' in line 1 are the same key; keep one",
+        ),
         ("nodes: {arm_drivr: {a: 1}}", "unknown key 'nodes.arm_drivr'; did you mean 'nodes.arm_driver'?"),
         ("nodes: {arm_driver: 1}", "'nodes.arm_driver' is 1; expected parameters with values"),
-        ("- a\n- b", "expected sections with keys, found list"),
+        ("- a\n- b", "line 1: expected sections with keys, found a list"),
         ("a: [", "is not YAML"),
     ],
 )
@@ -55,6 +60,42 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, message
     with pytest.raises(ConfigurationError) as error:
         load(path)
     assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.sets], ids=lambda key: key.path)
+def test_all_parameters_that_a_key_sets_are_the_same_but_for_their_descriptions(key: Key) -> None:
+    for parameter in key.sets:
+        assert replace(parameter_of(parameter), description="") == replace(key.about, description="")
+
+
+def test_no_parameter_is_set_by_two_keys_and_every_one_exists() -> None:
+    parameters = [parameter for key in KEYS for parameter in (*key.sets, *key.makes)]
+    assert len(set(parameters)) == len(parameters)
+    assert all(parameter_of(parameter) for parameter in parameters)
+
+
+@pytest.mark.parametrize(("parameter", "key"), [(p, k) for k in KEYS for p in (*k.sets, *k.makes)])
+def test_what_a_key_sets_is_set_nowhere_else(tmp_path: Path, parameter: str, key: Key) -> None:
+    node, _, name = parameter.partition(".")
+    with pytest.raises(ConfigurationError, match=rf"line 1: '.*' is what '{key.path}' sets; write that key"):
+        load(written(tmp_path, f"nodes: {{{node}: {{{name}: 1}}}}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arm_driver: {wieght_limit: 0.2}", "unknown key 'nodes.arm_driver.wieght_limit'; did you mean 'nodes.arm_"),
+        ("arm_driver: {weight_limit: 2}", "'nodes.arm_driver.weight_limit' is 2.0; the greatest allowed is 1.0"),
+        ("arm_driver: {weight_limit: much}", "'nodes.arm_driver.weight_limit' is 'much' (str); expected a number"),
+        ("arm_driver: {home_pose_rad: [0, a]}", "'nodes.arm_driver.home_pose_rad' is 'a' (str); expected a number"),
+        ("session_manager: {config_sha256: a}", "is set by the session; leave it out"),
+    ],
+)
+def test_a_nodes_own_parameters_are_checked_before_anything_starts(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(written(tmp_path, f"nodes:\n  {text}\n"))
+    assert ": line 2: " in str(error.value)
     assert message in str(error.value)
 
 
@@ -74,7 +115,7 @@ def test_binary_rubbish_is_refused_by_name(tmp_path: Path) -> None:
 def test_an_older_spelling_sets_the_same_key(tmp_path: Path, spelling: str) -> None:
     key = BY_SPELLING[spelling]
     *sections, name = spelling.split(".")
-    value = {bool: "false", str: "elsewhere"}[type(key.default)]
+    value = {bool: "false", str: "elsewhere"}[key.about.type]
     text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
     configuration = load(written(tmp_path, f"{text}{'  ' * len(sections)}{name}: {value}\n"))
     assert configuration[key.path] == {"false": False, "elsewhere": "elsewhere"}[value]
@@ -82,12 +123,15 @@ def test_an_older_spelling_sets_the_same_key(tmp_path: Path, spelling: str) -> N
 
 
 def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
-    over = written(tmp_path, "session: {motion_countdown_s: 1.5}\nnodes: {head_camera: {x: 1}, arm_guard: {y: 2}}")
+    over = written(
+        tmp_path,
+        "session: {motion_countdown_s: 1.5}\nnodes: {head_camera: {eye: right}, arm_guard: {imu_frame: pelvis}}",
+    )
     configuration = load(CONFIG_DIR / "sim.yaml", over)
     assert configuration["session.motion_countdown_s"] == 1.5
     assert configuration["session.ask_before_taking"] is False
-    assert configuration.node_parameters["head_camera"] == {"x": 1}
-    assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4, "y": 2}
+    assert configuration.node_parameters["head_camera"] == {"eye": "right"}
+    assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4, "imu_frame": "pelvis"}
 
 
 def test_the_fingerprint_tells_configurations_apart() -> None:

@@ -1,6 +1,5 @@
 """The graph as data: who runs under which condition, and that a simulation can never reach a robot."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import MinimumJerk
 from h1_training_bringup.session import graph, graph_simulation
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.session.peers import configured_peers, local_peers, simulated_peers
+from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
+from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
 from h1_training_bringup.session.process import TOOLS, Process, Session
 from h1_training_bringup.session.processes import executable_path
 from h1_training_node.parameter import from_values
@@ -26,11 +26,15 @@ def configured(**changes: Any) -> Configuration:
 
 
 def simulated(configuration: Configuration, operator: str = "scripted") -> tuple[Process, ...]:
-    return graph.processes(configuration, Session(True, operator, simulated_peers(), SAVE_DIR))
+    return graph.processes(at_endpoints(configuration), Session(True, operator, SAVE_DIR))
+
+
+def at_endpoints(configuration: Configuration) -> Configuration:
+    return configuration.replaced(simulated_endpoints(), source="test")
 
 
 def on_robot(configuration: Configuration) -> tuple[Process, ...]:
-    return graph.processes(configuration, Session(False, "keyboard", configured_peers(configuration), SAVE_DIR))
+    return graph.processes(configuration, Session(False, "keyboard", SAVE_DIR))
 
 
 def names(processes: tuple[Process, ...]) -> set[str]:
@@ -64,7 +68,9 @@ def test_without_camera_drivers_the_rest_runs() -> None:
 
 def parted(part: str, *, sim: bool, hands: bool = True) -> tuple[Process, ...]:
     configuration = configured(robot__include_hands=hands)
-    return graph.processes(configuration, Session(sim, "none", local_peers(configuration), SAVE_DIR, part=part))
+    if sim:
+        configuration = configuration.replaced(local_endpoints(configuration), source="test")
+    return graph.processes(configuration, Session(sim, "none", SAVE_DIR, part=part))
 
 
 def test_the_parts_make_the_whole() -> None:
@@ -87,7 +93,7 @@ TOOL_PROCESSES = {
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_adds_only_what_the_session_can_live_without(tool: str) -> None:
     configuration = configured()
-    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset({tool}))
+    session = Session(True, "none", SAVE_DIR, tools=frozenset({tool}))
     added = [
         p for p in graph.processes(configuration, session) if p.name not in names(simulated(configuration, "none"))
     ]
@@ -97,7 +103,7 @@ def test_a_tool_adds_only_what_the_session_can_live_without(tool: str) -> None:
 
 
 def test_every_file_that_a_tool_is_given_exists() -> None:
-    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset(TOOLS))
+    session = Session(True, "none", SAVE_DIR, tools=frozenset(TOOLS))
     for process in graph.processes(configured(), session):
         for argument in process.arguments:
             if "/share/" in argument:
@@ -105,7 +111,7 @@ def test_every_file_that_a_tool_is_given_exists() -> None:
 
 
 def test_a_bag_leaves_the_images_out_and_never_meets_an_older_one() -> None:
-    session = Session(True, "none", simulated_peers(), SAVE_DIR, tools=frozenset({"bag"}), bag_dir=Path("/data/bags/1"))
+    session = Session(True, "none", SAVE_DIR, tools=frozenset({"bag"}), bag_dir=Path("/data/bags/1"))
     (bag,) = (process for process in graph.processes(configured(), session) if process.name == "bag")
     assert "sensor_msgs/msg/CompressedImage" in bag.parameters["record.exclude_topic_types"]
     assert bag.parameters["storage.uri"] == "/data/bags/1"
@@ -176,7 +182,7 @@ def test_the_policy_server_is_trained_on_what_is_uploaded_or_else_on_what_is_kep
     (tmp_path / "uploaded/training_session_epoch4").mkdir(parents=True)
     (tmp_path / "episodes/training_session_epoch6").mkdir(parents=True)
     configuration = configured(rsync__enabled=enabled, rsync__target=str(tmp_path / "uploaded"))
-    session = Session(True, "scripted", simulated_peers(), tmp_path / "episodes")
+    session = Session(True, "scripted", tmp_path / "episodes")
     listed = {process.name: process for process in graph.processes(configuration, session)}
     given = listed["sim_policy_server"].arguments
     assert given[given.index("--watch-dir") + 1] == str(tmp_path / watched)
@@ -191,22 +197,11 @@ def test_a_remote_target_that_is_switched_off_does_not_stand_in_a_simulations_wa
         simulated(configured(**remote))
 
 
-PARAMETER_CLASSES = {
-    "arm_driver": "h1_training_bringup.arm_driver.parameters:ArmParameters",
-    "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
-    "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
-    "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
-    "recorder": "h1_recorder.recorder.parameters:RecorderParameters",
-    "session_manager": "h1_session_manager.parameters:SessionParameters",
-}
-
-
 def test_a_node_is_given_only_parameters_that_it_declares() -> None:
     """A misspelt or ill-typed one would end the node at its start; this says so without starting it."""
     for process in simulated(configured(robot__include_hands=True)):
-        if process.name in PARAMETER_CLASSES:
-            module, _, name = PARAMETER_CLASSES[process.name].partition(":")
-            from_values(getattr(importlib.import_module(module), name), process.parameters, owner=process.name)
+        if process.name in CLASSES:
+            from_values(parameter_class(process.name), process.parameters, owner=process.name)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.25, 1.0])

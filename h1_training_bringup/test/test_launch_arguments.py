@@ -33,7 +33,7 @@ def test_arguments_go_over_the_configuration(tmp_path: Path) -> None:
             rsync_target="user@host:/data",
         )
     )
-    assert (session.peers.policy_host, session.peers.policy_port) == ("policy.lab", 9000)
+    assert (configuration["policy_server.host"], configuration["policy_server.port"]) == ("policy.lab", 9000)
     assert configuration["robot.include_hands"] is True
     assert configuration["robot.speed_scale"] == 0.25
     assert configuration["rsync.target"] == "user@host:/data"
@@ -54,8 +54,8 @@ def test_whether_it_is_a_simulation_is_never_guessed(value: str) -> None:
     ("name", "value", "message"),
     [
         ("policy_port", "http", "'policy_server.port' is 'http' \\(str\\); expected a whole number"),
-        ("policy_port", "[", "'policy_server.port' is '\\['"),
-        ("policy_port", "70000", "'policy_server.port' is 70000; allowed is 0 to 65535"),
+        ("policy_port", "[", "'policy_server.port' is '\\[': is not YAML"),
+        ("policy_port", "70000", "'policy_server.port' is 70000; the greatest allowed is 65535"),
         ("hands", "2", "'robot.include_hands' is 2 \\(int\\); expected true or false"),
         ("speed_scale", "2", "'robot.speed_scale' is 2"),
         ("log_level", "loud", "'log_level' is 'loud'; expected one of debug, info, warn, error, fatal"),
@@ -92,23 +92,23 @@ def test_a_tool_runs_only_if_it_is_asked_for(tool: str) -> None:
 def test_the_peers_alone_are_a_simulation_at_the_configured_ports(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("policy_server: {port: 8123}\nrobot: {head_camera_server_port: 5556}")
-    _, session = prepared(request("sim", config=str(config)))
+    configuration, session = prepared(request("sim", config=str(config)))
     assert session.simulated
-    assert (session.peers.policy_host, session.peers.policy_port) == ("127.0.0.1", 8123)
-    assert session.peers.head_camera_port == 5556
-    assert session.peers.left_hand_port != session.peers.right_hand_port
+    assert (configuration["policy_server.host"], configuration["policy_server.port"]) == ("127.0.0.1", 8123)
+    assert configuration["robot.head_camera_server_port"] == 5556
+    assert configuration["robot.left_hand_port"] != configuration["robot.right_hand_port"]
 
 
 def test_drivers_alone_meet_the_peers_that_were_started_alone() -> None:
-    _, drivers = prepared(request("robot", sim="true"))
-    _, peers = prepared(request("sim"))
-    assert drivers.peers == peers.peers
+    drivers, _ = prepared(request("robot", sim="true"))
+    peers, _ = prepared(request("sim"))
+    assert drivers.values == peers.values
 
 
 def test_every_argument_says_what_it_means() -> None:
     for argument in ARGUMENTS:
         assert argument.meaning
         if argument.key:
-            assert BY_PATH[argument.key].description in argument.description
+            assert BY_PATH[argument.key].about.description in argument.description
             assert argument.key in argument.description
             assert argument.default == ""

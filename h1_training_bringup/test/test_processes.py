@@ -167,7 +167,7 @@ def test_a_misspelt_key_ends_the_start_with_one_clear_line(tmp_path: Path) -> No
     result = run_session("--sim", "--config", str(config), "--log-dir", str(tmp_path))
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
-        f"Cannot start: {config}: unknown key 'policy_server.prot'; did you mean 'policy_server.port'?"
+        f"Cannot start: {config}: line 1: unknown key 'policy_server.prot'; did you mean 'policy_server.port'?"
     ]
 
 

@@ -7,12 +7,11 @@ import pytest
 
 from h1_training_bringup.session import graph
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.session.peers import configured_peers
 from h1_training_bringup.session.process import Process, Session
 
 
 def on_robot(configuration: Configuration) -> dict[str, Process]:
-    session = Session(False, "keyboard", configured_peers(configuration), Path("/data/episodes"))
+    session = Session(False, "keyboard", Path("/data/episodes"))
     return {process.name: process for process in graph.processes(configuration, session)}
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -25,6 +25,7 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    check: Callable[[str], None] | None = None,
 ) -> Any:
     """A dataclass field that is a parameter.
 
@@ -35,8 +36,12 @@ def parameter(
         low: least value allowed; for sequences, of every element.
         high: greatest value allowed, likewise.
         choices: the only strings allowed; empty allows any.
+        check: of a text's form, e.g. `address.check_host`: raises ValueError with what follows the parameter's name.
     """
-    metadata = {"description": description, "unit": unit, "low": low, "high": high, "choices": choices}
+    metadata = {
+        **{"description": description, "unit": unit, "low": low, "high": high},
+        **{"choices": choices, "check": check},
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -62,8 +67,7 @@ def from_values(cls: type[T], values: Mapping[str, Any], *, owner: str = "") -> 
     checked = {}
     for name, value in values.items():
         try:
-            checked[name] = _converted(value, hints[name])
-            _check_range(checked[name], fields[name].metadata)
+            checked[name] = checked_value(value, hints[name], fields[name].metadata)
         except ValueError as error:
             raise ParameterError(f"{prefix}parameter '{name}' {error}") from None
     try:
@@ -78,18 +82,32 @@ def nearest_known(unknown: str, known: set[str]) -> str:
     return f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(sorted(known))}"
 
 
+def checked_value(value: Any, kind: Any, metadata: Mapping[str, Any]) -> Any:
+    """`value` with the type `kind` of a parameter, and within what its metadata allow.
+
+    Raises:
+        ValueError: it is not; the message goes behind the parameter's name.
+    """
+    converted = _converted(value, kind)
+    _check_range(converted, metadata)
+    return converted
+
+
 def _converted(value: Any, hint: Any) -> Any:
     """`value` as the type that `hint` names: bool, int, float, str, or a tuple of one of them."""
     if typing.get_origin(hint) is tuple:
         element = typing.get_args(hint)[0]
         if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-            raise ValueError(f"is {value!r}; expected a list of {element.__name__}")
+            raise ValueError(f"is {value!r}; expected a list, each {_KINDS[element]}")
         return tuple(_converted(item, element) for item in value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise ValueError(f"is {value!r} ({type(value).__name__}); expected {hint.__name__}")
+    raise ValueError(f"is {value!r} ({type(value).__name__}); expected {_KINDS[hint]}")
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
@@ -104,3 +122,5 @@ def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
             raise ValueError(f"is {item}{unit}; the greatest allowed is {high}{unit}")
         if metadata.get("choices") and item not in metadata["choices"]:
             raise ValueError(f"is '{item}'; expected one of {', '.join(metadata['choices'])}")
+        if metadata.get("check"):
+            metadata["check"](item)

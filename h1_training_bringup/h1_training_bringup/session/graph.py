@@ -7,16 +7,17 @@ Conditions (`Process.when`) are names; a process runs if all of its own are amon
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
+from h1_training_bringup.arm_driver.parameters import ArmParameters, BodyParameters, load_joint_settings
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
 from h1_training_bringup.session.graph_simulation import action_dim, simulated_processes
 from h1_training_bringup.session.graph_tools import tool_processes
+from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
 from h1_training_bringup.session.process import Process, Session
 from h1_training_bringup.session.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
@@ -58,11 +59,23 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
     }
     wanted = listed.values() if session.part == "session" else [listed[session.part]]
     tools = () if session.part == "sim" else tool_processes(configuration, session)
-    return tuple(process for process in (*itertools.chain.from_iterable(wanted), *tools) if process.when <= holding)
+    running = [process for process in (*itertools.chain.from_iterable(wanted), *tools) if process.when <= holding]
+    for process in running:
+        _check_parameters(process)
+    return tuple(running)
+
+
+def _check_parameters(process: Process) -> None:
+    """A node would refuse its parameters only after all others have started."""
+    if process.parameters and process.name in CLASSES:
+        try:
+            from_values(parameter_class(process.name), process.parameters)
+        except ParameterError as error:
+            raise ConfigurationError(f"nodes.{process.name}: {error}") from None
 
 
 def robot_remappings(session: Session) -> tuple[tuple[str, str], ...]:
-    """In the simulation the robot's own names are led away from any robot."""
+    """In the simulation the robot's own names are remapped, so that nothing reaches a robot."""
     return (("/lowstate", "sim/lowstate"), ("/arm_sdk", "sim/arm_sdk")) if session.simulated else ()
 
 
@@ -78,14 +91,14 @@ def is_remote(target: str) -> bool:
 
 
 def _drivers(configuration: Configuration, session: Session) -> tuple[Process, ...]:
-    bringup, further, peers = "h1_training_bringup", configuration.node_parameters, session.peers
+    bringup = "h1_training_bringup"
     arms_priority = REALTIME_IF_ALLOWED if session.simulated else REALTIME
     return (
         Process(
             bringup,
             "arm_driver",
             "arm_driver",
-            parameters={"speed_scale": configuration["robot.speed_scale"], **further.get("arm_driver", {})},
+            parameters=configuration.of_node("arm_driver"),
             remappings=robot_remappings(session),
             stop_timeout_s=13.0,
             priority=arms_priority,
@@ -94,7 +107,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             bringup,
             "arm_guard",
             "arm_guard",
-            parameters={**_body(further.get("arm_driver", {})), **further.get("arm_guard", {})},
+            parameters={**_body(configuration), **configuration.of_node("arm_guard")},
             remappings=robot_remappings(session),
             stop_timeout_s=14.0,
             priority=arms_priority,
@@ -103,13 +116,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             bringup,
             "head_camera",
             "head_camera",
-            parameters={
-                "host": peers.head_camera_host,
-                "port": peers.head_camera_port,
-                "format": configuration["robot.head_camera_format"],
-                "jpeg_quality": configuration["recording.image_quality"],
-                **further.get("head_camera", {}),
-            },
+            parameters=configuration.of_node("head_camera"),
             when=frozenset({"cameras"}),
             essential=False,
             respawn=True,
@@ -118,13 +125,7 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
             "h1_inspire_driver",
             "inspire_driver",
             "inspire_driver",
-            parameters={
-                "left_host": peers.left_hand_host,
-                "left_port": peers.left_hand_port,
-                "right_host": peers.right_hand_host,
-                "right_port": peers.right_hand_port,
-                **further.get("inspire_driver", {}),
-            },
+            parameters=configuration.of_node("inspire_driver"),
             when=frozenset({"hands"}),
             essential=False,
             respawn=True,
@@ -133,30 +134,26 @@ def _drivers(configuration: Configuration, session: Session) -> tuple[Process, .
     )
 
 
-def _body(arm_driver: Mapping[str, Any]) -> dict[str, Any]:
-    """What the guard must know of the arms as the driver does: joints, payload, IMU, the way of giving them back."""
-    about = ("joint_settings", "imu_frame", "payload_", "release_", "robot_timeout_s")
-    return {name: value for name, value in arm_driver.items() if name.startswith(about)}
+def _body(configuration: Configuration) -> dict[str, Any]:
+    """What the guard must know of the arms as the driver does: joints, payload, IMU, the way of releasing them."""
+    shared = {field.name for field in dataclasses.fields(BodyParameters)}
+    return {name: value for name, value in configuration.of_node("arm_driver").items() if name in shared}
 
 
 def _session(configuration: Configuration, session: Session) -> tuple[Process, ...]:
-    further, peers = configuration.node_parameters, session.peers
-    dummies = {"allow_dummy_cameras": configuration["recording.allow_dummy_cameras"]}
     save_dir = {"save_dir": str(session.save_dir)}
+    # Not slow or broken, but so configured; two thirds is what a real camera must do as well.
+    fps = configuration["simulation.camera_fps"]
+    camera_fps, min_camera_hz = ({"camera_fps": fps}, {"min_camera_hz": fps * 2 / 3}) if session.simulated else ({}, {})
     return (
         Process(
             "h1_policy_bridge",
             "policy_bridge",
             "policy_bridge",
             parameters={
-                "host": peers.policy_host,
-                "port": peers.policy_port,
-                **_access(configuration),
+                **configuration.of_node("policy_bridge"),
                 "action_dim": action_dim(configuration),
-                "preset": configuration["policy.preset"],
                 "prompt": _prompt(configuration),
-                **dummies,
-                **further.get("policy_bridge", {}),
             },
             priority=REALTIME_IF_ALLOWED,
         ),
@@ -164,14 +161,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "h1_recorder",
             "recorder",
             "recorder",
-            parameters={
-                **save_dir,
-                **dummies,
-                "fps": configuration["recording.fps"],
-                "keep_journal": configuration["recording.keep_journal"],
-                **({"camera_fps": configuration["simulation.camera_fps"]} if session.simulated else {}),
-                **further.get("recorder", {}),
-            },
+            parameters={**camera_fps, **configuration.of_node("recorder"), **save_dir},
             stop_timeout_s=14.5,
         ),
         Process(
@@ -179,10 +169,14 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "session_manager",
             "session_manager",
             parameters={
+                "home_timeout_s": _home_timeout_s(configuration),
+                **min_camera_hz,
+                **configuration.of_node("session_manager"),
                 **save_dir,
-                **dummies,
-                **_session_parameters(configuration, session),
-                **further.get("session_manager", {}),
+                "rsync_target": configuration.upload_target,
+                "prompt": _prompt(configuration),
+                "config_sha256": session.config_sha256 or configuration.sha256(),
+                "episode_attributes": json.dumps(_episode_attributes(configuration, session)),
             },
             on_terminal=True,
             stop_timeout_s=14.5,
@@ -192,13 +186,13 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
 
 
 def _operator_screen(configuration: Configuration, session: Session) -> tuple[Process, ...]:
-    further = configuration.node_parameters
+    keyboard = configuration.of_node("keyboard")
     return (
         Process(
             "h1_session_manager",
             "keyboard",
             "keyboard",
-            parameters=further.get("keyboard", {}),
+            parameters=keyboard,
             when=frozenset({"operator_keyboard"}),
             essential=False,
             standby=session.console,  # the console reads the keys while it is there
@@ -208,7 +202,7 @@ def _operator_screen(configuration: Configuration, session: Session) -> tuple[Pr
             "h1_session_manager",
             "console",
             "console",
-            parameters={**further.get("keyboard", {}), **further.get("console", {})},
+            parameters={**keyboard, **configuration.of_node("console")},
             when=frozenset({"operator_keyboard", "console"}),
             essential=False,
             ends_last=True,
@@ -217,9 +211,8 @@ def _operator_screen(configuration: Configuration, session: Session) -> tuple[Pr
 
 
 def _arm_parameters(configuration: Configuration) -> ArmParameters:
-    given = {"speed_scale": configuration["robot.speed_scale"], **configuration.node_parameters.get("arm_driver", {})}
     try:
-        return from_values(ArmParameters, given)
+        return from_values(ArmParameters, configuration.of_node("arm_driver"))
     except ParameterError as error:
         raise ConfigurationError(f"nodes.arm_driver: {error}") from None
 
@@ -231,7 +224,7 @@ def _home_timeout_s(configuration: Configuration) -> float:
 
 
 def _episode_attributes(configuration: Configuration, session: Session) -> dict[str, Any]:
-    """What an episode's file tells about the robot that made it, beside what the journal holds."""
+    """What an episode's file says of the robot that made it, beside what the journal holds and what a person adds."""
     parameters = _arm_parameters(configuration)
     try:
         joints = load_joint_settings(parameters)
@@ -241,50 +234,29 @@ def _episode_attributes(configuration: Configuration, session: Session) -> dict[
         "lower_rad": joints.lower,
         "upper_rad": joints.upper,
         "speed_rad_s": joints.speed * parameters.speed_scale,
+        "acceleration_rad_s2": joints.acceleration,
     }
-    limits["acceleration_rad_s2"] = joints.acceleration
     sides = ("left", "right")
+    serials = {f"cam_{side}_wrist": configuration[f"robot.{side}_wrist_serial"] for side in sides}
     return {
+        **_added_attributes(configuration),
         "limits": {name: values.tolist() for name, values in limits.items()},
         "payload": {f"{side}_kg": getattr(parameters, f"payload_{side}_kg") for side in sides},
-        "serials": {}
-        if session.simulated
-        else {f"cam_{side}_wrist": configuration[f"robot.{side}_wrist_serial"] for side in sides},
+        "serials": {} if session.simulated else serials,
         "task_name": configuration["task.name"],
         "robot_name": configuration["robot.name"],
     }
 
 
-def _access(configuration: Configuration) -> dict[str, str]:
-    """What both nodes that ask the policy server show it, and whom they trust to vouch for it."""
-    return {name: configuration[f"policy_server.{name}"] for name in ("api_key_file", "ca_file")}
+def _added_attributes(configuration: Configuration) -> dict[str, Any]:
+    text = configuration.of_node("session_manager").get("episode_attributes", "{}")
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            f"'nodes.session_manager.episode_attributes' is {text!r}; expected a JSON object"
+        ) from None
 
 
 def _prompt(configuration: Configuration) -> str:
     return str(configuration["policy.prompt"]).replace("{task}", configuration["task.description"])
-
-
-def _session_parameters(configuration: Configuration, session: Session) -> dict[str, Any]:
-    return {
-        "policy_host": session.peers.policy_host,
-        "policy_port": session.peers.policy_port,
-        **_access(configuration),
-        "poll_interval_s": configuration["policy_server.poll_interval_sec"],
-        "rsync_target": configuration.upload_target,
-        "rsync_options": configuration["rsync.options"],
-        "rsync_ssh_key": configuration["rsync.ssh_key"],
-        "task": configuration["task.description"],
-        "prompt": _prompt(configuration),
-        "robot_name": configuration["robot.name"],
-        "include_hands": configuration["robot.include_hands"],
-        "ask_before_taking": configuration["session.ask_before_taking"],
-        "motion_countdown_s": configuration["session.motion_countdown_s"],
-        "home_timeout_s": _home_timeout_s(configuration),
-        # A simulated camera that is slow on purpose is not a broken one; two thirds is what a real one must do as well.
-        **({"min_camera_hz": configuration["simulation.camera_fps"] * 2 / 3} if session.simulated else {}),
-        "max_execution_s": configuration["session.max_execution_s"],
-        "max_damping_s": configuration["session.max_damping_s"],
-        "policy_silence_timeout_s": configuration["session.policy_silence_timeout_s"],
-        "config_sha256": configuration.sha256(),
-        "episode_attributes": json.dumps(_episode_attributes(configuration, session)),
-    }

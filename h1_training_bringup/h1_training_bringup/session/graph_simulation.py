@@ -30,9 +30,10 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
 
     A policy server that several simulations share was started by somebody else, and outlives them.
     """
-    bringup, sim, peers = "h1_training_bringup", frozenset({"sim"}), session.peers
+    bringup, sim = "h1_training_bringup", frozenset({"sim"})
     seed: int = configuration["simulation.seed"]
-    hands = ("--left-port", str(peers.left_hand_port), "--right-port", str(peers.right_hand_port))
+    left, right = (str(configuration[f"robot.{side}_hand_port"]) for side in ("left", "right"))
+    hands = ("--left-port", left, "--right-port", right)
     return (
         Process(
             bringup,
@@ -48,7 +49,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
             "sim_cameras",
             "sim_cameras",
             parameters={
-                "head_port": peers.head_camera_port,
+                "head_port": configuration["robot.head_camera_server_port"],
                 "fps": configuration["simulation.camera_fps"],
                 "seed": seed,
             },
@@ -85,7 +86,7 @@ def _policy_server(configuration: Configuration, session: Session) -> Process:
 def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
     target = configuration.upload_target
     options = {
-        "--port": session.peers.policy_port,
+        "--port": configuration["policy_server.port"],
         "--inference-ms": configuration["simulation.inference_ms"],
         "--first-inference-ms": configuration["simulation.first_inference_ms"],
         "--jitter": configuration["simulation.inference_jitter"],

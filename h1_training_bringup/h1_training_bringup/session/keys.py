@@ -1,13 +1,17 @@
-"""Every key of the configuration: type, default, unit, range, meaning. The documentation's table is made from this one.
+"""Every key of the configuration, and which parameter of which node it sets.
 
-The spellings are those that users of the single-process client have in their `training_config.yaml`; older spellings
-are aliases. Keys that only the training host reads are accepted, so that one file serves both.
+A key that sets a parameter has that parameter's type, default, unit, range and meaning (`node_parameters.py` says
+why); only what no node reads is declared here. The spellings are those that users of the single-process client have in
+their `training_config.yaml`; older ones are aliases. Keys that only the training host reads are accepted, so that one
+file serves both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from h1_training_bringup.session.node_parameters import Parameter, parameter_of
 
 
 @dataclass(frozen=True)
@@ -16,110 +20,128 @@ class Key:
 
     Attributes:
         path: dotted, e.g. `policy_server.port`.
-        default: its value when the file is silent; its type is the key's.
-        description: meaning, one line.
-        unit: empty if it has none.
-        low, high: the range allowed, ends included.
-        choices: the only strings allowed; empty allows any.
+        about: type, default, unit, range and meaning.
+        sets: the parameters that have the value, `"node.parameter"`.
+        makes: the parameters that the session makes of it.
         aliases: older spellings, dotted.
         elsewhere: read by the training host alone.
     """
 
     path: str
-    default: bool | int | float | str
-    description: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
+    about: Parameter
+    sets: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     elsewhere: bool = False
 
+    @property
+    def default(self) -> Any:
+        """Its value when the file is silent."""
+        return self.about.default
+
+
+def _sets(
+    path: str, *parameters: str, meaning: str = "", makes: tuple[str, ...] = (), aliases: tuple[str, ...] = ()
+) -> Key:
+    """A key that sets `parameters`, which agree on everything but their descriptions."""
+    about = parameter_of(parameters[0])
+    return Key(path, replace(about, description=meaning) if meaning else about, parameters, makes, aliases)
+
+
+def _own(
+    path: str,
+    default: Any,
+    description: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    makes: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+) -> Key:
+    """A key that the session itself reads."""
+    about = Parameter(type(default), default, description, unit, low, high)
+    return Key(path, about, makes=makes, aliases=aliases)
+
 
 def _training_host(path: str, default: Any, description: str) -> Key:
-    return Key(path, default, description, elsewhere=True)
+    return Key(path, Parameter(type(default), default, description), elsewhere=True)
 
-
-_PORT: dict[str, Any] = {"low": 0, "high": 65535}
 
 KEYS: tuple[Key, ...] = (
-    Key("task.name", "h1_task", "short name of the task", aliases=("training.task_name",)),
-    Key("task.description", "pick up the object", "what the policy is asked to do; the prompt is made from it"),
-    Key("policy_server.host", "127.0.0.1", "host of the policy server, or a ws:// or wss:// address"),
-    Key("policy_server.port", 8000, "port of the policy server, WebSocket and HTTP", **_PORT),
-    Key("policy_server.poll_interval_sec", 5.0, "time between polls of /training_status", "s", 0.1, 3600.0),
-    Key("policy_server.ca_file", "", "PEM file of the authority of a wss:// server's certificate, beside the system's"),
-    Key("policy_server.api_key_file", "", "file that holds the API key; else H1_POLICY_API_KEY of the environment"),
-    Key(
+    _own("task.name", "h1_task", "short name of the task", aliases=("training.task_name",)),
+    _sets("task.description", "session_manager.task"),
+    _sets("policy_server.host", "policy_bridge.host", "session_manager.policy_host"),
+    _sets("policy_server.port", "policy_bridge.port", "session_manager.policy_port"),
+    _sets("policy_server.poll_interval_sec", "session_manager.poll_interval_s"),
+    _sets("policy_server.ca_file", "policy_bridge.ca_file", "session_manager.ca_file"),
+    _sets("policy_server.api_key_file", "policy_bridge.api_key_file", "session_manager.api_key_file"),
+    _sets(
         "robot.name",
-        "",
-        "name of this robot where there are several: a folder of this name under save_dir and rsync.target, and in "
-        "the episodes and diagnostics; letters, digits and _",
+        "session_manager.robot_name",
+        meaning="name of this robot where there are several: a folder of this name under save_dir and rsync.target, "
+        "and in the episodes and diagnostics; letters, digits and _",
     ),
-    Key("robot.include_hands", False, "read and command the Inspire hands (26-dimensional policies)"),
-    Key(
+    _sets(
+        "robot.include_hands",
+        "session_manager.include_hands",
+        meaning="read and command the Inspire hands (26-dimensional policies)",
+    ),
+    _own(
         "robot.include_cameras",
         True,
         "start the camera drivers; false where they run elsewhere, or with recording.allow_dummy_cameras",
     ),
-    Key(
+    _own(
         "robot.network_interface",
         "eno1",
         "interface that the robot is on, for CycloneDDS alone; CYCLONEDDS_URI, if set, goes before it",
     ),
-    Key("robot.left_hand_ip", "192.168.123.211", "left Inspire hand"),
-    Key("robot.left_hand_port", 6000, "its Modbus TCP port", **_PORT),
-    Key("robot.right_hand_ip", "192.168.123.210", "right Inspire hand"),
-    Key("robot.right_hand_port", 6000, "its Modbus TCP port", **_PORT),
-    Key("robot.head_camera_server_ip", "192.168.123.163", "host of the head camera's image server"),
-    Key("robot.head_camera_server_port", 5555, "its port", **_PORT),
-    Key(
-        "robot.head_camera_format",
-        "auto",
-        "format of the image server: one frame for all, or one stream per camera",
-        choices=("auto", "image_server", "teleimager"),
-    ),
-    Key("robot.speed_scale", 1.0, "share of all speed limits; 0.25 for a first run", "", 0.05, 1.0),
-    Key("robot.left_wrist_serial", "218622271789", "serial number of the left wrist's D405"),
-    Key("robot.right_wrist_serial", "241222076627", "serial number of the right wrist's D405"),
+    _sets("robot.left_hand_ip", "inspire_driver.left_host"),
+    _sets("robot.left_hand_port", "inspire_driver.left_port"),
+    _sets("robot.right_hand_ip", "inspire_driver.right_host"),
+    _sets("robot.right_hand_port", "inspire_driver.right_port"),
+    _sets("robot.head_camera_server_ip", "head_camera.host"),
+    _sets("robot.head_camera_server_port", "head_camera.port"),
+    _sets("robot.head_camera_format", "head_camera.format"),
+    _sets("robot.speed_scale", "arm_driver.speed_scale"),
+    _own("robot.left_wrist_serial", "218622271789", "serial number of the left wrist's D405"),
+    _own("robot.right_wrist_serial", "241222076627", "serial number of the right wrist's D405"),
     _training_host(
         "robot.control_freq", 50, "rate at which the single-process client played actions; here always 50 Hz"
     ),
-    Key(
+    _own(
         "save_dir",
         "data/episodes",
         "folder of the episodes; relative to where the session is started",
+        makes=("recorder.save_dir", "session_manager.save_dir"),
         aliases=("recording.save_dir", "data.save_dir"),
     ),
-    Key("recording.fps", 50, "rows per second of an episode", "Hz", 1, 250),
-    Key("recording.image_quality", 85, "JPEG quality of what is encoded here; a camera's own JPEG is kept", "", 1, 100),
-    Key("recording.keep_journal", False, "keep each episode's journal (MCAP) beside it"),
-    Key("recording.allow_dummy_cameras", False, "run without a camera, with marked grey images in its place"),
-    Key("rsync.enabled", True, "upload at all", aliases=("data.rsync.enabled",)),
-    Key(
-        "rsync.target",
-        "",
-        "where rsync sends the episodes: DIR or USER@HOST:DIR; empty keeps them here",
-        aliases=("data.rsync.target",),
+    _sets("recording.fps", "recorder.fps"),
+    _sets(
+        "recording.image_quality",
+        "head_camera.jpeg_quality",
+        meaning="JPEG quality of what is encoded here; a camera's own JPEG is kept",
     ),
-    Key("rsync.options", "-avz --progress", "options of rsync", aliases=("data.rsync.options",)),
-    Key("rsync.ssh_key", "", "private key for ssh; empty leaves it to ssh", aliases=("data.rsync.ssh_key",)),
-    Key("session.ask_before_taking", True, "ask for 'y' before the arms are taken at the start"),
-    Key("session.motion_countdown_s", 3.0, "countdown before the arms move by themselves", "s", 0.5, 30.0),
-    Key("session.max_execution_s", 120.0, "longest run of the policy", "s", 1.0, 3600.0),
-    Key(
-        "session.max_damping_s",
-        600.0,
-        "longest correction by a person; then the episode is saved",
-        "s",
-        1.0,
-        3600.0,
+    _sets("recording.keep_journal", "recorder.keep_journal"),
+    _sets(
+        "recording.allow_dummy_cameras",
+        *("recorder.allow_dummy_cameras", "policy_bridge.allow_dummy_cameras", "session_manager.allow_dummy_cameras"),
+        meaning="run without a camera, with marked grey images in its place",
     ),
-    Key("session.policy_silence_timeout_s", 5.0, "how long a silent policy is waited for", "s", 0.5, 60.0),
-    Key("foxglove.address", "127.0.0.1", "address that foxglove:=true listens on; 0.0.0.0 opens it to the network"),
-    Key("foxglove.port", 8765, "its port", **_PORT),
-    Key("simulation.inference_ms", 120.0, "inference time of the simulated policy", "ms", 0.0, 60000.0),
-    Key(
+    _own("rsync.enabled", True, "upload at all", aliases=("data.rsync.enabled",)),
+    _sets("rsync.target", "session_manager.rsync_target", aliases=("data.rsync.target",)),
+    _sets("rsync.options", "session_manager.rsync_options", aliases=("data.rsync.options",)),
+    _sets("rsync.ssh_key", "session_manager.rsync_ssh_key", aliases=("data.rsync.ssh_key",)),
+    _sets("session.ask_before_taking", "session_manager.ask_before_taking"),
+    _sets("session.motion_countdown_s", "session_manager.motion_countdown_s"),
+    _sets("session.max_execution_s", "session_manager.max_execution_s"),
+    _sets("session.max_damping_s", "session_manager.max_damping_s"),
+    _sets("session.policy_silence_timeout_s", "session_manager.policy_silence_timeout_s"),
+    _own("foxglove.address", "127.0.0.1", "address that foxglove:=true listens on; 0.0.0.0 opens it to the network"),
+    _own("foxglove.port", 8765, "its port", low=1, high=65535),
+    _own("simulation.inference_ms", 120.0, "inference time of the simulated policy", "ms", 0.0, 60000.0),
+    _own(
         "simulation.first_inference_ms",
         0.0,
         "of its very first one, in which a real server compiles (40000); 0: like any other",
@@ -127,33 +149,34 @@ KEYS: tuple[Key, ...] = (
         0.0,
         120000.0,
     ),
-    Key("simulation.inference_jitter", 0.3, "its jitter, as a share", "", 0.0, 1.0),
-    Key("simulation.training_s", 2.0, "how long the simulated training takes", "s", 0.0, 3600.0),
-    Key("simulation.epochs", 2, "epochs that the scripted operator runs", "", 1, 1000),
-    Key("simulation.episodes", 2, "episodes that it runs in each", "", 1, 1000),
-    Key("simulation.seed", 1, "of masses, scenes and chance", "", 0, 2**31 - 1),
-    Key(
+    _own("simulation.inference_jitter", 0.3, "its jitter, as a share", "", 0.0, 1.0),
+    _own("simulation.training_s", 2.0, "how long the simulated training takes", "s", 0.0, 3600.0),
+    _own("simulation.epochs", 2, "epochs that the scripted operator runs", "", 1, 1000),
+    _own("simulation.episodes", 2, "episodes that it runs in each", "", 1, 1000),
+    _own("simulation.seed", 1, "of masses, scenes and chance", "", 0, 2**31 - 1),
+    _own(
         "simulation.policy_server_port",
         0,
         "port of 127.0.0.1 at which a policy server already runs, for several simulations; 0: each starts its own",
-        **_PORT,
+        low=0,
+        high=65535,
     ),
-    Key("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
-    Key(
+    _own("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
+    _own(
         "policy.action_dim",
         0,
         "values per action, 14 (arms) or 26 (arms and hands); 0: 26 with robot.include_hands, else 14",
-        "",
-        0,
-        26,
+        low=0,
+        high=26,
+        makes=("policy_bridge.action_dim",),
     ),
-    Key(
-        "policy.preset",
-        "h1",
-        "names and layout of the observation: this robot's fork of openpi, or openpi's aloha",
-        choices=("h1", "aloha"),
+    _sets("policy.preset", "policy_bridge.preset"),
+    _sets(
+        "policy.prompt",
+        "policy_bridge.prompt",
+        makes=("session_manager.prompt",),
+        meaning="prompt sent to the policy; {task} is task.description",
     ),
-    Key("policy.prompt", "{task}, Advantage=True", "prompt sent to the policy; {task} is task.description"),
     _training_host("policy.config_name", "", "openpi's training configuration"),
     _training_host("policy.base_checkpoint", "", "checkpoint that training starts from"),
     _training_host("training.max_epochs", 0, "epochs of the whole pipeline"),
@@ -168,29 +191,30 @@ KEYS: tuple[Key, ...] = (
     _training_host("pipeline.auto_sync", True, "whether it fetches data by itself"),
 )
 
-NODES = (
-    *("arm_driver", "arm_guard", "head_camera", "inspire_driver", "policy_bridge", "recorder", "session_manager"),
-    *("keyboard", "console"),
-)
-"""Nodes whose further parameters a file may set under `nodes.<node>`; each node checks its own."""
-
 BY_PATH: dict[str, Key] = {key.path: key for key in KEYS}
 BY_SPELLING: dict[str, Key] = BY_PATH | {alias: key for key in KEYS for alias in key.aliases}
+BY_PARAMETER: dict[str, Key] = {parameter: key for key in KEYS for parameter in (*key.sets, *key.makes)}
+"""Parameters that a key sets: a file sets the key, not the parameter under `nodes`."""
 
 
 def markdown_table() -> str:
     """Key, default, unit, range and meaning of every key: the table of docs/configuration.md."""
     rows = ["| key | default | unit | range | meaning |", "|---|---|---|---|---|"]
     for key in KEYS:
-        default = str(key.default).lower() if isinstance(key.default, bool) else str(key.default)
-        limits = "" if key.low is None else f"{key.low:g} … {key.high:g}"
-        meaning = key.description + (" (read by the training host only)" if key.elsewhere else "")
+        meaning = key.about.description + (" (read by the training host only)" if key.elsewhere else "")
         if key.aliases:
             meaning += f"; also as {', '.join(f'`{alias}`' for alias in key.aliases)}"
-        shown = f"`{default}`" if default else ""
-        rows.append(f"| `{key.path}` | {shown} | {key.unit} | {limits or ', '.join(key.choices)} | {meaning} |")
+        rows.append(markdown_row(key.path, key.about, meaning))
     return "\n".join(rows)
 
 
-if __name__ == "__main__":
-    print(markdown_table())
+def markdown_row(name: str, about: Parameter, meaning: str = "") -> str:
+    """One row of a table of keys or parameters."""
+    default = about.default
+    if isinstance(default, tuple):
+        shown = f"`[{', '.join(map(str, default))}]`"
+    else:
+        shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if str(default) else ""
+    low, high = ("" if end is None else f"{end:.10g}" for end in (about.low, about.high))
+    limits = f"{low} … {high}".strip() if low or high else ", ".join(about.choices)
+    return f"| `{name}` | {shown} | {about.unit} | {limits} | {(meaning or about.description).replace('|', '/')} |"

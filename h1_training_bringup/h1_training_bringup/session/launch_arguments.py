@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.keys import BY_PATH
 from h1_training_bringup.session.process import OPERATORS, PARTS, TOOLS
@@ -47,7 +45,7 @@ class Argument:
 
 
 def _of_key(name: str, key: str, *, simulation: bool = True, parts: tuple[str, ...] = ("session",)) -> Argument:
-    return Argument(name, "", BY_PATH[key].description, key, simulation, parts)
+    return Argument(name, "", BY_PATH[key].about.description, key, simulation, parts)
 
 
 def _tool(name: str, meaning: str) -> Argument:
@@ -105,7 +103,7 @@ def request_from(given: Mapping[str, str], part: str = "session") -> SessionRequ
                 raise ConfigurationError(
                     f"'{argument.name}' does not go with sim:=true: the simulation brings peers of its own"
                 )
-            changes[argument.key] = _value(argument.key, given[argument.name])
+            changes[argument.key] = given[argument.name]
     return SessionRequest(
         simulated=simulated,
         operator=given.get("operator") or ("none" if part != "session" else None),
@@ -125,13 +123,3 @@ def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> st
     if value not in allowed:
         raise ConfigurationError(f"'{name}' is '{given[name]}'; expected one of {', '.join(allowed)}")
     return value
-
-
-def _value(key: str, text: str) -> Any:
-    """`text` as a configuration file would have it; whether it fits the key is checked where all keys are."""
-    if isinstance(BY_PATH[key].default, str):
-        return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from h1_training_bringup.session.peers import Peers
-
 OPERATORS = ("keyboard", "scripted", "none")
 PARTS = ("session", "robot", "sim")
 """What is started: the whole session; the drivers alone; the simulated peers alone."""
 TOOLS = ("rviz", "rqt", "foxglove", "bag")
-"""What may be started beside the session, to look on; each is a condition, too."""
+"""What may be started beside the session, to visualise it; each is a condition, too."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,19 @@ class Session:
     Attributes:
         simulated: against the simulation, which can never move a robot.
         operator: who presses the keys: one of `OPERATORS`.
-        peers: where robot, hands, camera and policy server are reached.
         save_dir: absolute folder of the episodes.
         part: one of `PARTS`.
         tools: some of `TOOLS`.
         bag_dir: folder of the bag, with the tool `bag`; it does not exist yet.
         console: the person at the keyboard sees the console instead of plain lines.
+        config_sha256: fingerprint of the configuration as it was given; empty: of the one that is used.
     """
 
     simulated: bool
     operator: str
-    peers: Peers
     save_dir: Path
     part: str = "session"
     tools: frozenset[str] = frozenset()
     bag_dir: Path = Path("bag")
     console: bool = False
+    config_sha256: str = ""

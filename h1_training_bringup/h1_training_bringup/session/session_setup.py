@@ -12,8 +12,8 @@ from typing import Any
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
+from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
 from h1_training_bringup.session.graph import is_remote
-from h1_training_bringup.session.peers import Peers, configured_peers, local_peers, simulated_peers
 from h1_training_bringup.session.process import OPERATORS, Session
 
 _ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
@@ -62,10 +62,13 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
         configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")
     save_dir = Path(configuration["save_dir"]).expanduser().absolute() / name
     _check_target(configuration.upload_target, save_dir)
+    config_sha256 = configuration.sha256()
+    if request.simulated:
+        configuration = configuration.replaced(_simulated_endpoints(request, configuration), source="simulation")
     session = Session(
         simulated=request.simulated,
         operator=operator,
-        peers=_peers(request, configuration),
+        config_sha256=config_sha256,
         save_dir=save_dir,
         part=request.part,
         tools=request.tools,
@@ -74,12 +77,11 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     return configuration, session
 
 
-def _peers(request: SessionRequest, configuration: Configuration) -> Peers:
+def _simulated_endpoints(request: SessionRequest, configuration: Configuration) -> dict[str, Any]:
     """A whole simulation finds free ports; its parts, started one by one, have to meet at the configured ones."""
-    if not request.simulated:
-        return configured_peers(configuration)
-    shared = configuration["simulation.policy_server_port"]
-    return simulated_peers(shared) if request.part == "session" else local_peers(configuration)
+    if request.part != "session":
+        return local_endpoints(configuration)
+    return simulated_endpoints(configuration["simulation.policy_server_port"])
 
 
 def _robot_name(configuration: Configuration) -> str:

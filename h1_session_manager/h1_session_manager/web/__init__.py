@@ -1,0 +1,1 @@
+"""The page beside the robot: an ASGI application in a process of its own, fed by topics, asking as every key does."""

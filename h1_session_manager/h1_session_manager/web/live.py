@@ -1,0 +1,116 @@
+"""What the page shows, as one JSON object ten times a second: the newest of every topic, and how old it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from h1_session_manager.table import CANCEL, EMERGENCY, ROWS, STOP_KEY, Row
+from h1_session_manager.web.controls import Controls, Page
+from h1_training_node.clock import NS_PER_S
+
+_EVENTS, _LINES = 60, 60
+
+
+@dataclass
+class Live:
+    """Filled by the node, read by the application; both in the event loop's thread.
+
+    Attributes:
+        now_ns: the session clock.
+        sections: newest of each topic as plain values, by the name that the page knows.
+        heard_ns: when each was heard.
+        events: (time, source, level, reason, detail) of the last warnings and errors, oldest first.
+        lines: the last lines of the operator's terminal, oldest first.
+    """
+
+    now_ns: Callable[[], int]
+    sections: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    heard_ns: dict[str, int] = field(default_factory=dict)
+    events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
+    revision: int = 0
+
+    def hear(self, name: str, values: Mapping[str, Any]) -> None:
+        """The newest of a topic."""
+        self.sections[name] = values
+        self.heard_ns[name] = self.now_ns()
+
+    def add_event(self, event: Mapping[str, Any]) -> None:
+        """One more event; the oldest goes."""
+        self.events.append(dict(event))
+        self.revision += 1
+
+    def add_lines(self, lines: list[str]) -> None:
+        """More lines of the terminal."""
+        self.lines.extend(lines)
+        self.revision += 1
+
+    @property
+    def state(self) -> str:
+        """The session's state; empty if none was heard yet."""
+        return str(self.sections.get("session", {}).get("state", ""))
+
+    def snapshot(self, controls: Controls, page: Page, known_revision: int) -> str:
+        """The object for one page; events and lines only where they have changed since `known_revision`."""
+        now_ns = self.now_ns()
+        driver = controls.driver
+        document: dict[str, Any] = {
+            "type": "live",
+            "sections": self.sections,
+            "ages_s": {name: round((now_ns - heard) / NS_PER_S, 2) for name, heard in self.heard_ns.items()},
+            "buttons": buttons(self.sections.get("session", {})),
+            "controls": {
+                "driver": driver.name if driver else "",
+                "is_driving": controls.is_driving(page),
+                "may_drive": page.may_drive,
+                "name": page.name,
+                "pages": controls.pages,
+            },
+        }
+        if known_revision != self.revision:
+            document |= {"events": list(self.events), "lines": list(self.lines)}
+        return json.dumps(finite(document), separators=(",", ":"))
+
+
+def buttons(session: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `session/state` allows now, but for the emergency stop, which the page always has.
+
+    Args:
+        session: `state`, `keys` and `countdown` of SessionState.
+
+    Returns:
+        For each: `key`, `request` (of `session_manager/<request>`), `label`, and whether it `moves` the arms or
+        needs a `confirmation`.
+    """
+    state, keys = session.get("state", ""), session.get("keys", ())
+    if "any" in keys:
+        return [{"key": "any", "request": CANCEL, "label": "cancel the motion", "moves": False, "confirmation": False}]
+    rows = (next((row for row in ROWS if row.source == state and row.key == key), None) for key in keys)
+    return [_button(row) for row in rows if row is not None and row.trigger != EMERGENCY]
+
+
+def _button(row: Row) -> dict[str, Any]:
+    assert row.key != STOP_KEY or row.trigger != EMERGENCY
+    return {
+        "key": row.key,
+        "request": row.trigger,
+        "label": row.says,
+        "moves": row.motion,
+        "confirmation": row.twice,
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same with None for each number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value

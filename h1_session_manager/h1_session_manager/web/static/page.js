@@ -1,0 +1,163 @@
+// The page: one socket for what the session is, one for its cameras; what a person asks for goes back by the first.
+import { Buttons } from "./buttons.js";
+import { Cameras } from "./cameras.js";
+import { Episodes } from "./episodes.js";
+import { JointHistory, drawCurves } from "./joints.js";
+import { showPanels } from "./panels.js";
+
+const ALIVE_MS = 300;
+const RETRY_MS = 1000;
+const SILENT_S = 2;
+const ARMS = {
+  RELEASED: "The robot's own controller has the arms",
+  HOLD: "The arms hold still",
+  HOME: "The arms move to the home position",
+  POLICY: "The policy moves the arms",
+  DAMPING: "The arms are compliant: a person may guide them",
+};
+
+const $ = (id) => document.getElementById(id);
+let socket = null;
+let live = null;
+let lastSpoken = "";
+let lastCountdown = 0;
+
+function send(message) {
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+export function ask(request) {
+  send({ type: "ask", request });
+}
+
+const buttons = new Buttons($("buttons"), ask);
+const cameras = new Cameras($("camera-grid"), $("full"));
+const history = new JointHistory();
+const episodes = new Episodes();
+
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+  socket.onmessage = (event) => {
+    const message = JSON.parse(event.data);
+    if (message.type === "live") show(message);
+    else if (message.type === "answer") answer(message);
+  };
+  socket.onclose = () => {
+    live = null;
+    silent("This page has lost the session's computer. STOP does not reach it: use the robot's own stop");
+    setTimeout(connect, RETRY_MS);
+  };
+}
+
+function answer(message) {
+  $("answer").textContent = message.message || (message.success ? "done" : "refused");
+  $("answer").className = message.success ? "" : "refused";
+}
+
+function silent(text) {
+  document.body.dataset.state = "SILENT";
+  $("state").textContent = "NO CONNECTION";
+  $("work").textContent = "";
+  $("arms").textContent = text;
+  $("countdown").hidden = true;
+  buttons.show([], false);
+}
+
+function show(message) {
+  live = { ...live, ...message };
+  const session = message.sections.session;
+  if (!session || message.ages_s.session > SILENT_S) {
+    silent(session ? `The session manager is silent for ${message.ages_s.session.toFixed(0)} s` : "No session heard yet");
+  } else {
+    banner(session, message.sections.arm, message.ages_s.arm);
+    countdown(session, message.controls.is_driving);
+    text("prompt", session.prompt || "Nothing is asked now.");
+    text("reason", session.reason);
+    buttons.show(message.buttons, message.controls.is_driving);
+  }
+  controls(message.controls);
+  cameras.judge(message.sections.recorder, message.ages_s.recorder);
+  history.add(message.sections.arm);
+  drawJoints();
+  showPanels(live);
+}
+
+function banner(session, arm, armAge) {
+  const elapsed = Math.max(0, Math.floor(session.stamp_s - session.since_s));
+  document.body.dataset.state = session.state;
+  text("state", session.state);
+  const work = session.epoch >= 0 ? `Epoch ${session.epoch}, episode ${session.episode}` : "No epoch yet";
+  text("work", `${work} · ${Math.floor(elapsed / 60)}:${String(elapsed % 60).padStart(2, "0")}${session.task ? ` · ${session.task}` : ""}`);
+  let arms = arm ? ARMS[arm.mode] || arm.mode : "arm_driver is not heard";
+  if (arm && armAge > 1) arms = `arm_driver is silent for ${armAge.toFixed(0)} s`;
+  if (arm && arm.fault) arms += ` · fault: ${words(arm.fault)}`;
+  text("arms", arms);
+  document.title = `${session.state} · H1-2`;
+  if (session.state !== lastSpoken) {
+    lastSpoken = session.state;
+    say(`${session.state.toLowerCase()}. ${session.prompt}`);
+  }
+}
+
+function countdown(session) {
+  const counts = session.countdown > 0;
+  $("countdown").hidden = !counts;
+  if (counts) {
+    text("countdown", `ARMS MOVE IN ${session.countdown.toFixed(1)} s`);
+    const second = Math.ceil(session.countdown);
+    if (second !== lastCountdown && navigator.vibrate && navigator.userActivation?.hasBeenActive) navigator.vibrate(150);
+    if (!lastCountdown) say("Stand clear. The arms move.");
+    lastCountdown = second;
+  } else lastCountdown = 0;
+}
+
+function controls(state) {
+  const button = $("controls");
+  button.disabled = !state.may_drive;
+  button.setAttribute("aria-pressed", state.is_driving);
+  button.textContent = state.is_driving ? "Release the controls" : "Take the controls";
+  let who = state.driver ? `${state.driver} drives` : "No page drives";
+  if (state.is_driving) who = "This page drives";
+  text("driver", `${who} · ${state.pages} open${state.may_drive ? "" : " · this page only looks; STOP works"}`);
+}
+
+function drawJoints() {
+  if ($("live").hidden) return;
+  for (const [side, first] of [["left", 0], ["right", 7]]) {
+    drawCurves($(`${side}-joints`), history.seconds, history.of("q", first), history.of("q_command", first), { span: 20 });
+  }
+}
+
+export function words(code) {
+  return String(code || "").replaceAll("_", " ");
+}
+
+function text(id, value) {
+  if ($(id).textContent !== value) $(id).textContent = value;
+}
+
+function say(sentence) {
+  if (!$("speak").checked || !("speechSynthesis" in window)) return;
+  speechSynthesis.cancel();
+  speechSynthesis.speak(new SpeechSynthesisUtterance(sentence));
+}
+
+$("stop").addEventListener("pointerdown", (event) => { event.preventDefault(); send({ type: "stop" }); });
+$("stop").addEventListener("click", (event) => { if (event.detail === 0) send({ type: "stop" }); });
+$("controls").addEventListener("click", () => send({ type: live?.controls.is_driving ? "release" : "take" }));
+for (const tab of document.querySelectorAll(".tab")) {
+  tab.addEventListener("click", () => {
+    for (const other of document.querySelectorAll(".tab")) other.setAttribute("aria-pressed", other === tab);
+    for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== tab.dataset.view;
+    if (tab.dataset.view === "episodes") episodes.refresh();
+  });
+}
+const isTyping = (event) => event.target.closest?.("input, select, dialog, textarea") || event.ctrlKey || event.metaKey || event.altKey;
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event) || event.repeat) return;
+  if (event.key === "q" && live?.sections.session?.state !== "WAITING") send({ type: "stop" });
+  else if (!$("live").hidden) buttons.keyDown(event);
+});
+document.addEventListener("keyup", (event) => buttons.keyUp(event));
+setInterval(() => { if (live?.controls.is_driving) send({ type: "alive" }); }, ALIVE_MS);
+connect();

@@ -1,0 +1,145 @@
+// What is heard of each part of the session, in words and figures.
+const GB = 1e9;
+const words = (code) => String(code || "").replaceAll("_", " ");
+const $ = (id) => document.getElementById(id);
+
+function fill(id, rows) {
+  const shown = JSON.stringify(rows);
+  const list = $(id);
+  if (list.dataset.shown === shown) return;
+  list.dataset.shown = shown;
+  list.replaceChildren(...rows.filter(Boolean).flatMap(([name, value, mark = ""]) => {
+    const term = document.createElement("dt");
+    const description = document.createElement("dd");
+    term.textContent = name;
+    description.textContent = value;
+    description.className = mark;
+    return [term, description];
+  }));
+}
+
+export function showPanels(live) {
+  const { sections, ages_s: ages } = live;
+  preflight(sections.preflight, sections.session);
+  recorder(sections.recorder, ages.recorder);
+  policy(sections.policy, sections.training, ages.policy);
+  robot(sections, ages);
+  upload(sections.sync);
+  events(live.events || []);
+  const lines = (live.lines || []).join("\n");
+  if ($("lines").textContent !== lines) {
+    $("lines").textContent = lines;
+    $("lines").scrollTop = $("lines").scrollHeight;
+  }
+}
+
+function preflight(found, session) {
+  $("preflight-panel").hidden = !found || !["STARTING", "WAITING", "READY"].includes(session?.state);
+  if (!found) return;
+  const shown = JSON.stringify(found);
+  if ($("preflight").dataset.shown === shown) return;
+  $("preflight").dataset.shown = shown;
+  $("preflight").replaceChildren(...found.lines.map((line) => {
+    const item = document.createElement("li");
+    item.textContent = line.trim();
+    item.className = found.is_good ? "good mark" : "bad";
+    return item;
+  }));
+}
+
+function recorder(found, age) {
+  if (!found) return fill("recorder", [["recorder", "not heard yet", "bad"]]);
+  const minutes = found.seconds_left >= 0 ? `${Math.floor(found.seconds_left / 60)} min, ` : "";
+  fill("recorder", [
+    ["state", age > 2 ? `silent for ${age.toFixed(0)} s` : found.state + (found.phase ? `, ${found.phase}` : ""), age > 2 ? "bad" : ""],
+    ["frames", `policy ${found.policy_frames}, human ${found.human_frames}`],
+    found.state === "saving" && ["saving", `${Math.round(found.save_progress * 100)} %`],
+    ["disk left", `${minutes}${(found.bytes_free / GB).toFixed(0)} GB`],
+    found.machine_is_slow && ["computer", "all cameras are late at once: this computer is too busy", "bad"],
+    found.last_error && ["last error", found.last_error, "bad"],
+    found.last_path && ["last episode", found.last_path.split("/").slice(-2).join("/")],
+  ]);
+  $("streams").tBodies[0].replaceChildren(...found.streams.map((stream) => {
+    const row = document.createElement("tr");
+    const mark = { fresh: "good", late: "warn" }[stream.verdict] || (stream.verdict ? "bad" : "");
+    for (const [value, style] of [[stream.name], [stream.rate.toFixed(0)], [stream.age_s < 0 ? "never" : `${stream.age_s.toFixed(1)} s`], [stream.drops, stream.drops ? "bad" : ""], [stream.verdict, mark]]) {
+      const cell = document.createElement("td");
+      cell.textContent = value;
+      cell.className = style || "";
+      row.append(cell);
+    }
+    return row;
+  }));
+  return undefined;
+}
+
+function policy(found, training, age) {
+  const rows = [];
+  if (!found) rows.push(["policy", "policy_bridge not heard yet", "bad"]);
+  else {
+    const connected = found.connection === "connected" && age < 2;
+    rows.push(["connection", age > 2 ? `policy_bridge silent for ${age.toFixed(0)} s` : `${found.connection} ${found.server}`, connected ? "" : "bad"]);
+    if (found.reason) rows.push(["reason", found.reason, "warn"]);
+    rows.push(["inference", `${found.latency_ms ?? "–"} ms, ${found.inferences} done, ${found.failures} failed`]);
+    rows.push(["next actions", found.chunk_ready ? "ready" : "not ready"]);
+    if (found.checkpoint) rows.push(["checkpoint", found.checkpoint]);
+  }
+  if (training) {
+    rows.push(["weights", training.ready ? `epoch ${training.epoch} serves` : "none serve"]);
+    if (training.phase) rows.push(["training", training.phase.toLowerCase() + (training.progress === null ? "" : ` ${Math.round(training.progress * 100)} %`)]);
+    if (training.reason) rows.push(["training says", training.reason, "warn"]);
+  }
+  fill("policy", rows);
+}
+
+function robot({ arm, left_hand: left, right_hand: right }, ages) {
+  const rows = [];
+  if (!arm) rows.push(["arms", "arm_driver not heard yet", "bad"]);
+  else {
+    rows.push(["arms", `${arm.mode.toLowerCase()}, ${words(arm.reason)}`, arm.fault ? "bad" : ""]);
+    if (arm.fault) rows.push(["fault", words(arm.fault), "bad"]);
+    rows.push(["weight", `${Math.round(arm.weight * 100)} %`]);
+    rows.push(["hottest motor", `${Math.max(...arm.temperature)} °C`]);
+  }
+  for (const [name, hand] of [["left", left], ["right", right]]) {
+    if (!hand) continue;
+    const age = ages[`${name}_hand`];
+    const angles = hand.angles.map((value) => (value === null ? "–" : Math.round(value * 100))).join(" ");
+    rows.push([`${name} hand`, age > 1 ? `silent for ${age.toFixed(0)} s` : `${angles} % open, ${Math.max(...hand.temperature)} °C`, age > 1 ? "bad" : ""]);
+    if (hand.reason) rows.push(["", words(hand.reason)]);
+  }
+  fill("robot", rows);
+}
+
+function upload(found) {
+  const bar = $("upload-progress");
+  bar.hidden = !found || !["running", "verifying"].includes(found.state);
+  if (!found || found.state === "idle") return fill("upload", [["upload", found?.files_owed ? `${found.files_owed} owed` : "nothing to do"]]);
+  bar.value = found.progress;
+  return fill("upload", [
+    ["state", found.state, found.state === "failed" ? "bad" : ""],
+    found.file && ["file", found.file],
+    found.state === "running" && ["speed", `${(found.bytes_per_second / 1e6).toFixed(1)} MB/s${found.seconds_left >= 0 ? `, ${found.seconds_left} s left` : ""}`],
+    ["not verified yet", String(found.files_owed)],
+    found.target && ["target", found.target],
+    found.reason && ["reason", found.reason, "bad"],
+  ]);
+}
+
+function events(found) {
+  const shown = `${found.length} ${found.at(-1)?.stamp_s}`;
+  if ($("events").dataset.shown === shown) return;
+  $("events").dataset.shown = shown;
+  $("events").replaceChildren(...found.toReversed().map((event) => {
+    const item = document.createElement("li");
+    const time = document.createElement("time");
+    const when = new Date(event.stamp_s * 1000);
+    time.dateTime = when.toISOString();
+    time.textContent = when.toLocaleTimeString();
+    const detail = document.createElement("span");
+    detail.className = ["", "warn", "bad"][event.level] || "";
+    detail.textContent = `${event.source}: ${event.detail || words(event.reason)}`;
+    item.append(time, detail);
+    return item;
+  }));
+}

@@ -10,7 +10,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/" + package_name]),
         ("share/" + package_name, ["package.xml"]),
     ],
-    package_data={package_name: ["py.typed"]},
+    package_data={package_name: ["py.typed", "web/static/*"]},
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
@@ -24,6 +24,7 @@ setup(
             "keyboard = h1_session_manager.keyboard.keyboard_node:main",
             "session = h1_session_manager.session_client_node:main",
             "console = h1_session_manager.console.console_node:main",
+            "web = h1_session_manager.web.web_node:main",
         ],
     },
 )

@@ -24,11 +24,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from h1_session_manager.web.access import COOKIE, Access, Role, TooManyTriesError
+from h1_session_manager.web.access import COOKIE, Access, TooManyTriesError
 from h1_session_manager.web.controls import Controls, Page
 from h1_session_manager.web.episodes import Episodes, EpisodesError
 from h1_session_manager.web.frames import Frames, Window
 from h1_session_manager.web.live import Live
+from h1_training_node.page_tokens import Role
 
 STATIC = Path(__file__).parent / "static"
 LIVE_PERIOD_S = 0.1
@@ -106,7 +107,7 @@ class _Guard:
         if refusal is None:
             await self._application(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close(_POLICY_VIOLATION, refusal.body.decode())
+            await WebSocket(scope, receive, send).close(_POLICY_VIOLATION, bytes(refusal.body).decode()[:100])
         else:
             await refusal(scope, receive, _with_headers(send))
 

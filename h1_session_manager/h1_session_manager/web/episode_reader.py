@@ -7,6 +7,7 @@ the documented layout of the file (h1_recorder/docs/episode_format.md).
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -40,11 +41,12 @@ def listing(save_dir: str, target: str) -> list[dict[str, Any]]:
     """
     folder = Path(save_dir)
     uploaded = Ledger.load(folder, target).verified() if target else None
-    found = []
-    for name in finished_episodes(folder):
-        found.append(_entry(folder, Path(name)) | {"uploaded": None if uploaded is None else name in uploaded})
-    for path in sorted(folder.glob(f"training_session_epoch*/{_DISCARDED}/episode_*.hdf5")):
-        found.append(_entry(folder, path.relative_to(folder)))
+    found = [
+        _entry(folder, Path(name)) | {"uploaded": None if uploaded is None else name in uploaded}
+        for name in finished_episodes(folder)
+    ]
+    discarded = folder.glob(f"training_session_epoch*/{_DISCARDED}/episode_*.hdf5")
+    found += [_entry(folder, path.relative_to(folder)) for path in discarded]
     return sorted(found, key=lambda entry: (-entry["epoch"], entry["is_discarded"], -entry["number"]))
 
 
@@ -87,7 +89,7 @@ def detail(path: str) -> dict[str, Any]:
             "rows": rows,
             "fps": _plain(file.attrs["fps"]),
             "seconds": np.round((ticks[::stride] - ticks[:1]) / 1e9, 3).tolist(),
-            "runs": [[a, b, phase[a].decode()] for a, b in zip(edges[:-1], edges[1:], strict=True)],
+            "runs": [[a, b, phase[a].decode()] for a, b in itertools.pairwise(edges)],
             "joint_names": [str(name) for name in np.asarray(file.attrs["joint_names"]).tolist()],
             "qpos": _curves(file["observations/qpos"], stride),
             "applied": _curves(file["applied_action"], stride),

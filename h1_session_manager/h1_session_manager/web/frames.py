@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Mapping
 
 MOST_UNDER_WAY = 2
 GATHER_S = 0.03

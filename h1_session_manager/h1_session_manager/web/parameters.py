@@ -21,17 +21,16 @@ class WebParameters:
         "file of mode 600 with the token of the page on its first line, and on its second, if there is one, the token "
         "of those who only look; made with new tokens if it is missing. Empty: new tokens at every start",
     )
-    link_file: str = parameter("", "file of mode 600 that receives the address with its token; empty: none")
     certificate_file: str = parameter("", "PEM file of the certificate, for https; with private_key_file")
     private_key_file: str = parameter("", "PEM file of the certificate's private key")
-    allow_plain_http: bool = parameter(False, "listen without TLS on an address that others reach (they can read along)")
+    allow_plain_http: bool = parameter(False, "listen without TLS on an address that others reach; they can read along")
     allowed_hosts: tuple[str, ...] = parameter(("",), "names under which browsers reach the page, beside addresses")
     on_lost: str = parameter(
         "warn",
         "what follows in EXECUTING when the driving page is silent: warn, or stop (damping, as by 's')",
         choices=("warn", "stop"),
     )
-    lost_after_s: float = parameter(1.0, "silence of the driving page that counts as lost", unit="s", low=0.5, high=10.0)
+    lost_after_s: float = parameter(1.0, "silence of the driving page that is reported", unit="s", low=0.5, high=10.0)
     cameras: tuple[str, ...] = parameter(
         ("ego_cam:head_camera/image_raw/compressed",
          "cam_left_wrist:left_wrist_camera/color/image_raw/compressed",
@@ -61,4 +60,4 @@ class WebParameters:
     @property
     def camera_topics(self) -> dict[str, str]:
         """Topic of each camera by its name."""
-        return dict(entry.split(":", 1) for entry in self.cameras)  # type: ignore[misc]
+        return dict(entry.split(":", 1) for entry in self.cameras)

@@ -7,18 +7,16 @@ every key. Camera topics are subscribed only while a page looks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import socket
+import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rclpy
-import uvicorn
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
@@ -28,17 +26,19 @@ from std_srvs.srv import Trigger
 
 from h1_session_manager.table import EMERGENCY, SERVICES
 from h1_session_manager.web import web_messages_node
-from h1_session_manager.web.access import Access, Tokens, write_secret
-from h1_session_manager.web.application import MOST_MESSAGE_BYTES, Parts, application
+from h1_session_manager.web.access import Access
+from h1_session_manager.web.application import Parts, application
 from h1_session_manager.web.controls import Controls
 from h1_session_manager.web.episodes import Episodes
 from h1_session_manager.web.frames import CdrError, Frames, jpeg_of
 from h1_session_manager.web.live import Live
 from h1_session_manager.web.parameters import WebParameters
+from h1_session_manager.web.server import Server, listening
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.clock import NS_PER_S
+from h1_training_node.page_tokens import Tokens, page_link
 from h1_training_node.parameter import ParameterError
 from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.spinner import Spinner
@@ -67,7 +67,7 @@ class WebNode(BaseNode):
         self.frames = Frames(tuple(cameras))
         self.controls = Controls(int(self.settings.lost_after_s * NS_PER_S))
         self._cameras: list[Any] = []
-        self._clients = {name: self.create_client(Trigger, f"session_manager/{name}") for name in SERVICES}
+        self._requests = {name: self.create_client(Trigger, f"session_manager/{name}") for name in SERVICES}
         self._preflight = self.create_client(Trigger, "session_manager/preflight")
         self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
         self._newest: dict[str, bytes] = {}
@@ -146,7 +146,7 @@ class WebNode(BaseNode):
         if request == EMERGENCY:
             self.stop(who)
             return True, "emergency stop"
-        client = self._clients.get(request)
+        client = self._requests.get(request)
         if client is None:
             return False, f"there is no request '{request[:40]}'"
         if not client.service_is_ready():
@@ -184,13 +184,6 @@ def _resolve(future: asyncio.Future[Any], value: Any) -> None:
         future.set_result(value)
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are StopSignal's."""
-        yield
-
-
 class Page:
     """The node and its server.
 
@@ -203,9 +196,8 @@ class Page:
         settings, owner = self.node.settings, self.node.get_fully_qualified_name()
         try:
             self._tokens = Tokens.from_file(_path(settings.token_file)) if settings.token_file else Tokens.new()
-            for file in filter(None, (settings.certificate_file, settings.private_key_file)):
-                _path(file).read_bytes()
-            self._socket = _listening(settings.address, settings.port)
+            self._certificate = _certificate(settings)
+            self._socket = listening(settings.address, settings.port)
         except (OSError, ValueError) as error:
             self.node.destroy_node()
             raise ParameterError(f"{owner}: {error}") from None
@@ -218,36 +210,18 @@ class Page:
             frames=self.node.frames,
             episodes=self.episodes,
             session=self.node,
-            is_tls=bool(settings.certificate_file),
+            is_tls=self._certificate is not None,
         )
-        self.server = _Server(
-            uvicorn.Config(
-                application(parts),
-                ws="websockets-sansio",
-                ws_max_size=MOST_MESSAGE_BYTES,
-                ws_per_message_deflate=False,
-                access_log=False,  # it would log the token of a link
-                log_level="warning",
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=200,
-                ssl_certfile=str(_path(settings.certificate_file)) if settings.certificate_file else None,
-                ssl_keyfile=str(_path(settings.private_key_file)) if settings.private_key_file else None,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self.server = Server(application(parts), self._certificate)
 
     def link(self, *, looking: bool = False) -> str:
         """The page's address with a token."""
-        host, port = self._socket.getsockname()[:2]
-        host = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
-        scheme = "https" if self.node.settings.certificate_file else "http"
-        return f"{scheme}://{host}:{port}/?token={self._tokens.look if looking else self._tokens.drive}"
+        token = self._tokens.look if looking else self._tokens.drive
+        address, port = self._socket.getsockname()[:2]
+        return page_link(address, port, token, is_tls=self._certificate is not None)
 
     async def serve(self, stop: StopSignal) -> None:
         """Until the process is told to end."""
-        if self.node.settings.link_file:
-            write_secret(_path(self.node.settings.link_file), self.link() + "\n")
         watching = asyncio.create_task(self.node.watch_driver())
         serving = asyncio.create_task(self.server.serve([self._socket]))
         while stop.received is None and not serving.done():
@@ -258,20 +232,20 @@ class Page:
         await self.episodes.close()
 
 
+def _certificate(settings: WebParameters) -> tuple[Path, Path] | None:
+    """Files of certificate and private key, which can be read and belong together; None without."""
+    if not settings.certificate_file:
+        return None
+    files = _path(settings.certificate_file), _path(settings.private_key_file)
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files)
+    except ssl.SSLError as error:
+        raise ValueError(f"{files[0]} and {files[1]} are no certificate with its private key: {error.reason}") from None
+    return files
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
-
-
-def _listening(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(f"cannot listen on {address} port {port}: {error.strerror}; set another web.port") from None
-    return listener
 
 
 def main() -> int:
@@ -293,7 +267,7 @@ async def _run(stop: StopSignal) -> int:
     except ParameterError as error:
         print(f"[ERROR] {error}", file=sys.stderr, flush=True)
         return _EXIT_USAGE
-    if sys.stdout.isatty() or os.environ.get("H1_WEB_PRINT_LINK"):
+    if sys.stdout.isatty():
         print(f"Page: {page.link()}\nOnly to look: {page.link(looking=True)}", flush=True)
     leaving = threading.Event()
     thread = threading.Thread(target=_spin, args=(page.node, leaving.is_set), name="graph", daemon=True)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from h1_session_manager.table import CANCEL, EMERGENCY, ROWS, STOP_KEY, Row
+from h1_session_manager.states import ROWS
+from h1_session_manager.table import CANCEL, EMERGENCY, STOP_KEY, Row
 from h1_session_manager.web.controls import Controls, Page
 from h1_training_node.clock import NS_PER_S
 

@@ -58,6 +58,7 @@ def listening(address: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
+        listener.listen()
     except OSError as error:
         listener.close()
         raise OSError(f"cannot listen on {address} port {port}: {error.strerror}; set another web.port") from None

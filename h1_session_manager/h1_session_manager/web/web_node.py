@@ -24,7 +24,8 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from h1_session_manager.table import EMERGENCY, SERVICES
+from h1_session_manager.states import SERVICES
+from h1_session_manager.table import EMERGENCY
 from h1_session_manager.web import web_messages_node
 from h1_session_manager.web.access import Access
 from h1_session_manager.web.application import Parts, application

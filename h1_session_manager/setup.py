@@ -22,7 +22,7 @@ setup(
         "console_scripts": [
             "session_manager = h1_session_manager.session_manager_node:main",
             "keyboard = h1_session_manager.keyboard.keyboard_node:main",
-            "session = h1_session_manager.session_client_node:main",
+            "session = h1_session_manager.session_client:main",
             "console = h1_session_manager.console.console_node:main",
             "web = h1_session_manager.web.web_node:main",
         ],

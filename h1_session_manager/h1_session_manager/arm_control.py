@@ -14,7 +14,7 @@ WHO = "session_manager"
 _ATTEMPTS = 3
 _CROSSING_S = 0.3
 _STOP_REASONS = ("emergency_stop", GUARD_TOOK_OVER)
-"""Reasons of arm_driver after which the arms can only be given back."""
+"""Reasons of arm_driver after which the arms can only be released."""
 
 
 class ArmControl:
@@ -78,29 +78,29 @@ class ArmControl:
         return "" if gone else f"'{fault}' still stands after it was acknowledged"
 
     def settle(self, why: str) -> Steps[str]:
-        """To HOLD from whatever the arms are in: acknowledge a fault, take the arms if they were given back."""
+        """To HOLD from whatever the arms are in: acknowledge a fault, acquire control if they were released."""
         if self.driver_is_silent:
             return "arm_driver is silent; does it run?"
         if problem := (yield from self.acknowledge()):
             return problem
         if self._observed.arm_mode is ArmMode.RELEASED:
-            return (yield from self.take(why))
+            return (yield from self.acquire(why))
         return (yield from self.hold(why))
 
-    def take(self, why: str) -> Steps[str]:
-        """Take the arms from the robot's own controller; over when the weight has come to its full value."""
+    def acquire(self, why: str) -> Steps[str]:
+        """Acquire the arms from the robot's own controller; over when the weight has come to its full value."""
         before = self._observed.arms_since_ns
         if problem := (yield from self.ask(ArmMode.HOLD, why)):
             return problem
-        ended = yield Wait(lambda: self._taking_ended(before), self._config.take_timeout_s)
+        ended = yield Wait(lambda: self._acquiring_ended(before), self._config.acquire_timeout_s)
         if not ended:
-            return f"arm_driver did not take the arms within {self._config.take_timeout_s:g} s"
+            return f"arm_driver did not acquire the arms within {self._config.acquire_timeout_s:g} s"
         if self._observed.arm_mode is ArmMode.HOLD:
             return ""
         assert self._observed.arm is not None
-        return f"the arms were not taken: {self._observed.arm.reason or 'no reason given'}"
+        return f"the arms were not acquired: {self._observed.arm.reason or 'no reason named'}"
 
-    def _taking_ended(self, before_ns: int) -> bool:
+    def _acquiring_ended(self, before_ns: int) -> bool:
         arm = self._observed.arm
         if arm is None or arm.transition:
             return False
@@ -134,30 +134,30 @@ class ArmControl:
         Args:
             begun: called when arm_driver has agreed, before anything moves.
         """
-        if self._observed.arms_are_given_back:
+        if self._observed.arms_are_released:
             return ""
         if self.driver_is_silent:
-            return "arm_driver is silent; the arms cannot be given back from here"
+            return "arm_driver is silent; the arms cannot be released from here"
         reply = yield from self._calls.call("arm_driver/release", {})
         if not reply.accepted:
             return reply.reason
         begun()
         observed, config = self._observed, self._config
         yield Wait(
-            lambda: observed.arms_are_given_back or (observed.arm and observed.arm.transition), config.call_timeout_s
+            lambda: observed.arms_are_released or (observed.arm and observed.arm.transition), config.call_timeout_s
         )
         ended = yield Wait(self._release_ended, config.release_timeout_s)
-        if observed.arms_are_given_back:
+        if observed.arms_are_released:
             return ""
         if not ended:
-            return f"arm_driver did not give the arms back within {config.release_timeout_s:g} s"
+            return f"arm_driver did not release the arms within {config.release_timeout_s:g} s"
         if self.driver_is_silent:
-            return "arm_driver went silent while it gave the arms back"
+            return "arm_driver went silent while it released the arms"
         assert observed.arm is not None
         return f"The release was stopped: {observed.arm.fault or observed.arm.reason}. The arms stay in damping mode"
 
     def _release_ended(self) -> bool:
-        """Given back; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
+        """Released; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
         arm = self._observed.arm
         return arm is None or not arm.transition or self.driver_is_silent
 
@@ -192,5 +192,5 @@ class ArmControl:
         return next((why for why in (arm.fault, arm.reason) if why in _STOP_REASONS), "")
 
     def guard_has_them(self) -> bool:
-        """Whether it is the arm guard that gives the arms back: it commands them, or the driver never will again."""
+        """Whether it is the arm guard that releases the arms: it commands them, or the driver never will again."""
         return self._observed.guard_took_over or self._observed.driver_hung

@@ -18,7 +18,7 @@ from h1_session_manager.requests import KeyGuard
 from h1_session_manager.service_calls import ServiceCalls
 from h1_session_manager.steps import Next, Steps, pause
 from h1_session_manager.table import Row, State, Table
-from h1_session_manager.values import Command, Remember, Say, Speak, Tell
+from h1_session_manager.values import Command, Remember, ReportEvent, Say, SayAloud
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
@@ -54,13 +54,13 @@ class Context:
         revision: grows with whatever `session/state` shows, but for what merely counts down.
         doing: what takes time now, for whoever has to wait; empty if nothing does.
         announced_ns: when the announced motion begins; None if none is announced.
-        cancellable: any key takes back what is under way.
+        cancellable: any key cancels what is under way.
         asked: the state's question stands on the screen.
         sync_failed: the upload has ended without success, and the person decides.
         upload_due_ns: when an upload beside the session may begin; None if none is due.
         arms_mark_ns: when the mode began that the arms were in before EXECUTING set them in motion.
         comes_from: the state before this one.
-        over: the session has ended; `interrupted`, `guard_gives_back`: it is ending, and no key changes that.
+        over: the session has ended; `interrupted`, `guard_releases`: it is ending, and no key changes that.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class Context:
         self.arms_mark_ns = -1
         self.comes_from = State.STARTING
         self.interrupted = False
-        self.guard_gives_back = False
+        self.guard_releases = False
         self.over = False
-        self._spoken_ns = -NS_PER_S * 3600
+        self._release_announced_ns = -NS_PER_S * 3600
 
     @property
     def state(self) -> BaseState:
@@ -111,7 +111,7 @@ class Context:
     @property
     def is_ending(self) -> bool:
         """Whether no key changes anything any more."""
-        return self.over or self.interrupted or self.guard_gives_back
+        return self.over or self.interrupted or self.guard_releases
 
     def preflight(self) -> preflight.Preflight:
         """The checks before an episode."""
@@ -156,13 +156,13 @@ class Context:
 
     def event(self, level: Level, reason: str, detail: str) -> None:
         """An event for everybody."""
-        self.emit(Tell(level, reason, detail))
+        self.emit(ReportEvent(level, reason, detail))
 
-    def speak_of_release(self) -> None:
+    def announce_release(self) -> None:
         """Aloud, once for each release: the arms are about to move, and nobody may be looking at a screen."""
-        if self.observed.now_ns - self._spoken_ns > _SPEECH_AGAIN_S * NS_PER_S:
-            self._spoken_ns = self.observed.now_ns
-            self.emit(Speak(RELEASE_SPEECH, urgent=True))
+        if self.observed.now_ns - self._release_announced_ns > _SPEECH_AGAIN_S * NS_PER_S:
+            self._release_announced_ns = self.observed.now_ns
+            self.emit(SayAloud(RELEASE_SPEECH, urgent=True))
 
     # --- what several states do ---
 
@@ -171,7 +171,7 @@ class Context:
         seconds = self.config.motion_countdown_s
         if seconds > 0:
             self.say_without_prompt(f"  {what} in {seconds:g} s: press any key to cancel")
-            self.emit(Speak(f"{what.rstrip(',')} in {seconds:g} seconds."))
+            self.emit(SayAloud(f"{what.rstrip(',')} in {seconds:g} seconds."))
             self.announced_ns = self.observed.now_ns + int(seconds * NS_PER_S)
             yield from pause(seconds)
         self.announced_ns = None
@@ -180,9 +180,9 @@ class Context:
         """After an announced motion was cancelled: the arms as the state has them."""
         problem = ""
         if self.table.state is State.DAMPING:
-            problem = yield from self.arms.ask(ArmMode.DAMPING, "taken back")
+            problem = yield from self.arms.ask(ArmMode.DAMPING, "cancelled")
         elif self.episode.is_open:
-            problem = yield from self.episode.discard("the start was taken back")
+            problem = yield from self.episode.discard("the start was cancelled")
         if problem:
             self.say(f"  {problem}")
         return None

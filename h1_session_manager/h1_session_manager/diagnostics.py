@@ -13,14 +13,14 @@ from enum import IntEnum
 from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import GB, camera_problem, policy_problem
-from h1_session_manager.values import Connection, RecorderState, Stream, SyncState, View
+from h1_session_manager.values import StreamStatus, View
 from h1_training_node.clock import NS_PER_S
-from h1_training_node.message_numbers import ArmMode
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
 _LATE_PICTURES = 3.0
-"""A camera silent for as long as so many pictures take at `min_camera_hz` is shown as late.
+"""A camera silent for as long as so many images take at `min_camera_hz` counts as late.
 
-By the recorder's own word: what passes until it is told would make a sound camera late now and then.
+By the recorder's own word: what passes until its status comes would make a sound camera late now and then.
 """
 _LOSS_SHOWN_NS = 10 * NS_PER_S
 _LOW_STATE_HZ = 200.0
@@ -53,7 +53,7 @@ class Diagnostics:
         self._drops: dict[str, tuple[int, int]] = {}
 
     def statuses(self, observed: Observed, view: View) -> list[Diagnosis]:
-        """The health of every node and stream that the session watches."""
+        """The health of every node and stream of the session."""
         config = self._config
         statuses = [
             _session(view),
@@ -65,7 +65,7 @@ class Diagnostics:
         if observed.recorder is not None:
             age_s = observed.age_s("recorder")
             known = {stream.name: stream for stream in observed.recorder.streams}
-            missing = [Stream(name, 0.0, -1.0) for name in config.cameras if name not in known]
+            missing = [StreamStatus(name, 0.0, -1.0) for name in config.cameras if name not in known]
             statuses += [self._stream(stream, observed, age_s) for stream in (*known.values(), *missing)]
         if config.include_hands:
             statuses += [_hand(observed, config, side) for side in ("left", "right")]
@@ -74,25 +74,25 @@ class Diagnostics:
             statuses.append(_upload(observed, config))
         return statuses
 
-    def _stream(self, stream: Stream, observed: Observed, told_s: float) -> Diagnosis:
-        """`told_s`: the age of what the recorder told about it, which adds to the stream's own."""
+    def _stream(self, stream: StreamStatus, observed: Observed, report_age_s: float) -> Diagnosis:
+        """`report_age_s`: the age of the recorder's status, which adds to the stream's own."""
         config, name = self._config, f"stream: {stream.name}"
-        age_s = stream.age + told_s if stream.age >= 0 else -1.0
+        age_s = stream.age + report_age_s if stream.age >= 0 else -1.0
         values = {"rate [Hz]": f"{stream.rate:.1f}", "age [s]": f"{age_s:.2f}", "lost": str(stream.drops)}
-        if told_s > config.status_timeout_s:
+        if report_age_s > config.status_timeout_s:
             return Diagnosis(name, Health.STALE, "not known: the recorder is silent", values)
         if stream.name in config.cameras:
-            present = Stream(stream.name, stream.rate, age_s, stream.drops)
+            present = StreamStatus(stream.name, stream.rate, age_s, stream.drops)
             if problem := camera_problem(present, config):
                 return Diagnosis(name, Health.STALE if age_s < 0 else Health.ERROR, problem, values)
             if stream.age > _LATE_PICTURES / max(config.min_camera_hz, 1.0):
                 return Diagnosis(name, Health.WARN, f"no image for {age_s:.2f} s", values)
         if lost := self._lost_lately(stream, observed.now_ns):
             return Diagnosis(name, Health.WARN, f"{lost} messages lost in the last seconds", values)
-        # Many streams speak only in some states: their silence is no fault by itself.
+        # Many streams come only in some states: their silence is no fault by itself.
         return Diagnosis(name, Health.OK, f"{stream.rate:.1f} Hz" if age_s >= 0 else "nothing yet", values)
 
-    def _lost_lately(self, stream: Stream, now_ns: int) -> int:
+    def _lost_lately(self, stream: StreamStatus, now_ns: int) -> int:
         """Messages lost since the count last stood still for a while."""
         before, since_ns = self._drops.get(stream.name, (0, now_ns))
         if now_ns - since_ns > _LOSS_SHOWN_NS or stream.drops < before:
@@ -161,13 +161,13 @@ def _arms(observed: Observed, config: SessionParameters) -> Diagnosis:
 
 
 def _guard(observed: Observed) -> Diagnosis:
-    """It speaks once at its start and when it takes over, so that its silence means nothing."""
+    """It publishes once at its start and when it takes over, so that its silence means nothing."""
     name = "node: arm_guard"
     if "guard" not in observed.heard_ns:
         return Diagnosis(name, Health.STALE, "not heard yet; does it run?")
     if observed.guard_took_over:
-        return Diagnosis(name, Health.ERROR, "has taken the arms over; release them and start the session anew")
-    return Diagnosis(name, Health.OK, "watching")
+        return Diagnosis(name, Health.ERROR, "commands the arms; release them and start the session again")
+    return Diagnosis(name, Health.OK, "on guard")
 
 
 def _policy(observed: Observed, config: SessionParameters, epoch: int) -> Diagnosis:

@@ -1,6 +1,6 @@
-"""What the pages show of the session, drawn from the table: the README's picture, and the operating guide's lists.
+"""What the pages show of the session, drawn from the table: the README's image, and the operating guide's lists.
 
-`python -m h1_session_manager.diagram` prints the picture, `... keys` and `... services` the lists.
+`python -m h1_session_manager.diagram` prints the image, `... keys` and `... services` the lists.
 """
 
 from __future__ import annotations
@@ -57,4 +57,4 @@ def services() -> str:
 
 
 if __name__ == "__main__":
-    print({"keys": keys, "services": services}.get((sys.argv[1:] or ["picture"])[0], mermaid)())
+    print({"keys": keys, "services": services}.get((sys.argv[1:] or ["image"])[0], mermaid)())

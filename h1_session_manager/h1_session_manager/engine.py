@@ -30,7 +30,7 @@ from h1_session_manager.values import (
     Exit,
     Hand,
     PublishStop,
-    ReleaseWarned,
+    ReleaseAnnounced,
     Reply,
     Say,
     Synced,
@@ -117,7 +117,7 @@ class Engine:
             self.do("ending", end_interrupted(context))
         self._advance()
 
-    def observe(self, what: Observation | Synced | Unverified | ReleaseWarned, now_ns: int) -> None:
+    def observe(self, what: Observation | Synced | Unverified | ReleaseAnnounced, now_ns: int) -> None:
         """Something was heard."""
         self.observed.now_ns = now_ns
         context = self.context
@@ -127,8 +127,8 @@ class Engine:
             case Unverified():
                 if not what.epochs <= context.memory.owed:
                     context.remember(context.memory.with_unverified(what.epochs))
-            case ReleaseWarned():
-                context.speak_of_release()
+            case ReleaseAnnounced():
+                context.announce_release()
             case _:
                 self.observed.update(what)
                 if isinstance(what, SyncProgress):
@@ -205,8 +205,8 @@ class Engine:
         context = self.context
         if context.cancellable:
             return "Press any key to cancel"
-        if context.guard_gives_back:
-            return "The arm guard gives the arms back: stand clear. Only the robot's own stop stops that"
+        if context.guard_releases:
+            return "The arm guard releases the arms: stand clear. Only the robot's own stop stops that"
         question = context.state.text().question
         if not context.doing or question.startswith("Waiting for"):
             return question
@@ -307,12 +307,12 @@ class Engine:
         context.emit(PublishStop(why))
 
     def _on_late(self, late: LateCall, reply: Reply) -> None:
-        """What was done after all, though it was taken back or taken for lost: undone, or said to the person."""
+        """What was done after all, though it was cancelled or taken for lost: undone, or said to the person."""
         context = self.context
         if not reply.accepted:
             return
         if late.service == "recorder/start" and (episode_id := str(reply.fields.get("episode_id", ""))):
-            fields = {"episode_id": episode_id, "why": "the start was taken back"}
+            fields = {"episode_id": episode_id, "why": "the start was cancelled"}
             context.calls.post("recorder/discard", fields, lambda _reply: None, self.observed.now_ns)
         elif late.service == "arm_driver/set_mode" and late.is_overdue and late.fields["mode"] != ArmMode.DAMPING:
             mode = ArmMode(late.fields["mode"]).name

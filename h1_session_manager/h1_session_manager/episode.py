@@ -11,7 +11,8 @@ from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.service_calls import ServiceCalls
 from h1_session_manager.steps import Steps, Wait
-from h1_session_manager.values import Recorder, RecorderState, Reply
+from h1_session_manager.values import Recorder, Reply
+from h1_training_node.message_numbers import RecorderState
 
 _SILENT_S = 10.0
 """A recorder that is silent for so long while it saves is taken for gone."""
@@ -90,7 +91,7 @@ class Episode:
             return ""
         self.state = EpisodeState.FAILED
         if result is not None:
-            return result.last_error or "the recorder gives no reason"
+            return result.last_error or "the recorder names no reason"
         return "recorder went silent" if ended else f"recorder did not finish within {timeout_s:.0f} s"
 
     def discard(self, why: str) -> Steps[str]:
@@ -112,7 +113,7 @@ class Episode:
         self._calls.post("recorder/label", fields, then, self._observed.now_ns)
 
     def closed_by_recorder(self) -> str:
-        """The reason if the recorder closed the open episode by itself (disk full, it was told to end)."""
+        """The reason if the recorder closed the open episode by itself (disk full, it was asked to end)."""
         result = self._result()
         if self.state is not EpisodeState.OPEN or (result is None and not self._is_saving()):
             return ""

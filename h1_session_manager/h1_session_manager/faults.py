@@ -7,12 +7,12 @@ from h1_session_manager.context import Context
 from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER
 from h1_session_manager.steps import Fire
 from h1_session_manager.table import EMERGENCY, State
-from h1_session_manager.values import RecorderState, Reply
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_session_manager.values import Reply
+from h1_training_node.message_numbers import ArmMode, Level, RecorderState
 
 _STOPS = {
     GUARD_TOOK_OVER: "guard_took_over: the arm driver hangs or died; the arm guard holds the arms in damping",
-    DRIVER_HUNG: "driver_hung: the arm driver stood still for too long; the arm guard gives the arms back in its place",
+    DRIVER_HUNG: "driver_hung: the arm driver stood still for too long; the arm guard releases the arms in its place",
 }
 _DAMPING = "Arms in damping mode"
 _WHERE = {

@@ -39,7 +39,7 @@ class HostHealth:
         if abs(self.clock_jump_s) > _CLOCK_JUMP_S:
             warnings.append(
                 f"clock: it was set by {self.clock_jump_s:+.1f} s during the session, whose stamps keep the old "
-                "time; start the session anew for the new one"
+                "time; start the session again for the new one"
             )
         if throttled_ns is not None and (now_ns - throttled_ns) / NS_PER_S < _THROTTLED_S:
             warnings.append("processor: slowed down by heat in the last minute; check its cooling")

@@ -10,7 +10,7 @@ from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode
 
 GUARD_TOOK_OVER = "guard_took_over"
-"""The driver's reason once the arm guard commands the arms; it stays so until the session is started anew."""
+"""The driver's reason once the arm guard commands the arms; it stays so until the session is started again."""
 DRIVER_HUNG = "driver_hung"
 """The driver's reason once it has stood still for too long: it is silent for good, as above."""
 
@@ -136,6 +136,6 @@ class Observed:
         return self.arm.fault or self.arm.reason or "fault"
 
     @property
-    def arms_are_given_back(self) -> bool:
+    def arms_are_released(self) -> bool:
         """Whether the robot's own controller has the arms."""
         return self.arm is not None and self.arm.mode is ArmMode.RELEASED and not self.arm.transition

@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from h1_session_manager.keyboard.joy_keys import JoyKeys
-from h1_session_manager.keyboard.tty_keys import TERMINAL
+from h1_session_manager.keyboard.keys import TERMINAL, JoyKeys
 from h1_training_node.parameter import parameter
 
 
@@ -30,7 +29,7 @@ class SessionParameters:
     ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
     poll_interval_s: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.1, high=3600.0)
 
-    ask_before_taking: bool = parameter(True, "wait for 'y' before taking the arms")
+    ask_before_taking: bool = parameter(True, "wait for 'y' before the arms are acquired")
     motion_countdown_s: float = parameter(3.0, "announced before the arms start to move", unit="s", low=0.5, high=30.0)
     key_guard_s: float = parameter(
         0.7, "keys that start motion are ignored this long after a state is entered", unit="s", low=0.0, high=5.0
@@ -48,11 +47,11 @@ class SessionParameters:
         8.0, "wait at the start for the first sign of cameras and hands", unit="s", low=0.0, high=120.0
     )
     call_timeout_s: float = parameter(3.0, "wait for a node to answer a request", unit="s", low=0.1, high=60.0)
-    take_timeout_s: float = parameter(10.0, "wait for the arms to be taken", unit="s", low=0.5, high=120.0)
+    acquire_timeout_s: float = parameter(10.0, "wait for the arms to be acquired", unit="s", low=0.5, high=120.0)
     home_timeout_s: float = parameter(
         30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=3600.0
     )
-    release_timeout_s: float = parameter(20.0, "wait for the arms to be given back", unit="s", low=1.0, high=120.0)
+    release_timeout_s: float = parameter(20.0, "wait for the arms to be released", unit="s", low=1.0, high=120.0)
     first_chunk_timeout_s: float = parameter(
         75.0, "wait for the policy's first actions (a server may compile for 40 s)", unit="s", low=0.5, high=600.0
     )
@@ -119,7 +118,7 @@ class SessionParameters:
 
     @property
     def status_url(self) -> str:
-        """Where the policy server tells about its weights: on the WebSocket's port, and through TLS if that is."""
+        """Where the policy server reports its weights: on the WebSocket's port, and through TLS if that is."""
         host = self.policy_host
         if "://" not in host:
             host = f"ws://[{host}]" if ":" in host else f"ws://{host}"

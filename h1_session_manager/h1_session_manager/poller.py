@@ -20,7 +20,7 @@ from h1_training_node.server_access import authorization, tls_context
 
 TIMEOUT_S = 5.0
 MOST_BYTES = 4096
-_SHOWN = 60
+_MOST_CHARACTERS = 60
 _PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -40,14 +40,14 @@ def parse(body: bytes) -> Polled:
     try:
         document: Any = json.loads(text)
     except ValueError:
-        raise PollError(f"the reply is no JSON: {_shown(text)}") from None
+        raise PollError(f"the reply is no JSON: {_printable(text)}") from None
     if not isinstance(document, dict):
-        raise PollError(f'the reply is not {{"ready": ..., "epoch": ...}}: {_shown(text)}')
+        raise PollError(f'the reply is not {{"ready": ..., "epoch": ...}}: {_printable(text)}')
     ready, epoch = document.get("ready"), document.get("epoch")
     if not isinstance(ready, bool):
-        raise PollError(f"'ready' is {_shown(json.dumps(ready))}, expected true or false")
+        raise PollError(f"'ready' is {_printable(json.dumps(ready))}, expected true or false")
     if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**63:
-        raise PollError(f"'epoch' is {_shown(json.dumps(epoch))}, expected a whole number from 0")
+        raise PollError(f"'epoch' is {_printable(json.dumps(epoch))}, expected a whole number from 0")
     return Polled(ready=ready, epoch=epoch)
 
 
@@ -57,7 +57,7 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
     Args:
         url: `http://` or `https://`, where certificates are checked.
         timeout_s: to connect, and again to answer.
-        api_key: shown as the policy's client shows it; empty shows none.
+        api_key: sent as the policy's client sends it; empty sends none.
         ca_file: PEM file of authorities trusted beside the system's; empty: the system's alone.
     """
     headers = {**_PLAIN, **authorization(api_key)}
@@ -67,7 +67,7 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
             asker.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=headers) as response,
         ):
             if response.status_code != requests.codes.ok:
-                return Polled(error=f"{url} answered {response.status_code} {_shown(response.reason)}")
+                return Polled(error=f"{url} answered {response.status_code} {_printable(response.reason)}")
             body = _read(response, time.monotonic() + timeout_s)
         if len(body) > MOST_BYTES:
             return Polled(error=f"{url}: the reply is longer than {MOST_BYTES} bytes")
@@ -79,7 +79,7 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
     except requests.ConnectionError as error:
         return Polled(error=f"{url}: {_cause(error)}")
     except Exception as error:  # whatever a broken server makes urllib3 raise must not end the session
-        return Polled(error=f"{url}: {type(error).__name__}: {_shown(str(error))}")
+        return Polled(error=f"{url}: {type(error).__name__}: {_printable(str(error))}")
 
 
 def _asker(url: str, ca_file: str) -> requests.Session:
@@ -104,7 +104,7 @@ class _Tls(HTTPAdapter):
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, up to a byte more than allowed. requests' own time-out starts anew with every byte that drips in.
+    """The body, up to a byte more than allowed. requests' own time-out starts again with every byte that drips in.
 
     Raises:
         requests.Timeout: it is not complete by `deadline`.
@@ -153,10 +153,10 @@ def _cause(error: BaseException) -> str:
             return part
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "certificate not accepted; name its authority's PEM file in policy_server.ca_file"
-    return _shown(str(error))
+    return _printable(str(error))
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     """A stranger's words, fit for a terminal: one line, nothing that steers it."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.values import Connection, Policy, RecorderState, Stream
+from h1_session_manager.values import Policy, StreamStatus
+from h1_training_node.message_numbers import Connection, RecorderState
 
 GB = 1_000_000_000
 
@@ -39,7 +40,7 @@ class Preflight:
     def text(self) -> str:
         """All of it for a person, a line each."""
         lines = [f"Not ready: {problem}" for problem in self.problems] or ["Ready"]
-        named = " ".join(told.partition(":")[0] for told in (*self.problems, *self.warnings))
+        named = " ".join(line.partition(":")[0] for line in (*self.problems, *self.warnings))
         good = ", ".join(item for item, words in _ITEMS.items() if not any(word in named for word in words))
         warnings = (f"Warning: {warning}" for warning in self.warnings)
         return "\n".join([*lines, *warnings, f"In order: {good or 'nothing'}", self.cameras])
@@ -84,7 +85,7 @@ def cameras_line(working: list[str], broken: list[str]) -> str:
     return f"Cameras ready: {', '.join(working)} working (others using dummy)"
 
 
-def camera_problem(stream: Stream | None, config: SessionParameters) -> str:
+def camera_problem(stream: StreamStatus | None, config: SessionParameters) -> str:
     """What is wrong with a camera's stream; empty if nothing is."""
     if stream is None:
         return "the recorder does not know it"
@@ -99,11 +100,11 @@ def camera_problem(stream: Stream | None, config: SessionParameters) -> str:
 
 def policy_problem(policy: Policy, epoch: int) -> str:
     """What is wrong with the connection to the policy server; empty if nothing is."""
-    told = f": {policy.reason}" if policy.reason else ""
+    why = f": {policy.reason}" if policy.reason else ""
     if policy.connection is Connection.REFUSED:
-        return f"the server does not fit the configuration{told}"
+        return f"the server does not fit the configuration{why}"
     if policy.connection is not Connection.CONNECTED:
-        return f"not connected to {policy.server or 'the server'}{told}"
+        return f"not connected to {policy.server or 'the server'}{why}"
     if policy.epoch != epoch:
         return f"not yet reconnected for epoch {epoch}"
     return ""
@@ -132,7 +133,7 @@ def _disk(observed: Observed, config: SessionParameters) -> list[str]:
     free = observed.recorder.bytes_free / GB
     if free >= config.min_free_gb:
         return []
-    return [f"disk: {free:.1f} GB free in {config.save_dir}, {config.min_free_gb:g} GB needed; make room"]
+    return [f"disk: {free:.1f} GB free in {config.save_dir}, {config.min_free_gb:g} GB needed; free some space"]
 
 
 def _arms(observed: Observed, config: SessionParameters) -> list[str]:
@@ -173,8 +174,8 @@ def _hands(observed: Observed, config: SessionParameters) -> list[str]:
         elif age > config.max_hand_age_s:
             problems.append(f"{side} hand: no answer for {age:.1f} s; check its cable and power")
         elif hand.error:
-            told = f" ({hand.reason})" if hand.reason else ""
-            problems.append(f"{side} hand: error{told}; free its fingers, then call hands/{side}/clear_error")
+            why = f" ({hand.reason})" if hand.reason else ""
+            problems.append(f"{side} hand: error{why}; free its fingers, then call hands/{side}/clear_error")
         elif hand.max_temperature > config.max_hand_temperature_c:
             problems.append(
                 f"{side} hand: a finger has {hand.max_temperature} degC; let it cool below "

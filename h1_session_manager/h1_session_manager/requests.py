@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from h1_session_manager.engine import Engine
 
 ENTER = "enter"
-"""Typed out of habit behind an answer; it must not take back what the answer began."""
+"""Typed out of habit behind an answer; it must not cancel what the answer began."""
 TWICE_WITHIN_S = 5.0
 """The second press of a key that must be pressed twice counts until then."""
 HELD_GAP_S = 0.15
@@ -49,7 +49,7 @@ class KeyGuard:
         self._counted_ns: int | None = None
 
     def rearm(self, now_ns: int) -> None:
-        """A state was entered, or a motion taken back."""
+        """A state was entered, or a motion cancelled."""
         self._since_ns = now_ns
         self._armed = None
 
@@ -146,7 +146,7 @@ class Requests:
         if is_quit and held:
             context.say(f"  {context.doing}; press '{key}' again for an emergency stop")
         elif not self._engine.stop(f"emergency stop: key '{key}'"):
-            context.say(f"  '{key}' does nothing more: the session is ending, the arms are being given back")
+            context.say(f"  '{key}' does nothing more: the session is ending, the arms are being released")
 
     def on_service(self, trigger: str) -> Answer:
         """A call of `session_manager/<trigger>`."""
@@ -157,7 +157,7 @@ class Requests:
         row = context.table.row(trigger)
         if context.cancellable and (row is None or row.trigger != "stop"):
             self._cancel(f"service '{trigger}'")
-            return Answer(trigger == CANCEL, f"the announced motion was taken back; {self._state_and_possible()}")
+            return Answer(trigger == CANCEL, f"the announced motion was cancelled; {self._state_and_possible()}")
         if row is None or not row.key:
             return Answer(False, f"'{trigger}' is not possible; {self._state_and_possible()}")
         return self._request(row)
@@ -187,11 +187,11 @@ class Requests:
     def _cancel(self, by: str) -> None:
         context = self._context
         if context.table.state is State.EXECUTING:  # the episode has begun: compliant arms, and the person decides
-            self._engine.fire(Fire("stop", f"taken back by {by}"))
+            self._engine.fire(Fire("stop", f"cancelled by {by}"))
             return
         self._guard.rearm(context.observed.now_ns)
-        context.say_and_ask_again(f"  Taken back by {by}: the arms stay")
-        self._engine.do("taking the motion back", context.undo_motion())
+        context.say_and_ask_again(f"  Cancelled by {by}: the arms stay")
+        self._engine.do("cancelling the motion", context.undo_motion())
 
 
 def _possible(rows: tuple[Row, ...]) -> str:

@@ -1,6 +1,6 @@
-"""The session manager: tells the session what happens on the graph, and carries out what it asks for.
+"""The session manager: hands the engine what happens on the graph, and carries out what it asks for.
 
-Its standard output is the operator's terminal. See `session.py` for the session itself, `table.py` for its states.
+Its standard output is the operator's terminal. See `engine.py` for the session itself, `states/` for its states.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from h1_session_manager import host_health, memory, messages_node, values
+from h1_session_manager import host_health, memory, ros_interface, values
 from h1_session_manager.arm_control import WHO
-from h1_session_manager.calls_node import Calls
 from h1_session_manager.diagnostics import Diagnostics
 from h1_session_manager.engine import Engine
-from h1_session_manager.keyboard.terminal import Terminal
+from h1_session_manager.operator_output import Sound, Terminal
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import Poller
-from h1_session_manager.sound import Sound
+from h1_session_manager.ros_interface import ServiceClients
 from h1_session_manager.states import SERVICES
 from h1_session_manager.upload.ledger import Ledger
+from h1_session_manager.upload.programs import validate
 from h1_session_manager.upload.rsync import RsyncJob
 from h1_session_manager.upload.uploader import Patience, Uploader
-from h1_session_manager.upload.validation import validate
 from h1_session_manager.values import Command, View
 from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
 from h1_training_node import qos
@@ -38,13 +37,13 @@ from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.server_access import read_api_key, tls_context
 
-Heard = values.Polled | values.SyncProgress | values.Synced | values.Unverified | values.Reached
-"""What threads tell."""
+FromThread = values.Polled | values.SyncProgress | values.Synced | values.Unverified | values.Reached
+"""What comes from threads."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
 _HOST_S = 1.0
 _DIAGNOSTICS_NS = 190_000_000
-"""Between two arrays: as often as the recorder tells about the streams."""
+"""Between two arrays: as often as the recorder reports the streams."""
 
 
 class SessionManagerNode(BaseNode):
@@ -64,7 +63,7 @@ class SessionManagerNode(BaseNode):
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
         self._terminal = Terminal() if terminal is None else terminal
         self._seq = self._progress_seq = self._ticks = 0
-        self._shown: View | None = None
+        self._published: View | None = None
         self._from_threads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
         count = partial(memory.episodes_of, str(self._save_dir))
@@ -78,7 +77,7 @@ class SessionManagerNode(BaseNode):
             patience=Patience(self._config.rsync_retries, self._config.rsync_retry_wait_s),
             validate=validate if self._config.rsync_validate else None,
         )
-        self._calls = Calls(self, self.now_ns, self._on_reply)
+        self._calls = ServiceClients(self, self.now_ns, self._on_reply)
         self._sound = Sound(self._config.sound_command)
         self._speech = Sound(self._config.speech_command, "speech_command")
         self._connect()
@@ -86,7 +85,7 @@ class SessionManagerNode(BaseNode):
         self._carry_out()
 
     def request_stop(self, why: str) -> None:
-        """The arms to damping, the episode saved, the arms given back; then exit status 130."""
+        """The arms to damping, the episode saved, the arms released; then exit status 130."""
         self._engine.interrupt(why, self.now_ns())
         self._carry_out()
 
@@ -103,10 +102,10 @@ class SessionManagerNode(BaseNode):
         self.create_subscription(String, "keyboard", self._on_key, qos.STATE)
         self.create_subscription(String, "emergency_stop", self._on_stop, qos.STATE)
         self.create_subscription(Event, "session/event", self._on_event, qos.STATE)
-        self._listen(ArmStatus, "arm_status", messages_node.arm, qos.LATEST)
-        self._listen(Bool, "arm_guard/active", messages_node.guard, qos.LATCHED)
-        self._listen(RecorderStatus, "recorder/status", messages_node.recorder, qos.STATE)
-        self._listen(PolicyStatus, "policy/status", messages_node.policy, qos.STATE)
+        self._listen(ArmStatus, "arm_status", ros_interface.arm, qos.LATEST)
+        self._listen(Bool, "arm_guard/active", ros_interface.guard, qos.LATCHED)
+        self._listen(RecorderStatus, "recorder/status", ros_interface.recorder, qos.STATE)
+        self._listen(PolicyStatus, "policy/status", ros_interface.policy, qos.STATE)
         if self._config.include_hands:
             for side in ("left", "right"):
                 self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
@@ -138,14 +137,14 @@ class SessionManagerNode(BaseNode):
         self._carry_out()
 
     def _on_event(self, message: Event) -> None:
-        if message.reason == messages_node.JOURNAL_RECOVERED:
+        if message.reason == ros_interface.JOURNAL_RECOVERED:
             self._look_for_owed()
-        elif message.reason == messages_node.RELEASE_WARNING:
-            self._engine.observe(values.ReleaseWarned(), self.now_ns())
+        elif message.reason == ros_interface.RELEASE_WARNING:
+            self._engine.observe(values.ReleaseAnnounced(), self.now_ns())
             self._carry_out()
 
     def _on_hand(self, side: str, message: HandState) -> None:
-        self._engine.observe_hand(side, messages_node.hand(message), self.now_ns())
+        self._engine.observe_hand(side, ros_interface.hand(message), self.now_ns())
 
     def _on_service(self, trigger: str, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         answer = self._engine.service(trigger, self.now_ns())
@@ -162,11 +161,11 @@ class SessionManagerNode(BaseNode):
         self._engine.reply(call_id, reply, self.now_ns())
         self._carry_out()
 
-    def _observe_later(self, value: Heard) -> None:
+    def _observe_later(self, value: FromThread) -> None:
         """From the poller's and uploader's threads."""
         self._from_threads.put(partial(self._observe_now, value))
 
-    def _observe_now(self, value: Heard) -> None:
+    def _observe_now(self, value: FromThread) -> None:
         self._engine.observe(value, self.now_ns())
         if isinstance(value, values.SyncProgress):
             self._publish_progress(value)
@@ -188,7 +187,7 @@ class SessionManagerNode(BaseNode):
         for command in self._engine.take():
             self._execute(command)
         view = self._engine.view() if self._engine.has_changed() else None
-        if view is not None and view != self._shown:
+        if view is not None and view != self._published:
             self._publish_state(view)
 
     def _execute(self, command: Command) -> None:
@@ -199,7 +198,7 @@ class SessionManagerNode(BaseNode):
                 self._terminal.say(command.lines, command.prompt, replaces_prompt=command.replaces_prompt)
                 if command.lines:
                     self._lines.publish(String(data="\n".join(command.lines)))
-            case values.Tell():
+            case values.ReportEvent():
                 self.event(int(command.level), command.reason, command.detail, is_said=True)
             case values.Poll():
                 self._poller.start()
@@ -213,8 +212,8 @@ class SessionManagerNode(BaseNode):
                 self._stop.publish(String(data=f"{WHO}: {command.why}"))
             case values.Bell():
                 self._needs_person()
-            case values.Speak():
-                self._speak(command)
+            case values.SayAloud():
+                self._say_aloud(command)
             case values.Exit():
                 self._finish(command.status)
 
@@ -224,10 +223,10 @@ class SessionManagerNode(BaseNode):
         if problem := self._sound.play():
             self.event(Event.WARN, "sound_failed", problem)
 
-    def _speak(self, speak: values.Speak) -> None:
-        if problem := self._speech.play(speak.text, urgent=speak.urgent):
+    def _say_aloud(self, text: values.SayAloud) -> None:
+        if problem := self._speech.play(text.text, urgent=text.urgent):
             self.event(Event.WARN, "speech_failed", problem)
-        if speak.urgent and not self._speech.is_there and self._config.bell:
+        if text.urgent and not self._speech.is_there and self._config.bell:
             self._terminal.bell(3)
 
     def _look_for_owed(self) -> None:
@@ -270,14 +269,14 @@ class SessionManagerNode(BaseNode):
     # --- what it shows ---
 
     def _publish_state(self, view: View) -> None:
-        self._shown = view
+        self._published = view
         self._seq += 1
-        self._state.publish(messages_node.state_message(self.header(), self._seq, view, self._config.task))
+        self._state.publish(ros_interface.state_message(self.header(), self._seq, view, self._config.task))
 
     def _publish_progress(self, progress: values.SyncProgress) -> None:
         self._progress_seq += 1
         target = self._config.rsync_target
-        self._progress.publish(messages_node.progress_message(self.header(), self._progress_seq, progress, target))
+        self._progress.publish(ros_interface.progress_message(self.header(), self._progress_seq, progress, target))
 
     def _measure_host(self) -> None:
         self._engine.observe(host_health.measure(self.now_ns()), self.now_ns())
@@ -290,7 +289,7 @@ class SessionManagerNode(BaseNode):
             return
         self._diagnosed_ns = now_ns
         statuses = [
-            messages_node.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")
+            ros_interface.diagnostic(diagnosis, f"{name}: " if name else "", name or "h1_2")
             for diagnosis in self._diagnostics.statuses(self._engine.observed, self._engine.view())
         ]
         self._diagnostics_out.publish(DiagnosticArray(header=self.header(), status=statuses))

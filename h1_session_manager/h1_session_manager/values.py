@@ -1,48 +1,17 @@
-"""What the session is told and what it asks for, as plain values: its whole surface towards the world.
+"""What the engine gets and what it asks for, as plain values: its whole surface.
 
-Stamps are session time in ns. Enumerations carry the numbers of `h1_training_msgs`, which the node checks at start.
+Stamps are session time in ns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_training_node.message_numbers import ArmMode, Connection, Level, RecorderState, SyncState
 
-
-class RecorderState(IntEnum):
-    """`RecorderStatus`'s states."""
-
-    IDLE = 0
-    RECORDING = 1
-    SAVING = 2
-    SAVED = 3
-    FAILED = 4
-
-
-class Connection(IntEnum):
-    """`PolicyStatus`'s connections."""
-
-    DISCONNECTED = 0
-    CONNECTING = 1
-    CONNECTED = 2
-    REFUSED = 3
-
-
-class SyncState(IntEnum):
-    """`SyncProgress`'s states."""
-
-    IDLE = 0
-    RUNNING = 1
-    VERIFYING = 2
-    DONE = 3
-    FAILED = 4
-
-
-# --- what it is told ---
+# --- what it gets ---
 
 
 @dataclass(frozen=True)
@@ -71,7 +40,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamStatus:
     """One stream as the recorder sees it: Hz, s since its last message (-1: never one), messages lost."""
 
     name: str
@@ -89,7 +58,7 @@ class Recorder:
     episode_id: str = ""
     policy_frames: int = 0
     human_frames: int = 0
-    streams: tuple[Stream, ...] = ()
+    streams: tuple[StreamStatus, ...] = ()
     bytes_free: int = 0
     save_progress: float = 0.0
     last_path: str = ""
@@ -155,8 +124,8 @@ class Unverified:
 
 
 @dataclass(frozen=True)
-class ReleaseWarned:
-    """Arm driver or arm guard is about to give the arms back, whoever asked for it."""
+class ReleaseAnnounced:
+    """Arm driver or arm guard is about to release the arms, whoever asked for it."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +182,7 @@ class Say:
 
 
 @dataclass(frozen=True)
-class Tell:
+class ReportEvent:
     """An event for `session/event`."""
 
     level: Level
@@ -258,7 +227,7 @@ class Bell:
 
 
 @dataclass(frozen=True)
-class Speak:
+class SayAloud:
     """Say `text` aloud. What is `urgent` is heard by the terminal's bell where there is no voice."""
 
     text: str
@@ -272,7 +241,7 @@ class Exit:
     status: int
 
 
-Command = Call | Say | Tell | Poll | Sync | Probe | Remember | PublishStop | Bell | Speak | Exit
+Command = Call | Say | ReportEvent | Poll | Sync | Probe | Remember | PublishStop | Bell | SayAloud | Exit
 
 
 @dataclass(frozen=True)

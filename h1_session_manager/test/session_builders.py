@@ -12,24 +12,22 @@ from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.values import (
     Arm,
     Call,
-    Connection,
     Exit,
     Guard,
     Policy,
     Poll,
     Polled,
     Recorder,
-    RecorderState,
     Remember,
     Reply,
+    ReportEvent,
     Say,
-    Speak,
-    Stream,
+    SayAloud,
+    StreamStatus,
     Sync,
     Synced,
-    Tell,
 )
-from h1_training_node.message_numbers import ArmMode
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -62,7 +60,7 @@ class Harness:
         self.calls: list[Call] = []
         self.said: list[str] = []
         self.events: list[str] = []
-        self.spoken: list[Speak] = []
+        self.said_aloud: list[SayAloud] = []
         self.memory_text = ""
         self.status: int | None = None
         self.absent: set[str] = set(absent)
@@ -235,9 +233,9 @@ class Harness:
                 self.engine.reply(command.id, reply, self.now_ns)
         elif isinstance(command, Say):
             self.said += [*command.lines, *([command.prompt] if command.prompt else [])]
-        elif isinstance(command, Speak):
-            self.spoken.append(command)
-        elif isinstance(command, Tell):
+        elif isinstance(command, SayAloud):
+            self.said_aloud.append(command)
+        elif isinstance(command, ReportEvent):
             self.events.append(command.reason)
         elif isinstance(command, Poll):
             self.polls += 1
@@ -255,6 +253,8 @@ class Harness:
             self.status = command.status
 
 
-def streams(**ages: float) -> tuple[Stream, ...]:
+def streams(**ages: float) -> tuple[StreamStatus, ...]:
     """Cameras at rate, but for those whose age is named; -1: never an image."""
-    return tuple(Stream(name, 30.0 if ages.get(name, 0.0) >= 0 else 0.0, ages.get(name, 0.02)) for name in CAMERAS)
+    return tuple(
+        StreamStatus(name, 30.0 if ages.get(name, 0.0) >= 0 else 0.0, ages.get(name, 0.02)) for name in CAMERAS
+    )

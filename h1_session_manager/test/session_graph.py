@@ -32,7 +32,7 @@ def make(kind: type[N], **parameters: Any) -> N:
 
 
 class StubGraph(BaseNode):
-    """All of the others in one node: they do at once what they are asked, and tell it at 50 Hz."""
+    """All of the others in one node: they do at once what they are asked, and publish it at 50 Hz."""
 
     def __init__(self) -> None:
         super().__init__("stub_graph")
@@ -63,7 +63,7 @@ class StubGraph(BaseNode):
             ("recorder/label", LabelEpisode, self._accept),
         ):
             self.create_service(kind, name, partial(self._note, name, handler))
-        self.every(0.02, self._tell)
+        self.every(0.02, self._report)
 
     @property
     def state(self) -> str:
@@ -122,7 +122,7 @@ class StubGraph(BaseNode):
         response.accepted = True
         return response
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.seq += 1
         now = self.now()
         arm = ArmStatus(seq=self.seq, mode=self.mode, mode_since=to_stamp(self.since_ns), reason=self.reason)

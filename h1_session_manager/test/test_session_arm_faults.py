@@ -55,7 +55,7 @@ def test_arms_that_are_blocked_elsewhere_are_said_to_hold_and_are_made_compliant
         assert len(harness.called("arm_driver/acknowledge")) == 1
 
 
-def test_blocked_arms_that_do_not_become_compliant_are_told_with_the_way_out():
+def test_blocked_arms_that_do_not_become_compliant_are_reported_with_the_way_out():
     harness = Harness()
     harness.to("READY")
     harness.run(1)
@@ -157,7 +157,7 @@ def test_a_silent_arm_driver_is_a_fault(state):
     assert "arm_driver_lost" in harness.engine.view().reason
 
 
-def test_arms_that_do_not_become_compliant_are_asked_again_and_shown():
+def test_arms_that_do_not_become_compliant_are_asked_again_and_reported():
     harness = Harness()
     harness.to("EXECUTING")
     harness.arms_in_policy()
@@ -170,8 +170,8 @@ def test_arms_that_do_not_become_compliant_are_asked_again_and_shown():
     assert harness.arm.mode is ArmMode.DAMPING
 
 
-@pytest.mark.parametrize(("accepted", "told"), [(True, 1), (False, 0)])
-def test_a_motion_that_is_granted_after_it_was_taken_for_lost_is_told(accepted, told):
+@pytest.mark.parametrize(("accepted", "reports"), [(True, 1), (False, 0)])
+def test_a_motion_that_is_granted_after_it_was_taken_for_lost_is_reported(accepted, reports):
     harness = Harness()
     harness.to("READY")
     harness.run(1)
@@ -186,8 +186,8 @@ def test_a_motion_that_is_granted_after_it_was_taken_for_lost_is_told(accepted, 
     assert harness.state == "READY"
     deliver(harness.calls[0].id, Reply(accepted, "", {"mode": int(ArmMode.HOLD)}), harness.now_ns)
     harness.step()
-    assert len(harness.lines("  arm_driver has answered after all: it brought the arms into HOLD")) == told
-    assert harness.events.count("late_answer") == told
+    assert len(harness.lines("  arm_driver has answered after all: it brought the arms into HOLD")) == reports
+    assert harness.events.count("late_answer") == reports
 
 
 def test_a_damping_that_is_granted_late_is_as_it_should_be():

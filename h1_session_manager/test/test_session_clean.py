@@ -7,7 +7,7 @@ import pytest
 from test_session_upload import files, source, uploaded
 
 from h1_session_manager.memory import episodes_of
-from h1_session_manager.session_client_node import main
+from h1_session_manager.session_client import main
 from h1_session_manager.upload.clean import CleanError, clean
 
 FIRST, SECOND = "training_session_epoch1/episode_0.hdf5", "training_session_epoch1/episode_1.hdf5"

@@ -6,7 +6,7 @@ import threading
 import pytest
 from test_session_manager_node import Scene
 
-from h1_session_manager.session_client_node import NoSessionError, SessionClient, main
+from h1_session_manager.session_client import NoSessionError, SessionClient, main
 from h1_training_testing import Graph
 
 
@@ -30,14 +30,14 @@ def beside(graph: Graph, function, what: str):
 def test_the_client_shows_asks_and_waits(graph, tmp_path):
     Scene(graph, tmp_path, policy_port=1)
 
-    def course() -> tuple:
+    def session() -> tuple:
         with SessionClient(60.0) as client:
             state = client.state()
             refused = client.ask("stop")
             begun = client.ask("start")
             return state.state, refused, begun, client.wait_for("WAITING").state
 
-    state, refused, begun, reached = beside(graph, course, "the client's course")
+    state, refused, begun, reached = beside(graph, session, "the client's session")
     assert state == "STARTING"
     assert (refused.success, begun.success) == (False, True)
     assert "possible: start" in refused.message
@@ -75,12 +75,12 @@ def test_the_preflight_command_says_what_stands_in_the_way(graph, tmp_path, capf
     assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 1
     assert "Not ready: disk: 1000.0 GB free" in capfd.readouterr().out
     scene.stub.recorder.bytes_free = 10**13
-    graph.spin_until(lambda: scene.node._engine.observed.recorder.bytes_free == 10**13, "the room")
+    graph.spin_until(lambda: scene.node._engine.observed.recorder.bytes_free == 10**13, "the free space")
     assert beside(graph, lambda: main(["--timeout", "60", "preflight"]), "the preflight") == 0
     assert capfd.readouterr().out.startswith("Ready\n")
 
 
-def test_a_client_that_joins_late_is_told_the_present_state_and_not_a_past_one(graph, tmp_path):
+def test_a_client_that_joins_late_gets_the_present_state_and_not_a_past_one(graph, tmp_path):
     scene = Scene(graph, tmp_path, policy_port=1)
     scene.press_to("y", "WAITING")
 

@@ -9,27 +9,17 @@ from textual.widgets import Static
 
 from h1_session_manager.console import console_view
 from h1_session_manager.console.console_app import ConsoleApp
-from h1_session_manager.console.console_view import Heard
+from h1_session_manager.console.console_view import ConsoleData
 from h1_session_manager.table import State
-from h1_session_manager.values import (
-    Arm,
-    Connection,
-    Hand,
-    Policy,
-    Recorder,
-    RecorderState,
-    SyncProgress,
-    SyncState,
-    View,
-)
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.values import Arm, Hand, Policy, Recorder, SyncProgress, View
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
 NOW_NS = 1000 * S
 
 
-def everything(state: str = "EXECUTING", **changes) -> Heard:
+def everything(state: str = "EXECUTING", **changes) -> ConsoleData:
     view = View(state, NOW_NS - 75 * S, 3, 2, "epoch3/episode_1", "Press 's' to stop", ("s", "q"), 0.0, "a reason")
-    heard = Heard(
+    heard = ConsoleData(
         view=replace(view, **changes),
         arm=Arm(NOW_NS, ArmMode.POLICY, NOW_NS, reason="requested", max_temperature=48),
         recorder=Recorder(
@@ -49,7 +39,7 @@ def everything(state: str = "EXECUTING", **changes) -> Heard:
     return heard
 
 
-def shown(heard: Heard, *keys: str) -> tuple[str, list[str]]:
+def rendered(heard: ConsoleData, *keys: str) -> tuple[str, list[str]]:
     """The panels' text in 80×24, and the keys that were handed over."""
     pressed: list[str] = []
 
@@ -69,7 +59,7 @@ def shown(heard: Heard, *keys: str) -> tuple[str, list[str]]:
 
 
 def test_all_that_matters_is_on_one_screen():
-    text, _ = shown(everything())
+    text, _ = rendered(everything())
     for part in (
         "E  X  E  C  U  T  I  N  G",
         "epoch 3, episode 2",
@@ -94,7 +84,7 @@ def test_all_that_matters_is_on_one_screen():
 
 def test_keys_go_to_the_session_as_they_are_pressed():
     keys = ["y", "s", "q", "enter", "escape", "tab", "backspace"]
-    assert shown(everything(), *keys)[1] == keys
+    assert rendered(everything(), *keys)[1] == keys
 
 
 @pytest.mark.parametrize("state", [state.value for state in State])
@@ -108,20 +98,20 @@ def test_a_countdown_is_not_to_be_overlooked():
     assert "ARMS MOVE IN 2.5 s" in console_view.banner(everything("READY", countdown_s=2.5), NOW_NS).plain
 
 
-def test_a_silent_session_and_none_at_all_are_told_apart():
-    assert "no session heard yet" in console_view.banner(Heard(), NOW_NS).plain
+def test_a_silent_session_and_none_at_all_look_different():
+    assert "no session heard yet" in console_view.banner(ConsoleData(), NOW_NS).plain
     assert "the session is silent" in console_view.banner(everything(), NOW_NS + 10 * S).plain
 
 
 def test_nothing_heard_breaks_nothing():
-    text, _ = shown(Heard())
+    text, _ = rendered(ConsoleData())
     assert "recorder not heard yet" in text
 
 
-def test_what_fell_silent_is_not_shown_as_if_it_still_held():
+def test_what_fell_silent_does_not_look_as_if_it_still_held():
     heard = everything()
     heard.when_ns = dict.fromkeys(("arm", "recorder", "policy", "left"), NOW_NS - 5 * S) | {"right": NOW_NS}
-    text, _ = shown(heard)
+    text, _ = rendered(heard)
     for part in (
         "arm_driver silent for 5 s",
         "policy_bridge silent for 5 s",

@@ -46,9 +46,9 @@ class Scene:
         self.state = self.stub.create_publisher(SessionState, "session/state", qos.LATCHED)
         self.lines = self.stub.create_publisher(String, "session/lines", qos.LATCHED)
         self.lines.publish(String(data="[EXECUTING] Running policy (epoch 7)\n  Press 's' to stop"))
-        self.stub.every(0.1, self._tell)
+        self.stub.every(0.1, self._report)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         now_ns = self.stub.now_ns()
         message = SessionState(header=self.stub.header(), state="EXECUTING", epoch=7, episode=2, keys=["s", "q"])
         message.state_since, message.prompt = to_stamp(now_ns - 5_000_000_000), "Press 's' to stop execution"
@@ -57,11 +57,11 @@ class Scene:
     def until(self, condition, what: str) -> None:
         self.graph.spin_until(condition, what, 30.0)
 
-    def shown(self, tmux: Tmux, text: str) -> None:
+    def sees(self, tmux: Tmux, text: str) -> None:
         self.until(lambda: text in tmux.screen(), f"'{text}' on the screen")
 
 
-def is_given_back(tmux: Tmux) -> bool:
+def is_restored(tmux: Tmux) -> bool:
     settings = tmux.settings()
     return " icanon" in settings and "susp = ^Z" in settings and " echo " in settings and not tmux.is_alternate()
 
@@ -73,8 +73,8 @@ def scene(graph):
 
 def test_beside_a_session_it_shows_it_hands_keys_over_stops_it_and_leaves_the_terminal_as_it_was(scene, tmp_path):
     with terminal(tmp_path, CONSOLE) as tmux:
-        scene.shown(tmux, "E  X  E  C  U  T  I  N  G    epoch 7, episode 2")
-        scene.shown(tmux, "[EXECUTING] Running policy (epoch 7)")
+        scene.sees(tmux, "E  X  E  C  U  T  I  N  G    epoch 7, episode 2")
+        scene.sees(tmux, "[EXECUTING] Running policy (epoch 7)")
         assert "s stop execution and enter damping mode · q emergency stop" in tmux.screen()
         assert len(tmux.screen().splitlines()) == 24
         assert all(len(line) <= 80 for line in tmux.screen().splitlines())
@@ -83,18 +83,18 @@ def test_beside_a_session_it_shows_it_hands_keys_over_stops_it_and_leaves_the_te
         scene.until(lambda: scene.keys == ["s"], "the key")
         tmux.press("C-z", "C-c")
         scene.until(lambda: scene.stub.stops == ["console: Ctrl+C"], "the emergency stop")
-        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")  # neither of them ends or stops it
+        scene.sees(tmux, "E  X  E  C  U  T  I  N  G")  # neither of them ends or stops it
         tmux.press("C-q")
-        scene.shown(tmux, "ended with 0")
-        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+        scene.sees(tmux, "ended with 0")
+        scene.until(lambda: is_restored(tmux), "the terminal as it was")
 
 
 def test_as_the_sessions_own_screen_no_key_is_lost_when_it_is_left(scene, tmp_path):
     lines = tmp_path / "operator.log"
     lines.write_text("! head_camera: silent\n  a prompt: ")
     with terminal(tmp_path, [sys.executable, "-c", OWN, str(lines), *CONSOLE]) as tmux:
-        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")
-        scene.shown(tmux, "! head_camera: silent")
+        scene.sees(tmux, "E  X  E  C  U  T  I  N  G")
+        scene.sees(tmux, "! head_camera: silent")
         tmux.press("C-c")
         scene.until(lambda: f"runner got {int(signal.SIGINT)}" in lines.read_text(), "Ctrl+C as a signal to the group")
         assert not scene.stub.stops
@@ -105,24 +105,24 @@ def test_as_the_sessions_own_screen_no_key_is_lost_when_it_is_left(scene, tmp_pa
         scene.until(lambda: scene.keys == ["s"], "the key in plain lines")
         assert not tmux.is_alternate()
         os.kill(int(lines.with_name("operator.log.pid").read_text()), signal.SIGTERM)
-        scene.shown(tmux, "ended with 0")
-        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+        scene.sees(tmux, "ended with 0")
+        scene.until(lambda: is_restored(tmux), "the terminal as it was")
 
 
-def test_even_kill_9_gives_the_terminal_back(scene, tmp_path):
+def test_even_kill_9_restores_the_terminal(scene, tmp_path):
     lines = tmp_path / "operator.log"
     lines.touch()
     with terminal(tmp_path, [sys.executable, "-c", OWN, str(lines), *CONSOLE]) as tmux:
-        scene.shown(tmux, "E  X  E  C  U  T  I  N  G")
+        scene.sees(tmux, "E  X  E  C  U  T  I  N  G")
         os.kill(int(lines.with_name("operator.log.pid").read_text()), signal.SIGKILL)
-        scene.shown(tmux, "ended with")
-        scene.until(lambda: is_given_back(tmux), "the terminal as it was")
+        scene.sees(tmux, "ended with")
+        scene.until(lambda: is_restored(tmux), "the terminal as it was")
 
 
-def test_a_terminal_that_is_too_small_is_told_so(scene, tmp_path):
+def test_a_terminal_that_is_too_small_is_reported(scene, tmp_path):
     with terminal(tmp_path, CONSOLE, 60, 20) as tmux:
-        scene.shown(tmux, "The console needs 80 x 24 characters")
-        scene.shown(tmux, "ended with 2")
+        scene.sees(tmux, "The console needs 80 x 24 characters")
+        scene.sees(tmux, "ended with 2")
 
 
 def test_without_a_terminal_it_says_what_does_without_one():

@@ -8,7 +8,8 @@ from session_builders import MS, Harness, S, streams
 from h1_session_manager.diagnostics import Diagnosis, Diagnostics, Health
 from h1_session_manager.host_health import HostHealth
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.values import Hand, Policy, Reached, RecorderState, Stream, SyncProgress, SyncState
+from h1_session_manager.values import Hand, Policy, Reached, StreamStatus, SyncProgress
+from h1_training_node.message_numbers import RecorderState, SyncState
 
 
 def diagnosed(harness: Harness) -> dict[str, Diagnosis]:
@@ -67,9 +68,9 @@ def test_a_camera_that_stops_is_seen_within_half_a_second_whatever_the_recorder_
     assert diagnosed(harness)[f"stream: {camera}"].health is Health.ERROR
 
 
-def test_a_slow_camera_and_one_that_was_never_there_are_told():
+def test_a_slow_camera_and_one_that_was_never_there_are_reported():
     harness = ready()
-    slow = (Stream("ego_cam", 9.5, 0.08), Stream("cam_left_wrist", 0.0, -1.0))
+    slow = (StreamStatus("ego_cam", 9.5, 0.08), StreamStatus("cam_left_wrist", 0.0, -1.0))
     harness.recorder = replace(harness.recorder, streams=slow)
     harness.step()
     found = diagnosed(harness)
@@ -84,7 +85,7 @@ def test_lost_messages_are_a_warning_while_they_are_being_lost():
     diagnostics = Diagnostics(harness.config)
 
     def arm_status(drops: int) -> Diagnosis:
-        harness.recorder = replace(harness.recorder, streams=(Stream("arm_status", 50.0, 0.0, drops),))
+        harness.recorder = replace(harness.recorder, streams=(StreamStatus("arm_status", 50.0, 0.0, drops),))
         harness.step()
         statuses = diagnostics.statuses(harness.engine.observed, harness.engine.view())
         return next(status for status in statuses if status.name == "stream: arm_status")
@@ -125,7 +126,7 @@ def test_faults_of_arms_guard_hands_disk_and_policy_are_errors_with_their_reason
     assert diagnosed(harness)["node: session_manager"].health is Health.ERROR
 
 
-def test_a_hand_is_told_with_its_rate():
+def test_a_hand_is_reported_with_its_rate():
     harness = Harness(include_hands=True)
     for _ in range(60):
         harness.now_ns += 50 * MS

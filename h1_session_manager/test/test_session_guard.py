@@ -28,7 +28,7 @@ def test_a_guard_that_took_over_stops_the_session_though_the_driver_says_nothing
     harness.run(1)
     assert harness.called("arm_guard/release")
     assert not harness.called("arm_driver/release")
-    assert any("The arm guard gives the arms back" in line for line in harness.said)
+    assert any("The arm guard releases the arms" in line for line in harness.said)
     harness.run(8)
     assert harness.status == EXIT_EXPLAINED
 
@@ -52,7 +52,7 @@ def test_the_session_stays_until_the_guard_has_given_the_arms_back_and_says_that
     assert harness.status == EXIT_EXPLAINED
 
 
-def test_a_guard_that_does_not_give_the_arms_back_is_told_and_can_be_asked_again():
+def test_a_guard_that_does_not_release_the_arms_is_reported_and_can_be_asked_again():
     harness = Harness()
     harness.to("EXECUTING")
     harness.arms_in_policy()
@@ -117,7 +117,7 @@ def releasing(state: str) -> Harness:
 
 @pytest.mark.parametrize("state", ["WAITING", "STOPPED"])
 @pytest.mark.parametrize("why", ["emergency_stop", "robot_lost"])
-def test_a_release_that_is_stopped_from_elsewhere_is_told_at_once_and_can_be_asked_again(state, why):
+def test_a_release_that_is_stopped_from_elsewhere_is_reported_at_once_and_can_be_asked_again(state, why):
     harness = releasing(state)
     harness.enter(ArmMode.DAMPING, why, transition=False, fault=why, acknowledge_needed=True)
     harness.run(0.5)
@@ -131,8 +131,8 @@ def test_a_release_that_is_stopped_from_elsewhere_is_told_at_once_and_can_be_ask
     assert harness.status == 0
 
 
-def test_a_driver_that_dies_while_it_gives_the_arms_back_is_told():
+def test_a_driver_that_dies_while_it_releases_the_arms_is_reported():
     harness = releasing("STOPPED")
     harness.absent.add("arm_driver")
     harness.run(6)
-    assert any("went silent while it gave the arms back" in line for line in harness.said), harness.said
+    assert any("went silent while it released the arms" in line for line in harness.said), harness.said

@@ -12,13 +12,12 @@ from sensor_msgs.msg import Joy
 from session_graph import make
 from std_msgs.msg import String
 
-from h1_session_manager.keyboard.joy_keys import JoyKeys
-from h1_session_manager.keyboard.tty_keys import NoTerminalError, TtyKeys, keys_in
+from h1_session_manager.keyboard.keys import JoyKeys, NoTerminalError, TtyKeys, keys_in
 from h1_training_testing import Graph, wait_until
 
 READER = """
 import sys
-from h1_session_manager.keyboard.tty_keys import TtyKeys
+from h1_session_manager.keyboard.keys import TtyKeys
 keys = TtyKeys(sys.argv[1])
 print("ready", flush=True)
 while (typed := keys.read(0.1)) is not None:
@@ -56,7 +55,7 @@ def test_keys_arrive_without_enter_and_ctrl_c_stays_a_signal(terminal):
 
 
 @pytest.mark.parametrize("how", ["crash", signal.SIGTERM, signal.SIGKILL])
-def test_the_terminal_is_given_back_however_the_process_ends(terminal, how):
+def test_the_terminal_is_restored_however_the_process_ends(terminal, how):
     master, path, slave = terminal
     process = subprocess.Popen([sys.executable, "-c", READER, path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout.readline() == b"ready\n"
@@ -99,7 +98,7 @@ def test_the_node_publishes_what_is_typed_and_ends_when_the_terminal_goes(graph:
     from h1_session_manager.keyboard.keyboard_node import KeyboardNode
 
     master, slave = pty.openpty()
-    monkeypatch.setattr("h1_session_manager.keyboard.tty_keys.TERMINAL", os.ttyname(slave))
+    monkeypatch.setattr("h1_session_manager.keyboard.keys.TERMINAL", os.ttyname(slave))
     heard: list[str] = []
     node = make(KeyboardNode, terminal=os.ttyname(slave))
     graph.add(node)

@@ -58,7 +58,7 @@ def test_a_held_x_discards_nothing():
     assert not harness.called("recorder/discard")
 
 
-def test_any_other_key_between_takes_the_first_x_back():
+def test_any_other_key_between_cancels_the_first_x():
     harness = Harness()
     harness.to("DECIDING")
     harness.press("x")
@@ -92,7 +92,7 @@ def test_stop_keys_are_never_ignored():
 
 
 @pytest.mark.parametrize("key", ["7", "enter", "escape", " "])
-def test_any_key_takes_an_announced_start_back(key):
+def test_any_key_cancels_an_announced_start(key):
     harness = Harness(motion_countdown_s=3.0)
     harness.to("READY")
     harness.run(1)
@@ -105,10 +105,10 @@ def test_any_key_takes_an_announced_start_back(key):
     assert harness.state == "READY"
     assert harness.engine.view().countdown_s == 0
     assert not harness.called("recorder/start")
-    assert "Taken back" in "".join(harness.said)
+    assert "Cancelled by" in "".join(harness.said)
 
 
-def test_any_key_takes_an_announced_resume_back_to_compliant_arms():
+def test_any_key_cancels_an_announced_resume_to_compliant_arms():
     harness = Harness(motion_countdown_s=3.0)
     harness.to("DAMPING")
     harness.run(1)
@@ -132,7 +132,7 @@ def test_q_during_a_countdown_is_an_emergency_stop():
     assert harness.arm.mode is ArmMode.DAMPING
 
 
-def test_a_start_taken_back_while_the_recorder_answers_leaves_no_open_episode():
+def test_a_start_cancelled_while_the_recorder_answers_leaves_no_open_episode():
     harness = Harness(motion_countdown_s=0.0)
     harness.to("READY")
     harness.run(1)
@@ -180,7 +180,7 @@ def test_a_service_does_what_the_key_does_and_says_what_is_possible_if_not():
     harness.run_to("DECIDING")
 
 
-def test_a_countdown_is_taken_back_by_a_service():
+def test_a_countdown_is_cancelled_by_a_service():
     harness = Harness(motion_countdown_s=3.0)
     harness.to("READY")
     harness.run(1)
@@ -200,7 +200,7 @@ def test_the_emergency_stop_service_works_in_every_state():
 
 
 def releasing(harness: Harness) -> Harness:
-    """The arm driver has agreed to give the arms back, and is at it."""
+    """The arm driver has agreed to release the arms, and is at it."""
     harness.handlers["arm_driver/release"] = lambda _fields: Reply(True)
     harness.run(1)
     harness.press("y" if harness.state == "STOPPED" else "q")
@@ -250,7 +250,7 @@ def test_a_second_q_in_waiting_stops_the_arms_on_their_way_back_but_a_held_one_d
 
 
 @pytest.mark.parametrize("every_s", [0.2, 0.5, 0.69, 0.8])
-def test_hammering_q_while_the_arms_are_given_back_stops_them(every_s):
+def test_hammering_q_while_the_arms_are_released_stops_them(every_s):
     harness = Harness()
     harness.offer = Polled(ready=False, epoch=0)
     harness.to("WAITING")
@@ -291,7 +291,7 @@ def test_q_while_the_session_ends_by_a_signal_says_that_it_changes_nothing():
     assert harness.call("emergency_stop") == (False, "the session is ending")
 
 
-def test_enter_behind_an_answer_is_part_of_it_and_takes_nothing_back():
+def test_enter_behind_an_answer_is_part_of_it_and_cancels_nothing():
     harness = Harness()
     harness.to("READY")
     harness.run(1)
@@ -305,4 +305,4 @@ def test_enter_behind_an_answer_is_part_of_it_and_takes_nothing_back():
     harness.press("r")
     harness.run(0.8)
     harness.press("enter")  # no longer a habit: any key takes the motion back
-    assert any("Taken back by key 'enter'" in line for line in harness.said)
+    assert any("Cancelled by key 'enter'" in line for line in harness.said)

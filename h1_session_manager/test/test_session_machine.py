@@ -9,8 +9,8 @@ from session_builders import Harness, streams
 
 from h1_session_manager.states import KEYS, SERVICES
 from h1_session_manager.table import EMERGENCY, State
-from h1_session_manager.values import Call, Connection, Polled, RecorderState, Reply, Synced
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.values import Call, Polled, Reply, Synced
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
 
 ONWARD = {"STARTING": "y", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e", "DECIDING": "y"}
 RECORDING = {State.EXECUTING, State.LABELING, State.DAMPING}
@@ -205,7 +205,7 @@ class SessionRules(RuleBasedStateMachine):
 
     @invariant()
     def the_arms_are_in_policy_only_in_executing(self) -> None:
-        """Where the driver does as it is told; where it does not, it is being told."""
+        """Where the driver does as it is asked; where it does not, it is being asked."""
         harness = self.harness
         if harness.arm.mode is ArmMode.POLICY and harness.state != "EXECUTING" and harness.status is None:
             asked = [fields["mode"] for fields in harness.called("arm_driver/set_mode")][-1:]

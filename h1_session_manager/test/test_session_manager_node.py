@@ -10,10 +10,10 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from test_session_poller import replying, serving
 
-from h1_session_manager import values
-from h1_session_manager.keyboard.terminal import Terminal
+from h1_session_manager.operator_output import Terminal
 from h1_session_manager.session_manager_node import SessionManagerNode
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SyncProgress
+from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 from h1_training_node.parameter import ParameterError
 from h1_training_testing import Graph
 
@@ -66,9 +66,9 @@ def server():
 
 def test_the_values_are_the_messages_numbers():
     pairs = (
-        (values.RecorderState, RecorderStatus, ""),
-        (values.Connection, PolicyStatus, ""),
-        (values.SyncState, SyncProgress, ""),
+        (RecorderState, RecorderStatus, ""),
+        (Connection, PolicyStatus, ""),
+        (SyncState, SyncProgress, ""),
     )
     for enumeration, message, prefix in pairs:
         for member in enumeration:

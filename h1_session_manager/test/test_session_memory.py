@@ -42,7 +42,7 @@ def test_a_damaged_memory_is_refused_with_what_to_do(tmp_path, text):
         load(tmp_path, "h1")
 
 
-def test_a_folder_of_another_robot_is_refused_unless_told_to_mix(tmp_path):
+def test_a_folder_of_another_robot_is_refused_unless_mixing_is_allowed(tmp_path):
     write(tmp_path, Memory("h1, arms").text())
     with pytest.raises(MemoryFileError, match="recorded under 'h1, arms'"):
         load(tmp_path, "h1, arms and hands")

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from session_builders import Harness, streams
 
-from h1_session_manager.values import Connection
-from h1_training_node.message_numbers import ArmMode
+from h1_training_node.message_numbers import ArmMode, Connection
 
 
 def test_stale_action_is_resumed_when_the_policy_is_back_in_time():
@@ -66,7 +65,7 @@ def waiting_for_the_policy(seconds: float) -> Harness:
     harness.policy_answers = False
     harness.to("EXECUTING")
     harness.run(30.0, lambda: harness.arm.reason == "home_reached")
-    harness.spoken.clear()
+    harness.said_aloud.clear()
     harness.run(seconds)
     harness.policy_answers = True
     return harness
@@ -75,7 +74,7 @@ def waiting_for_the_policy(seconds: float) -> Harness:
 def test_arms_that_wait_for_the_policys_first_actions_say_that_they_will_move():
     harness = waiting_for_the_policy(3.0)
     assert harness.said.count(f"  {WAITS}") == 1
-    assert [spoken.text for spoken in harness.spoken] == [f"{WAITS}."]
+    assert [aloud.text for aloud in harness.said_aloud] == [f"{WAITS}."]
     assert harness.engine.view().reason == WAITS
     harness.run(0.5)
     assert harness.arm.mode is ArmMode.POLICY
@@ -94,7 +93,7 @@ def test_arms_that_stood_for_long_are_announced_and_counted_down_anew_before_the
     harness.run(1.0)
     assert harness.arm.mode is ArmMode.HOLD
     assert harness.said[-1] == "  The policy moves the arms in 2 s: press any key to cancel"
-    assert harness.spoken[-1].text == "The policy moves the arms in 2 seconds."
+    assert harness.said_aloud[-1].text == "The policy moves the arms in 2 seconds."
     assert harness.engine.view().countdown_s > 0
     assert harness.listed == ("any", "q")
     harness.run(2.0)
@@ -179,7 +178,7 @@ def test_a_camera_that_blinks_is_no_news():
     assert not harness.lines("  Not ready")
 
 
-def test_a_camera_that_is_lost_or_comes_back_is_told_where_dummies_are_allowed():
+def test_a_camera_that_is_lost_or_comes_back_is_reported_where_dummies_are_allowed():
     harness = Harness(allow_dummy_cameras=True)
     harness.recorder = replace(harness.recorder, streams=streams(cam_left_wrist=-1.0))
     harness.to("READY")

@@ -61,7 +61,7 @@ def test_the_documented_reply_is_understood_though_it_is_plain_text():
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b"OK", "no JSON: OK"),
         (b" \n", "the reply is empty"),
@@ -76,9 +76,9 @@ def test_the_documented_reply_is_understood_though_it_is_plain_text():
         (b"\xff\xfe{}", "no JSON"),
     ],
 )
-def test_anything_else_is_an_error_that_shows_what_came(body, told):
+def test_anything_else_is_an_error_that_shows_what_came(body, message):
     with serving(replying(body)) as url:
-        assert told in poll(url).error
+        assert message in poll(url).error
 
 
 @settings(deadline=None)
@@ -95,7 +95,7 @@ def test_no_json_whatever_breaks_the_parser(document):
         parse(json.dumps(document).encode())
 
 
-def test_another_status_is_told():
+def test_another_status_is_named():
     with serving(replying(b"Failed", 426)) as url:
         assert "answered 426" in poll(url).error
 
@@ -110,7 +110,7 @@ def test_an_endless_reply_is_cut():
         assert f"longer than {MOST_BYTES} bytes" in poll(url).error
 
 
-def test_nobody_listening_is_told_as_such():
+def test_nobody_listening_is_named_as_such():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -186,7 +186,7 @@ def test_the_status_is_asked_for_where_the_policy_is_served_however_that_is_writ
     assert SessionParameters(policy_host=host, policy_port=port).status_url == url
 
 
-def test_the_key_is_shown_as_openpis_client_shows_it_and_to_nobody_without_one():
+def test_the_key_is_sent_as_openpis_client_sends_it_and_to_nobody_without_one():
     seen = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:

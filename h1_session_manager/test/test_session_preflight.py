@@ -9,8 +9,8 @@ from h1_session_manager.host_health import HostHealth
 from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import check
-from h1_session_manager.values import Arm, Connection, Hand, Policy, Reached, Recorder, RecorderState
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.values import Arm, Hand, Policy, Reached, Recorder
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
 
 NOW_NS = 10**12
 
@@ -36,7 +36,7 @@ def test_when_all_is_well_nothing_stands_in_the_way():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"arm": None}, "arms: arm_driver is silent"),
         ({"recorder": None}, "recorder: silent"),
@@ -57,20 +57,20 @@ def test_when_all_is_well_nothing_stands_in_the_way():
         ),
         (
             {"recorder": Recorder(NOW_NS, RecorderState.IDLE, streams=streams(), bytes_free=10**9)},
-            "disk: 1.0 GB free in data/episodes, 5 GB needed; make room",
+            "disk: 1.0 GB free in data/episodes, 5 GB needed; free some space",
         ),
     ],
 )
-def test_what_stands_in_the_way_is_named(changes, told):
-    assert any(problem.startswith(told) for problem in problems(**changes)), problems(**changes)
+def test_what_stands_in_the_way_is_named(changes, expected):
+    assert any(problem.startswith(expected) for problem in problems(**changes)), problems(**changes)
 
 
 @pytest.mark.parametrize(
-    ("age", "told"), [(-1.0, "camera ego_cam: no image yet"), (2.0, "camera ego_cam: no image for 2.0 s")]
+    ("age", "problem"), [(-1.0, "camera ego_cam: no image yet"), (2.0, "camera ego_cam: no image for 2.0 s")]
 )
-def test_a_camera_that_does_not_work_is_named(age, told):
+def test_a_camera_that_does_not_work_is_named(age, problem):
     recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=streams(ego_cam=age), bytes_free=10**12)
-    assert problems(recorder=recorder) == (f"{told}; check its cable, power and server",)
+    assert problems(recorder=recorder) == (f"{problem}; check its cable, power and server",)
 
 
 def test_a_slow_camera_does_not_work():
@@ -89,7 +89,7 @@ def test_a_slow_camera_does_not_work():
         (("ego_cam", "cam_left_wrist", "cam_right_wrist"), "Cameras ready: All using dummy images"),
     ],
 )
-def test_with_dummies_allowed_the_documented_line_tells_which(broken, line):
+def test_with_dummies_allowed_the_documented_line_names_them(broken, line):
     recorder = Recorder(
         NOW_NS, RecorderState.IDLE, streams=streams(**dict.fromkeys(broken, -1.0)), bytes_free=10**12
     )  # fmt: skip
@@ -105,8 +105,8 @@ def test_hands_count_only_where_they_are_included():
     assert len(problems(config)) == 2
     hands = {"left": Hand(NOW_NS), "right": Hand(NOW_NS, error=True)}
     heard = {"arm": NOW_NS, "recorder": NOW_NS, "policy": NOW_NS, "left hand": NOW_NS, "right hand": NOW_NS}
-    told = "right hand: error; free its fingers, then call hands/right/clear_error"
-    assert problems(config, hands=hands, heard_ns=heard) == (told,)
+    expected = "right hand: error; free its fingers, then call hands/right/clear_error"
+    assert problems(config, hands=hands, heard_ns=heard) == (expected,)
     hands["right"] = Hand(NOW_NS, max_temperature=80)
     assert problems(config, hands=hands, heard_ns=heard) == ("right hand: a finger has 80 degC; let it cool below 65",)
 
@@ -140,7 +140,7 @@ def test_what_a_person_should_know_warns_and_blocks_nothing():
     assert warned(host=HostHealth(2e9, clock_jump_s=-3.0))[0].startswith("clock: it was set by -3.0 s")
 
 
-def test_throttling_is_told_for_a_minute():
+def test_throttling_is_reported_for_a_minute():
     hot = observed(host=HostHealth(2e9, throttled=4))
     hot.update_host(HostHealth(2e9, throttled=5))
     assert check(hot, SessionParameters(), 1).warnings[0].startswith("processor: slowed down by heat")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from session_builders import Harness
 
-from h1_session_manager.values import RecorderState
+from h1_training_node.message_numbers import RecorderState
 
 
 def test_a_recorder_that_closes_by_itself_ends_the_execution():
@@ -78,7 +78,7 @@ def test_guidance_by_hand_has_a_limit_that_saves():
     assert harness.called("recorder/finish")[0]["end_reason"] == "time_limit"
 
 
-def test_a_label_that_fails_later_is_told_to_the_person_once():
+def test_a_label_that_fails_later_is_reported_once():
     harness = Harness()
     harness.to("DECIDING")
     harness.run(1)
@@ -88,6 +88,6 @@ def test_a_label_that_fails_later_is_told_to_the_person_once():
     harness.run(1)
     harness.recorder = replace(harness.recorder, state=RecorderState.SAVED, last_error="read-only file system")
     harness.run(1)
-    told = "  The label was not written: read-only file system; press 'g' or 'b' again"
-    assert harness.said.count(told) == 1
+    line = "  The label was not written: read-only file system; press 'g' or 'b' again"
+    assert harness.said.count(line) == 1
     assert harness.events.count("label_failed") == 1

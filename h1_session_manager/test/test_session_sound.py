@@ -1,4 +1,4 @@
-"""What is heard: before the arms move, and above all before they are given back."""
+"""What is heard: before the arms move, and above all before they are released."""
 
 import io
 import sys
@@ -7,19 +7,18 @@ import pytest
 from session_builders import Harness
 
 from h1_session_manager.context import RELEASE_SPEECH
-from h1_session_manager.keyboard.terminal import Terminal
-from h1_session_manager.sound import Sound
-from h1_session_manager.values import ReleaseWarned
+from h1_session_manager.operator_output import Sound, Terminal
+from h1_session_manager.values import ReleaseAnnounced
 from h1_training_testing import wait_until
 
 
 def warnings(harness: Harness) -> int:
-    assert all(speak.urgent for speak in harness.spoken if speak.text == RELEASE_SPEECH)
-    return sum(speak.text == RELEASE_SPEECH for speak in harness.spoken)
+    assert all(aloud.urgent for aloud in harness.said_aloud if aloud.text == RELEASE_SPEECH)
+    return sum(aloud.text == RELEASE_SPEECH for aloud in harness.said_aloud)
 
 
 @pytest.mark.parametrize("way", ["q in WAITING", "y in STOPPED", "a signal", "the guard"])
-def test_a_release_is_spoken_of_once_by_whatever_way_it_comes(way):
+def test_a_release_is_announced_aloud_once_by_whatever_way_it_comes(way):
     harness = Harness()
     harness.to("WAITING" if way == "q in WAITING" else "EXECUTING")
     harness.run(1)
@@ -32,34 +31,36 @@ def test_a_release_is_spoken_of_once_by_whatever_way_it_comes(way):
         "q" if way == "q in WAITING" else "y"
     )
     harness._carry_out()
-    harness.engine.observe(ReleaseWarned(), harness.now_ns)  # the driver's own event about the same
+    harness.engine.observe(ReleaseAnnounced(), harness.now_ns)  # the driver's own event about the same
     harness.run(2)
     assert warnings(harness) == 1
 
 
-def test_a_release_that_nobody_asked_the_session_for_is_spoken_of_too():
+def test_a_release_that_nobody_asked_the_session_for_is_announced_aloud_too():
     harness = Harness()
     harness.to("READY")
-    harness.engine.observe(ReleaseWarned(), harness.now_ns)
+    harness.engine.observe(ReleaseAnnounced(), harness.now_ns)
     harness.step()
     assert warnings(harness) == 1
     harness.run(20)
-    harness.engine.observe(ReleaseWarned(), harness.now_ns)
+    harness.engine.observe(ReleaseAnnounced(), harness.now_ns)
     harness.step()
     assert warnings(harness) == 2
 
 
-def test_motion_that_begins_is_spoken_of():
+def test_motion_that_begins_is_announced_aloud():
     harness = Harness()
     harness.to("READY")
     harness.run(1)
-    harness.spoken.clear()
+    harness.said_aloud.clear()
     harness.press("y")
-    assert [speak.text for speak in harness.spoken] == ["The arms move home, then the policy moves them in 1 seconds."]
-    assert not harness.spoken[0].urgent
+    assert [aloud.text for aloud in harness.said_aloud] == [
+        "The arms move home, then the policy moves them in 1 seconds."
+    ]
+    assert not harness.said_aloud[0].urgent
 
 
-def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_told_once(tmp_path):
+def test_a_sound_is_started_without_a_shell_and_a_missing_one_is_reported_once(tmp_path):
     heard = tmp_path / "heard $(no shell)"
     assert Sound(("touch", str(heard))).play() == ""
     wait_until(heard.exists, "the sound")

@@ -8,7 +8,7 @@ NODES = ("arm_driver", "arm_guard", "recorder", "policy_bridge")
 
 @pytest.mark.parametrize("late", NODES)
 @pytest.mark.parametrize("asks", [True, False])
-def test_the_arms_are_not_taken_before_every_node_has_spoken(late, asks):
+def test_the_arms_are_not_acquired_before_every_node_was_heard(late, asks):
     harness = Harness(absent=(late,), ask_before_taking=asks)
     harness.run(5)
     assert harness.engine.view().prompt == f"Waiting for {late} to start"

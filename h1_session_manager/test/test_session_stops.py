@@ -37,7 +37,7 @@ def test_an_emergency_stop_asks_for_damping_before_anything_else():
     assert [fields["end_reason"] for fields in harness.called("recorder/finish")] == ["emergency_stop"]
 
 
-def test_stopped_is_left_by_a_key_that_gives_the_arms_back():
+def test_stopped_is_left_by_a_key_that_releases_the_arms():
     harness = Harness()
     harness.to("EXECUTING")
     harness.press("q")

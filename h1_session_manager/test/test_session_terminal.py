@@ -1,7 +1,7 @@
 import io
 import threading
 
-from h1_session_manager.keyboard.terminal import Terminal
+from h1_session_manager.operator_output import Terminal
 
 
 def test_the_cursor_waits_behind_the_prompt_and_goes_back_there_after_other_lines():

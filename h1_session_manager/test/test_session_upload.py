@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from h1_session_manager.upload.ledger import FILE_NAME, FileState, Ledger
+from h1_session_manager.upload.programs import FileProgress, validate
 from h1_session_manager.upload.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
-from h1_session_manager.upload.upload_progress import FileProgress
 from h1_session_manager.upload.uploader import Patience, Uploader
-from h1_session_manager.upload.validation import validate
-from h1_session_manager.values import Synced, SyncProgress, SyncState
+from h1_session_manager.values import Synced, SyncProgress
+from h1_training_node.message_numbers import SyncState
 from h1_training_testing import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
@@ -120,7 +120,7 @@ def test_the_recorders_own_check_judges_each_file(source, tmp_path):
     assert reason  # whatever words the recorder has for bytes that are no episode
 
 
-def test_a_recorder_that_is_not_there_is_told_with_what_to_do(source, tmp_path, monkeypatch):
+def test_a_recorder_that_is_not_there_is_reported_with_what_to_do(source, tmp_path, monkeypatch):
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     reason = uploaded(source, tmp_path / "target", validate=validate)[0].reason
     assert "h1_recorder is not installed here" in reason
@@ -134,14 +134,14 @@ def test_files_owed_fall_to_none(source, tmp_path):
 
 
 def test_an_upload_in_the_background_runs_at_low_priority_and_says_so(source, tmp_path, monkeypatch):
-    told = tmp_path / "niceness"
+    file = tmp_path / "niceness"
     fake = tmp_path / "bin" / "rsync"
     fake.parent.mkdir()
-    fake.write_text(f'#!/bin/sh\nnice > {told}\nexec {shutil.which("rsync")} "$@"\n')
+    fake.write_text(f'#!/bin/sh\nnice > {file}\nexec {shutil.which("rsync")} "$@"\n')
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     assert uploaded(source, tmp_path / "target", background=True)[0] == Synced(files=2, background=True)
-    assert told.read_text().strip() == "19"
+    assert file.read_text().strip() == "19"
 
 
 def test_an_upload_that_is_waited_for_follows_the_one_in_the_background(source, tmp_path):
@@ -182,7 +182,7 @@ def test_a_shell_is_never_asked(source, tmp_path):
     assert not Path("pwned").exists()
 
 
-def test_a_missing_rsync_is_told_with_what_to_do(source, tmp_path, monkeypatch):
+def test_a_missing_rsync_is_reported_with_what_to_do(source, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert (
         uploaded(source, tmp_path / "target")[0].reason == "rsync is not installed here; install it (apt install rsync)"
@@ -199,15 +199,15 @@ def test_a_missing_source_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "problem"),
     [
         ("-avz '", "cannot be split"),
         ("-avz /etc", "'/etc', which is no option"),
         ("-a --remove-source-files", "does not allow"),
     ],
 )
-def test_options_that_cannot_be_used_are_named(source, tmp_path, options, told):
-    assert told in uploaded(source, tmp_path / "target", options=options)[0].reason
+def test_options_that_cannot_be_used_are_named(source, tmp_path, options, problem):
+    assert problem in uploaded(source, tmp_path / "target", options=options)[0].reason
 
 
 def test_an_option_that_rsync_does_not_know_is_explained(source, tmp_path):
@@ -290,15 +290,15 @@ def test_exit_statuses_say_what_to_do():
 
 def test_progress_names_the_file_which_one_it_is_and_its_own_share():
     progress = FileProgress({"a": FileState(1000, 0), "b": FileState(4000, 0)})
-    shown = []
+    texts = []
     for line in ("sending incremental file list", "a", "   500  10%  1.00MB/s  0:00:04", "b",
                  "  3,000  60%  1.00MB/s  0:00:02 (xfr#1, to-chk=1/3)"):  # fmt: skip
         progress.take(line)
-        shown.append(progress.text)
-    assert shown == ["", "a (1 of 2, 0%)", "a (1 of 2, 50%)", "b (2 of 2, 0%)", "b (2 of 2, 62%)"]
+        texts.append(progress.text)
+    assert texts == ["", "a (1 of 2, 0%)", "a (1 of 2, 50%)", "b (2 of 2, 0%)", "b (2 of 2, 62%)"]
 
 
-def test_progress_of_a_real_upload_goes_file_by_file_and_tells_what_is_owed(source, tmp_path):
+def test_progress_of_a_real_upload_goes_file_by_file_and_names_what_is_owed(source, tmp_path):
     _, progress = uploaded(source, str(tmp_path / "target"))
     running = [item for item in progress if item.state is SyncState.RUNNING and item.file]
     assert running[-1].file.startswith("training_session_epoch1/episode_1.hdf5 (2 of 2, ")

@@ -49,7 +49,7 @@ def test_a_key_that_is_not_there_is_named_before_anybody_is_asked(source, host, 
     assert "Connection" not in (host.folder / "sshd.log").read_text()
 
 
-def test_a_key_that_the_host_does_not_know_is_told_at_once(source, host, tmp_path):
+def test_a_key_that_the_host_does_not_know_is_named_at_once(source, host, tmp_path):
     synced, progress = sent(source, host, tmp_path / "target", key=host.other_key, retries=3)
     assert synced.reason.startswith("the host does not accept the key; check rsync.ssh_key")
     assert not any("attempt" in item.reason for item in progress)
@@ -99,26 +99,26 @@ def _can_mount() -> bool:
 
 
 @pytest.mark.skipif(not _can_mount(), reason="a small disk for the target needs root")
-def test_a_full_target_is_told(source, tmp_path):
+def test_a_full_target_is_reported(source, tmp_path):
     target = tmp_path / "small"
     target.mkdir()
     # A disk of 100 kB that only this sshd sees, and that goes with it.
     mount = f'mount -t tmpfs -o size=100k none {target} && exec "$@"'
     with serving(tmp_path / "host", before=("unshare", "--mount", "sh", "-c", mount, "sh")) as host:
         synced, progress = sent(source, host, target, retries=3)
-    # rsync's receiver may go before its last words have come through; the target is then asked for its room.
-    assert synced.reason.startswith("the target is full; make room there")
+    # rsync's receiver may go before its last words have come through; the target is then asked for its free space.
+    assert synced.reason.startswith("the target is full; free some space there")
     assert not any("attempt" in item.reason for item in progress)
     assert progress[-1].files_owed == 2
 
 
-def test_a_target_that_may_not_be_written_is_told(source, host, tmp_path):
+def test_a_target_that_may_not_be_written_is_reported(source, host, tmp_path):
     (tmp_path / "file").touch()
     synced, _ = sent(source, host, tmp_path / "file" / "deeper", retries=3)
     assert "check rsync.target" in synced.reason or "check the target" in synced.reason
 
 
-def test_a_host_without_rsync_is_told_to_install_it(source, tmp_path):
+def test_a_host_without_rsync_is_reported_with_how_to_install_it(source, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     without = f"ForceCommand PATH={empty}; $SSH_ORIGINAL_COMMAND"
@@ -159,7 +159,7 @@ def test_a_key_that_may_only_write_into_one_folder_is_enough(source, host, tmp_p
     assert reached == [Reached()]
 
 
-def test_a_target_without_room_for_what_is_owed_is_told_before_anything_is_sent(source, host, tmp_path, monkeypatch):
+def test_a_target_without_space_for_what_is_owed_is_reported_before_sending(source, host, tmp_path, monkeypatch):
     job = RsyncJob(str(source), f"127.0.0.1:{tmp_path / 'not there yet'}", host.options(), host.key)
     assert free_at(job) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
     monkeypatch.setattr(uploader, "free_at", lambda _job: 1000)

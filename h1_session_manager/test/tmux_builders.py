@@ -38,9 +38,9 @@ class Tmux:
 def terminal(folder: Path, command: list[str], columns: int = 80, lines: int = 24) -> Iterator[Tmux]:
     """A terminal in which `command` runs, and a shell after it. The environment is the test's own."""
     tmux = Tmux(folder / "tmux")
-    told = f"trap : INT; {shlex.join(command)}; echo ended with $?; exec sleep 600"
+    script = f"trap : INT; {shlex.join(command)}; echo ended with $?; exec sleep 600"
     size = ("-x", str(columns), "-y", str(lines))
-    tmux.run("-f", "/dev/null", "new-session", "-d", "-s", "s", *size, "sh", "-c", told)
+    tmux.run("-f", "/dev/null", "new-session", "-d", "-s", "s", *size, "sh", "-c", script)
     try:
         yield tmux
     finally:

@@ -13,12 +13,12 @@ from textual.driver import Driver
 from textual.widgets import Static
 
 from h1_session_manager.console import console_view
-from h1_session_manager.console.console_view import Heard
+from h1_session_manager.console.console_view import ConsoleData
 
 _REFRESH_S = 0.2
 _LEAVE_S = 0.3
 _NAMED = {"enter": "enter", "escape": "escape", "tab": "tab", "backspace": "backspace"}
-"""Keys that print nothing; any key takes an announced motion back."""
+"""Keys that print nothing; any key cancels an announced motion."""
 
 
 class ConsoleApp(App[None]):
@@ -54,7 +54,7 @@ class ConsoleApp(App[None]):
 
     def __init__(
         self,
-        heard: Heard,
+        heard: ConsoleData,
         now_ns: Callable[[], int],
         press: Callable[[str], None],
         cameras: tuple[str, ...],
@@ -66,7 +66,7 @@ class ConsoleApp(App[None]):
         super().__init__(driver_class=driver)
         self._before_showing = before_showing
         self._hint = hint
-        self._shown: dict[str, Text] = {}
+        self._drawn: dict[str, Text] = {}
         self._rings = heard.rings
         self._heard = heard
         self._now_ns = now_ns
@@ -93,11 +93,11 @@ class ConsoleApp(App[None]):
         self.call_after_refresh(self.show)
 
     def on_resize(self) -> None:
-        """More or less room for the messages."""
+        """More or fewer lines for the messages."""
         self.call_after_refresh(self.show)
 
     def show(self) -> None:
-        """Draw what is heard, as far as it differs from what is shown."""
+        """Draw what is heard, as far as it has changed."""
         if self._before_showing():
             self.exit()
             return
@@ -114,8 +114,8 @@ class ConsoleApp(App[None]):
             ("data", console_view.data(heard)),
             ("messages", console_view.messages(heard, max(1, panel.height), max(20, panel.width))),
         ):
-            if self._shown.get(name) != text:
-                self._shown[name] = text
+            if self._drawn.get(name) != text:
+                self._drawn[name] = text
                 self.query_one(f"#{name}", Static).update(text)
 
     def action_leave(self) -> None:

@@ -1,6 +1,6 @@
 """The console: beside any session (`ros2 run h1_session_manager console`), or as the session's own screen.
 
-The runner of a session that gives it the terminal says so in the environment: where the operator's lines are written.
+The runner of a session that hands it the terminal says so in the environment: where the operator's lines are written.
 Then Ctrl+C is the session's own (a signal to the whole group) and the console ends last; beside a session it is an
 emergency stop. Ctrl+Q leaves the console in both; the session goes on.
 """
@@ -22,13 +22,12 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
-from h1_session_manager import messages_node
+from h1_session_manager import ros_interface
 from h1_session_manager.console.console_app import ConsoleApp
 from h1_session_manager.console.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
-from h1_session_manager.console.console_view import Heard
-from h1_session_manager.keyboard.joy_keys import JoyKeys
-from h1_session_manager.keyboard.terminal import LINES_VARIABLE
-from h1_session_manager.keyboard.tty_keys import TERMINAL, NoTerminalError, TtyKeys
+from h1_session_manager.console.console_view import ConsoleData
+from h1_session_manager.keyboard.keys import TERMINAL, JoyKeys, NoTerminalError, TtyKeys
+from h1_session_manager.operator_output import LINES_VARIABLE
 from h1_session_manager.parameters import ConsoleParameters
 from h1_session_manager.table import State
 from h1_training_msgs.msg import (
@@ -58,7 +57,7 @@ class ConsoleNode(BaseNode):
     def __init__(self) -> None:
         super().__init__("console")
         self.settings = self.parameters(ConsoleParameters)
-        self.heard = Heard()
+        self.heard = ConsoleData()
         own = os.environ.get(LINES_VARIABLE)
         self.line_file = LineFile(Path(own)) if own else None
         self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
@@ -67,10 +66,10 @@ class ConsoleNode(BaseNode):
         self.create_subscription(Event, "session/event", self._on_event, qos.STATE)
         if self.line_file is None:
             self.create_subscription(String, "session/lines", self._on_lines, qos.LATCHED)
-        self._keep(ArmStatus, "arm_status", "arm", messages_node.arm)
-        self._keep(RecorderStatus, "recorder/status", "recorder", messages_node.recorder)
-        self._keep(PolicyStatus, "policy/status", "policy", messages_node.policy)
-        self._keep(SyncProgress, "session/sync_progress", "sync", messages_node.sync_progress)
+        self._keep(ArmStatus, "arm_status", "arm", ros_interface.arm)
+        self._keep(RecorderStatus, "recorder/status", "recorder", ros_interface.recorder)
+        self._keep(PolicyStatus, "policy/status", "policy", ros_interface.policy)
+        self._keep(SyncProgress, "session/sync_progress", "sync", ros_interface.sync_progress)
         self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
         if own:  # beside a session, that session's own keyboard node or console hears it
             self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
@@ -96,7 +95,7 @@ class ConsoleNode(BaseNode):
         self.create_subscription(kind, topic, on_message, qos.LATEST)
 
     def _on_session(self, message: SessionState) -> None:
-        before, view = self.heard.view, messages_node.view(message)
+        before, view = self.heard.view, ros_interface.view(message)
         if view.state in _ASKING and (before is None or before.since_ns != view.since_ns):
             self._ring()
         self.heard.heard_ns = self.now_ns()
@@ -104,7 +103,7 @@ class ConsoleNode(BaseNode):
         self.heard.view = view
 
     def _on_hand(self, side: str, message: HandState) -> None:
-        self.heard.hands[side] = messages_node.hand(message)
+        self.heard.hands[side] = ros_interface.hand(message)
         self.heard.when_ns[side] = self.now_ns()
 
     def _on_joy(self, message: Joy) -> None:
@@ -116,7 +115,7 @@ class ConsoleNode(BaseNode):
 
     def _on_event(self, message: Event) -> None:
         """Warnings of the others; the session manager says its own in its lines, and the runner's file has all."""
-        if message.reason == messages_node.RELEASE_WARNING:
+        if message.reason == ros_interface.RELEASE_WARNING:
             self._ring()
         if self.line_file is None and message.level > Event.INFO and message.source != "session_manager":
             self.heard.messages.append((message.level, f"! {message.source}: {message.detail or message.reason}"))
@@ -137,8 +136,8 @@ def main() -> int:
     try:
         terminal = ConsoleTerminal(path, None if own else log)
     except NoTerminalError as error:
-        told = "`session status` shows the state without one"
-        print(f"The console needs a terminal: {error.strerror} ({told})", file=sys.stderr)
+        instead = "`session status` shows the state without one"
+        print(f"The console needs a terminal: {error.strerror} ({instead})", file=sys.stderr)
         return 2
     size = terminal.size
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
@@ -163,8 +162,8 @@ def main() -> int:
 
 def _terminal() -> str:
     """The parameter, read before there is a node: the terminal is taken before any thread is started."""
-    given = [word.partition(":=")[2] for word in sys.argv if word.startswith("terminal:=")]
-    return given[-1] if given else TERMINAL
+    values = [word.partition(":=")[2] for word in sys.argv if word.startswith("terminal:=")]
+    return values[-1] if values else TERMINAL
 
 
 def _show_beside(node: ConsoleNode, terminal: ConsoleTerminal, stop: StopSignal) -> int:

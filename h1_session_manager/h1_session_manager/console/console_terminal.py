@@ -14,10 +14,10 @@ os.environ["TEXTUAL_DISABLE_KITTY_KEY"] = "1"
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from h1_session_manager.keyboard.tty_keys import NoTerminalError
-from h1_session_manager.keyboard.tty_restore import TtyRestorer, without_traps
+from h1_session_manager.keyboard.keys import NoTerminalError
+from h1_session_manager.keyboard.terminal_restorer import TtyRestorer, without_traps
 
-_FAREWELL = b"\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[0m\r\n"
+_FINAL_OUTPUT = b"\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[0m\r\n"
 """Leave the alternate screen, show the cursor, no reports of focus, paste and size, wrap lines, plain colours."""
 SMALLEST = (80, 24)
 
@@ -36,7 +36,7 @@ class SignallingDriver(LinuxDriver):
 
 
 class ConsoleTerminal:
-    """Gives textual the terminal, and descriptors 1 and 2 a file, so that no library's complaint tears the screen.
+    """Hands textual the terminal, and descriptors 1 and 2 a file, so that no library's complaint tears the screen.
 
     Args:
         path: of the terminal.
@@ -49,7 +49,7 @@ class ConsoleTerminal:
     def __init__(self, path: str, log: Path | None) -> None:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
-            self._restorer = TtyRestorer(self._fd, _FAREWELL)
+            self._restorer = TtyRestorer(self._fd, _FINAL_OUTPUT)
         except (OSError, termios.error) as error:
             raise NoTerminalError(0, f"no terminal to show the console on: {error}", path) from None
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)

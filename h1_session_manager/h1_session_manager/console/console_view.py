@@ -11,18 +11,8 @@ from rich.text import Text
 
 from h1_session_manager.states import ROWS
 from h1_session_manager.table import EMERGENCY, State
-from h1_session_manager.values import (
-    Arm,
-    Connection,
-    Hand,
-    Policy,
-    Recorder,
-    RecorderState,
-    Stream,
-    SyncProgress,
-    SyncState,
-    View,
-)
+from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
+from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 
 GB = 1_000_000_000
 WIDTH = 80
@@ -45,12 +35,12 @@ _AGE_BAR = 6
 _QUIET_S = 0.5
 _LOST_S = 2.0
 _SILENT_S = 1.0
-"""What comes at 5 Hz or more and was not heard for so long is not shown as if it still held."""
+"""What comes at 5 Hz or more and was not heard for so long does not count any more."""
 _MESSAGES, _KEPT = 5, 60
 
 
 @dataclass
-class Heard:
+class ConsoleData:
     """The newest of everything, and when the session was last heard, ns."""
 
     view: View | None = None
@@ -78,7 +68,7 @@ class Heard:
             self.messages.append((1 if line.startswith("!") else 0, line))
 
 
-def banner(heard: Heard, now_ns: int, width: int = WIDTH) -> Text:
+def banner(heard: ConsoleData, now_ns: int, width: int = WIDTH) -> Text:
     """The state, large and in its colour; what is in work; for how long."""
     view = heard.view
     if view is None:
@@ -93,7 +83,7 @@ def banner(heard: Heard, now_ns: int, width: int = WIDTH) -> Text:
     return Text(text.center(width), style=f"bold {COLOURS[State(view.state)]}")
 
 
-def question(heard: Heard) -> Text:
+def question(heard: ConsoleData) -> Text:
     """The prompt, its keys, and what stands in the way."""
     view = heard.view
     if view is None:
@@ -120,23 +110,23 @@ def _says(state: str, key: str) -> str:
     return f"twice: {says}" if row.twice else says
 
 
-def streams(heard: Heard, watched: Iterable[str], now_ns: int) -> Text:
+def streams(heard: ConsoleData, wanted: Iterable[str], now_ns: int) -> Text:
     """The cameras and other streams: rate, age as a bar, losses."""
     recorder = heard.recorder
     if recorder is None:
         return Text("recorder not heard yet", "dim")
     if silent_s := heard.silent_s("recorder", now_ns):
         return Text(f"recorder silent for {silent_s:.0f} s", "red")
-    wanted = set(watched)
-    shown = [stream for stream in recorder.streams if stream.name in wanted] or list(recorder.streams[:6])
+    names = set(wanted)
+    listed = [stream for stream in recorder.streams if stream.name in names] or list(recorder.streams[:6])
     text = Text()
-    for stream in shown:
+    for stream in listed:
         text.append(_stream_line(stream)).append("\n")
     text.rstrip()
     return text
 
 
-def _stream_line(stream: Stream) -> Text:
+def _stream_line(stream: StreamStatus) -> Text:
     if stream.age < 0:
         return Text(f"{stream.name:15.15} never", "red")
     style = "green" if stream.age < _QUIET_S / 2 else "yellow" if stream.age < _QUIET_S else "red"
@@ -148,7 +138,7 @@ def _stream_line(stream: Stream) -> Text:
     return line
 
 
-def robot(heard: Heard, now_ns: int) -> Text:
+def robot(heard: ConsoleData, now_ns: int) -> Text:
     """Arms, hands and policy."""
     text = Text()
     arm = heard.arm
@@ -168,7 +158,7 @@ def robot(heard: Heard, now_ns: int) -> Text:
     return text.append(_policy(heard, now_ns))
 
 
-def _policy(heard: Heard, now_ns: int) -> Text:
+def _policy(heard: ConsoleData, now_ns: int) -> Text:
     policy = heard.policy
     if policy is None:
         return Text("policy not heard yet", "dim")
@@ -179,7 +169,7 @@ def _policy(heard: Heard, now_ns: int) -> Text:
     return Text(line if connected else f"{line}: {policy.reason}", "" if connected else "red")
 
 
-def data(heard: Heard) -> Text:
+def data(heard: ConsoleData) -> Text:
     """Frames, disk, saving and upload."""
     text = Text()
     recorder = heard.recorder
@@ -204,18 +194,18 @@ def data(heard: Heard) -> Text:
     return text
 
 
-def messages(heard: Heard, rows: int = _MESSAGES, width: int = WIDTH - 4) -> Text:
+def messages(heard: ConsoleData, rows: int = _MESSAGES, width: int = WIDTH - 4) -> Text:
     """The session's last lines and the others' warnings, newest last: as many as fit, each whole if it can be."""
-    shown: list[tuple[str, str]] = []
+    newest: list[tuple[str, str]] = []
     for level, line in reversed(heard.messages):
         style = ("", "yellow", "red")[min(level, 2)]
         indent = line[: len(line) - len(line.lstrip())]
         parts = textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ")
-        shown = [(part, style) for part in parts] + shown
-        if len(shown) >= rows:
+        newest = [(part, style) for part in parts] + newest
+        if len(newest) >= rows:
             break
     text = Text()
-    for part, style in shown[-rows:]:
+    for part, style in newest[-rows:]:
         text.append(f"{part}\n", style)
     text.rstrip()
     return text

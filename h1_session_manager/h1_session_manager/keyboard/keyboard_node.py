@@ -7,8 +7,7 @@ import threading
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
-from h1_session_manager.keyboard.joy_keys import JoyKeys
-from h1_session_manager.keyboard.tty_keys import NoTerminalError, TtyKeys
+from h1_session_manager.keyboard.keys import JoyKeys, NoTerminalError, TtyKeys
 from h1_session_manager.parameters import KeyboardParameters
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -41,15 +40,15 @@ class KeyboardNode(BaseNode):
 
     def request_stop(self, why: str) -> None:
         """Give the terminal back, and end."""
-        self._give_back()
+        self._restore_terminal()
         self.end(0)
 
     def destroy_node(self) -> None:
         """Also after a crash: the terminal first."""
-        self._give_back()
+        self._restore_terminal()
         super().destroy_node()
 
-    def _give_back(self) -> None:
+    def _restore_terminal(self) -> None:
         self._stopping.set()
         if self._keys is not None:
             self._thread.join(2 * _READ_S)

@@ -15,7 +15,7 @@ from h1_training_node.message_numbers import Level
 
 @dataclass(frozen=True)
 class StateText:
-    """What is shown when a state is entered.
+    """What appears when a state is entered.
 
     Attributes:
         lines: printed, each on a line of its own.

@@ -6,9 +6,9 @@ from h1_session_manager.context import Context
 from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
 from h1_session_manager.table import Row, State
-from h1_session_manager.values import Bell, Connection, Speak
+from h1_session_manager.values import Bell, SayAloud
 from h1_training_node.clock import NS_PER_S
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_training_node.message_numbers import ArmMode, Connection, Level
 
 _ATTEMPTS = 5
 _AGAIN_S = 0.2
@@ -104,7 +104,7 @@ class Executing(LimitedState):
         text = f"The arms hold and wait for the policy's {which} actions; they will move without a further key"
         self._set_waits_for(text)
         context.say(f"  {text}")
-        context.emit(Speak(f"{text}."))
+        context.emit(SayAloud(f"{text}."))
         ready = yield Wait(lambda: self._chunk_is_ready(hold_ns), timeout_s - said_s)
         self._set_waits_for("")
         if ready and context.observed.now_ns - began_ns > _FORGOTTEN_AFTER_S * NS_PER_S:

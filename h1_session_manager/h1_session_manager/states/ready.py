@@ -1,4 +1,4 @@
-"""READY: the checks before an episode are shown until they are good, then the episode is begun."""
+"""READY: the checks before an episode are listed until they are good, then the episode is begun."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from h1_session_manager.preflight import Preflight
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
 from h1_session_manager.table import Row, State, When
-from h1_session_manager.values import Probe, RecorderState
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.values import Probe
+from h1_training_node.message_numbers import ArmMode, RecorderState
 
 _PREFLIGHT_GRACE_S = 3.0
 _SETTLE_S = 1.0

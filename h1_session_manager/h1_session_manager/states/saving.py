@@ -7,8 +7,7 @@ from h1_session_manager.episode import EpisodeState
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps
 from h1_session_manager.table import Row, State
-from h1_session_manager.values import RecorderState
-from h1_training_node.message_numbers import Level
+from h1_training_node.message_numbers import Level, RecorderState
 
 NOTHING_TO_SAVE = "nothing to save"
 """How the recorder's reason begins when an episode ended before its first row."""

@@ -1,7 +1,7 @@
-"""STARTING: the arms are asked for only when everybody who works with them, or watches over them, is there.
+"""STARTING: the arms are asked for only when every node that works with them, or guards them, is there.
 
-Ten processes that load at once starve each other on a slow machine, the arm driver too; with the arms in its hands
-that would be a fault. So nothing moves before each node has spoken. Cameras and hands may be missing for good: their
+Ten processes that load at once starve each other on a slow machine, the arm driver too; while it controls the arms
+that would be a fault. So nothing moves before each node was heard. Cameras and hands may be missing for good: their
 first sign is waited for only a while.
 """
 
@@ -29,7 +29,7 @@ class Starting(BaseState):
         return StateText(lines, f"  {ask}: " if self.context.asked else "", ask)
 
     def enter(self) -> Steps[Next]:
-        """Wait for everybody; then ask, or take the arms without a question."""
+        """Wait for everybody; then ask, or acquire the arms without a question."""
         context = self.context
         yield from self._wait_for_nodes()
         if context.config.ask_before_taking:
@@ -37,16 +37,16 @@ class Starting(BaseState):
             context.emit(Say((), self.text().prompt, replaces_prompt=True))
             context.emit(Bell())
             return (yield from stay())
-        context.doing, context.cancellable = "taking the arms", True
-        return (yield from self.take_arms())
+        context.doing, context.cancellable = "acquiring the arms", True
+        return (yield from self.acquire_arms())
 
-    def take_arms(self) -> Steps[Next]:
-        """Announce the motion, take the arms from the robot's own controller, and bring them home."""
+    def acquire_arms(self) -> Steps[Next]:
+        """Announce the motion, acquire the arms from the robot's own controller, and bring them home."""
         context = self.context
         heard = yield Wait(lambda: not context.arms.driver_is_silent, 10 * context.config.call_timeout_s)
         if not heard:
             return context.refused("arm_driver is silent; does it run?")
-        yield from context.countdown("The arms are taken and move to the home position")
+        yield from context.countdown("The arms are acquired and move to the home position")
         context.cancellable = False
         if problem := (yield from context.arms.settle("start")):
             return context.refused(problem)
@@ -88,5 +88,5 @@ class Starting(BaseState):
 
     rows = (
         Row("start", State.WAITING, "y", "take the arms and move to home position", motion=True,
-            doing="taking the arms", begin=take_arms),
+            doing="acquiring the arms", begin=acquire_arms),
     )  # fmt: skip

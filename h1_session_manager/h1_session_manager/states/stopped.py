@@ -1,4 +1,4 @@
-"""STOPPED, and every way in which a session ends: the episode closed, the arms given back, the status told."""
+"""STOPPED, and every way in which a session ends: the episode closed, the arms released, the exit status."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ENDING_S = 12.0
 _GUARD_S = 8.0
 """The arm guard's warning and ramp, 3 s each by default, and some: it does not say when it is done."""
 _BY_GUARD = (
-    "The arm guard gives the arms back to the robot's own controller: stand clear. 'q' does not stop that, "
-    "the robot's own stop does. Start the session anew"
+    "The arm guard releases the arms to the robot's own controller: stand clear. 'q' does not stop that, "
+    "the robot's own stop does. Start the session again"
 )
 
 
@@ -32,12 +32,12 @@ class Stopped(BaseState):
         if context.interrupted:
             return StateText((f"[STOPPED] {context.reason}",), "", "The session is ending")
         ask = "Press 'y' to end the session; the robot's own controller has the arms"
-        if observed.arm is not None and not observed.arms_are_given_back:
+        if observed.arm is not None and not observed.arms_are_released:
             ask = "Press 'y' to release: arms return to the robot's own controller: stand clear"
         return StateText((f"[STOPPED] {context.reason or 'Emergency stop'}",), f"  {ask}: ", ask)
 
     def enter(self) -> Steps[Next]:
-        """Close the episode; then a person decides when the arms are given back."""
+        """Close the episode; then a person decides when the arms are released."""
         yield from close_episode(self.context)
         return (yield from stay())
 
@@ -45,22 +45,22 @@ class Stopped(BaseState):
         return release_arms(self.context)
 
     rows = (
-        Row("release", None, "y", "give the arms back (the arms move)", motion=True,
-            doing="giving the arms back", begin=release),
+        Row("release", None, "y", "release the arms (they move)", motion=True,
+            doing="releasing the arms", begin=release),
     )  # fmt: skip
 
 
 def release_arms(context: Context) -> Steps[Next]:
-    """Give the arms back and end. What stops that on the way is told; it goes on only by another key."""
+    """Release the arms and end. What stops that on the way is reported; it goes on only by another key."""
     arms, observed = context.arms, context.observed
     problem, until_ns = "", observed.now_ns
     driver_lives = not arms.driver_is_silent
-    if arms.guard_has_them() or not (driver_lives or observed.arms_are_given_back):
+    if arms.guard_has_them() or not (driver_lives or observed.arms_are_released):
         reply = yield from context.calls.call("arm_guard/release", {})
         begun = reply.accepted or reply.reason.startswith("releasing")
         if begun:
-            context.speak_of_release()
-            context.guard_gives_back = True
+            context.announce_release()
+            context.guard_releases = True
             context.revision += 1
             until_ns = observed.now_ns + int(_GUARD_S * NS_PER_S)
         problem = _BY_GUARD if begun else reply.reason
@@ -79,21 +79,21 @@ def release_arms(context: Context) -> Steps[Next]:
 
 
 def end_interrupted(context: Context) -> Steps[Next]:
-    """After a signal: the arms are in damping mode; save while they are given back, all within a bound."""
+    """After a signal: the arms are in damping mode; save while they are released, all within a bound."""
     arms, observed = context.arms, context.observed
     until_ns = observed.now_ns + int(_ENDING_S * NS_PER_S)
     driver_lives = not arms.driver_is_silent
-    if driver_lives and not observed.arms_are_given_back:
+    if driver_lives and not observed.arms_are_released:
         _announce(context)
         yield from context.calls.call("arm_driver/release", {}, 1.0)  # refused if it is ending by itself: as well
     yield from close_episode(context, (until_ns - observed.now_ns) / NS_PER_S)
     if driver_lives:
         left_s = max(0.0, (until_ns - observed.now_ns) / NS_PER_S)
-        yield Wait(lambda: observed.arms_are_given_back or arms.driver_is_silent, left_s)
+        yield Wait(lambda: observed.arms_are_released or arms.driver_is_silent, left_s)
     context.say_without_prompt("  Session interrupted")
     return Quit(130)
 
 
 def _announce(context: Context) -> None:
     context.say_without_prompt("  The arms return to the robot's own controller: stand clear")
-    context.speak_of_release()
+    context.announce_release()

@@ -6,8 +6,8 @@ from h1_session_manager.context import Context, counted
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait
 from h1_session_manager.table import Row, State
-from h1_session_manager.values import RecorderState, Sync, Synced, SyncProgress, SyncState
-from h1_training_node.message_numbers import Level
+from h1_session_manager.values import Sync, Synced, SyncProgress
+from h1_training_node.message_numbers import Level, RecorderState, SyncState
 
 _WRITING_S = 20.0
 _NOT_BESIDE = (State.SYNCING, State.STOPPED, State.DECIDING, State.SAVING)

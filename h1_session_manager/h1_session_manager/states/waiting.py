@@ -11,7 +11,7 @@ from h1_session_manager.values import Poll, Polled
 from h1_training_node.message_numbers import Level
 
 _POLLER_S = 20.0
-"""The poller itself gives up after 5 s to connect and 5 s to read."""
+"""The poller itself stops after 5 s to connect and 5 s to read."""
 
 
 class Waiting(BaseState):
@@ -36,7 +36,7 @@ class Waiting(BaseState):
             context.observed.polled = None
             context.emit(Poll())
             polled = (yield Wait(lambda: context.observed.polled, _POLLER_S)) or Polled(
-                error="the poller gave no answer"
+                error="the poller did not answer"
             )
             self._report_error(polled.error)
             if not polled.error and polled.ready and polled.epoch > context.last_seen:

@@ -61,8 +61,8 @@ def _delete(path: Path, state: FileState, target: str) -> int:
     """One episode, if it is still the one that was verified; returns its bytes."""
     if FileState.of(path) != state:
         return 0
-    stone = path.with_name(f".{path.stem}.uploaded")
-    stone.write_text(json.dumps({"size": state.size, "target": target, "deleted": round(time.time())}) + "\n")
+    tombstone = path.with_name(f".{path.stem}.uploaded")
+    tombstone.write_text(json.dumps({"size": state.size, "target": target, "deleted": round(time.time())}) + "\n")
     path.unlink()
     return state.size
 

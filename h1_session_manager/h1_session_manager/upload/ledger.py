@@ -62,7 +62,7 @@ class Ledger:
 
     @classmethod
     def load(cls, source: Path, target: str) -> Ledger:
-        """As left by earlier uploads; empty if there is none, it cannot be read, or it speaks of another target."""
+        """As left by earlier uploads; empty if there is none, it cannot be read, or it is about another target."""
         ledger = cls(source, target)
         try:
             document: Any = json.loads((source / FILE_NAME).read_text(encoding="utf-8"))

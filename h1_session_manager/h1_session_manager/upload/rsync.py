@@ -211,10 +211,10 @@ _PASSING = frozenset({10, 12, 24, 30, 35, 255})
 """Statuses of what may pass by itself: the network, a host that starts."""
 
 _SAID = (
-    ("No space left on device", "the target is full; make room there"),
-    ("Disk quota exceeded", "the quota at the target is used up; make room there"),
+    ("No space left on device", "the target is full; free some space there"),
+    ("Disk quota exceeded", "the quota at the target is used up; free some space there"),
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "the host has another key than before: somebody else's machine, or "
-     "installed anew? If you know why, remove the old key (ssh-keygen -R HOST) and log in once by hand"),
+     "installed again? If you know why, remove the old key (ssh-keygen -R HOST) and log in once by hand"),
     ("Host key verification failed", "the host's key is not known here; log in once by hand (ssh HOST), compare the "
      "key with the host's own, and accept it"),
     ("Permission denied (publickey", "the host does not accept the key; check rsync.ssh_key, the user in "

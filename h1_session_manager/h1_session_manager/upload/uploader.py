@@ -15,15 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from h1_session_manager.upload.ledger import FileState, Ledger, finished_episodes
+from h1_session_manager.upload.programs import FileProgress, RsyncRun, UploadError, Validator, ValidatorError
 from h1_session_manager.upload.rsync import RsyncJob, RsyncOptionError, differing_files, free_bytes
-from h1_session_manager.upload.rsync_run import RsyncRun, UploadError
-from h1_session_manager.upload.upload_progress import FileProgress
-from h1_session_manager.upload.validation import Validator, ValidatorError
-from h1_session_manager.values import Reached, Synced, SyncProgress, SyncState
+from h1_session_manager.values import Reached, Synced, SyncProgress
+from h1_training_node.message_numbers import SyncState
 
 _MARGIN_S = 30.0
 _VERIFY_S = 3600.0
-"""Checksums print nothing while they read; rsync's own time-out still watches the connection."""
+"""Checksums print nothing while they read; rsync's own time-out still guards the connection."""
 _PROBE_S = 30.0
 _LONGEST_WAIT_S = 60.0
 _MAY_BE_FULL = frozenset({3, 10, 11, 12, 20, 23, 30})
@@ -110,9 +109,9 @@ class Uploader:
         except Exception as error:  # a thread must not end in silence: SYNCING waits for it
             expected = isinstance(error, (UploadError, RsyncOptionError, ValidatorError))
             reason = str(error) if expected else f"{type(error).__name__}: {error}"
-            self._tell(SyncState.FAILED, reason=reason)
+            self._report(SyncState.FAILED, reason=reason)
             return Synced(reason=reason, background=background)
-        self._tell(SyncState.DONE, progress=1.0)
+        self._report(SyncState.DONE, progress=1.0)
         return Synced(files=files, background=background)
 
     def _with_patience(self) -> int:
@@ -133,7 +132,7 @@ class Uploader:
                 wait_s = self._patience.wait_s(attempt)
                 by_checksum = isinstance(error, DifferenceError)
                 again = f"{error}; attempt {attempt + 1} of {self._patience.retries + 1} in {wait_s:g} s"
-                self._tell(SyncState.RUNNING, progress=self._last.progress, reason=again)
+                self._report(SyncState.RUNNING, progress=self._last.progress, reason=again)
                 if self._run.stopped.wait(wait_s):
                     raise UploadError("ended with the session; the rest is owed") from None
 
@@ -146,11 +145,11 @@ class Uploader:
             files = {name: state for name, state in files.items() if name in self._listed}
         self._owed = len(files)
         if files:
-            self._tell(SyncState.RUNNING)
+            self._report(SyncState.RUNNING)
         damaged = self._take_out_damaged(source, files)
         if files:
             self._send(files, by_checksum)
-            self._tell(SyncState.VERIFYING, progress=self._last.progress)
+            self._report(SyncState.VERIFYING, progress=self._last.progress)
             found: list[str] = []
             self._execute(self._job.verify_command(), files, found.append, _VERIFY_S)
             differing = differing_files(found)
@@ -185,19 +184,19 @@ class Uploader:
             self._execute(command, files, self._on_line, self._job.timeout_s + _MARGIN_S)
         except UploadError as error:
             if error.status in _MAY_BE_FULL and not self._run.stopped.is_set():
-                self._look_for_room(max(state.size for state in files.values()), error)
+                self._check_space(max(state.size for state in files.values()), error)
             raise
 
-    def _look_for_room(self, needed: int, error: UploadError) -> None:
+    def _check_space(self, needed: int, error: UploadError) -> None:
         """rsync's last words about a full disk do not always come through: the target is asked itself.
 
         Raises:
-            UploadError: there is no room there.
+            UploadError: there is no space there.
         """
         free = free_at(self._job)
         if free is not None and free < needed:
             raise UploadError(
-                f"the target is full; make room there ({free / 1e6:,.1f} MB free, the largest file has "
+                f"the target is full; free some space there ({free / 1e6:,.1f} MB free, the largest file has "
                 f"{needed / 1e6:,.1f} MB)"
             ) from error
 
@@ -224,7 +223,9 @@ class Uploader:
             )
             free = None if reason else free_at(self._job)
             if free is not None and free < owed:
-                reason = f"{free / 1e6:,.0f} MB free at the target, {owed / 1e6:,.0f} MB to be sent; make room there"
+                reason = (
+                    f"{free / 1e6:,.0f} MB free at the target, {owed / 1e6:,.0f} MB to be sent; free some space there"
+                )
         except (UploadError, RsyncOptionError, OSError) as error:
             reason = str(error)
         self._deliver(Reached(reason))
@@ -234,7 +235,7 @@ class Uploader:
         if progress is None:
             self._last = replace(self._last, file=self._sending.text)
             return
-        self._tell(
+        self._report(
             SyncState.RUNNING,
             file=self._sending.text,
             progress=progress.share,
@@ -243,7 +244,7 @@ class Uploader:
             seconds_left=progress.seconds_left,
         )
 
-    def _tell(
+    def _report(
         self,
         state: SyncState,
         *,

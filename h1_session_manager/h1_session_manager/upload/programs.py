@@ -1,4 +1,7 @@
-"""Runs one rsync at a time: names in, lines out, every stand-still bounded. Blocks: for a thread."""
+"""The programs that an upload runs: rsync (names in, lines out, every stand-still bounded) and `episodes validate`.
+
+The recorder's validation is a program, not an import. All of it blocks: for a thread.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,22 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import IO
 
-from h1_session_manager.upload.rsync import failure
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+from h1_session_manager.upload.ledger import FileState
+from h1_session_manager.upload.rsync import Progress, failure, parse_progress
 
 _MOST_ERRORS = 8192
+_VALIDATION_S = 600.0
 _LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
+
+
+Validator = Callable[[Path], str]
+"""What is wrong with a file; empty if nothing is."""
 
 
 class UploadError(RuntimeError):
@@ -110,3 +122,79 @@ def _tail(errors: IO[bytes]) -> str:
     size = errors.seek(0, 2)
     errors.seek(max(0, size - _MOST_ERRORS))
     return errors.read().decode("utf-8", errors="replace")
+
+
+class FileProgress:
+    """One rsync's progress.
+
+    Args:
+        files: what is sent, with sizes.
+    """
+
+    def __init__(self, files: Mapping[str, FileState]) -> None:
+        self._files = files
+        self._name = ""
+        self._number = 0
+        self._begun_bytes = self._bytes = 0
+
+    def take(self, line: str) -> Progress | None:
+        """A line of rsync's; its progress of all, if it is one of that."""
+        progress = parse_progress(line)
+        if progress is not None:
+            self._bytes = progress.bytes_sent
+        elif (name := line.strip()) in self._files and name != self._name:
+            self._name, self._number, self._begun_bytes = name, self._number + 1, self._bytes
+        return progress
+
+    @property
+    def text(self) -> str:
+        """The file being sent, which one it is of how many, and its own share: 'NAME (2 of 7, 45%)'."""
+        if not self._name:
+            return ""
+        size = self._files[self._name].size
+        share = min(1.0, (self._bytes - self._begun_bytes) / size) if size else 1.0
+        return f"{self._name} ({self._number} of {len(self._files)}, {share:.0%})"
+
+
+class ValidatorError(RuntimeError):
+    """No file can be checked; the message says what to do."""
+
+
+def episodes_program() -> Path:
+    """The recorder's `episodes`.
+
+    Raises:
+        ValidatorError: it is not installed.
+    """
+    try:
+        program = Path(get_package_prefix("h1_recorder")) / "lib" / "h1_recorder" / "episodes"
+    except PackageNotFoundError:
+        program = None
+    if program is None or not program.is_file():
+        raise ValidatorError("h1_recorder is not installed here, so no episode can be checked; build it, or set "
+                             "rsync_validate to false to send unchecked")  # fmt: skip
+    return program
+
+
+def validate(path: Path) -> str:
+    """What `episodes validate` finds wrong with `path`; empty if nothing is.
+
+    Images are looked at but not decoded: the recorder has read the file back, and an upload must not take a core.
+
+    Raises:
+        ValidatorError: it cannot be run.
+    """
+    command = [*_LOW_PRIORITY[0], str(episodes_program()), "validate", "--fast", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_VALIDATION_S, check=False)
+    except FileNotFoundError:
+        raise ValidatorError("'nice' is not installed; install it (apt install coreutils)") from None
+    except subprocess.TimeoutExpired:
+        return f"could not be checked within {_VALIDATION_S:g} s"
+    if done.returncode == 0:
+        return ""
+    found = [line.strip() for line in done.stdout.splitlines()[1:] if line.strip()]
+    if done.returncode == 1 and found:
+        return "; ".join(found[:3])
+    said = (done.stderr.strip().splitlines() or ["no reason named"])[-1]
+    raise ValidatorError(f"episodes validate ended with status {done.returncode}: {said[:200]}")

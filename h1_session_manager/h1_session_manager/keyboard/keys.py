@@ -1,4 +1,4 @@
-"""Single keys from the terminal, which is given back as it was however the process ends.
+"""Where keys come from: the terminal, which is restored however the process ends; buttons of a gamepad or pedal.
 
 cbreak with ISIG on: keys arrive without Enter, and Ctrl+C stays a signal to the whole group. Ctrl+Z and Ctrl+\\ are
 none any more: stopping the whole graph in mid-motion must not be a slip of the finger.
@@ -13,8 +13,9 @@ import select
 import signal
 import termios
 import tty
+from collections.abc import Sequence
 
-from h1_session_manager.keyboard.tty_restore import TtyRestorer, without_traps
+from h1_session_manager.keyboard.terminal_restorer import TtyRestorer, without_traps
 
 TERMINAL = "/dev/tty"
 _MOST_BYTES = 64
@@ -24,7 +25,7 @@ _NAMED = {
     **{_ESCAPE: "escape", " ": "space", "\t": "tab", "\n": "enter", "\r": "enter"},
     **{"\x08": "backspace", "\x7f": "backspace"},
 }
-"""Keys that print nothing. They ask for nothing either, but any key takes an announced motion back."""
+"""Keys that print nothing. They ask for nothing either, but any key cancels an announced motion."""
 
 
 class NoTerminalError(OSError):
@@ -84,3 +85,31 @@ def keys_in(data: bytes) -> list[str]:
     """The keys in what the terminal sent: letters as they are, others by name; arrow and function keys are `escape`."""
     text = _SEQUENCE.sub(_ESCAPE, data.decode("utf-8", errors="ignore"))
     return [_NAMED.get(key, key) for key in text if key in _NAMED or key.isprintable()]
+
+
+class JoyKeys:
+    """Turns presses into keys: a button counts once when it goes down, however long it is held.
+
+    Args:
+        mapping: "BUTTON:KEY" each, e.g. ("0:s", "1:e").
+
+    Raises:
+        ValueError: a mapping that is not of that form.
+    """
+
+    def __init__(self, mapping: Sequence[str]) -> None:
+        self._keys: dict[int, str] = {}
+        for entry in mapping:
+            button, separator, key = entry.partition(":")
+            if not separator or not button.strip().isdigit() or len(key.strip()) != 1:
+                raise ValueError(f"'{entry}' is no BUTTON:KEY, e.g. '0:s'")
+            self._keys[int(button)] = key.strip()
+        self._down: frozenset[int] | None = None
+
+    def pressed(self, buttons: Sequence[int]) -> list[str]:
+        """The keys of the buttons that went down with this message; held at the first message counts as held."""
+        down = frozenset(index for index, value in enumerate(buttons) if value)
+        before, self._down = self._down, down
+        if before is None:
+            return []
+        return [self._keys[index] for index in sorted(down - before) if index in self._keys]

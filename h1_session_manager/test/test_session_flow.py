@@ -1,4 +1,4 @@
-"""A session's regular course, its lines included."""
+"""A session from start to end, its lines included."""
 
 import json
 from dataclasses import replace
@@ -6,11 +6,11 @@ from dataclasses import replace
 from session_builders import Harness
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import Polled, RecorderState, Synced, SyncProgress, SyncState, Unverified
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.values import Polled, Synced, SyncProgress, Unverified
+from h1_training_node.message_numbers import ArmMode, RecorderState, SyncState
 
 
-def shown_in_order(said: list[str], *lines: str) -> None:
+def said_in_order(said: list[str], *lines: str) -> None:
     rest = iter(said)
     for line in lines:
         assert line in rest, f"'{line}' is missing or out of order in {said}"
@@ -24,7 +24,7 @@ def test_the_operator_reads_the_documented_lines_word_for_word():
     harness.run(1)
     harness.to("DECIDING")
     harness.press("n")
-    shown_in_order(
+    said_in_order(
         harness.said,
         "[WAITING] Polling policy server for new weights...",
         "[READY] New weights available!",
@@ -95,7 +95,7 @@ def test_resume_goes_on_in_the_same_episode_from_where_the_arms_are():
     assert not harness.called("recorder/start")
 
 
-def test_the_outcome_told_in_labeling_is_written_with_the_episode():
+def test_the_outcome_named_in_labeling_is_written_with_the_episode():
     for key, outcome in (("y", "success"), ("n", "failure")):
         harness = Harness(max_execution_s=2.0)
         harness.to("EXECUTING")
@@ -231,7 +231,7 @@ def test_after_a_restart_a_finished_epoch_is_not_offered_again():
     assert harness.state == "WAITING"
 
 
-def test_an_epoch_below_the_last_one_is_shown_once_and_needs_a_key():
+def test_an_epoch_below_the_last_one_is_reported_once_and_needs_a_key():
     harness = Harness(memory=Memory("r", {5: "synced"}))
     harness.to("WAITING")
     harness.run(10)
@@ -328,7 +328,7 @@ def test_no_upload_in_the_background_where_it_is_off_or_deciding_was_left_for_sy
     assert (harness.background_syncs, harness.syncs) == (0, 1)
 
 
-def test_a_failure_in_the_background_is_shown_and_ends_no_syncing():
+def test_a_failure_in_the_background_is_reported_and_ends_no_syncing():
     harness = Harness()
     harness.to("DECIDING")
     harness.press("y")

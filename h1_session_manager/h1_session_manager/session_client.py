@@ -88,8 +88,8 @@ class SessionClient:
             NoSessionError: no state, or no second one, was heard.
         """
         first = self.state().seq
-        told = "session/state does not advance: the session manager hangs"
-        newest = self._spin(lambda: self._state if self._state and self._state.seq > first else None, told)
+        problem = "session/state does not advance: the session manager hangs"
+        newest = self._spin(lambda: self._state if self._state and self._state.seq > first else None, problem)
         return bool(newest.state != State.STOPPED.value)
 
     def ask(self, trigger: str) -> Answer:
@@ -99,10 +99,10 @@ class SessionClient:
             NoSessionError: the session manager does not answer.
         """
         client = self._node.create_client(Trigger, f"session_manager/{trigger}")
-        told = f"session_manager does not answer '{trigger}'; does the session run, in this ROS domain?"
-        self._spin(client.service_is_ready, told)
+        problem = f"session_manager does not answer '{trigger}'; does the session run, in this ROS domain?"
+        self._spin(client.service_is_ready, problem)
         future = client.call_async(Trigger.Request())
-        self._spin(future.done, told)
+        self._spin(future.done, problem)
         response = future.result()
         self._node.destroy_client(client)
         return Answer(response.success, response.message)
@@ -132,11 +132,11 @@ class SessionClient:
         if is_present or self._state is not None:
             self._state = message
 
-    def _spin(self, condition: Callable[[], Any], told: str, timeout_s: float | None = None) -> Any:
+    def _spin(self, condition: Callable[[], Any], problem: str, timeout_s: float | None = None) -> Any:
         deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         while not (value := condition()):
             if time.monotonic() > deadline:
-                raise NoSessionError(told)
+                raise NoSessionError(problem)
             self._spinner.spin_once(_SPIN_S)
         return value
 

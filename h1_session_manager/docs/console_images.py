@@ -1,4 +1,4 @@
-"""Draws the console in its main states: `python docs/pictures.py`, from this package's folder, writes docs/*.svg.
+"""Draws the console in its main states: `python docs/images.py`, from this package's folder, writes docs/*.svg.
 
 What it shows is made up here; nothing is connected.
 """
@@ -9,20 +9,9 @@ import asyncio
 from pathlib import Path
 
 from h1_session_manager.console.console_app import ConsoleApp
-from h1_session_manager.console.console_view import Heard
-from h1_session_manager.values import (
-    Arm,
-    Connection,
-    Hand,
-    Policy,
-    Recorder,
-    RecorderState,
-    Stream,
-    SyncProgress,
-    SyncState,
-    View,
-)
-from h1_training_node.message_numbers import ArmMode
+from h1_session_manager.console.console_view import ConsoleData
+from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
 S = 1_000_000_000
 NOW_NS = 1_000_000 * S
@@ -53,12 +42,12 @@ LINES = {
 }
 
 
-def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: object) -> Heard:
+def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: object) -> ConsoleData:
     """A session in good health, but for what `others` says."""
     ages = {"cam_left_wrist": -1.0} if others.get("broken") else {}
-    rows = tuple(Stream(name, 50.0 if name == "arm_status" else 30.0, ages.get(name, 0.02)) for name in STREAMS)
+    rows = tuple(StreamStatus(name, 50.0 if name == "arm_status" else 30.0, ages.get(name, 0.02)) for name in STREAMS)
     recorder = RecorderState.RECORDING if view.state in ("EXECUTING", "DAMPING") else RecorderState.IDLE
-    result = Heard(
+    result = ConsoleData(
         view=view,
         arm=Arm(NOW_NS, mode, NOW_NS, str(others.get("arms", "requested")), fault=str(others.get("fault", "")),
                 acknowledge_needed="fault" in others, max_temperature=46),
@@ -75,8 +64,8 @@ def heard(view: View, mode: ArmMode, *messages: tuple[int, str], **others: objec
     return result
 
 
-def states() -> dict[str, Heard]:
-    """The pictures, by file name."""
+def states() -> dict[str, ConsoleData]:
+    """The images, by file name."""
 
     def view(state: str, seconds: int, prompt: str, *keys: str, reason: str = "", countdown_s: float = 0.0) -> View:
         return View(state, NOW_NS - seconds * S, 3, 2, "epoch3/episode_1", prompt, keys, countdown_s, reason)
@@ -109,8 +98,8 @@ def states() -> dict[str, Heard]:
     }  # fmt: skip
 
 
-async def draw(name: str, seen: Heard, folder: Path) -> Path:
-    """One picture, in 80×24."""
+async def draw(name: str, seen: ConsoleData, folder: Path) -> Path:
+    """One image, in 80×24."""
     app = ConsoleApp(seen, lambda: NOW_NS, lambda _key: None, STREAMS)
     app.title = f"console: {seen.view.state if seen.view else ''}"
     async with app.run_test(size=(80, 24)) as pilot:

@@ -1,4 +1,4 @@
-"""The terminal as it was, however a process that changed it ends: a small watcher process outlives even `kill -9`."""
+"""The terminal as it was, however a process that changed it ends: a small process outlives even `kill -9`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class TtyRestorer:
 
     Args:
         fd: the terminal.
-        farewell: what is written to it first, if this process did not get to `close`.
+        final_output: what is written to it first, if this process did not get to `close`.
 
     Raises:
         termios.error: not a terminal.
     """
 
-    def __init__(self, fd: int, farewell: bytes = b"") -> None:
+    def __init__(self, fd: int, final_output: bytes = b"") -> None:
         self._fd = fd
-        self._farewell = farewell
+        self._final_output = final_output
         self._saved: list[Any] = termios.tcgetattr(fd)
-        self._pipe, self._watcher = self._watch()
+        self._pipe, self._restorer_id = self._fork()
 
     def close(self) -> None:
-        """Put the terminal back as it was; the watcher ends. The descriptor stays open."""
+        """Put the terminal back as it was; the restoring process ends. The descriptor stays open."""
         if self._pipe < 0:
             return
         _restore(self._fd, self._saved)
@@ -37,15 +37,15 @@ class TtyRestorer:
         os.close(self._pipe)
         self._pipe = -1
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._watcher, 0)
+            os.waitpid(self._restorer_id, 0)
 
-    def _watch(self) -> tuple[int, int]:
-        """Fork the watcher; returns the pipe's end whose closing tells it that this process is gone, and its id."""
+    def _fork(self) -> tuple[int, int]:
+        """Fork the restoring process; returns the pipe's end by whose closing it notices our end, and its id."""
         reading, writing = os.pipe()
-        watcher = os.fork()
-        if watcher != 0:
+        restorer = os.fork()
+        if restorer != 0:
             os.close(reading)
-            return writing, watcher
+            return writing, restorer
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU):
                 signal.signal(number, signal.SIG_IGN)
@@ -55,7 +55,7 @@ class TtyRestorer:
             os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
             if os.read(reading, 1) == b"":
                 with contextlib.suppress(OSError):
-                    os.write(self._fd, self._farewell)
+                    os.write(self._fd, self._final_output)
                 _restore(self._fd, self._saved)
         finally:
             os._exit(0)

@@ -1,4 +1,4 @@
-"""The operator's terminal: lines go out in a thread of their own.
+"""What reaches the operator: lines on the terminal, in a thread of their own; sounds and a voice, by commands.
 
 A terminal may stand still (Ctrl+S, a slow SSH line) or be gone; neither may hold up the session's heartbeat, on which
 the arms depend. What does not fit the queue is dropped, and a terminal that is gone is not written to any more.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 LINES_VARIABLE = "H1_OPERATOR_LINES"
@@ -71,3 +73,43 @@ class Terminal:
                     self._stream.flush()
             except (OSError, ValueError):  # ValueError: the stream was closed
                 self._is_gone = True
+
+
+class Sound:
+    """Plays `command`, one at a time; an empty one plays nothing."""
+
+    def __init__(self, command: Sequence[str], name: str = "sound_command") -> None:
+        self._command = [word for word in command if word]
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to play."""
+        return bool(self._command)
+
+    def play(self, *words: str, urgent: bool = False) -> str:
+        """Start it, `words` behind the command; returns what stands in the way, and is silent from then on.
+
+        While one is playing a further one is left out, but for an urgent one, which takes its place. In a process
+        session of its own, so that Ctrl+C does not cut off what is said because of it.
+        """
+        if not self._command:
+            return ""
+        if self._process is not None and self._process.poll() is None:
+            if not urgent:
+                return ""
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            command, self._command = self._command, []
+            return f"{command[0]}: {error.strerror}; check {self._name}"
+        return ""

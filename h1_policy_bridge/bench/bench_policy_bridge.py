@@ -1,4 +1,4 @@
-"""What the policy bridge costs and how even its stream is; prints a table, writes figures and a picture.
+"""What the policy bridge costs and how even its stream is; prints a table, writes figures and a diagram.
 
     python h1_policy_bridge/bench/bench_policy_bridge.py
 
@@ -22,11 +22,12 @@ import numpy as np
 import simplejpeg
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.exchange import Outcome, Request
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS
-from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
+from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.policy_client import ClientConfig, PolicyClient
+from h1_policy_bridge.protocols.link import LinkConfig
+from h1_policy_bridge.values import InferenceRequest, InferenceResult
 
 sys.path.insert(0, str(Path(__file__).parent))
 from strategies_figure import INFERENCE_MS, SHOWN_TICKS, draw, recorded, table
@@ -43,15 +44,15 @@ def main() -> int:
     cv2.setNumThreads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     figures: dict[str, float | int] = {}
-    jpegs = pictures()
+    jpegs = images()
     figures.update(observation_figures(jpegs))
     figures.update(round_trip_figures(jpegs))
     print("\nSame recorded chunks, jitter 30 %: ticks missing / held, largest step over the largest inside chunks")
     figures.update(table())
     figures.update(streams(jpegs))
-    picture = draw_figure()
+    figure = draw_figure()
     (FOLDER / "h1_policy_bridge.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"\nwritten: {FOLDER / 'h1_policy_bridge.json'}, {picture}")
+    print(f"\nwritten: {FOLDER / 'h1_policy_bridge.json'}, {figure}")
     return 0
 
 
@@ -73,15 +74,15 @@ def streams(jpegs: list[bytes]) -> dict[str, float | int]:
 
 
 def draw_figure() -> Path:
-    """The picture, and the recording that it shows, for another strategy to be drawn beside."""
+    """The diagram, and the recording that it shows, for another strategy to be drawn beside."""
     recording = recorded(200.0, SHOWN_TICKS + 60)
     recording.save(FOLDER / "h1_policy_bridge_chunks.npz")
-    picture = FOLDER / "h1_policy_bridge_strategies.png"
-    draw(picture, recording, "The same chunks, three ways: inference 200 ms ± 30 %")
-    return picture
+    figure = FOLDER / "h1_policy_bridge_strategies.png"
+    draw(figure, recording, "The same chunks, three ways: inference 200 ms ± 30 %")
+    return figure
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """Three 640x480 JPEGs of about 60 kB, noise of a grain that gives this size.
 
     Encoded as the cameras' own programs do, by OpenCV with its default colour sampling (4:2:0).
@@ -118,11 +119,11 @@ def medians_ms(*works: Callable[[], object]) -> list[float]:
 def observation_figures(jpegs: list[bytes]) -> dict[str, float]:
     """Building and encoding one observation of three cameras, beside the straightforward way."""
     rules = ObservationRules(PRESETS["h1"])
-    senses = Senses(arms=Stamped(NOW_NS, np.zeros(14)))
-    senses.images = {camera: Stamped(NOW_NS, jpeg) for camera, jpeg in zip(rules.layout.cameras, jpegs, strict=True)}
+    latest = LatestInputs(arms=Stamped(NOW_NS, np.zeros(14)))
+    latest.images = {camera: Stamped(NOW_NS, jpeg) for camera, jpeg in zip(rules.layout.cameras, jpegs, strict=True)}
 
     def build() -> dict[str, object]:
-        return take(senses, rules, now_ns=NOW_NS, task="stack the cubes").message()
+        return observe(latest, rules, now_ns=NOW_NS, task="stack the cubes").message()
 
     def plain() -> list[object]:
         whole = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs]
@@ -146,16 +147,18 @@ def round_trip_figures(jpegs: list[bytes]) -> dict[str, float]:
     names = dict(zip(("cam_head", "cam_left_wrist", "cam_right_wrist"), images.values(), strict=True))
     message = {"state": np.zeros(14, np.float32), "images": names, "prompt": "stack"}
     with simulated_server(inference_ms=0) as server:
-        client = PolicyClient(ClientConfig(Address("127.0.0.1", server.port)), now_ns=time.monotonic_ns, log=print)
+        client = PolicyClient(
+            ClientConfig(LinkConfig(ServerAddress("127.0.0.1", server.port))), now_ns=time.monotonic_ns, log=print
+        )
         client.start()
         over = []
         for tag in range(ROUNDS):
-            while not client.submit(Request(tag, lambda: message, np.zeros(14), 0)):
+            while not client.submit(InferenceRequest(tag, lambda: message, np.zeros(14), 0)):
                 time.sleep(1e-3)
-            outcomes: list[Outcome] = []
+            outcomes: list[InferenceResult] = []
             while not outcomes:
                 time.sleep(5e-4)
-                outcomes = client.take_outcomes()
+                outcomes = client.take_results()
             chunk = outcomes[0].chunk
             assert chunk is not None, outcomes[0].reason
             over.append(chunk.inference_ms - chunk.server_ms)

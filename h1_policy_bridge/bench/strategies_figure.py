@@ -1,4 +1,4 @@
-"""The strategies side by side on the same recorded chunks: a table, and a picture of one joint.
+"""The strategies side by side on the same recorded chunks: a table, and a diagram of one joint.
 
 python h1_policy_bridge/bench/strategies_figure.py PICTURE.png [RECORDING.npz]
 """
@@ -20,12 +20,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from h1_policy_bridge.blend import Blend
-from h1_policy_bridge.open_loop import OpenLoop
+from h1_policy_bridge.strategies import OpenLoop
 from h1_policy_bridge.strategy import Strategy, StrategyConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
 from policy_recording import Recording, record
-from policy_rehearsal import Rehearsal
+from policy_virtual_run import VirtualRun
 
 WAYS: dict[str, tuple[str, Callable[[], Strategy]]] = {
     "open loop": ("plays each chunk whole, then asks", lambda: OpenLoop(StrategyConfig())),
@@ -115,7 +115,7 @@ def telling_joint(played) -> int:
     return int(max((np.abs(np.diff(way.positions, axis=0)).max(axis=0) for way in played), key=np.max).argmax())
 
 
-def draw_positions(axis: Axes, played: Rehearsal, joint: int) -> None:
+def draw_positions(axis: Axes, played: VirtualRun, joint: int) -> None:
     time_s = np.arange(SHOWN_TICKS) * TICK_S
     first_tick = {}
     for tick, action in enumerate(played.actions):
@@ -128,7 +128,7 @@ def draw_positions(axis: Axes, played: Rehearsal, joint: int) -> None:
     axis.margins(y=0.08)
 
 
-def draw_speed(axis: Axes, played: Rehearsal, joint: int) -> None:
+def draw_speed(axis: Axes, played: VirtualRun, joint: int) -> None:
     mark(axis, played)
     speed = np.diff(played.positions[:, joint]) / TICK_S
     axis.plot(np.arange(1, SHOWN_TICKS) * TICK_S, speed, color=_STREAM, linewidth=1.2)
@@ -137,7 +137,7 @@ def draw_speed(axis: Axes, played: Rehearsal, joint: int) -> None:
         axis.axhline(level, color="0.35", linewidth=0.9, linestyle=(0, (1, 2)))
 
 
-def mark(axis: Axes, played: Rehearsal) -> None:
+def mark(axis: Axes, played: VirtualRun) -> None:
     """Seams as lines, waits as areas."""
     before = None
     for tick, action in enumerate(played.actions):
@@ -148,7 +148,7 @@ def mark(axis: Axes, played: Rehearsal) -> None:
         before = action.step.chunk.chunk_id if action is not None else before
 
 
-def verdict(played: Rehearsal) -> str:
+def verdict(played: VirtualRun) -> str:
     waited_s = (played.held_ticks + played.missing_ticks) * TICK_S
     waits = f"waits {waited_s:.1f} of {SHOWN_TICKS * TICK_S:.0f} s" if waited_s else "never waits"
     return f"{waits}; largest step {played.seam_ratio:.1f} × a chunk's own"

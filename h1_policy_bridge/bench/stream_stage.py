@@ -192,5 +192,5 @@ def simulated_server(*, inference_ms: float) -> Iterator[Server]:
     finally:
         process.terminate()
         words, _ = process.communicate(timeout=20)
-    if told := re.search(r"largest step inside their chunks (\S+)", words):
-        server.largest_step = float(told[1])
+    if reported := re.search(r"largest step inside their chunks (\S+)", words):
+        server.largest_step = float(reported[1])

@@ -16,24 +16,24 @@ from dataclasses import replace
 
 import numpy as np
 
+from h1_policy_bridge.action_stream import ActionStream
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.exchange import Connection, ObservationError
-from h1_policy_bridge.inferring import Client, Inferring
-from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
-from h1_policy_bridge.readings import Action, Arms, Session, Status
+from h1_policy_bridge.inference import Client, Inference
+from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
-from h1_policy_bridge.stream import Stream
+from h1_policy_bridge.values import ArmReading, BridgeStatus, ObservationError, OutgoingAction, SessionReading
 from h1_training_node.clock import NS_PER_S
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_training_node.message_numbers import ArmMode, Connection, Level
+from h1_training_node.report_once import ReportOnce
 
 _READY_FOR_NS = 2 * NS_PER_S
-"""A first chunk that has waited this long for POLICY is renewed: the scene may have changed meanwhile."""
+"""A first chunk that has waited this long for POLICY is replaced: the scene may have changed meanwhile."""
 
 _ARMS_LOST_TICKS = TICKS_PER_S // 2
 """Without an arm_status for this many ticks the stream ends: nobody is known to follow it. Ticks and not time: after a
 stall of this process the arms' messages are still waiting to be read."""
 
-_SAID_AFTER_S = 2
+_SLOW_ANSWER_S = 2
 """From then on a first answer that takes long is shown as what it is: a server may compile for 40 s."""
 
 _MISSED_SHOWN_NS = 5 * NS_PER_S
@@ -57,15 +57,15 @@ class PolicyBridge:
         make_strategy: Callable[[], Strategy],
         on_event: Callable[[Level, str, str], None],
     ) -> None:
-        self.senses = Senses()
+        self.latest = LatestInputs()
         self._client = client
         self._rules = rules
         self._make_strategy = make_strategy
         self._on_event = on_event
-        self._inferring = Inferring(client, on_event)
-        self._arms: Arms | None = None
+        self._inference = Inference(client, on_event)
+        self._arms: ArmReading | None = None
         self._ticks_without_arms = 0
-        self._session = Session("", -1, "")
+        self._session = SessionReading("", -1, "")
         self._wanted_epoch = -1
         self._client_state = client.state
         # Of one HOLD and the POLICY that follows it; a new generation makes everything asked before worthless.
@@ -73,22 +73,23 @@ class PolicyBridge:
         self._hold_ns = 0
         self._ready: Chunk | None = None
         self._was_slow = False
-        self._stream: Stream | None = None
+        self._stream: ActionStream | None = None
         self._ended_for = ""
-        self._missed_told_ns = 0
+        self._missed_report = ReportOnce(_MISSED_SHOWN_NS)
+        self._missed_ns = 0
         self._missed_shown = ""
         self._seq = 0
         self._done = False
 
     # -- what comes in -------------------------------------------------------------------------------------------
 
-    def on_arms(self, arms: Arms) -> None:
+    def on_arms(self, arms: ArmReading) -> None:
         """A new arm_status."""
         self._arms, self._ticks_without_arms = arms, 0
-        self.senses.arms = Stamped(arms.stamp_ns, arms.q)
+        self.latest.arms = Stamped(arms.stamp_ns, arms.q)
 
-    def on_session(self, session: Session) -> None:
-        """A new session/state; READY with a new epoch makes the connection anew."""
+    def on_session(self, session: SessionReading) -> None:
+        """A new session/state; READY with a new epoch makes the connection again."""
         was_executing = self._is_executing
         self._session = session
         if session.state == "READY" and session.epoch != self._wanted_epoch:
@@ -96,11 +97,11 @@ class PolicyBridge:
             self._client.reconnect(session.epoch)
         if self._is_executing and not was_executing:
             self._ended_for, self._done = "", False
-            self._inferring.begin_anew()
+            self._inference.restart()
 
     # -- 50 times a second ---------------------------------------------------------------------------------------
 
-    def tick(self, now_ns: int) -> Action | None:
+    def tick(self, now_ns: int) -> OutgoingAction | None:
         """Collect what the server said, follow session and arms, ask if it is time; the action that is due, if any."""
         self._watch_connection()
         self._follow()
@@ -110,20 +111,20 @@ class PolicyBridge:
         if step is None or self._stream is None:
             return None
         self._seq += 1
-        return Action(self._seq, step, self._stream.execution)
+        return OutgoingAction(self._seq, step, self._stream.execution)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> BridgeStatus:
         """The bridge as of now."""
-        facts, newest = self._client.state.facts, self._inferring.newest
-        return Status(
+        facts, newest = self._client.state.facts, self._inference.newest
+        return BridgeStatus(
             client=self._client.state,
             action_dim=facts.action_dim or (newest.actions.shape[1] if newest else 0),
             horizon=facts.horizon or (newest.horizon if newest else 0),
             chunk_ready=self._ready is not None and self._is_holding,
             done=self._is_executing and (self._done or facts.done),
-            inferences=self._inferring.inferences,
-            failures=self._inferring.failures,
+            inferences=self._inference.inferences,
+            failures=self._inference.failures,
             latency_ms=newest.inference_ms if newest else 0.0,
             server_ms=newest.server_ms if newest else math.nan,
             reason=self._shown_reason,
@@ -133,14 +134,14 @@ class PolicyBridge:
     @property
     def _shown_reason(self) -> str:
         """What stands in the way, the connection's reason first."""
-        client, arms, asked = self._client.state, self._arms, self._inferring.asked
+        client, arms, asked = self._client.state, self._arms, self._inference.asked
         if client.connection is not Connection.CONNECTED:
             return client.reason
-        if reason := self._inferring.reason or self._ended_for:
+        if reason := self._inference.reason or self._ended_for:
             return reason
         if asked is not None and arms is not None and self._is_holding and self._ready is None:
             waited_s = (arms.stamp_ns - asked.asked_ns) // NS_PER_S
-            if waited_s >= _SAID_AFTER_S:
+            if waited_s >= _SLOW_ANSWER_S:
                 return f"the policy server has been inferring for {waited_s} s"
         return self._missed_shown if self._stream is not None else ""
 
@@ -162,7 +163,7 @@ class PolicyBridge:
     def _watch_connection(self) -> None:
         before, now = self._client_state, self._client.state
         self._client_state = now
-        # By count and not by change of state: a server at hand is connected to anew between two ticks.
+        # By count and not by change of state: a server nearby is connected to again between two ticks.
         if now.connections != before.connections:
             if now.connection is Connection.REFUSED:
                 self._on_event(Level.ERROR, "policy_refused", now.reason)
@@ -188,7 +189,7 @@ class PolicyBridge:
         ):
             self._drop()  # left and entered again, with the HOLD between not seen
         elif self._ready is not None:
-            self._stream = Stream(self._make_strategy(), self._ready, arms.mode_since_ns, arms.execution)
+            self._stream = ActionStream(self._make_strategy(), self._ready, arms.mode_since_ns, arms.execution)
             self._ready = None
 
     def _drop(self) -> None:
@@ -202,12 +203,13 @@ class PolicyBridge:
             self._on_event(Level.WARN if why else Level.INFO, "stream_ended", self._stream.digest.line(why))
             self._stream = None
             if why:  # the newest reason is shown, until an attempt after it gives another
-                self._ended_for, self._inferring.reason = why, ""
-            self._missed_shown, self._missed_told_ns = "", 0
+                self._ended_for, self._inference.reason = why, ""
+            self._missed_shown, self._missed_ns = "", 0
+            self._missed_report.clear()
 
     def _collect(self, now_ns: int) -> None:
-        good_before = self._inferring.inferences
-        for chunk, asked in self._inferring.collect(now_ns, self._generation):
+        good_before = self._inference.inferences
+        for chunk, asked in self._inference.collect(now_ns, self._generation):
             self._done = self._done or chunk.done
             if self._stream is not None:
                 self._stream.take(chunk, asked.observed_tick)
@@ -215,7 +217,7 @@ class PolicyBridge:
                 self._was_slow = True  # compiling, perhaps: the next answer will have seen the present
             elif self._is_holding:
                 self._ready = chunk
-        if self._inferring.inferences > good_before:
+        if self._inference.inferences > good_before:
             self._ended_for = ""
 
     def _streamed(self, now_ns: int) -> Step | None:
@@ -228,39 +230,39 @@ class PolicyBridge:
         missed = self._stream.digest.missed
         step = self._stream.step(now_ns)
         if step is None:
-            waiting = self._inferring.reason or self._client.state.reason or "no answer yet"
+            waiting = self._inference.reason or self._client.state.reason or "no answer yet"
             self._end_stream(f"the policy is silent: {waiting}")
             return None
-        self._tell_missed(self._stream.digest.missed, missed, now_ns)
+        self._report_missed(self._stream.digest.missed, missed, now_ns)
         return replace(step, positions=_with_hands_in_range(step.positions))
 
-    def _tell_missed(self, missed: int, before: int, now_ns: int) -> None:
-        """Show ticks that were missed, and tell of them now and then."""
+    def _report_missed(self, missed: int, before: int, now_ns: int) -> None:
+        """Show ticks that were missed for a while, and report them now and then."""
         if missed == before:
-            if now_ns - self._missed_told_ns > _MISSED_SHOWN_NS:
+            if now_ns - self._missed_ns > _MISSED_SHOWN_NS:
                 self._missed_shown = ""
             return
         self._missed_shown = f"{missed} of the stream's ticks missed so far: this computer is too busy"
-        if now_ns - self._missed_told_ns > _MISSED_SHOWN_NS:
-            self._missed_told_ns = now_ns
+        if self._missed_report.is_due(now_ns=now_ns):
+            self._missed_ns = now_ns
             self._on_event(Level.WARN, "ticks_missed", self._missed_shown)
 
     def _ask(self, now_ns: int) -> None:
-        if not self._inferring.may_ask(now_ns) or not self._wants(now_ns):
+        if not self._inference.may_ask(now_ns) or not self._wants(now_ns):
             return
         try:
-            observation = take(self.senses, self._rules, now_ns=now_ns, task=self._session.task)
+            observation = observe(self.latest, self._rules, now_ns=now_ns, task=self._session.task)
         except ObservationError as error:
-            self._inferring.refuse(error)
+            self._inference.refuse(error)
             return
         if observation.oldest_ns <= self._hold_ns:
             return  # partly of before this HOLD, from another pose: the next one will do
         observed_tick = self._stream.tick_of(observation.stamp_ns, now_ns) if self._stream is not None else 0
-        self._inferring.ask(observation, now_ns=now_ns, generation=self._generation, observed_tick=observed_tick)
+        self._inference.ask(observation, now_ns=now_ns, generation=self._generation, observed_tick=observed_tick)
 
     def _wants(self, now_ns: int) -> bool:
         if self._stream is not None:
-            return self._stream.wants_chunk(self._inferring.latency_ns)
+            return self._stream.wants_chunk(self._inference.latency_ns)
         if not self._is_holding:
             return False
         return self._ready is None or now_ns - self._ready.observation_ns > _READY_FOR_NS

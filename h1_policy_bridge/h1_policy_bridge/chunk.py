@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_policy_bridge import shown
+from h1_policy_bridge import server_text
 
 ARM_JOINTS = 14
 HAND_JOINTS = 12
@@ -118,7 +118,7 @@ def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerF
         action_dim,
         horizon,
         _flag(metadata, expected.done_field),
-        shown.line(checkpoint) if isinstance(checkpoint, str) else "",
+        server_text.one_line(checkpoint) if isinstance(checkpoint, str) else "",
     )
 
 
@@ -159,7 +159,7 @@ def read_reply(
 def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.float64]:
     raw = reply.get("actions")
     if raw is None:
-        keys = shown.line(", ".join(sorted(str(key)[: shown.LINE] for key in reply)[:6])) or "nothing"
+        keys = server_text.one_line(", ".join(sorted(str(key)[: server_text.LINE] for key in reply)[:6])) or "nothing"
         raise ReplyError(f"reply has no 'actions'; it has {keys}")
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         kind = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__

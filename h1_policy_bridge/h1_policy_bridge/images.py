@@ -3,7 +3,7 @@
 The JPEG is decoded at the smallest of libjpeg's sizes (eighths, by its inverse DCT) that still covers the target, and
 only the rest is resampled: 0.8 ms where decoding 640x480 whole and resizing takes 1.3, which three times a request is
 the difference that `bench/` prints. This is why simplejpeg stands here and not cv_bridge. Entropy decoding is most of
-what is left. libjpeg's faster and coarser DCT would save 2 % and darken every picture with 4:2:0 colour by 0.4 of 255.
+what is left. libjpeg's faster and coarser DCT would save 2 % and darken every image with 4:2:0 colour by 0.4 of 255.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Image = npt.NDArray[np.uint8]
 
 
 class ImageError(ValueError):
-    """An image that cannot be shown to a policy."""
+    """An image that no policy can see."""
 
 
 def stretched(jpeg: bytes, size: int) -> Image:
-    """The whole picture, squeezed to a square, as this robot's fork of openpi was trained on.
+    """The whole image, squeezed to a square, as this robot's fork of openpi was trained on.
 
     Args:
         jpeg: one JPEG file.
@@ -40,7 +40,7 @@ def stretched(jpeg: bytes, size: int) -> Image:
 
 
 def padded(jpeg: bytes, size: int) -> Image:
-    """The whole picture with its proportions, centred between black bars, as openpi's `resize_with_pad` has it.
+    """The whole image with its proportions, centred between black bars, as openpi's `resize_with_pad` has it.
 
     Arguments, result and errors as of `stretched`.
     """

@@ -31,7 +31,7 @@ class LayoutError(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class ObservationLayout:
     """Where each part of an observation goes.
 
     Attributes:
@@ -70,8 +70,8 @@ class Layout:
         return message
 
 
-PRESETS: dict[str, Layout] = {
-    "h1": Layout(
+PRESETS: dict[str, ObservationLayout] = {
+    "h1": ObservationLayout(
         state=((("state",), 0, None),),
         images=(
             ("ego_cam", ("images", "cam_head")),
@@ -79,7 +79,7 @@ PRESETS: dict[str, Layout] = {
             ("cam_right_wrist", ("images", "cam_right_wrist")),
         ),
     ),
-    "aloha": Layout(
+    "aloha": ObservationLayout(
         state=((("state",), 0, None),),
         images=(
             ("ego_cam", ("images", "cam_high")),
@@ -91,7 +91,7 @@ PRESETS: dict[str, Layout] = {
 }
 
 
-def parse_layout(text: str) -> Layout:
+def parse_layout(text: str) -> ObservationLayout:
     """A layout from YAML, as in the module's docstring.
 
     Raises:
@@ -114,7 +114,7 @@ def parse_layout(text: str) -> Layout:
     if channels not in ("first", "last"):
         raise LayoutError(f"observation mapping has channels: {channels}; expected first or last")
     prompt = document.get("prompt", "prompt")
-    layout = Layout(
+    layout = ObservationLayout(
         state=_state_parts(document.get("state", "state")),
         images=tuple((str(camera), _path(name, f"images.{camera}")) for camera, name in images.items()),
         prompt=_path(prompt, "prompt") if prompt else (),
@@ -144,7 +144,7 @@ def _path(value: Any, where: str) -> Path:
     return tuple(names)
 
 
-def _check_distinct(layout: Layout) -> None:
+def _check_distinct(layout: ObservationLayout) -> None:
     paths = [path for path, _, _ in layout.state] + [path for _, path in layout.images]
     paths += [layout.prompt] if layout.prompt else []
     for index, path in enumerate(paths):

@@ -1,7 +1,7 @@
 """What the policy sees at one moment: taken in the executor, built into a message in the client's thread.
 
 Taking costs nothing (references and stamps); building decodes and resizes. An observation with a part older than the
-limit is not taken at all: the policy never acts on stale eyes.
+limit is not taken at all: the policy never acts on stale images.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE
-from h1_policy_bridge.exchange import ObservationError
 from h1_policy_bridge.images import Image, ImageError, dummy, padded, stretched
-from h1_policy_bridge.layout import Layout
+from h1_policy_bridge.layout import ObservationLayout
+from h1_policy_bridge.values import ObservationError
 
 HANDS = ("left", "right")
 
@@ -36,7 +36,7 @@ class ObservationRules:
         allow_dummy_cameras: grey stands in for a camera that is missing or stale.
     """
 
-    layout: Layout
+    layout: ObservationLayout
     prompt: str = "{task}, Advantage=True"
     max_age_ns: int = 250_000_000
     image_size: int = 224
@@ -55,7 +55,7 @@ class Stamped:
 
 
 @dataclass
-class Senses:
+class LatestInputs:
     """The newest of everything that came in.
 
     Attributes:
@@ -116,18 +116,18 @@ class Observation:
             raise ObservationError(f"{camera} sent {error}") from None
 
 
-def take(senses: Senses, rules: ObservationRules, *, now_ns: int, task: str) -> Observation:
+def observe(latest: LatestInputs, rules: ObservationRules, *, now_ns: int, task: str) -> Observation:
     """The present moment.
 
     Raises:
         ObservationError: a part is missing, or older than the limit; names it and its age.
     """
-    if senses.arms is None:
+    if latest.arms is None:
         raise ObservationError("no arm_status yet; is the arm driver running?")
-    _check_age("arm_status", senses.arms, rules, now_ns)
-    parts = [senses.arms]
+    _check_age("arm_status", latest.arms, rules, now_ns)
+    parts = [latest.arms]
     for side in HANDS if rules.with_hands else ():
-        hand = senses.hands.get(side)
+        hand = latest.hands.get(side)
         if hand is None:
             raise ObservationError(f"no hands/{side}/state yet; is the hand connected?")
         _check_age(f"hands/{side}/state", hand, rules, now_ns)
@@ -135,10 +135,10 @@ def take(senses: Senses, rules: ObservationRules, *, now_ns: int, task: str) -> 
     state = np.concatenate([np.asarray(part.value, np.float64) for part in parts])
     if not np.isfinite(state).all():
         raise ObservationError("the measured state is not finite")
-    images = {camera: _image(camera, senses, rules, now_ns) for camera in rules.layout.cameras}
+    images = {camera: _image(camera, latest, rules, now_ns) for camera in rules.layout.cameras}
     parts += [image for image in images.values() if image is not None]
     return Observation(
-        stamp_ns=senses.arms.stamp_ns,
+        stamp_ns=latest.arms.stamp_ns,
         oldest_ns=min(part.stamp_ns for part in parts),
         state=state,
         jpegs={camera: None if image is None else bytes(image.value) for camera, image in images.items()},
@@ -147,9 +147,9 @@ def take(senses: Senses, rules: ObservationRules, *, now_ns: int, task: str) -> 
     )
 
 
-def _image(camera: str, senses: Senses, rules: ObservationRules, now_ns: int) -> Stamped | None:
+def _image(camera: str, latest: LatestInputs, rules: ObservationRules, now_ns: int) -> Stamped | None:
     """The camera's newest image; None if grey is to stand in for it."""
-    image = senses.images.get(camera)
+    image = latest.images.get(camera)
     try:
         if image is None:
             raise ObservationError(f"no image from {camera} yet; is the camera running?")
@@ -165,5 +165,5 @@ def _check_age(what: str, part: Stamped, rules: ObservationRules, now_ns: int) -
     age_ns = now_ns - part.stamp_ns
     if age_ns > rules.max_age_ns:
         raise ObservationError(
-            f"{what} is {age_ns / 1e9:.2f} s old; at most {rules.max_age_ns / 1e9:.2f} s is shown to a policy"
+            f"{what} is {age_ns / 1e9:.2f} s old; at most {rules.max_age_ns / 1e9:.2f} s may reach a policy"
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from h1_policy_bridge.address import Address
 from h1_policy_bridge.chunk import Expectation
-from h1_policy_bridge.layout import PRESETS, Layout, LayoutError, parse_layout
+from h1_policy_bridge.connection import ServerAddress
+from h1_policy_bridge.layout import PRESETS, LayoutError, ObservationLayout, parse_layout
 from h1_policy_bridge.msgpack_numpy import MAX_BYTES
 from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
-from h1_policy_bridge.policy_link import LinkLimits
+from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
 from h1_training_node.parameter import parameter
@@ -33,29 +33,31 @@ class BridgeParameters:
     preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))
     observation_mapping: str = parameter("", "YAML mapping, which goes before the preset: docs/policy_server.md")
     prompt: str = parameter("{task}, Advantage=True", "prompt; {task} stands for the session's task")
-    image_size: int = parameter(224, "side of the square images", unit="pixel", low=16, high=1024)
-    resize: str = parameter("stretch", "how a picture becomes a square", choices=("stretch", "pad"))
-    max_observation_age: float = parameter(0.25, "an observation with an older part is not sent", unit="s", low=0.02)
+    image_size_px: int = parameter(224, "side of the square images", unit="pixel", low=16, high=1024)
+    resize: str = parameter("stretch", "how an image becomes a square", choices=("stretch", "pad"))
+    max_observation_age_s: float = parameter(0.25, "an observation with an older part is not sent", unit="s", low=0.02)
     allow_dummy_cameras: bool = parameter(False, "grey stands in for a missing or stale camera")
     hand_unit: str = parameter("unit", "hands on the wire: 0..1, or 0..1000", choices=("unit", "register"))
     hand_state: str = parameter("measured", "hands in the state", choices=("measured", "commanded"))
     done_field: str = parameter("done", "flag by which a reply says that the task is over")
     strategy: str = parameter("blend", "how chunks become a stream", choices=tuple(STRATEGIES))
-    blend_window: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
-    blend_execute: float = parameter(0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0)
-    blend_coast: float = parameter(0.2, "how long a late answer is bridged, slowing down", unit="s", low=0.0, high=1.0)
-    open_loop_execute: float = parameter(
+    blend_window_s: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
+    blend_execute_s: float = parameter(
+        0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0
+    )
+    blend_coast_s: float = parameter(0.2, "how long to bridge a late answer, slowing down", unit="s", low=0.0, high=1.0)
+    open_loop_execute_s: float = parameter(
         0.0, "how much of a chunk open_loop plays; 0 plays it whole", unit="s", low=0.0, high=10.0
     )
-    open_loop_hold: float = parameter(1.0, "how long open_loop repeats the last position", unit="s", low=0.0, high=1.0)
-    connect_timeout: float = parameter(3.0, "until TCP is connected", unit="s", low=0.1, high=60.0)
-    handshake_timeout: float = parameter(10.0, "from there until the metadata is read", unit="s", low=0.1, high=600.0)
-    first_request_timeout: float = parameter(
+    open_loop_hold_s: float = parameter(1.0, "how long open_loop repeats the last step", unit="s", low=0.0, high=1.0)
+    connect_timeout_s: float = parameter(3.0, "until TCP is connected", unit="s", low=0.1, high=60.0)
+    handshake_timeout_s: float = parameter(10.0, "from there until the metadata is read", unit="s", low=0.1, high=600.0)
+    first_request_timeout_s: float = parameter(
         60.0, "for a connection's first inference: a server may compile then", unit="s", low=0.1, high=600.0
     )
-    request_timeout: float = parameter(5.0, "for every later inference", unit="s", low=0.1, high=600.0)
-    backoff_max: float = parameter(5.0, "longest pause between two attempts to connect", unit="s", low=0.1, high=60.0)
-    ping_interval: float = parameter(
+    request_timeout_s: float = parameter(5.0, "for every later inference", unit="s", low=0.1, high=600.0)
+    backoff_max_s: float = parameter(5.0, "longest pause between two attempts to connect", unit="s", low=0.1, high=60.0)
+    ping_interval_s: float = parameter(
         20.0, "between two pings while nothing is asked; keeps proxies from closing", unit="s", low=1.0, high=600.0
     )
     max_reply_bytes: int = parameter(MAX_BYTES, "largest message accepted", unit="B", low=1024, high=1 << 28)
@@ -71,9 +73,8 @@ class BridgeParameters:
                 f"parameter 'observation_mapping' sends {needed} values of the state, which has {self.action_dim} "
                 "('action_dim'); shorten the range, or configure the hands"
             )
-        address = Address(self.host, self.port)
         try:
-            address.check()
+            self._address().check()
         except ValueError as error:
             raise ValueError(f"parameter 'host' is '{self.host}': {error}") from None
 
@@ -82,7 +83,10 @@ class BridgeParameters:
         """Whether the policy has the hands."""
         return self.action_dim == _ACTION_DIMS[1]
 
-    def layout(self) -> Layout:
+    def _address(self) -> ServerAddress:
+        return ServerAddress(self.host, self.port)
+
+    def layout(self) -> ObservationLayout:
         """The observation's layout: the mapping if there is one, else the preset.
 
         Raises:
@@ -100,8 +104,8 @@ class BridgeParameters:
         return ObservationRules(
             layout=self.layout(),
             prompt=self.prompt,
-            max_age_ns=round(self.max_observation_age * 1e9),
-            image_size=self.image_size,
+            max_age_ns=round(self.max_observation_age_s * 1e9),
+            image_size=self.image_size_px,
             keep_proportions=self.resize == "pad",
             with_hands=self.with_hands,
             hand_unit=self.hand_unit,
@@ -115,11 +119,11 @@ class BridgeParameters:
     def strategy_config(self) -> StrategyConfig:
         """What the strategy is tuned by, in ticks."""
         return StrategyConfig(
-            window_ticks=round(self.blend_window * TICKS_PER_S),
-            execute_ticks=round(self.blend_execute * TICKS_PER_S),
-            coast_ticks=round(self.blend_coast * TICKS_PER_S),
-            play_ticks=round(self.open_loop_execute * TICKS_PER_S),
-            hold_ticks=round(self.open_loop_hold * TICKS_PER_S),
+            window_ticks=round(self.blend_window_s * TICKS_PER_S),
+            execute_ticks=round(self.blend_execute_s * TICKS_PER_S),
+            coast_ticks=round(self.blend_coast_s * TICKS_PER_S),
+            play_ticks=round(self.open_loop_execute_s * TICKS_PER_S),
+            hold_ticks=round(self.open_loop_hold_s * TICKS_PER_S),
         )
 
     def client_config(self, environ: Mapping[str, str] | None = None) -> ClientConfig:
@@ -130,19 +134,19 @@ class BridgeParameters:
         """
         tls_context(self.ca_file)
         return ClientConfig(
-            address=Address(self.host, self.port),
-            expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
-            limits=LinkLimits(
-                connect_timeout_s=self.connect_timeout,
-                handshake_timeout_s=self.handshake_timeout,
-                ping_interval_s=self.ping_interval,
+            link=LinkConfig(
+                address=self._address(),
+                connect_timeout_s=self.connect_timeout_s,
+                handshake_timeout_s=self.handshake_timeout_s,
+                ping_interval_s=self.ping_interval_s,
                 # A server answers no ping while it infers, be it for another client and for the first time.
-                silence_s=self.first_request_timeout + self.ping_interval,
+                silence_s=self.first_request_timeout_s + self.ping_interval_s,
                 max_reply_bytes=self.max_reply_bytes,
+                api_key=read_api_key(self.api_key_file, environ),
+                ca_file=self.ca_file,
             ),
-            first_request_timeout_s=self.first_request_timeout,
-            request_timeout_s=self.request_timeout,
-            backoff_high_s=self.backoff_max,
-            api_key=read_api_key(self.api_key_file, environ),
-            ca_file=self.ca_file,
+            expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
+            first_request_timeout_s=self.first_request_timeout_s,
+            request_timeout_s=self.request_timeout_s,
+            backoff_high_s=self.backoff_max_s,
         )

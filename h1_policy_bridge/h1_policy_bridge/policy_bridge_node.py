@@ -13,14 +13,15 @@ from h1_policy_bridge.chunk import ARM_JOINTS
 from h1_policy_bridge.observation import HANDS, Stamped
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
-from h1_policy_bridge.readings import Action, Arms, Session, Status
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
+from h1_policy_bridge.values import ArmReading, BridgeStatus, OutgoingAction, SessionReading
 from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
+from h1_training_node.report_once import ReportOnce
 from h1_training_node.server_access import key_file_warning
 from h1_training_node.stamps import to_ns, to_stamp
 
@@ -55,7 +56,7 @@ class PolicyBridgeNode(BaseNode):
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
         if warning := key_file_warning(parameters.api_key_file):
             self.event(Level.WARN, "api_key_readable", warning)
-        self._server = config.address.url
+        self._server = config.link.address.url
         self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self._statuses = self.create_publisher(PolicyStatus, "policy/status", qos.STATE)
         self._hands = {
@@ -64,10 +65,10 @@ class PolicyBridgeNode(BaseNode):
         }
         self._client = PolicyClient(config, now_ns=self.now_ns, log=self.get_logger().error)
         self._bridge = PolicyBridge(self._client, rules, parameters.make_strategy, self._on_event)
-        self._listen(rules.layout.cameras)
-        self._has_told_mode = False
+        self._subscribe(rules.layout.cameras)
+        self._unknown_mode_report = ReportOnce()
         self._status_seq = 0
-        self._shown: Status | None = None
+        self._published: BridgeStatus | None = None
         self._ticks_since_status = 0
         self._client.start()
         self.every(TICK_NS * 1e-9, self._on_tick)
@@ -76,7 +77,7 @@ class PolicyBridgeNode(BaseNode):
         self._client.stop()
         super().destroy_node()
 
-    def _listen(self, cameras: tuple[str, ...]) -> None:
+    def _subscribe(self, cameras: tuple[str, ...]) -> None:
         self.create_subscription(ArmStatus, "arm_status", self._on_arm_status, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session_state, qos.LATCHED)
         for camera in cameras:
@@ -89,13 +90,12 @@ class PolicyBridgeNode(BaseNode):
 
     def _on_arm_status(self, message: ArmStatus) -> None:
         if message.mode not in _ARM_MODES:
-            if not self._has_told_mode:
-                self._has_told_mode = True
+            if self._unknown_mode_report.is_due():
                 detail = f"arm_status says mode {message.mode}, which this bridge does not know: update both together"
                 self.event(Level.ERROR, "arm_mode_unknown", detail)
-            return  # arms in a mode unknown are arms not heard
+            return  # arms in an unknown mode count as silent
         self._bridge.on_arms(
-            Arms(
+            ArmReading(
                 stamp_ns=to_ns(message.header.stamp),
                 mode=ArmMode(message.mode),
                 mode_since_ns=to_ns(message.mode_since),
@@ -106,17 +106,17 @@ class PolicyBridgeNode(BaseNode):
         )
 
     def _on_session_state(self, message: SessionState) -> None:
-        self._bridge.on_session(Session(message.state, message.epoch, message.task))
+        self._bridge.on_session(SessionReading(message.state, message.epoch, message.task))
 
     def _on_image(self, camera: str, message: CompressedImage) -> None:
         # Stamped when received: a RealSense stamps with a clock of its own.
-        self._bridge.senses.images[camera] = Stamped(self.now_ns(), message.data)
+        self._bridge.latest.images[camera] = Stamped(self.now_ns(), message.data)
 
     def _on_hand(self, side: str, message: HandState) -> None:
         measured, commanded = message.angle.astype(float), message.command.astype(float)
         if self._parameters.hand_state == "commanded":
             measured = [now if math.isnan(last) else last for now, last in zip(measured, commanded, strict=True)]
-        self._bridge.senses.hands[side] = Stamped(to_ns(message.header.stamp), measured)
+        self._bridge.latest.hands[side] = Stamped(to_ns(message.header.stamp), measured)
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -126,10 +126,10 @@ class PolicyBridgeNode(BaseNode):
             self._publish_action(action)
         self._ticks_since_status += 1
         status = self._bridge.status
-        if self._ticks_since_status >= STATUS_TICKS or self._is_news(status):
+        if self._ticks_since_status >= STATUS_TICKS or self._is_changed(status):
             self._publish_status(status)
 
-    def _publish_action(self, action: Action) -> None:
+    def _publish_action(self, action: OutgoingAction) -> None:
         step, header = action.step, self.header()
         chunk, positions = step.chunk, step.positions
         self._actions.publish(
@@ -150,15 +150,15 @@ class PolicyBridgeNode(BaseNode):
             angle = positions[first : first + 6].astype("f4")
             publisher.publish(HandCommand(header=header, seq=action.seq, angle=angle))
 
-    def _is_news(self, status: Status) -> bool:
-        shown = self._shown
-        return shown is None or (
+    def _is_changed(self, status: BridgeStatus) -> bool:
+        before = self._published
+        return before is None or (
             (status.client, status.chunk_ready, status.done, status.reason, status.failures, status.horizon)
-            != (shown.client, shown.chunk_ready, shown.done, shown.reason, shown.failures, shown.horizon)
+            != (before.client, before.chunk_ready, before.done, before.reason, before.failures, before.horizon)
         )
 
-    def _publish_status(self, status: Status) -> None:
-        self._shown, self._ticks_since_status = status, 0
+    def _publish_status(self, status: BridgeStatus) -> None:
+        self._published, self._ticks_since_status = status, 0
         self._status_seq += 1
         client = status.client
         self._statuses.publish(

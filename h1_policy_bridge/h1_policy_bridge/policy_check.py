@@ -1,8 +1,8 @@
-"""Asks a policy server as the session will, with grey pictures and arms at zero, and says whether it fits. No ROS.
+"""Asks a policy server as the session will, with grey images and arms at zero, and says whether it fits. No ROS.
 
     policy_check wss://gpu.example/policy --port 0 --ca-file ca.pem --count 5
 
-Its first question also makes a server compile, which then need not happen while the arms hold.
+Its first request also makes a server compile, which then need not happen while the arms hold.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.exchange import Connection, Outcome, Request
 from h1_policy_bridge.layout import PRESETS
-from h1_policy_bridge.observation import HANDS, Senses, Stamped, take
+from h1_policy_bridge.observation import HANDS, LatestInputs, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
+from h1_policy_bridge.values import InferenceRequest, InferenceResult
+from h1_training_node.message_numbers import Connection
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.server_access import API_KEY_VARIABLE
 
@@ -65,7 +66,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mapping", type=Path, help="YAML file with an observation mapping instead")
     parser.add_argument("--api-key-file", default="", help=f"else the variable {API_KEY_VARIABLE}, if set")
     parser.add_argument("--ca-file", default="", help="PEM file of the authority of a wss:// server")
-    parser.add_argument("--count", type=int, default=5, help="questions to ask (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=5, help="requests to make (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=10.0, help="until connected, s (default: %(default)s)")
     return parser.parse_args(arguments)
 
@@ -99,8 +100,8 @@ def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeou
     if state.connection is Connection.REFUSED:
         raise CheckError(state.reason)
     facts = state.facts
-    told = f"action_dim {facts.action_dim or 'not told'}, horizon {facts.horizon or 'not told'}"
-    print(f"connected to {parameters.client_config().address.url}; its metadata: {told}", flush=True)
+    stated = f"action_dim {facts.action_dim or 'not stated'}, horizon {facts.horizon or 'not stated'}"
+    print(f"connected to {parameters.client_config().link.address.url}; its metadata: {stated}", flush=True)
     chunks = [_asked(client, parameters, number) for number in range(1, count + 1)]
     later = [chunk.inference_ms for chunk in chunks[1:] or chunks]
     print(f"fits: chunks of {chunks[0].horizon} x {parameters.action_dim}, {statistics.median(later):.0f} ms (median)")
@@ -110,23 +111,23 @@ def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeou
 def _asked(client: PolicyClient, parameters: BridgeParameters, number: int) -> Chunk:
     rules = replace(parameters.observation_rules(), allow_dummy_cameras=True)
     now_ns = time.monotonic_ns()
-    senses = Senses(
+    latest = LatestInputs(
         Stamped(now_ns, np.zeros(ARM_JOINTS)), {}, {side: Stamped(now_ns, np.full(6, 0.5)) for side in HANDS}
     )
-    observation = take(senses, rules, now_ns=now_ns, task="check the policy")
-    request = Request(number, observation.message, observation.state, observation.stamp_ns)
+    observation = observe(latest, rules, now_ns=now_ns, task="check the policy")
+    request = InferenceRequest(number, observation.message, observation.state, observation.stamp_ns)
     _until(lambda: client.submit(request), 10.0, lambda: client.state.reason)
-    outcomes: list[Outcome] = []
+    results: list[InferenceResult] = []
 
     def is_answered() -> bool:
-        outcomes.extend(client.take_outcomes())
-        return bool(outcomes)
+        results.extend(client.take_results())
+        return bool(results)
 
-    patience_s = parameters.first_request_timeout + 10.0  # the client's own time-outs come first
-    _until(is_answered, patience_s, lambda: "no answer")
-    chunk = outcomes[0].chunk
+    timeout_s = parameters.first_request_timeout_s + 10.0  # the client's own time-outs come first
+    _until(is_answered, timeout_s, lambda: "no answer")
+    chunk = results[0].chunk
     if chunk is None:
-        raise CheckError(outcomes[0].reason)
+        raise CheckError(results[0].reason)
     arms = np.abs(chunk.actions[:, :ARM_JOINTS]).max()
     print(
         f"{number}: {chunk.inference_ms:.0f} ms (server {chunk.server_ms:.0f} ms), arms up to {arms:.2f} rad",

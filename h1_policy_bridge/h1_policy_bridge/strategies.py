@@ -1,11 +1,46 @@
-"""The strategies that there are, by the name that the parameter `strategy` gives them."""
+"""The strategies, by the name that the parameter `strategy` gives them; `blend` has a module of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from h1_policy_bridge.blend import Blend
-from h1_policy_bridge.open_loop import OpenLoop
-from h1_policy_bridge.strategy import Strategy, StrategyConfig
+from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.strategy import Step, Strategy, StrategyConfig
+
+
+class OpenLoop:
+    """Play a chunk to its end, then ask for the next: what openpi's `ActionChunkBroker` does.
+
+    Policies are often evaluated that way. The arms wait for an answer at every chunk, but the stream goes on: the last
+    position is repeated, marked `holding`, for a bounded time.
+    """
+
+    def __init__(self, config: StrategyConfig) -> None:
+        self._config = config
+        self._chunk: Chunk | None = None
+        self._from_tick = 0
+
+    def start(self, chunk: Chunk) -> None:
+        self._chunk, self._from_tick = chunk, 0
+
+    def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
+        return self._chunk is not None and tick - self._from_tick >= self._steps(self._chunk)
+
+    def take(self, chunk: Chunk, observed_tick: int, tick: int) -> None:
+        # Observed at the end of the chunk before, from where it is played whole: the arms waited for it.
+        self._chunk, self._from_tick = chunk, tick
+
+    def step(self, tick: int) -> Step | None:
+        chunk, index = self._chunk, tick - self._from_tick
+        if chunk is None or index >= self._steps(chunk) + self._config.hold_ticks:
+            return None
+        last = self._steps(chunk) - 1
+        return Step(chunk.actions[min(index, last)], chunk, min(index, last), holding=index > last)
+
+    def _steps(self, chunk: Chunk) -> int:
+        """How many steps of a chunk are played: openpi's `action_horizon`."""
+        return min(self._config.play_ticks or chunk.horizon, chunk.horizon)
+
 
 STRATEGIES: dict[str, Callable[[StrategyConfig], Strategy]] = {"blend": Blend, "open_loop": OpenLoop}

@@ -75,4 +75,4 @@ class Strategy(Protocol):
         """A new chunk is here; it was observed at `observed_tick`, when its step 0 was due."""
 
     def step(self, tick: int) -> Step | None:
-        """The action of this tick; None ends the stream until the arms have been held and asked for anew."""
+        """The action of this tick; None ends the stream until the arms have held and a new chunk has come."""

@@ -1,8 +1,9 @@
-"""Data and peers for the tests of the policy bridge: chunks, pictures, servers, a client without a wire."""
+"""Data and peers for the tests of the policy bridge: chunks, images, servers, a client without a wire."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ import simplejpeg
 from websockets.sync.server import Server, ServerConnection, serve
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.chunk import Chunk, Expectation
-from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
+from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.policy_client import ClientConfig
-from h1_policy_bridge.policy_link import LinkLimits
+from h1_policy_bridge.protocols.link import LinkConfig
+from h1_policy_bridge.values import ClientState, InferenceRequest, InferenceResult
+from h1_training_node.message_numbers import Connection
 
 METADATA = msgpack_numpy.pack({"action_dim": 14})
 
@@ -44,7 +46,7 @@ def ramp(start: float = 0.0, slope: float = 0.01, *, steps: int = 50, dim: int =
     return np.repeat((start + slope * np.arange(steps))[:, None], dim, axis=1)
 
 
-def picture(width: int = 640, height: int = 480) -> np.ndarray:
+def gradient_image(width: int = 640, height: int = 480) -> np.ndarray:
     """(height, width, 3) uint8 RGB: smooth gradients, so that every way of scaling agrees on it."""
     across = np.linspace(0, 255, width)[None, :].repeat(height, 0)
     down = np.linspace(0, 255, height)[:, None].repeat(width, 1)
@@ -52,7 +54,7 @@ def picture(width: int = 640, height: int = 480) -> np.ndarray:
 
 
 def jpeg(width: int = 640, height: int = 480) -> bytes:
-    return simplejpeg.encode_jpeg(picture(width, height), quality=95, colorspace="RGB", colorsubsampling="444")
+    return simplejpeg.encode_jpeg(gradient_image(width, height), quality=95, colorspace="RGB", colorsubsampling="444")
 
 
 def reply(actions: np.ndarray | None = None, **more: object) -> bytes:
@@ -62,7 +64,7 @@ def reply(actions: np.ndarray | None = None, **more: object) -> bytes:
 
 
 @contextlib.contextmanager
-def server(handler: Handler, **options: object) -> Iterator[Address]:
+def server(handler: Handler, **options: object) -> Iterator[ServerAddress]:
     """A WebSocket server that does what `handler` says with each connection, in a thread of its own."""
 
     def quietly(connection: ServerConnection) -> None:
@@ -73,11 +75,11 @@ def server(handler: Handler, **options: object) -> Iterator[Address]:
         yield from _run(running)
 
 
-def _run(running: Server) -> Iterator[Address]:
+def _run(running: Server) -> Iterator[ServerAddress]:
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Address("127.0.0.1", running.socket.getsockname()[1])
+        yield ServerAddress("127.0.0.1", running.socket.getsockname()[1])
     finally:
         running.shutdown()
         thread.join()
@@ -105,22 +107,25 @@ def unanswering(metadata: bytes = METADATA) -> Handler:
     return handler
 
 
-def client_config(address: Address, **changes: object) -> ClientConfig:
-    """Quick to give up, quick to come back."""
+def client_config(address: ServerAddress, **changes: object) -> ClientConfig:
+    """Quick to give up, quick to come back; `changes` are fields of `ClientConfig` or of its link."""
     values: dict[str, object] = {
-        "limits": LinkLimits(connect_timeout_s=2.0, handshake_timeout_s=2.0),
+        "connect_timeout_s": 2.0,
+        "handshake_timeout_s": 2.0,
         "first_request_timeout_s": 5.0,
         "request_timeout_s": 5.0,
         "backoff_low_s": 0.01,
         "backoff_high_s": 0.05,
-        "expected": Expectation(),
+        **changes,
     }
-    return ClientConfig(address=address, **{**values, **changes})  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(LinkConfig)}
+    link = {name: values.pop(name) for name in names & set(values)}
+    return ClientConfig(link=LinkConfig(address, **link), **values)  # type: ignore[arg-type]
 
 
-def request(tag: int = 1, *, dim: int = 14) -> Request:
+def request(tag: int = 1, *, dim: int = 14) -> InferenceRequest:
     state = np.zeros(dim)
-    return Request(tag, lambda: {"state": state.astype(np.float32)}, state, observation_ns=7)
+    return InferenceRequest(tag, lambda: {"state": state.astype(np.float32)}, state, observation_ns=7)
 
 
 @dataclass
@@ -128,20 +133,20 @@ class FakeClient:
     """A client whose answers the test gives."""
 
     state: ClientState = field(default_factory=lambda: ClientState(Connection.CONNECTED, since_ns=1, reason=""))
-    requests: list[Request] = field(default_factory=list)
+    requests: list[InferenceRequest] = field(default_factory=list)
     reconnected: list[int] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[InferenceResult] = field(default_factory=list)
     is_idle: bool = True
 
     def reconnect(self, epoch: int) -> None:
         self.reconnected.append(epoch)
 
-    def submit(self, request: Request) -> bool:
+    def submit(self, request: InferenceRequest) -> bool:
         self.requests.append(request)
         self.is_idle = False
         return True
 
-    def take_outcomes(self) -> list[Outcome]:
+    def take_results(self) -> list[InferenceResult]:
         taken, self.outcomes = self.outcomes, []
         return taken
 
@@ -149,12 +154,12 @@ class FakeClient:
         """Answer the last request with a chunk."""
         last = self.requests[-1]
         made = chunk(actions, observation_ns=last.observation_ns, state=last.state, **more)  # type: ignore[arg-type]
-        self._finish(Outcome(last.tag, made))
+        self._finish(InferenceResult(last.tag, made))
 
     def fail(self, reason: str, *, was_sent: bool = True) -> None:
         """Answer the last request with a reason."""
-        self._finish(Outcome(self.requests[-1].tag, reason=reason, was_sent=was_sent))
+        self._finish(InferenceResult(self.requests[-1].tag, reason=reason, was_sent=was_sent))
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: InferenceResult) -> None:
         self.outcomes.append(outcome)
         self.is_idle = True

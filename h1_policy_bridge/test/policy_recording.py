@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from policy_rehearsal import Policy, Rehearsal, rehearse
+from policy_virtual_run import Policy, VirtualRun, run_virtually
 
 from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
 
@@ -48,10 +48,10 @@ class Recording:
         with np.load(path, allow_pickle=False) as file:
             return cls(file["states"], file["actions"], file["latency_ns"])
 
-    def played(self, make_strategy: Callable[[], Strategy], ticks: int) -> Rehearsal:
+    def played(self, make_strategy: Callable[[], Strategy], ticks: int) -> VirtualRun:
         """What a strategy makes of it, in virtual time."""
         player = _Player(self)
-        return rehearse(make_strategy, player.infer, player.latency_ns, ticks=ticks, state=self.states[0])
+        return run_virtually(make_strategy, player.infer, player.latency_ns, ticks=ticks, state=self.states[0])
 
 
 class _Player:

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from h1_policy_bridge.address import Address
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.policy_bridge_node import CAMERA_TOPICS, PolicyBridgeNode
 from h1_training_msgs.msg import ArmStatus, Event, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
@@ -46,8 +46,8 @@ class Robot(Node):
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.STATE)
         self.create_subscription(PolicyStatus, "policy/status", self.statuses.append, qos.STATE)
         self.create_subscription(Event, "session/event", self.events.append, qos.STATE)
-        for side, heard in self.hand_commands.items():
-            self.create_subscription(HandCommand, f"hands/{side}/command", heard.append, qos.STATE)
+        for side, received in self.hand_commands.items():
+            self.create_subscription(HandCommand, f"hands/{side}/command", received.append, qos.STATE)
         self.create_timer(0.02, self._report)
 
     @property
@@ -103,7 +103,7 @@ class Robot(Node):
 class Scene:
     """The bridge's node and its surroundings in one graph."""
 
-    def __init__(self, graph, address: Address, **parameters: object) -> None:
+    def __init__(self, graph, address: ServerAddress, **parameters: object) -> None:
         self.graph = graph
         self.robot = graph.add(Robot())
         values = {"host": address.host, "port": address.port, **parameters}

@@ -7,13 +7,13 @@ from policy_builders import FakeClient, ramp
 
 from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.bridge import PolicyBridge
-from h1_policy_bridge.layout import Layout
+from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.observation import ObservationRules
-from h1_policy_bridge.readings import Action, Arms, Session
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.values import ArmReading, OutgoingAction, SessionReading
 from h1_training_node.message_numbers import ArmMode, Level
 
-STATE_ONLY = Layout(state=((("state",), 0, None),), images=())
+STATE_ONLY = ObservationLayout(state=((("state",), 0, None),), images=())
 
 
 class Stage:
@@ -34,22 +34,22 @@ class Stage:
         )
 
     def session(self, state: str, epoch: int = 0) -> None:
-        self.bridge.on_session(Session(state, epoch, "stack the cubes"))
+        self.bridge.on_session(SessionReading(state, epoch, "stack the cubes"))
 
     def enter(self, mode: ArmMode) -> None:
         self.mode, self.since_ns = mode, self.now_ns
         self.execution += mode is ArmMode.HOLD  # a new token at each handover
 
-    def tick(self, *, arms: bool = True) -> Action | None:
+    def tick(self, *, arms: bool = True) -> OutgoingAction | None:
         """20 ms later; the arms have reported 5 ms ago."""
         self.now_ns += TICK_NS
         if arms:
             stamp_ns = self.now_ns - 5_000_000
-            arms = Arms(stamp_ns, self.mode, self.since_ns, self.transition, np.zeros(14), self.execution)
+            arms = ArmReading(stamp_ns, self.mode, self.since_ns, self.transition, np.zeros(14), self.execution)
             self.bridge.on_arms(arms)
         return self.bridge.tick(self.now_ns)
 
-    def ticks(self, count: int) -> list[Action | None]:
+    def ticks(self, count: int) -> list[OutgoingAction | None]:
         return [self.tick() for _ in range(count)]
 
     def until_ready(self) -> None:

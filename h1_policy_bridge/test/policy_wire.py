@@ -12,9 +12,9 @@ import time
 
 from policy_builders import client_config, request
 
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.exchange import Outcome, Request
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.policy_client import PolicyClient
+from h1_policy_bridge.values import InferenceRequest, InferenceResult
 from h1_training_testing import wait_until
 
 
@@ -28,18 +28,18 @@ class Running:
     def until_connected(self) -> None:
         wait_until(lambda: self.client.is_idle, "the client connects")
 
-    def outcome(self, asked: Request | None = None) -> Outcome:
+    def outcome(self, asked: InferenceRequest | None = None) -> InferenceResult:
         """Submit a request as soon as possible and wait for what becomes of it."""
         asked = request() if asked is None else asked
         wait_until(lambda: self.client.submit(asked), "the client is idle")
-        outcomes: list[Outcome] = []
-        wait_until(lambda: outcomes.extend(self.client.take_outcomes()) or outcomes, "an outcome")
+        outcomes: list[InferenceResult] = []
+        wait_until(lambda: outcomes.extend(self.client.take_results()) or outcomes, "an outcome")
         assert [outcome.tag for outcome in outcomes] == [asked.tag]
         return outcomes[0]
 
 
 @contextlib.contextmanager
-def running(address: Address, **changes: object):
+def running(address: ServerAddress, **changes: object):
     log: list[str] = []
     client = PolicyClient(client_config(address, **changes), now_ns=time.monotonic_ns, log=log.append)
     client.start()
@@ -65,7 +65,7 @@ def raw_server(behaviour):
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
-        yield Address("127.0.0.1", listener.getsockname()[1])
+        yield ServerAddress("127.0.0.1", listener.getsockname()[1])
     finally:
         stop.set()
         with contextlib.suppress(OSError):

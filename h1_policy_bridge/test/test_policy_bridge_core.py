@@ -155,7 +155,7 @@ def test_a_chunk_of_an_earlier_hold_is_not_announced_in_a_later_one():
     assert len(stage.client.requests) == 2
 
 
-def test_an_answer_from_before_a_hold_begins_anew_is_not_announced_even_if_nothing_else_was_seen():
+def test_an_answer_from_before_a_hold_begins_again_is_not_announced_even_if_nothing_else_was_seen():
     stage = Stage()
     stage.session("EXECUTING")
     stage.tick()
@@ -172,7 +172,7 @@ def test_policy_entered_again_without_a_hold_between_moves_nothing():
     assert stage.ticks(3) == [None] * 3
 
 
-def test_after_silence_the_stream_ends_and_a_new_hold_begins_it_anew():
+def test_after_silence_the_stream_ends_and_a_new_hold_begins_it_again():
     stage = Stage(config=StrategyConfig(window_ticks=0, coast_ticks=5))
     stage.until_streaming()
     actions = stage.ticks(60)
@@ -223,7 +223,7 @@ def after_a_slow_first_answer() -> Stage:
     return stage
 
 
-def test_a_first_answer_that_took_long_is_asked_for_anew_but_only_once():
+def test_a_first_answer_that_took_long_is_asked_for_again_but_only_once():
     stage = after_a_slow_first_answer()
     assert not stage.bridge.status.chunk_ready
     assert len(stage.client.requests) == 2

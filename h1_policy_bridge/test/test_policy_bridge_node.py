@@ -14,7 +14,7 @@ from policy_builders import METADATA, reply, server
 from policy_scene import Scene
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.address import Address
+from h1_policy_bridge.connection import ServerAddress
 from h1_training_msgs.msg import ArmStatus, Event, PolicyStatus
 from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.stamps import to_ns
@@ -51,7 +51,7 @@ def simulated_server(*options: str):
         try:
             port = re.search(r"listening on ws://127.0.0.1:(\d+)", process.stdout.readline())
             assert port is not None
-            yield Address("127.0.0.1", int(port[1]))
+            yield ServerAddress("127.0.0.1", int(port[1]))
         finally:
             process.terminate()
 
@@ -108,7 +108,7 @@ def test_leaving_executing_stops_the_stream_at_once(graph):
         assert len(scene.robot.actions) == ended
 
 
-def test_ready_with_a_new_epoch_reads_the_metadata_anew(graph):
+def test_ready_with_a_new_epoch_reads_the_metadata_again(graph):
     dims = iter([14, 14, 26])
 
     def handler(connection):
@@ -121,20 +121,20 @@ def test_ready_with_a_new_epoch_reads_the_metadata_anew(graph):
         assert scene.robot.status.epoch == -1
         scene.robot.epoch = 4
         scene.robot.enter("READY")
-        scene.until(lambda it: it.status.epoch == 4, "the connection is made anew")
+        scene.until(lambda it: it.status.epoch == 4, "the connection is made again")
         assert scene.robot.status.connection == PolicyStatus.CONNECTED
         scene.robot.epoch = 5
         scene.robot.enter("READY")
-        scene.until(lambda it: it.status.epoch == 5, "the connection is made anew")
+        scene.until(lambda it: it.status.epoch == 5, "the connection is made again")
         assert scene.robot.status.connection == PolicyStatus.REFUSED
         assert "26 values per action" in scene.robot.status.reason
-        scene.until(lambda it: "policy_refused" in it.reasons(), "the refusal is told")
+        scene.until(lambda it: "policy_refused" in it.reasons(), "the refusal is reported")
 
 
 def test_a_silent_server_ends_the_stream_and_a_new_hold_brings_it_back(graph):
     silent = threading.Event()
     with server(reaching(silent=silent)) as address:
-        scene = Scene(graph, address, request_timeout=0.5, first_request_timeout=0.5)
+        scene = Scene(graph, address, request_timeout_s=0.5, first_request_timeout_s=0.5)
         scene.until_streaming(60)
         silent.set()
         scene.until(lambda it: "policy is silent" in it.status.reason, "the stream ends")
@@ -160,7 +160,7 @@ def test_a_silent_server_ends_the_stream_and_a_new_hold_brings_it_back(graph):
         ("Traceback (most recent call last):\n  File x\nValueError: bad images\n", "ValueError: bad images"),
     ],
 )
-def test_a_bad_reply_is_counted_shown_and_told_while_the_arms_just_hold(graph, bad, reason):
+def test_a_bad_reply_is_counted_shown_and_reported_while_the_arms_just_hold(graph, bad, reason):
     answers = iter([bad])
 
     def handler(connection):
@@ -177,9 +177,9 @@ def test_a_bad_reply_is_counted_shown_and_told_while_the_arms_just_hold(graph, b
         assert scene.robot.status.failures == 1
         assert scene.robot.status.reason == ""
         assert scene.robot.actions == []
-        told = [event for event in scene.robot.events if event.reason == "reply_refused"]
-        assert len(told) == 1
-        assert reason in told[0].detail
+        reported = [event for event in scene.robot.events if event.reason == "reply_refused"]
+        assert len(reported) == 1
+        assert reason in reported[0].detail
 
 
 def test_without_cameras_nothing_is_sent_and_the_camera_is_named(graph):
@@ -212,7 +212,7 @@ def test_hands_are_read_and_commanded_with_a_26_dimensional_policy(graph):
     assert 0.0 <= left.angle.min() <= left.angle.max() <= 1.0
 
 
-def test_the_policys_end_is_told(graph):
+def test_the_policys_end_is_reported(graph):
     def handler(connection):
         connection.send(METADATA)
         for number, _ in enumerate(connection):
@@ -227,26 +227,26 @@ def test_the_policys_end_is_told(graph):
 
 
 def test_nobody_at_the_port_is_shown_and_the_node_stays_alive(graph):
-    scene = Scene(graph, Address("127.0.0.1", 1))
+    scene = Scene(graph, ServerAddress("127.0.0.1", 1))
     scene.until(lambda it: "connection refused" in it.status.reason, "the reason is shown")
-    scene.until(lambda it: "policy_disconnected" in it.reasons(), "it is told")
+    scene.until(lambda it: "policy_disconnected" in it.reasons(), "it is reported")
     assert scene.robot.status.connection in (PolicyStatus.DISCONNECTED, PolicyStatus.CONNECTING)
 
 
-def test_arms_in_a_mode_that_nobody_knows_are_told_and_not_followed(graph):
+def test_arms_in_a_mode_that_nobody_knows_are_reported_and_not_followed(graph):
     seen: list[dict] = []
     with server(reaching(seen)) as address:
         scene = Scene(graph, address)
         scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
         scene.robot.enter("EXECUTING", 77)
-        scene.until(lambda it: "arm_mode_unknown" in it.reasons(), "it is told")
+        scene.until(lambda it: "arm_mode_unknown" in it.reasons(), "it is reported")
         assert seen == []
         scene.robot.enter("EXECUTING", ArmStatus.MODE_HOLD)
         scene.until(lambda it: it.status.chunk_ready, "a chunk is ready")
         assert scene.robot.reasons().count("arm_mode_unknown") == 1
 
 
-def test_a_key_that_others_can_read_is_told_and_the_key_is_in_no_word_of_the_node(graph, tmp_path, capfd):
+def test_a_key_that_others_can_read_is_reported_and_the_key_is_in_no_word_of_the_node(graph, tmp_path, capfd):
     key_file = tmp_path / "key"
     key_file.write_text("sesame-4711\n")
     key_file.chmod(0o644)
@@ -276,7 +276,7 @@ def test_the_core_has_the_numbers_of_the_messages():
         assert getattr(ArmStatus, f"MODE_{mode.name}") == mode
     for level in Level:
         assert getattr(Event, level.name) == level
-    from h1_policy_bridge.exchange import Connection
+    from h1_training_node.message_numbers import Connection
 
     for connection in Connection:
         assert getattr(PolicyStatus, connection.name) == connection.value

@@ -9,15 +9,15 @@ import pytest
 from policy_builders import METADATA, answering, reply, server
 
 from h1_policy_bridge import msgpack_numpy, policy_check
-from h1_policy_bridge.address import Address
+from h1_policy_bridge.connection import ServerAddress
 
 
-def run(monkeypatch, address: Address, *arguments: str) -> int:
+def run(monkeypatch, address: ServerAddress, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["policy_check", address.host, "--port", str(address.port), *arguments])
     return policy_check.main()
 
 
-def test_a_server_that_fits_is_told_with_its_times(monkeypatch, capsys):
+def test_a_server_that_fits_is_reported_with_its_times(monkeypatch, capsys):
     seen = []
 
     def handler(connection):
@@ -29,7 +29,7 @@ def test_a_server_that_fits_is_told_with_its_times(monkeypatch, capsys):
     with server(handler) as address:
         assert run(monkeypatch, address, "--count", "3") == 0
     out = capsys.readouterr().out
-    assert "its metadata: action_dim 14, horizon not told" in out
+    assert "its metadata: action_dim 14, horizon not stated" in out
     assert "fits: chunks of 50 x 14" in out
     assert len(seen) == 3
     assert set(seen[0]["images"]) == {"cam_head", "cam_left_wrist", "cam_right_wrist"}
@@ -43,7 +43,7 @@ def test_a_server_that_fits_is_told_with_its_times(monkeypatch, capsys):
         (METADATA, "Traceback (most recent call last):\n  x\nKeyError: 'cam_high'\n", "KeyError: 'cam_high'"),
     ],
 )
-def test_a_server_that_does_not_fit_is_told_with_the_reason(monkeypatch, capsys, metadata, answer, words):
+def test_a_server_that_does_not_fit_is_reported_with_the_reason(monkeypatch, capsys, metadata, answer, words):
     with server(answering(answer, metadata=metadata)) as address:
         assert run(monkeypatch, address) == 1
     assert f"does not fit: {words}" in capsys.readouterr().out.replace("reply refused: ", "").replace(
@@ -51,17 +51,17 @@ def test_a_server_that_does_not_fit_is_told_with_the_reason(monkeypatch, capsys,
     ).replace("the server's policy has ", "")
 
 
-def test_nobody_there_is_told(monkeypatch, capsys):
-    assert run(monkeypatch, Address("127.0.0.1", 1), "--timeout", "0.2") == 1
+def test_nobody_there_is_reported(monkeypatch, capsys):
+    assert run(monkeypatch, ServerAddress("127.0.0.1", 1), "--timeout", "0.2") == 1
     assert "connection refused by ws://127.0.0.1:1; is the policy server running?" in capsys.readouterr().out
 
 
 def test_options_that_cannot_work_are_refused_in_one_line(monkeypatch, capsys, tmp_path):
     mapping = tmp_path / "mapping.yaml"
     mapping.write_text("images: 3")
-    assert run(monkeypatch, Address("127.0.0.1", 1), "--mapping", str(mapping)) == 2
-    assert run(monkeypatch, Address("127.0.0.1", 1), "--mapping", str(tmp_path / "none")) == 2
-    assert run(monkeypatch, Address("127.0.0.1", 1), "--ca-file", str(mapping)) == 2
+    assert run(monkeypatch, ServerAddress("127.0.0.1", 1), "--mapping", str(mapping)) == 2
+    assert run(monkeypatch, ServerAddress("127.0.0.1", 1), "--mapping", str(tmp_path / "none")) == 2
+    assert run(monkeypatch, ServerAddress("127.0.0.1", 1), "--ca-file", str(mapping)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "needs images" in lines[0]

@@ -14,8 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
 from h1_policy_bridge import msgpack_numpy
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.exchange import Connection, ObservationError, Request
+from h1_policy_bridge.connection import ServerAddress
+from h1_policy_bridge.values import InferenceRequest, ObservationError
+from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
 
 
@@ -65,7 +66,7 @@ def test_pings_are_answered_while_nothing_is_asked():
 def test_nobody_there_is_said_and_tried_for_ever():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with running(Address("127.0.0.1", port)) as it:
+    with running(ServerAddress("127.0.0.1", port)) as it:
         wait_until(lambda: "connection refused" in it.client.state.reason, "the refusal is shown")
 
         def handler(connection):
@@ -95,7 +96,7 @@ def test_the_api_key_is_sent_and_never_shown():
     assert "top-secret" not in shown
 
 
-def test_a_new_epoch_makes_the_connection_anew_and_is_told_with_the_new_metadata():
+def test_a_new_epoch_makes_the_connection_again_and_is_reported_with_the_new_metadata():
     epochs = iter([14, 26])
 
     def handler(connection):
@@ -108,7 +109,7 @@ def test_a_new_epoch_makes_the_connection_anew_and_is_told_with_the_new_metadata
         assert it.client.state.epoch == -1
         it.client.reconnect(3)
         assert not it.client.is_idle
-        wait_until(lambda: it.client.state.epoch == 3, "the connection is made anew")
+        wait_until(lambda: it.client.state.epoch == 3, "the connection is made again")
         assert it.client.state.connection is Connection.REFUSED
 
 
@@ -118,8 +119,8 @@ def test_a_request_under_way_is_called_off_by_a_reconnection():
         assert it.client.submit(request(5))
         it.client.reconnect(1)
         wait_until(lambda: it.client.state.epoch == 1 and it.client.is_idle, "the client is idle again")
-        assert [(outcome.tag, outcome.reason) for outcome in it.client.take_outcomes()] == [
-            (5, "the connection was made anew")
+        assert [(outcome.tag, outcome.reason) for outcome in it.client.take_results()] == [
+            (5, "the connection was made again")
         ]
 
 
@@ -127,7 +128,7 @@ def test_a_second_request_is_not_taken_while_one_is_under_way():
     with server(answering(reply())) as address, running(address) as it:
         it.until_connected()
         blocked = threading.Event()
-        slow = Request(1, lambda: blocked.wait(5.0) and {"state": 1}, np.zeros(14), 0)
+        slow = InferenceRequest(1, lambda: blocked.wait(5.0) and {"state": 1}, np.zeros(14), 0)
         assert it.client.submit(slow)
         assert not it.client.submit(request(2))
         blocked.set()
@@ -144,7 +145,7 @@ def test_an_observation_that_cannot_be_built_is_not_sent():
         raise ObservationError("ego_cam sent rubbish")
 
     with server(handler) as address, running(address) as it:
-        outcome = it.outcome(Request(1, build, np.zeros(14), 0))
+        outcome = it.outcome(InferenceRequest(1, build, np.zeros(14), 0))
         assert (outcome.reason, outcome.was_sent) == ("ego_cam sent rubbish", False)
         assert it.client.is_idle
     assert received == []
@@ -155,7 +156,7 @@ def test_a_bug_while_building_is_logged_and_the_client_lives_on():
         raise ZeroDivisionError
 
     with server(answering(reply())) as address, running(address) as it:
-        assert it.outcome(Request(1, build, np.zeros(14), 0)).chunk is None
+        assert it.outcome(InferenceRequest(1, build, np.zeros(14), 0)).chunk is None
         assert any("ZeroDivisionError" in line for line in it.log)
         assert it.outcome(request(2)).chunk is not None
 
@@ -173,7 +174,7 @@ def test_a_request_arrives_as_it_was_built():
     with server(handler) as address, running(address) as it:
         for size in (0, 1, 2, 3, 150_528):
             build = {"x": np.arange(size, dtype=np.uint32).astype(np.uint8), "state": np.zeros(14)}
-            it.outcome(Request(size, lambda build=build: build, np.zeros(14), 0))
+            it.outcome(InferenceRequest(size, lambda build=build: build, np.zeros(14), 0))
             np.testing.assert_equal(received.pop(), build)
 
 

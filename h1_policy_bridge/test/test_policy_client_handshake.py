@@ -8,8 +8,7 @@ from policy_wire import accept_handshake, frame, raw_server, read_request, runni
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
-from h1_policy_bridge.exchange import Connection
-from h1_policy_bridge.policy_link import LinkLimits
+from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
 
 
@@ -36,8 +35,8 @@ def test_a_server_that_drips_its_handshake_is_given_up_after_the_time_out():
             connection.sendall(b"x: y\r\n")
             stop.wait(0.01)
 
-    limits = LinkLimits(connect_timeout_s=1.0, handshake_timeout_s=0.3)
-    with raw_server(behaviour) as address, running(address, limits=limits) as it:
+    limits = {"connect_timeout_s": 1.0, "handshake_timeout_s": 0.3}
+    with raw_server(behaviour) as address, running(address, **limits) as it:
         wait_until(lambda: "did not answer the WebSocket handshake" in it.client.state.reason, "the handshake fails")
 
 
@@ -45,8 +44,8 @@ def test_a_server_that_sends_no_metadata_is_given_up_after_the_time_out():
     def handler(connection):
         connection.recv()
 
-    limits = LinkLimits(connect_timeout_s=1.0, handshake_timeout_s=0.3)
-    with server(handler) as address, running(address, limits=limits) as it:
+    limits = {"connect_timeout_s": 1.0, "handshake_timeout_s": 0.3}
+    with server(handler) as address, running(address, **limits) as it:
         wait_until(lambda: "no metadata within 0.3 s" in it.client.state.reason, "the metadata are missed")
 
 

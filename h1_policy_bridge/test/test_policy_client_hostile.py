@@ -13,8 +13,8 @@ from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
-from h1_policy_bridge.exchange import Connection
-from h1_policy_bridge.policy_link import LinkLimits, first_telling_line
+from h1_policy_bridge.server_text import telling_line
+from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
 
 
@@ -126,7 +126,7 @@ def test_after_an_error_the_client_comes_back_and_works():
     ],
 )
 def test_the_telling_line_of_an_error(text, line):
-    assert first_telling_line(text) == line
+    assert telling_line(text) == line
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_time_out():
@@ -198,8 +198,8 @@ def test_many_small_fragments_count_as_one_message():
         while not stop.is_set():
             connection.sendall(frame(b"\0" * 60_000, opcode=0x00, fin=False))
 
-    limits = LinkLimits(connect_timeout_s=1.0, handshake_timeout_s=2.0, max_reply_bytes=1_000_000)
-    with raw_server(behaviour) as address, running(address, limits=limits) as it:
+    limits = {"connect_timeout_s": 1.0, "handshake_timeout_s": 2.0, "max_reply_bytes": 1_000_000}
+    with raw_server(behaviour) as address, running(address, **limits) as it:
         assert "at most 1000000 are read" in it.outcome().reason
 
 

@@ -11,14 +11,13 @@ import websockets.asyncio.server
 from policy_builders import METADATA, answering, reply, server
 from policy_wire import accept_handshake, frame, raw_server, running
 
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.policy_link import LinkLimits
+from h1_policy_bridge.connection import ServerAddress
 from h1_training_testing import wait_until
 
 
-def limits(**changes: float) -> LinkLimits:
+def limits(**changes: float) -> dict[str, float]:
     values = {"connect_timeout_s": 5.0, "handshake_timeout_s": 5.0, "ping_interval_s": 0.05, "silence_s": 60.0}
-    return LinkLimits(**{**values, **changes})
+    return {**values, **changes}
 
 
 @contextlib.contextmanager
@@ -49,7 +48,7 @@ def blocking_server(first_inference_s: float):
     thread.start()
     started.wait()
     try:
-        yield Address("127.0.0.1", bound[0])
+        yield ServerAddress("127.0.0.1", bound[0])
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join()
@@ -58,7 +57,7 @@ def blocking_server(first_inference_s: float):
 
 def test_a_server_that_answers_nothing_while_it_compiles_is_waited_for():
     """Server: a ping every 0.5 s, 0.5 s of patience, 1 s for the first inference; in real life 20, 20 and 40 s."""
-    with blocking_server(1.0) as address, running(address, limits=limits(), first_request_timeout_s=30.0) as it:
+    with blocking_server(1.0) as address, running(address, **limits(), first_request_timeout_s=30.0) as it:
         it.until_connected()
         # The server may miss the answers to its own pings, which it could not read, and close: then once more.
         chunks = [it.outcome().chunk for _ in range(6)]
@@ -67,7 +66,7 @@ def test_a_server_that_answers_nothing_while_it_compiles_is_waited_for():
 
 
 def test_a_quiet_connection_is_kept_alive_by_pings():
-    heard = []
+    received = []
 
     def behaviour(connection, stop):
         accept_handshake(connection)
@@ -77,12 +76,12 @@ def test_a_quiet_connection_is_kept_alive_by_pings():
             if head[:1] != b"\x89":
                 return
             connection.recv(4 + (head[1] & 0x7F))
-            heard.append(head)
+            received.append(head)
             connection.sendall(frame(b"", opcode=0x0A))
 
     # The patience is longer than any stall of the machine, and the pings go on for longer than it.
-    with raw_server(behaviour) as address, running(address, limits=limits(ping_interval_s=0.25, silence_s=2.0)) as it:
-        wait_until(lambda: len(heard) >= 9, "pings arrive")
+    with raw_server(behaviour) as address, running(address, **limits(ping_interval_s=0.25, silence_s=2.0)) as it:
+        wait_until(lambda: len(received) >= 9, "pings arrive")
         assert it.client.state.connections == 1
 
 
@@ -92,11 +91,11 @@ def test_a_server_that_hangs_while_nothing_is_asked_is_noticed():
         connection.sendall(frame(METADATA))
         stop.wait(30.0)
 
-    with raw_server(behaviour) as address, running(address, limits=limits(silence_s=0.2)) as it:
+    with raw_server(behaviour) as address, running(address, **limits(silence_s=0.2)) as it:
         wait_until(lambda: "has answered no ping for" in it.client.state.reason, "the silence is noticed")
 
 
 def test_pings_do_not_disturb_requests():
-    with server(answering(reply())) as address, running(address, limits=limits(ping_interval_s=0.001)) as it:
+    with server(answering(reply())) as address, running(address, **limits(ping_interval_s=0.001)) as it:
         assert all(it.outcome().chunk is not None for _ in range(20))
         assert it.client.state.connections == 1

@@ -11,10 +11,9 @@ import pytest
 from policy_builders import METADATA, answering, reply, server
 from policy_wire import frame, handshake_answer, raw_server, running
 
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.exchange import Request
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.policy_link import LinkLimits
+from h1_policy_bridge.values import InferenceRequest
 from h1_training_testing import wait_until
 
 TLS_FILE = Path(__file__).with_name("policy_tls.pem")
@@ -33,21 +32,27 @@ def until_shown(it, words: str) -> None:
 
 def test_an_authority_of_the_system_is_enough(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS_FILE))
-    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
+    with (
+        server(answering(reply()), ssl=tls()) as address,
+        running(ServerAddress("wss://127.0.0.1", address.port)) as it,
+    ):
         assert it.outcome().chunk is not None
         big = {"x": np.zeros(450_000, np.uint8)}
-        assert it.outcome(Request(2, lambda: big, np.zeros(14), 0)).chunk is not None
+        assert it.outcome(InferenceRequest(2, lambda: big, np.zeros(14), 0)).chunk is not None
 
 
 def test_an_authority_may_be_named_in_a_file():
     config = BridgeParameters(ca_file=str(TLS_FILE)).client_config({})
     secure = server(answering(reply()), ssl=tls())
-    with secure as address, running(Address("wss://127.0.0.1", address.port), ca_file=config.ca_file) as it:
+    with secure as address, running(ServerAddress("wss://127.0.0.1", address.port), ca_file=config.link.ca_file) as it:
         assert it.outcome().chunk is not None
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused():
-    with server(answering(reply()), ssl=tls()) as address, running(Address("wss://127.0.0.1", address.port)) as it:
+    with (
+        server(answering(reply()), ssl=tls()) as address,
+        running(ServerAddress("wss://127.0.0.1", address.port)) as it,
+    ):
         until_shown(it, "certificate not accepted (self-signed certificate); name its authority's PEM file")
 
 
@@ -56,12 +61,12 @@ def test_a_certificate_of_another_host_is_refused(monkeypatch):
     secure = server(answering(reply()), ssl=tls())
     with secure as address, monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", lambda *_, **__: [(*here[:4], ("127.0.0.1", address.port))])
-        with running(Address("wss://elsewhere.example", address.port), ca_file=str(TLS_FILE)) as it:
+        with running(ServerAddress("wss://elsewhere.example", address.port), ca_file=str(TLS_FILE)) as it:
             until_shown(it, "is the name in 'host' the certificate's?")
 
 
 def test_a_server_without_tls_is_said_to_be_none():
-    with server(answering(reply())) as address, running(Address("wss://127.0.0.1", address.port)) as it:
+    with server(answering(reply())) as address, running(ServerAddress("wss://127.0.0.1", address.port)) as it:
         until_shown(it, "does this port speak TLS (wss://), or plain ws://?")
 
 
@@ -71,9 +76,9 @@ def test_a_server_with_tls_that_is_asked_without_is_a_reason():
 
 
 def test_a_tls_handshake_that_is_not_answered_is_given_up():
-    limits = LinkLimits(connect_timeout_s=0.2, handshake_timeout_s=2.0)
+    limits = {"connect_timeout_s": 0.2, "handshake_timeout_s": 2.0}
     mute = socket.create_server(("127.0.0.1", 0))
-    with mute, running(Address("wss://127.0.0.1", mute.getsockname()[1]), limits=limits) as it:
+    with mute, running(ServerAddress("wss://127.0.0.1", mute.getsockname()[1]), **limits) as it:
         until_shown(it, "the handshake was not answered in time")
 
 
@@ -102,7 +107,7 @@ def test_half_a_tls_record_does_not_keep_the_client_from_ending():
         stop.wait(10.0)
 
     raw = raw_server(behaviour)
-    with raw as address, running(Address("wss://127.0.0.1", address.port), ca_file=str(TLS_FILE)) as it:
+    with raw as address, running(ServerAddress("wss://127.0.0.1", address.port), ca_file=str(TLS_FILE)) as it:
         it.until_connected()
         it.client.stop(timeout_s=10.0)
         assert not it.client._thread.is_alive()

@@ -1,4 +1,4 @@
-"""What goes to the policy: pictures, names, order of axes, parameters."""
+"""What goes to the policy: images, names, order of axes, parameters."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import numpy as np
 import pytest
 import simplejpeg
 from openpi_client import image_tools
-from policy_builders import jpeg, picture
+from policy_builders import gradient_image, jpeg
 
-from h1_policy_bridge.address import Address
-from h1_policy_bridge.exchange import ObservationError
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.images import ImageError, dummy, padded, stretched
 from h1_policy_bridge.layout import PRESETS, LayoutError, parse_layout
-from h1_policy_bridge.observation import ObservationRules, Senses, Stamped, take
+from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
+from h1_policy_bridge.values import ObservationError
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.server_access import API_KEY_VARIABLE
 
 NOW_NS = 10_000_000_000
 
 
-def senses(**changes: Stamped) -> Senses:
+def latest(**changes: Stamped) -> LatestInputs:
     """Everything there and fresh."""
-    full = Senses(arms=Stamped(NOW_NS, np.linspace(0, 1, 14)))
+    full = LatestInputs(arms=Stamped(NOW_NS, np.linspace(0, 1, 14)))
     full.images = {camera: Stamped(NOW_NS, jpeg()) for camera in PRESETS["h1"].cameras}
     full.hands = {side: Stamped(NOW_NS, np.full(6, 0.5)) for side in ("left", "right")}
     full.images.update(changes)
     return full
 
 
-def message(rules: ObservationRules, full: Senses | None = None, task: str = "stack") -> dict:
-    return take(full or senses(), rules, now_ns=NOW_NS, task=task).message()
+def message(rules: ObservationRules, full: LatestInputs | None = None, task: str = "stack") -> dict:
+    return observe(full or latest(), rules, now_ns=NOW_NS, task=task).message()
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1280, 720), (224, 224), (100, 80)])
-def test_a_stretched_picture_is_the_one_that_decoding_whole_and_resizing_gives(width, height):
-    expected = cv2.resize(picture(width, height), (224, 224), interpolation=cv2.INTER_LINEAR)
+def test_a_stretched_image_is_the_one_that_decoding_whole_and_resizing_gives(width, height):
+    expected = cv2.resize(gradient_image(width, height), (224, 224), interpolation=cv2.INTER_LINEAR)
     result = stretched(jpeg(width, height), 224)
     assert result.shape == (224, 224, 3)
     assert result.dtype == np.uint8
@@ -44,9 +44,9 @@ def test_a_stretched_picture_is_the_one_that_decoding_whole_and_resizing_gives(w
 
 
 @pytest.mark.parametrize("sampling", ["444", "422", "420"])
-def test_a_picture_of_things_looks_as_it_does_when_decoded_whole(sampling):
+def test_an_image_of_things_looks_as_it_does_when_decoded_whole(sampling):
     """Discs of all colours on a shaded ground. To be off by one pixel would be 3.5 of 255 in the mean."""
-    scene = picture()
+    scene = gradient_image()
     chance = np.random.default_rng(3)
     for _ in range(40):
         centre, radius = (int(chance.integers(640)), int(chance.integers(480))), int(chance.integers(8, 60))
@@ -62,8 +62,8 @@ def test_a_picture_of_things_looks_as_it_does_when_decoded_whole(sampling):
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (1280, 720), (224, 224), (100, 80)])
-def test_a_padded_picture_is_the_one_that_openpis_tools_make(width, height):
-    expected = image_tools.resize_with_pad(picture(width, height), 224, 224)
+def test_a_padded_image_is_the_one_that_openpis_tools_make(width, height):
+    expected = image_tools.resize_with_pad(gradient_image(width, height), 224, 224)
     result = padded(jpeg(width, height), 224)
     difference = np.abs(result.astype(int) - expected.astype(int))
     assert np.median(difference) <= 1
@@ -75,12 +75,12 @@ def test_a_padded_picture_is_the_one_that_openpis_tools_make(width, height):
     ("data", "words"),
     [(b"", "no JPEG"), (b"\x89PNG\r\n", "set the camera's compressed format to jpeg"), (b"\xff\xd8\xff", "not decode")],
 )
-def test_what_is_no_picture_is_refused_with_what_to_do(prepare, data, words):
+def test_what_is_no_image_is_refused_with_what_to_do(prepare, data, words):
     with pytest.raises(ImageError, match=words):
         prepare(data, 224)
 
 
-def test_a_cut_picture_is_refused():
+def test_a_cut_image_is_refused():
     with pytest.raises(ImageError, match="does not decode"):
         stretched(jpeg()[:2000], 224)
 
@@ -158,7 +158,7 @@ def test_with_hands_the_state_has_26_values_in_the_unit_of_the_wire():
 
 
 def test_grey_stands_in_for_a_camera_only_if_that_is_allowed():
-    stale = senses(ego_cam=Stamped(NOW_NS - 10**9, jpeg()))
+    stale = latest(ego_cam=Stamped(NOW_NS - 10**9, jpeg()))
     with pytest.raises(ObservationError, match=r"ego_cam is 1\.00 s old"):
         message(ObservationRules(PRESETS["h1"]), stale)
     sent = message(ObservationRules(PRESETS["h1"], allow_dummy_cameras=True), stale)
@@ -167,15 +167,15 @@ def test_grey_stands_in_for_a_camera_only_if_that_is_allowed():
 
 
 def test_a_state_that_is_not_finite_is_not_shown():
-    bad = senses()
+    bad = latest()
     bad.arms = Stamped(NOW_NS, np.full(14, np.nan))
     with pytest.raises(ObservationError, match="not finite"):
         message(ObservationRules(PRESETS["h1"]), bad)
 
 
-def test_a_picture_that_does_not_decode_names_its_camera():
-    observation = take(
-        senses(ego_cam=Stamped(NOW_NS, b"rubbish")), ObservationRules(PRESETS["h1"]), now_ns=NOW_NS, task=""
+def test_an_image_that_does_not_decode_names_its_camera():
+    observation = observe(
+        latest(ego_cam=Stamped(NOW_NS, b"rubbish")), ObservationRules(PRESETS["h1"]), now_ns=NOW_NS, task=""
     )
     with pytest.raises(ObservationError, match="ego_cam sent 7 bytes that are no JPEG"):
         observation.message()
@@ -193,7 +193,7 @@ def test_a_picture_that_does_not_decode_names_its_camera():
     ],
 )
 def test_an_address_as_openpi_writes_it(host, port, url):
-    assert Address(host, port).url == url
+    assert ServerAddress(host, port).url == url
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_the_api_key_comes_from_its_file_before_the_environment(tmp_path):
     path = tmp_path / "key"
     path.write_text("from-file\n")
     environ = {API_KEY_VARIABLE: "from-environment"}
-    assert BridgeParameters(api_key_file=str(path)).client_config(environ).api_key == "from-file"
-    assert BridgeParameters().client_config(environ).api_key == "from-environment"
-    assert BridgeParameters().client_config({}).api_key == ""
+    assert BridgeParameters(api_key_file=str(path)).client_config(environ).link.api_key == "from-file"
+    assert BridgeParameters().client_config(environ).link.api_key == "from-environment"
+    assert BridgeParameters().client_config({}).link.api_key == ""
 
 
 @pytest.mark.parametrize("content", ["", "two words", "line\r\nX-Injected: 1"])

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_builders import chunk, ramp
-from policy_rehearsal import rehearse
+from policy_virtual_run import run_virtually
 
 from h1_policy_bridge.blend import Blend
-from h1_policy_bridge.open_loop import OpenLoop
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategies import STRATEGIES
+from h1_policy_bridge.strategies import STRATEGIES, OpenLoop
 from h1_policy_bridge.strategy import Step, StrategyConfig
 
 MS = 1_000_000
@@ -119,7 +118,7 @@ class Hasty:
 def test_a_third_strategy_is_one_class_and_one_line(monkeypatch):
     monkeypatch.setitem(STRATEGIES, "hasty", Hasty)
     make = BridgeParameters(strategy="hasty").make_strategy
-    record = rehearse(make, swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
+    record = run_virtually(make, swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
     assert record.missing_ticks == 0
     assert len(record.chunks) >= 6
 
@@ -231,7 +230,9 @@ def test_blend_limits_arms_and_hands_each_by_their_own_steps():
 @pytest.mark.parametrize("mean_ms", [50, 100, 200, 400])
 @pytest.mark.parametrize("seed", range(3))
 def test_blend_misses_no_tick_at_any_inference_time_of_a_real_server(mean_ms, seed):
-    record = rehearse(lambda: Blend(StrategyConfig()), swaying, jittery(mean_ms, seed), ticks=1500, state=np.zeros(14))
+    record = run_virtually(
+        lambda: Blend(StrategyConfig()), swaying, jittery(mean_ms, seed), ticks=1500, state=np.zeros(14)
+    )
     assert record.missing_ticks == 0
     assert record.holds == 0
     assert record.seam_ratio <= 1.5
@@ -247,7 +248,7 @@ def test_blend_misses_no_tick_at_any_inference_time_of_a_real_server(mean_ms, se
 )
 def test_whatever_smooth_chunks_come_the_stream_is_whole_and_its_steps_are_bounded(seed, mean_ms, window, execute, dim):
     config = StrategyConfig(window_ticks=window, execute_ticks=execute)
-    record = rehearse(lambda: Blend(config), unlike(seed), jittery(mean_ms, seed), ticks=300, state=np.zeros(dim))
+    record = run_virtually(lambda: Blend(config), unlike(seed), jittery(mean_ms, seed), ticks=300, state=np.zeros(dim))
     assert record.missing_ticks == 0
     assert record.seam_ratio <= 1.5 + 1e-9
 
@@ -276,7 +277,7 @@ def test_no_sequence_of_chunks_makes_a_strategy_stumble(name, horizon, takes, wi
 
 
 def test_open_loop_under_the_bridge_pauses_for_no_tick_but_holds_while_it_waits():
-    record = rehearse(lambda: OpenLoop(StrategyConfig()), swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
+    record = run_virtually(lambda: OpenLoop(StrategyConfig()), swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
     assert record.missing_ticks == 0
     assert record.held_ticks > 30
 
@@ -284,7 +285,7 @@ def test_open_loop_under_the_bridge_pauses_for_no_tick_but_holds_while_it_waits(
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_a_policy_that_falls_silent_ends_the_stream_and_the_arms_hold(name):
     answers = iter([swaying(np.zeros(14), 0)])
-    record = rehearse(
+    record = run_virtually(
         lambda: STRATEGIES[name](StrategyConfig()),
         lambda state, now_ns: next(answers, None),
         lambda: 100 * MS,

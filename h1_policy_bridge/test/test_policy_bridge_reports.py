@@ -7,16 +7,16 @@ from policy_builders import jpeg, ramp
 from policy_stage import STATE_ONLY, Stage
 
 from h1_policy_bridge.chunk import ServerFacts
-from h1_policy_bridge.exchange import ClientState, Connection
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import ObservationRules, Stamped
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_policy_bridge.values import ClientState
+from h1_training_node.message_numbers import ArmMode, Connection, Level
 
 HANDS_RULES = ObservationRules(STATE_ONLY, with_hands=True)
 
 
-def test_a_refused_reply_is_counted_shown_told_once_and_asked_again_more_slowly():
+def test_a_refused_reply_is_counted_shown_reported_once_and_asked_again_more_slowly():
     stage = Stage()
     stage.session("EXECUTING")
     asked = []
@@ -41,14 +41,14 @@ def test_an_observation_that_is_too_old_is_not_sent_and_the_reason_names_it():
     stage.tick()
     assert stage.bridge.status.reason == "no image from ego_cam yet; is the camera running?"
     for camera in PRESETS["h1"].cameras:
-        stage.bridge.senses.images[camera] = Stamped(stage.now_ns, jpeg())
-    stage.bridge.senses.images["cam_left_wrist"] = Stamped(stage.now_ns - 1_280_000_000, jpeg())
+        stage.bridge.latest.images[camera] = Stamped(stage.now_ns, jpeg())
+    stage.bridge.latest.images["cam_left_wrist"] = Stamped(stage.now_ns - 1_280_000_000, jpeg())
     stage.tick()
-    assert stage.bridge.status.reason == "cam_left_wrist is 1.30 s old; at most 0.25 s is shown to a policy"
+    assert stage.bridge.status.reason == "cam_left_wrist is 1.30 s old; at most 0.25 s may reach a policy"
     assert stage.client.requests == []
     assert stage.bridge.status.failures == 0
     assert stage.reasons().count("observation_refused") == 1
-    stage.bridge.senses.images["cam_left_wrist"] = Stamped(stage.now_ns, jpeg())
+    stage.bridge.latest.images["cam_left_wrist"] = Stamped(stage.now_ns, jpeg())
     stage.tick()
     assert len(stage.client.requests) == 1
 
@@ -58,17 +58,17 @@ def test_no_part_of_the_first_observation_is_older_than_the_hold():
     stage.session("EXECUTING")
     stage.enter(ArmMode.HOLD)
     for camera in PRESETS["h1"].cameras:
-        stage.bridge.senses.images[camera] = Stamped(stage.now_ns + 1, jpeg())
-    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns - 1, jpeg())
+        stage.bridge.latest.images[camera] = Stamped(stage.now_ns + 1, jpeg())
+    stage.bridge.latest.images["cam_right_wrist"] = Stamped(stage.now_ns - 1, jpeg())
     stage.tick()
     assert stage.client.requests == []
     assert stage.bridge.status.reason == ""
-    stage.bridge.senses.images["cam_right_wrist"] = Stamped(stage.now_ns, jpeg())
+    stage.bridge.latest.images["cam_right_wrist"] = Stamped(stage.now_ns, jpeg())
     stage.tick()
     assert len(stage.client.requests) == 1
 
 
-def test_grey_pictures_are_told_once():
+def test_grey_images_are_reported_once():
     stage = Stage(ObservationRules(PRESETS["h1"], allow_dummy_cameras=True))
     stage.session("EXECUTING")
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_hands_are_part_of_the_state_and_their_actions_stay_between_closed_and_o
     stage.tick()
     assert stage.bridge.status.reason == "no hands/left/state yet; is the hand connected?"
     for side, value in (("left", 0.25), ("right", 0.75)):
-        stage.bridge.senses.hands[side] = Stamped(stage.now_ns, np.full(6, value))
+        stage.bridge.latest.hands[side] = Stamped(stage.now_ns, np.full(6, value))
     stage.tick()
     np.testing.assert_allclose(stage.client.requests[0].state, [0.0] * 14 + [0.25] * 6 + [0.75] * 6)
     stage.client.answer(ramp(0.8, 0.004, dim=26))
@@ -109,14 +109,14 @@ def test_hands_are_part_of_the_state_and_their_actions_stay_between_closed_and_o
     assert positions[:, :14].max() > 1.0
 
 
-def test_ready_with_a_new_epoch_makes_the_connection_anew_once():
+def test_ready_with_a_new_epoch_makes_the_connection_again_once():
     stage = Stage()
     for state, epoch in [("WAITING", -1), ("READY", 0), ("READY", 0), ("EXECUTING", 0), ("READY", 0), ("READY", 1)]:
         stage.session(state, epoch)
     assert stage.client.reconnected == [0, 1]
 
 
-def test_the_policys_own_end_is_told_until_the_next_episode():
+def test_the_policys_own_end_is_reported_until_the_next_episode():
     stage = Stage()
     stage.session("EXECUTING")
     stage.tick()
@@ -139,7 +139,7 @@ def test_metadata_may_say_that_the_policy_is_at_its_end():
     assert stage.bridge.status.done
 
 
-def test_the_connections_changes_are_told():
+def test_the_connections_changes_are_reported():
     stage = Stage()
     stage.client.is_idle = False
     stage.client.state = ClientState(Connection.DISCONNECTED, reason="connection refused by ws://x:1")
@@ -157,7 +157,7 @@ def test_the_connections_changes_are_told():
     assert stage.events[1][0] is Level.ERROR
 
 
-def test_the_end_of_a_stream_is_told_with_its_numbers():
+def test_the_end_of_a_stream_is_reported_with_its_numbers():
     stage = Stage()
     stage.until_streaming()
     stage.ticks(9)
@@ -183,7 +183,7 @@ def test_a_tick_that_comes_late_goes_on_with_the_very_next_step_and_what_was_mis
     assert stage.bridge.status.reason == ""
 
 
-def test_missed_ticks_are_told_now_and_then_and_shown_for_a_while():
+def test_missed_ticks_are_reported_now_and_then_and_shown_for_a_while():
     stage = Stage()
     stage.until_streaming()
     for tick in range(400):

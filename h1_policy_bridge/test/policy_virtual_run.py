@@ -14,12 +14,18 @@ import numpy.typing as npt
 
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.exchange import ClientState, Connection, Outcome, Request
-from h1_policy_bridge.layout import Layout
+from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.observation import HANDS, ObservationRules, Stamped
-from h1_policy_bridge.readings import Action, Arms, Session
 from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_policy_bridge.values import (
+    ArmReading,
+    ClientState,
+    InferenceRequest,
+    InferenceResult,
+    OutgoingAction,
+    SessionReading,
+)
+from h1_training_node.message_numbers import ArmMode, Connection, Level
 
 Policy = Callable[[Positions, int], npt.NDArray[np.float64] | None]
 """From the state (A,) and the time, ns, to actions (H, A); None for an inference that fails."""
@@ -29,16 +35,16 @@ _ARMS_AGE_NS = 5_000_000
 
 
 @dataclass
-class Rehearsal:
+class VirtualRun:
     """What went out.
 
     Attributes:
         actions: one for each tick since the first action; None where the stream paused.
         chunks: all that came, in order.
-        holds: how often the arms had to be held and the policy entered anew.
+        holds: how often the arms had to be held and the policy entered again.
     """
 
-    actions: list[Action | None] = field(default_factory=list)
+    actions: list[OutgoingAction | None] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     holds: int = 0
 
@@ -81,39 +87,39 @@ class _VirtualClient:
 
     policy: Policy
     latency_ns: Callable[[], int]
-    record: Rehearsal
+    record: VirtualRun
     state: ClientState = field(default_factory=lambda: ClientState(Connection.CONNECTED, since_ns=1, reason=""))
     now_ns: int = _START_NS
     _due_ns: int = 0
-    _outcome: Outcome | None = None
+    _outcome: InferenceResult | None = None
 
     @property
     def is_idle(self) -> bool:
         return self._outcome is None
 
     def reconnect(self, epoch: int) -> None:
-        """There is nothing to make anew."""
+        """There is nothing to make again."""
 
-    def submit(self, request: Request) -> bool:
+    def submit(self, request: InferenceRequest) -> bool:
         actions = self.policy(request.state, request.observation_ns)
         latency_ns = self.latency_ns()
         self._due_ns = self.now_ns + latency_ns
-        self._outcome = Outcome(request.tag, reason="no answer")
+        self._outcome = InferenceResult(request.tag, reason="no answer")
         if actions is not None:
             ms = latency_ns * 1e-6
             chunk = Chunk(actions, request.observation_ns, ms, ms, done=False, state=request.state)
             self.record.chunks.append(chunk)
-            self._outcome = Outcome(request.tag, chunk)
+            self._outcome = InferenceResult(request.tag, chunk)
         return True
 
-    def take_outcomes(self) -> list[Outcome]:
+    def take_results(self) -> list[InferenceResult]:
         if self._outcome is None or self.now_ns < self._due_ns:
             return []
         taken, self._outcome = self._outcome, None
         return [taken]
 
 
-def rehearse(
+def run_virtually(
     make_strategy: Callable[[], Strategy],
     policy: Policy,
     latency_ns: Callable[[], int],
@@ -121,8 +127,8 @@ def rehearse(
     ticks: int,
     state: Positions,
     stale_ticks: int = 5,
-) -> Rehearsal:
-    """Play `ticks` ticks, with arms that do exactly what they are told.
+) -> VirtualRun:
+    """Play `ticks` ticks, with arms that follow exactly.
 
     Args:
         make_strategy: as the bridge makes it.
@@ -132,11 +138,11 @@ def rehearse(
         state: (14,) or (26,) from which it starts.
         stale_ticks: pause after which the arms hold, as the arm driver does after 100 ms.
     """
-    record = Rehearsal()
+    record = VirtualRun()
     client = _VirtualClient(policy, latency_ns, record)
     with_hands = len(state) > ARM_JOINTS
-    bridge = PolicyBridge(client, _blind(with_hands), make_strategy, _unheard)
-    bridge.on_session(Session("EXECUTING", 0, "rehearse"))
+    bridge = PolicyBridge(client, _state_only(with_hands), make_strategy, _ignored)
+    bridge.on_session(SessionReading("EXECUTING", 0, "virtual run"))
     mode, since_ns, silent = ArmMode.HOLD, client.now_ns, 0
     while len(record.actions) < ticks:
         client.now_ns += TICK_NS
@@ -146,7 +152,7 @@ def rehearse(
         elif mode is ArmMode.POLICY and silent >= stale_ticks:
             mode, since_ns, silent = ArmMode.HOLD, now_ns - 2 * _ARMS_AGE_NS, 0
             record.holds += 1
-        _feel(bridge, state, now_ns - _ARMS_AGE_NS, mode, since_ns)
+        _report_state(bridge, state, now_ns - _ARMS_AGE_NS, mode, since_ns)
         action = bridge.tick(now_ns)
         if action is not None:
             state, silent = action.step.positions, 0
@@ -157,16 +163,16 @@ def rehearse(
     return record
 
 
-def _feel(bridge: PolicyBridge, state: Positions, stamp_ns: int, mode: ArmMode, since_ns: int) -> None:
-    bridge.on_arms(Arms(stamp_ns, mode, since_ns, transition=False, q=state[:ARM_JOINTS]))
+def _report_state(bridge: PolicyBridge, state: Positions, stamp_ns: int, mode: ArmMode, since_ns: int) -> None:
+    bridge.on_arms(ArmReading(stamp_ns, mode, since_ns, transition=False, q=state[:ARM_JOINTS]))
     for side, hand in zip(HANDS, (state[14:20], state[20:26]), strict=True):
-        bridge.senses.hands[side] = Stamped(stamp_ns, hand)
+        bridge.latest.hands[side] = Stamped(stamp_ns, hand)
 
 
-def _blind(with_hands: bool) -> ObservationRules:
-    """An observation without pictures."""
-    return ObservationRules(Layout(state=((("state",), 0, None),), images=()), with_hands=with_hands)
+def _state_only(with_hands: bool) -> ObservationRules:
+    """An observation without images."""
+    return ObservationRules(ObservationLayout(state=((("state",), 0, None),), images=()), with_hands=with_hands)
 
 
-def _unheard(level: Level, reason: str, detail: str) -> None:
-    """Nobody listens to the events of a rehearsal."""
+def _ignored(level: Level, reason: str, detail: str) -> None:
+    """Nobody listens to the events of a virtual run."""

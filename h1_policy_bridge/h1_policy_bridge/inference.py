@@ -1,7 +1,7 @@
-"""One question at a time: observations go to the client, chunks and refusals come back, and are counted.
+"""One request at a time: observations go to the client, chunks and refusals come back, and are counted.
 
 A generation is one HOLD with the POLICY that follows it. What was asked in an earlier one is counted when it comes,
-and given to nobody.
+and dropped.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from h1_policy_bridge.chunk import Chunk
-from h1_policy_bridge.exchange import ClientState, ObservationError, Outcome, Request
 from h1_policy_bridge.observation import Observation
+from h1_policy_bridge.values import ClientState, InferenceRequest, InferenceResult, ObservationError
 from h1_training_node.message_numbers import Level
 
 _RETRY_LOW_NS, _RETRY_HIGH_NS = 100_000_000, 1_000_000_000
@@ -32,8 +32,8 @@ class Client(Protocol):
     @property
     def is_idle(self) -> bool: ...
     def reconnect(self, epoch: int) -> None: ...
-    def submit(self, request: Request) -> bool: ...
-    def take_outcomes(self) -> list[Outcome]: ...
+    def submit(self, request: InferenceRequest) -> bool: ...
+    def take_results(self) -> list[InferenceResult]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Asked:
     asked_ns: int
 
 
-class Inferring:
+class Inference:
     """See the module.
 
     Args:
@@ -84,8 +84,8 @@ class Inferring:
         """Whether nothing is under way, and a pause after a failure is over."""
         return self.asked is None and now_ns >= self._retry_ns and self._client.is_idle
 
-    def begin_anew(self) -> None:
-        """Another episode: earlier failures are of no account."""
+    def restart(self) -> None:
+        """Another episode: earlier failures do not count."""
         self.reason = ""
         self._retry_ns = self._failures_in_row = 0
 
@@ -93,43 +93,43 @@ class Inferring:
         """Send an observation, if the client takes it."""
         if observation.dummies != self._dummies and observation.dummies:
             grey = ", ".join(observation.dummies)
-            self._on_event(Level.WARN, "dummy_images", f"the policy is shown grey instead of {grey}")
+            self._on_event(Level.WARN, "dummy_images", f"the policy sees grey instead of {grey}")
         self._dummies = observation.dummies
         self._tags += 1
-        request = Request(self._tags, observation.message, observation.state, observation.stamp_ns)
+        request = InferenceRequest(self._tags, observation.message, observation.state, observation.stamp_ns)
         if self._client.submit(request):
             self.asked = Asked(self._tags, generation, observed_tick, now_ns)
 
     def refuse(self, error: ObservationError) -> None:
-        """There is nothing that may be shown to the policy."""
-        self._complain(str(error), "observation_refused")
+        """There is no observation that the policy may see."""
+        self._report(str(error), "observation_refused")
 
     def collect(self, now_ns: int, generation: int) -> list[tuple[Chunk, Asked]]:
         """Chunks that came for this generation, with what was asked."""
         wanted = []
-        for outcome in self._client.take_outcomes():
+        for result in self._client.take_results():
             asked, self.asked = self.asked, None
-            if outcome.chunk is None:
-                self._failed(outcome, now_ns)
+            if result.chunk is None:
+                self._failed(result, now_ns)
                 continue
             self.inferences += 1
             self._failures_in_row, self.reason = 0, ""
-            self.newest = replace(outcome.chunk, chunk_id=self.inferences)
-            if asked is not None and (asked.tag, asked.generation) == (outcome.tag, generation):
+            self.newest = replace(result.chunk, chunk_id=self.inferences)
+            if asked is not None and (asked.tag, asked.generation) == (result.tag, generation):
                 if now_ns - asked.asked_ns <= _PLANNED_BY_NS:
                     self._latencies_ns.append(now_ns - asked.asked_ns)
                 wanted.append((self.newest, asked))
         return wanted
 
-    def _failed(self, outcome: Outcome, now_ns: int) -> None:
-        self.failures += outcome.was_sent
+    def _failed(self, result: InferenceResult, now_ns: int) -> None:
+        self.failures += result.was_sent
         pause_ns = min(_RETRY_LOW_NS << min(self._failures_in_row, 16), _RETRY_HIGH_NS)
         self._failures_in_row += 1
         self._retry_ns = now_ns + pause_ns
-        self._complain(outcome.reason, "reply_refused" if outcome.was_sent else "observation_refused")
+        self._report(result.reason, "reply_refused" if result.was_sent else "observation_refused")
 
-    def _complain(self, reason: str, name: str) -> None:
-        """Show the reason; tell it as an event once for each row of failures."""
+    def _report(self, reason: str, name: str) -> None:
+        """Show the reason; report it as an event once for each row of failures."""
         if not self.reason:
             self._on_event(Level.WARN, name, reason)
         self.reason = reason

@@ -10,8 +10,9 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 PINNED = {
-    "msg/ArmStatus": "RIHS01_617fc90e5c349d414986f7f8a7b081ddab53af19537c432ed8687dab407f0ae0",
+    "msg/ArmStatus": "RIHS01_76363d85963e01cb9f24218ca28cad102727db032198d9355fe0f9070d5a6b45",
     "msg/Event": "RIHS01_76aaa7d1f916021a2756e2bb9e55b1c48c392d0825ae77b088bd5e991d139ae7",
+    "msg/GuardStatus": "RIHS01_f16842097f7556806e3504bde677bd1ce30fd252812ef1ab89b745d022e34dd7",
     "msg/HandCommand": "RIHS01_c89577a38befae567eb287d77f185840a07fa167756548979a59ec4e62690060",
     "msg/HandState": "RIHS01_d119448d246b8b01a3b31ed99e329190546b4d9588a8b70d73d38c25a37d11ee",
     "msg/PolicyAction": "RIHS01_9490e029cf54fcc4c3ead6aeef0ff72165eea952c2028719e0eda4bd84ad3727",

@@ -20,9 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from h1_policy_bridge.policy_bridge_node import CAMERA_TOPICS
 from h1_training_msgs.msg import ArmStatus, PolicyAction, PolicyStatus, SessionState
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
 from h1_training_node.process import PRIORITY_VARIABLE, REALTIME

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge import server_text
+from h1_training_node.arm_joints import beyond_range
 
 ARM_JOINTS = 14
 HAND_JOINTS = 12
@@ -22,9 +23,6 @@ REGISTER_FULL_SCALE = 1000.0
 """An Inspire hand's angle registers count 0 closed to 1000 open; some policies put that on the wire."""
 
 _MAX_HORIZON = 2000
-_LARGEST_ANGLE_RAD = 2.0 * math.pi
-"""No joint of these arms turns that far: such a value is in degrees, or normalised, or broken."""
-
 _HORIZON_KEYS = ("action_horizon", "horizon")
 
 
@@ -135,7 +133,7 @@ def read_reply(
         inference_ms: measured.
 
     Raises:
-        ReplyError: no actions, of another shape, not numbers, not finite, or no angles of these arms.
+        ReplyError: no actions, of another shape, not numbers, not finite, or no pose of these arms.
     """
     if not isinstance(reply, dict):
         raise ReplyError(f"reply is {type(reply).__name__}; expected a map with 'actions'")
@@ -175,12 +173,8 @@ def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.flo
         step, joint = np.argwhere(~finite)[0]
         raise ReplyError(f"'actions' is {raw[step, joint]} at step {step}, value {joint}; expected finite numbers")
     actions = raw.astype(np.float64)
-    if (far := np.argwhere(np.abs(actions[:, :ARM_JOINTS]) > _LARGEST_ANGLE_RAD)).size:
-        step, joint = far[0]
-        raise ReplyError(
-            f"'actions' is {raw[step, joint]:.1f} rad at step {step}, joint {joint}; "
-            "expected absolute joint angles, in rad"
-        )
+    if problem := beyond_range(actions[:, :ARM_JOINTS]):
+        raise ReplyError(f"'actions' is no pose of these arms: {problem}; expected absolute joint angles, in rad")
     return actions
 
 

@@ -1,7 +1,7 @@
 """What the policy sees at one moment: taken in the executor, built into a message in the client's thread.
 
 Taking costs nothing (references and stamps); building decodes and resizes. An observation with a part older than the
-limit is not taken at all: the policy never acts on stale images.
+limit is not taken at all, nor one of a camera that is frozen: the policy never acts on stale images.
 """
 
 from __future__ import annotations
@@ -17,8 +17,15 @@ from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE
 from h1_policy_bridge.images import Image, ImageError, dummy, padded, stretched
 from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.values import ObservationError
+from h1_training_node.cameras import CAMERAS, LATE_NS, image_time_ns
 
 HANDS = ("left", "right")
+
+_CLOCK_TOLERANCE_NS = 20_000_000
+"""Nodes that were started one by one have session clocks that differ by a little."""
+
+_VERDICT_LASTS_NS = 1_000_000_000
+"""The recorder repeats its verdicts five times a second."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class ObservationRules:
 
     layout: ObservationLayout
     prompt: str = "{task}, Advantage=True"
-    max_age_ns: int = 250_000_000
+    max_age_ns: int = LATE_NS
     image_size: int = 224
     keep_proportions: bool = False
     with_hands: bool = False
@@ -60,13 +67,27 @@ class LatestInputs:
 
     Attributes:
         arms: (14,) rad, measured; stamp of arm_status.
-        images: JPEG bytes by camera; stamped when received.
+        images: JPEG bytes by camera; stamped by `h1_training_node.cameras.image_time_ns`.
         hands: (6,) 0 closed .. 1 open, by side.
+        frozen: for how many seconds each stream has only repeated itself, by the recorder's verdict.
     """
 
     arms: Stamped | None = None
     images: dict[str, Stamped] = field(default_factory=dict)
     hands: dict[str, Stamped] = field(default_factory=dict)
+    frozen: Stamped | None = None
+
+    def add_image(self, camera: str, jpeg: Any, *, stamp_ns: int, received_ns: int) -> None:
+        """An image came in. The rule of selection is the recorder's: the newest by the time that places it in a row.
+
+        One from the future is of another clock, and is not taken: it would stand before all that come after it.
+        """
+        time_ns = image_time_ns(camera, stamp_ns, received_ns)
+        if time_ns > received_ns + _CLOCK_TOLERANCE_NS:
+            return
+        before = self.images.get(camera)
+        if before is None or time_ns >= before.stamp_ns:
+            self.images[camera] = Stamped(time_ns, jpeg)
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,7 @@ def observe(latest: LatestInputs, rules: ObservationRules, *, now_ns: int, task:
     if latest.arms is None:
         raise ObservationError("no arm_status yet; is the arm driver running?")
     _check_age("arm_status", latest.arms, rules, now_ns)
+    _check_content("arm_status", latest, now_ns)
     parts = [latest.arms]
     for side in HANDS if rules.with_hands else ():
         hand = latest.hands.get(side)
@@ -154,6 +176,7 @@ def _image(camera: str, latest: LatestInputs, rules: ObservationRules, now_ns: i
         if image is None:
             raise ObservationError(f"no image from {camera} yet; is the camera running?")
         _check_age(camera, image, rules, now_ns)
+        _check_content(camera, latest, now_ns)
     except ObservationError:
         if rules.allow_dummy_cameras:
             return None
@@ -167,3 +190,11 @@ def _check_age(what: str, part: Stamped, rules: ObservationRules, now_ns: int) -
         raise ObservationError(
             f"{what} is {age_ns / 1e9:.2f} s old; at most {rules.max_age_ns / 1e9:.2f} s may reach a policy"
         )
+
+
+def _check_content(stream: str, latest: LatestInputs, now_ns: int) -> None:
+    """Whether it says something new is the recorder's verdict; one that nobody repeats any more does not count."""
+    frozen = latest.frozen
+    if frozen is not None and now_ns - frozen.stamp_ns <= _VERDICT_LASTS_NS and stream in frozen.value:
+        what, age_s = "image" if stream in CAMERAS else "values", frozen.value[stream]
+        raise ObservationError(f"{stream} repeats the same {what} for {age_s:.1f} s; nothing new is seen")

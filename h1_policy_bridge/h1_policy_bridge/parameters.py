@@ -14,6 +14,8 @@ from h1_policy_bridge.policy_client import ClientConfig
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
+from h1_training_node.cameras import LATE_NS
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.parameter import parameter
 from h1_training_node.server_access import API_KEY_VARIABLE, read_api_key, tls_context
 
@@ -35,7 +37,9 @@ class BridgeParameters:
     prompt: str = parameter("{task}, Advantage=True", "prompt; {task} stands for the session's task")
     image_size_px: int = parameter(224, "side of the square images", unit="pixel", low=16, high=1024)
     resize: str = parameter("stretch", "how an image becomes a square", choices=("stretch", "pad"))
-    max_observation_age_s: float = parameter(0.25, "an observation with an older part is not sent", unit="s", low=0.02)
+    max_observation_age_s: float = parameter(
+        LATE_NS / NS_PER_S, "an observation with an older part is not sent", unit="s", low=0.02
+    )
     allow_dummy_cameras: bool = parameter(False, "grey stands in for a missing or stale camera")
     hand_unit: str = parameter("unit", "hands on the wire: 0..1, or 0..1000", choices=("unit", "register"))
     hand_state: str = parameter("measured", "hands in the state", choices=("measured", "commanded"))
@@ -104,7 +108,7 @@ class BridgeParameters:
         return ObservationRules(
             layout=self.layout(),
             prompt=self.prompt,
-            max_age_ns=round(self.max_observation_age_s * 1e9),
+            max_age_ns=round(self.max_observation_age_s * NS_PER_S),
             image_size=self.image_size_px,
             keep_proportions=self.resize == "pad",
             with_hands=self.with_hands,

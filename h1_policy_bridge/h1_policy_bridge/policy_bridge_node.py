@@ -15,21 +15,25 @@ from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
 from h1_policy_bridge.values import ArmReading, BridgeStatus, OutgoingAction, SessionReading
-from h1_training_msgs.msg import ArmStatus, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
+from h1_training_msgs.msg import (
+    ArmStatus,
+    HandCommand,
+    HandState,
+    PolicyAction,
+    PolicyStatus,
+    RecorderStatus,
+    SessionState,
+)
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.message_numbers import ArmMode, Level
+from h1_training_node.cameras import CAMERA_TOPICS
+from h1_training_node.message_numbers import ArmMode, Level, Verdict
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.report_once import ReportOnce
 from h1_training_node.server_access import key_file_warning
 from h1_training_node.stamps import to_ns, to_stamp
 
-CAMERA_TOPICS = {
-    "ego_cam": "head_camera/image_raw/compressed",
-    "cam_left_wrist": "left_wrist_camera/color/image_raw/compressed",
-    "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
-}
 _ARM_MODES = frozenset(ArmMode)
 
 STATUS_TICKS = TICKS_PER_S // 5
@@ -80,6 +84,7 @@ class PolicyBridgeNode(BaseNode):
     def _subscribe(self, cameras: tuple[str, ...]) -> None:
         self.create_subscription(ArmStatus, "arm_status", self._on_arm_status, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session_state, qos.LATCHED)
+        self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder_status, qos.LATEST)
         for camera in cameras:
             on_image = partial(self._on_image, camera)
             self.create_subscription(CompressedImage, CAMERA_TOPICS[camera], on_image, qos.LATEST)
@@ -109,8 +114,14 @@ class PolicyBridgeNode(BaseNode):
         self._bridge.on_session(SessionReading(message.state, message.epoch, message.task))
 
     def _on_image(self, camera: str, message: CompressedImage) -> None:
-        # Stamped when received: a RealSense stamps with a clock of its own.
-        self._bridge.latest.images[camera] = Stamped(self.now_ns(), message.data)
+        self._bridge.latest.add_image(
+            camera, message.data, stamp_ns=to_ns(message.header.stamp), received_ns=self.now_ns()
+        )
+
+    def _on_recorder_status(self, message: RecorderStatus) -> None:
+        judged = zip(message.streams, message.verdicts, message.ages, strict=False)
+        frozen = {stream: age_s for stream, verdict, age_s in judged if verdict == Verdict.FROZEN}
+        self._bridge.latest.frozen = Stamped(self.now_ns(), frozen)
 
     def _on_hand(self, side: str, message: HandState) -> None:
         measured, commanded = message.angle.astype(float), message.command.astype(float)

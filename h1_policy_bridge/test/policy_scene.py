@@ -13,9 +13,19 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from h1_policy_bridge.connection import ServerAddress
-from h1_policy_bridge.policy_bridge_node import CAMERA_TOPICS, PolicyBridgeNode
-from h1_training_msgs.msg import ArmStatus, Event, HandCommand, HandState, PolicyAction, PolicyStatus, SessionState
+from h1_policy_bridge.policy_bridge_node import PolicyBridgeNode
+from h1_training_msgs.msg import (
+    ArmStatus,
+    Event,
+    HandCommand,
+    HandState,
+    PolicyAction,
+    PolicyStatus,
+    RecorderStatus,
+    SessionState,
+)
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_node.clock import SessionClock
 from h1_training_node.stamps import to_ns, to_stamp
 
@@ -31,6 +41,7 @@ class Robot(Node):
         self.q = np.zeros(14, np.float32)
         self.execution = 2**63 + 5
         self.cameras_on = True
+        self.frozen = ""
         self.hands_on = False
         self.enters_by_itself = False
         self.actions: list[PolicyAction] = []
@@ -42,6 +53,7 @@ class Robot(Node):
         self._arm = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
         self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self._cameras = [self.create_publisher(CompressedImage, topic, qos.IMAGE) for topic in CAMERA_TOPICS.values()]
+        self._recorder = self.create_publisher(RecorderStatus, "recorder/status", qos.STATE)
         self._hands = [self.create_publisher(HandState, f"hands/{side}/state", qos.STATE) for side in ("left", "right")]
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.STATE)
         self.create_subscription(PolicyStatus, "policy/status", self.statuses.append, qos.STATE)
@@ -94,6 +106,9 @@ class Robot(Node):
                 execution=self.execution,
             )
         )
+        if self.frozen:
+            streams, verdicts = [self.frozen, "arm_status"], [RecorderStatus.FROZEN, RecorderStatus.FRESH]
+            self._recorder.publish(RecorderStatus(streams=streams, verdicts=verdicts, ages=[2.0, 0.0]))
         for camera in self._cameras if self.cameras_on else ():
             camera.publish(CompressedImage(header=header, format="jpeg", data=self._jpeg))
         for hand in self._hands if self.hands_on else ():

@@ -25,7 +25,7 @@ REACH = np.linspace(0.0, 0.3, 50)[:, None].repeat(14, 1).astype(np.float32)
 def reaching(
     seen: list[dict] | None = None, *, dim: int = 14, after_s: float = 0.0, silent: threading.Event | None = None
 ):
-    """A good server that goes on from the state that it is shown."""
+    """A good server that goes on from the state that it receives."""
 
     def handler(connection):
         connection.send(msgpack_numpy.pack({"action_dim": dim, "action_horizon": 50, "checkpoint": "epoch_3/step_900"}))
@@ -37,7 +37,7 @@ def reaching(
                 continue
             threading.Event().wait(after_s)
             actions = observation["state"][None] + np.linspace(0, 0.3, 50, dtype=np.float32)[:, None]
-            connection.send(reply(actions))
+            connection.send(reply(np.minimum(actions, 0.35)))  # within every joint's range
 
     return handler
 
@@ -93,6 +93,17 @@ def test_the_simulated_server_at_120_ms_and_30_percent_jitter_gives_a_smooth_mot
         positions = np.array([action.positions for action in scene.robot.actions])
     assert np.abs(np.diff(positions, axis=0)).max() <= 1.5 * 0.6 * 0.02 + 1e-6
     assert np.abs(positions[-1] - positions[0]).max() > 0.1
+
+
+def test_a_camera_that_the_recorder_finds_frozen_ends_the_stream(graph):
+    with server(reaching()) as address:
+        scene = Scene(graph, address)
+        scene.until_streaming()
+        scene.robot.frozen = "ego_cam"
+        scene.until(lambda it: "repeats the same image" in it.status.reason, "the reason is shown")
+        scene.until(lambda it: "stream_ended" in it.reasons(), "the stream ends")
+        (ended,) = [event.detail for event in scene.robot.events if event.reason == "stream_ended"]
+    assert "the policy is silent: ego_cam repeats the same image for 2.0 s" in ended
 
 
 def test_leaving_executing_stops_the_stream_at_once(graph):

@@ -53,6 +53,58 @@ def test_an_observation_that_is_too_old_is_not_sent_and_the_reason_names_it():
     assert len(stage.client.requests) == 1
 
 
+def test_a_frozen_camera_ends_the_observation_as_a_dead_one_does():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+    stage.session("EXECUTING")
+    stage.now_ns += TICK_NS
+    for camera in PRESETS["h1"].cameras:
+        stage.bridge.latest.images[camera] = Stamped(stage.now_ns + TICK_NS, jpeg())
+    stage.bridge.latest.frozen = Stamped(stage.now_ns, {"ego_cam": 5.64})
+    stage.tick()
+    assert stage.client.requests == []
+    assert stage.bridge.status.reason == "ego_cam repeats the same image for 5.6 s; nothing new is seen"
+    assert stage.reasons().count("observation_refused") == 1
+    stage.bridge.latest.frozen = Stamped(stage.now_ns, {})
+    stage.tick()
+    assert len(stage.client.requests) == 1
+
+
+def test_a_stream_whose_camera_freezes_plays_its_chunk_and_ends():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+
+    def ticks(count: int) -> list:
+        actions = []
+        for _ in range(count):
+            for camera in PRESETS["h1"].cameras:
+                stage.bridge.latest.images[camera] = Stamped(stage.now_ns + TICK_NS, jpeg())
+            actions.append(stage.tick())
+        return actions
+
+    stage.session("EXECUTING")
+    stage.enter(ArmMode.HOLD)
+    ticks(2)
+    stage.client.answer(ramp())
+    ticks(1)
+    stage.enter(ArmMode.POLICY)
+    assert ticks(1)[0] is not None
+    for _ in range(80):
+        stage.bridge.latest.frozen = Stamped(stage.now_ns, {"cam_left_wrist": 1.0})
+        last = ticks(1)[0]
+    assert last is None
+    assert len(stage.client.requests) == 1
+    assert any("cam_left_wrist repeats the same image" in detail for _, _, detail in stage.events)
+
+
+def test_a_verdict_that_is_not_repeated_any_more_does_not_count():
+    stage = Stage(ObservationRules(PRESETS["h1"]))
+    stage.session("EXECUTING")
+    stage.bridge.latest.frozen = Stamped(stage.now_ns - 1_100_000_000, {"ego_cam": 5.6})
+    for camera in PRESETS["h1"].cameras:
+        stage.bridge.latest.images[camera] = Stamped(stage.now_ns + TICK_NS, jpeg())
+    stage.tick()
+    assert len(stage.client.requests) == 1
+
+
 def test_no_part_of_the_first_observation_is_older_than_the_hold():
     stage = Stage(ObservationRules(PRESETS["h1"]))
     stage.session("EXECUTING")

@@ -69,5 +69,5 @@ def test_angles_that_no_arm_reaches_are_refused_and_hands_are_not_taken_for_angl
     actions[:, 14:] = 800.0
     assert replied({"actions": actions}, Expectation(26, hand_unit="register")).horizon == 3
     actions[1, 3] = -90.0
-    with pytest.raises(ReplyError, match=r"-90\.0 rad at step 1, joint 3"):
+    with pytest.raises(ReplyError, match=r"left_elbow_joint is -90 rad at step 1; its range is -0.95 to 3.18 rad"):
         replied({"actions": actions}, Expectation(26))

@@ -47,7 +47,10 @@ def actions_on_the_wire(**changes: object) -> bytes:
         (actions_on_the_wire(shape=[50, 15]), "needs 6000 bytes, has 5600"),
         (actions_on_the_wire(shape=[-50, -14]), "is negative or too large"),
         (actions_on_the_wire(shape=[2**62, 14]), "is negative or too large"),
-        (msgpack_numpy.pack({"actions": np.full((2, 14), 45.0)}), "'actions' is 45.0 rad at step 0, joint 0"),
+        (
+            msgpack_numpy.pack({"actions": np.full((2, 14), 45.0)}),
+            "no pose of these arms: left_shoulder_pitch_joint is 45 rad",
+        ),
     ],
 )
 def test_a_reply_that_cannot_be_used_is_refused_by_name_and_the_connection_lives_on(message, reason):

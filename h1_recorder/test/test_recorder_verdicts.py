@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder_builders import MS, STREAMS
 
+from h1_recorder.recorder.streams import EXPECTED_HZ
 from h1_recorder.recorder.verdicts import RECOVERED_NS, CameraEvents, StreamMonitor
 from h1_training_node.cameras import ABSENT_NS, CAMERAS, LATE_NS
 from h1_training_node.message_numbers import Verdict
 
 BY_NAME = {stream.name: stream for stream in STREAMS}
+HZ = {**EXPECTED_HZ, **dict.fromkeys(CAMERAS, 30.0)}
 START_MS = 10_000.0
 
 
@@ -19,7 +21,7 @@ class Streams:
     """Monitors that receive at given rates under a clock of their own."""
 
     def __init__(self, *names: str) -> None:
-        self.monitors = {name: StreamMonitor(BY_NAME[name]) for name in names}
+        self.monitors = {name: StreamMonitor(BY_NAME[name], HZ.get(name, 0.0)) for name in names}
         self.events_of = CameraEvents(self.monitors)
         self.ms = START_MS
         self.events: list[str] = []
@@ -47,7 +49,7 @@ class Streams:
 
 
 def test_rate_age_and_losses_of_a_stream() -> None:
-    monitor = StreamMonitor(BY_NAME["arm_status"])
+    monitor = StreamMonitor(BY_NAME["arm_status"], HZ["arm_status"])
     assert monitor.age_s(5) == -1.0
     for number in range(1, 101):
         monitor.received(number * 20 * MS, number + (number >= 50) * 3)
@@ -59,7 +61,7 @@ def test_rate_age_and_losses_of_a_stream() -> None:
 
 
 def test_a_publisher_that_started_again_has_lost_nothing() -> None:
-    monitor = StreamMonitor(BY_NAME["arm_status"])
+    monitor = StreamMonitor(BY_NAME["arm_status"], HZ["arm_status"])
     for seq in (100, 101, 1, 2, 3):
         monitor.received(1, seq)
     assert monitor.lost == 0
@@ -76,9 +78,9 @@ def test_a_stream_that_never_came_is_absent_and_its_first_messages_are_fresh_at_
 @pytest.mark.parametrize("name", ["ego_cam", "arm_status", "hands/left/state", "session/state"])
 def test_a_stream_that_stops_is_late_and_then_absent(name: str) -> None:
     streams = Streams(name)
-    streams.run(2000, hz=BY_NAME[name].hz)
+    streams.run(2000, hz=HZ[name])
     assert streams.verdict == Verdict.FRESH
-    late_ms = max(LATE_NS / MS, 5000 / BY_NAME[name].hz)
+    late_ms = max(LATE_NS / MS, 5000 / HZ[name])
     streams.run(late_ms // 100 * 100 + 200, hz=0)
     assert streams.verdict == Verdict.LATE
     streams.run(ABSENT_NS / MS, hz=0)
@@ -158,7 +160,7 @@ def test_all_cameras_silent_at_once_is_not_the_machine() -> None:
 
 def test_one_slow_camera_is_not_the_machine() -> None:
     streams = Streams("ego_cam", "cam_left_wrist")
-    other = StreamMonitor(BY_NAME["cam_right_wrist"])
+    other = StreamMonitor(BY_NAME["cam_right_wrist"], HZ["cam_right_wrist"])
     streams.monitors["cam_right_wrist"] = other
     streams.run(2000)
     slow = streams.monitors.pop("cam_right_wrist")
@@ -176,7 +178,7 @@ def test_one_slow_camera_is_not_the_machine() -> None:
 @given(st.lists(st.tuples(st.integers(1, 400), st.booleans()), min_size=1, max_size=60))
 @settings(max_examples=100)
 def test_fresh_is_said_only_of_new_content_within_the_limit(steps: list[tuple[int, bool]]) -> None:
-    monitor = StreamMonitor(BY_NAME["ego_cam"])
+    monitor = StreamMonitor(BY_NAME["ego_cam"], HZ["ego_cam"])
     now_ns, new_ns = 0, 0
     for gap_ms, repeated in steps:
         now_ns += gap_ms * MS

@@ -99,9 +99,7 @@ class EpisodeInfo:
         try:
             values = {name: value for name, value in values.items() if name in known}
             values["dummy_cameras"] = tuple(name for name in values["dummy_cameras"] if name in CAMERAS)
-            values["streams"] = tuple(
-                Stream(**{**stream, "dating": Dating(stream["dating"])}) for stream in values["streams"]
-            )
+            values["streams"] = tuple(map(_stream, values["streams"]))
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise InfoError(f"cannot read the metadata record {START_RECORD}: {error!r}") from None
@@ -141,6 +139,11 @@ class EpisodeEnd:
             )
         except (TypeError, KeyError, ValueError) as error:
             raise InfoError(f"cannot read the metadata record {END_RECORD}: {error!r}") from None
+
+
+def _stream(values: Mapping[str, Any]) -> Stream:
+    known = {item.name: values[item.name] for item in dataclasses.fields(Stream) if item.name in values}
+    return Stream(**{**known, "dating": Dating(values["dating"])})
 
 
 def _loaded(record: Mapping[str, str], name: str) -> dict[str, Any]:

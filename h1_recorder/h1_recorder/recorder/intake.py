@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from h1_recorder.recorder.journal import Channel, Journal
 from h1_recorder.recorder.peek import Peek, is_same_image
-from h1_recorder.recorder.streams import ARM_STATUS, SESSION_STATE, Stream
+from h1_recorder.recorder.streams import ARM_STATUS, EXPECTED_HZ, SESSION_STATE, Stream
 from h1_recorder.recorder.verdicts import CameraEvents, Event, StreamMonitor
 from h1_training_node.cameras import ABSENT_NS, CAMERAS
 from h1_training_node.message_numbers import ArmMode, Verdict
@@ -88,11 +88,12 @@ class Intake:
 
     Args:
         fps: rows per second, for the estimate of frames.
+        camera_fps: images per second that a camera should deliver.
         now_ns: the session clock.
     """
 
-    def __init__(self, fps: int, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
+    def __init__(self, fps: int, camera_fps: float, now_ns: Callable[[], int]) -> None:
+        self._now_ns, self._camera_fps = now_ns, camera_fps
         self._sources: dict[str, _Source] = {}
         self._monitors: dict[str, StreamMonitor] = {}
         self._camera_events = CameraEvents(self._monitors)
@@ -101,7 +102,7 @@ class Intake:
 
     def add_stream(self, stream: Stream, channel: Channel) -> None:
         """A stream is subscribed from now on; its definition goes into every journal, an open one included."""
-        monitor = StreamMonitor(stream)
+        monitor = StreamMonitor(stream, self._camera_fps if stream.image else EXPECTED_HZ.get(stream.name, 0.0))
         peek = Peek(stream.name, channel.schema, channel.type)
         self._sources[stream.name] = _Source(stream, channel, peek, monitor)
         self._monitors[stream.name] = monitor

@@ -48,4 +48,4 @@ class RecorderParameters:
             ValueError: a topic is named twice.
         """
         topics = {camera: str(getattr(self, f"{camera}_topic")) for camera in CAMERAS}
-        return recorded_streams(topics, self.extra_topics, camera_hz=self.camera_fps)
+        return recorded_streams(topics, self.extra_topics)

@@ -76,7 +76,7 @@ class Recorder:
         self._parameters = parameters
         self._now_ns = now_ns
         self._event = event
-        self.intake = Intake(parameters.fps, now_ns)
+        self.intake = Intake(parameters.fps, parameters.camera_fps, now_ns)
         self.jobs = Jobs(starter)
         self.disk = DiskWatch()
         if parameters.save_dir:

@@ -33,7 +33,6 @@ class Stream:
         dating: whose clock decides.
         image: a camera; its subscription is less deep.
         latched: offered transient local; who joins late receives the last one.
-        hz: about how many messages a second it should have; 0 = only when there is something to say.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Stream:
     dating: Dating = Dating.STAMP
     image: bool = False
     latched: bool = False
-    hz: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -54,40 +52,45 @@ _OURS = "h1_training_msgs/msg/"
 _IMAGE = "sensor_msgs/msg/CompressedImage"
 
 _STATE_STREAMS = (
-    Stream("joint_states", "joint_states", "sensor_msgs/msg/JointState", hz=50),
-    Stream(ARM_STATUS, "arm_status", _OURS + "ArmStatus", hz=50),
-    Stream("hands/left/state", "hands/left/state", _OURS + "HandState", hz=20),
-    Stream("hands/right/state", "hands/right/state", _OURS + "HandState", hz=20),
+    Stream("joint_states", "joint_states", "sensor_msgs/msg/JointState"),
+    Stream(ARM_STATUS, "arm_status", _OURS + "ArmStatus"),
+    Stream("hands/left/state", "hands/left/state", _OURS + "HandState"),
+    Stream("hands/right/state", "hands/right/state", _OURS + "HandState"),
     Stream("hands/left/command", "hands/left/command", _OURS + "HandCommand"),
     Stream("hands/right/command", "hands/right/command", _OURS + "HandCommand"),
     Stream(POLICY_ACTION, "policy/action", _OURS + "PolicyAction"),
-    Stream("policy/status", "policy/status", _OURS + "PolicyStatus", hz=5),
-    Stream(SESSION_STATE, "session/state", _OURS + "SessionState", latched=True, hz=10),
+    Stream("policy/status", "policy/status", _OURS + "PolicyStatus"),
+    Stream(SESSION_STATE, "session/state", _OURS + "SessionState", latched=True),
     Stream(SESSION_EVENT, "session/event", _OURS + "Event"),
     Stream("emergency_stop", "emergency_stop", "std_msgs/msg/String", Dating.RECEPTION),
     Stream("keyboard", "keyboard", "std_msgs/msg/String", Dating.RECEPTION),
 )
 
 
-def recorded_streams(
-    camera_topics: dict[str, str], extra_topics: tuple[str, ...] = (), *, camera_hz: float = 30.0
-) -> tuple[Stream, ...]:
+EXPECTED_HZ = {
+    "joint_states": 50.0,
+    ARM_STATUS: 50.0,
+    "hands/left/state": 20.0,
+    "hands/right/state": 20.0,
+    "policy/status": 5.0,
+    SESSION_STATE: 10.0,
+}
+"""Messages a second of the streams that never pause, besides the cameras; all others come when there is something."""
+
+
+def recorded_streams(camera_topics: dict[str, str], extra_topics: tuple[str, ...] = ()) -> tuple[Stream, ...]:
     """All streams to journal: the session's, the cameras', and extra ones that only the journal keeps.
 
     Args:
         camera_topics: topic by camera name, for every camera of `CAMERAS`.
         extra_topics: topic names; each one's type is found out when somebody publishes it.
-        camera_hz: images a second that each camera should deliver.
 
     Raises:
         ValueError: a topic is named twice.
     """
     streams = (
         *_STATE_STREAMS,
-        *(
-            Stream(camera, camera_topics[camera], _IMAGE, CAMERA_DATING[camera], image=True, hz=camera_hz)
-            for camera in CAMERAS
-        ),
+        *(Stream(camera, camera_topics[camera], _IMAGE, CAMERA_DATING[camera], image=True) for camera in CAMERAS),
         *(Stream(topic, topic, "", Dating.RECEPTION) for topic in extra_topics),
     )
     seen: set[str] = set()

@@ -41,6 +41,7 @@ class StreamMonitor:
 
     Attributes:
         stream: which.
+        hz: about how many messages a second it should have; 0 = it comes when there is something to say.
         last_ns: when the newest message that said something new arrived; 0 = never.
         last_any_ns: when the newest message arrived; 0 = never.
         count: messages that said something new, since start.
@@ -50,6 +51,7 @@ class StreamMonitor:
     """
 
     stream: Stream
+    hz: float = 0.0
     last_ns: int = 0
     last_any_ns: int = 0
     count: int = 0
@@ -107,9 +109,9 @@ class StreamMonitor:
         """The verdict at this moment, without memory."""
         if not self.last_any_ns:
             return Verdict.ABSENT
-        if not self.stream.hz:
+        if not self.hz:
             return Verdict.FRESH
-        late_ns = max(LATE_NS, _PERIODS * 1e9 / self.stream.hz)
+        late_ns = max(LATE_NS, _PERIODS * 1e9 / self.hz)
         if now_ns - self.last_any_ns > max(ABSENT_NS, late_ns):
             return Verdict.ABSENT
         if now_ns - self.last_ns > late_ns:
@@ -121,7 +123,7 @@ class StreamMonitor:
         if len(self._history) < 2 or not self._history[0][1]:
             return False
         span_ns = self._history[-1][0] - self._history[0][0]
-        return span_ns >= self._window_ns and self.rate() < MIN_RATE_SHARE * self.stream.hz
+        return span_ns >= self._window_ns and self.rate() < MIN_RATE_SHARE * self.hz
 
 
 @dataclass

@@ -17,7 +17,7 @@ PINNED = {
     "msg/HandState": "RIHS01_d119448d246b8b01a3b31ed99e329190546b4d9588a8b70d73d38c25a37d11ee",
     "msg/PolicyAction": "RIHS01_9490e029cf54fcc4c3ead6aeef0ff72165eea952c2028719e0eda4bd84ad3727",
     "msg/PolicyStatus": "RIHS01_219d26819cb55a6db7cda478aa48a595aedf8f18484f36e71158663a3fcfdfe9",
-    "msg/RecorderStatus": "RIHS01_340afd8fb32ac3595d9a660fcdf5527925dbee4db952a9d45dc0a8525067b703",
+    "msg/RecorderStatus": "RIHS01_76fabfcb7dfa9753a728325eee7f29e994467d5f3955031f5307e341fac12975",
     "msg/SessionState": "RIHS01_00e41502e56e1a41285e3c190a2d92851f4dc7190d279771db3a54784e68170a",
     "msg/SyncProgress": "RIHS01_ee9d5929e73ab9247ea8d4318ae662496f878ce8be73a843dd35fbb7d93f2479",
     "msg/TrainingStatus": "RIHS01_4108bba3bd758bc15fedf3a65ffdc7c19517dff7a5b7f09b142fc30b19a352fd",

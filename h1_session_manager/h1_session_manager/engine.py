@@ -107,13 +107,13 @@ class Engine:
         self._advance()
 
     def interrupt(self, why: str, now_ns: int) -> None:
-        """The process was asked to end: an emergency stop whose release needs no key."""
+        """The process was asked to end, and why: an emergency stop whose release needs no key."""
         self.observed.now_ns = now_ns
         context = self.context
         if not context.over and not context.interrupted:
             context.interrupted = True
             if context.table.state is not State.STOPPED:
-                self.fire(Fire(EMERGENCY, f"interrupted by {why}"))
+                self.fire(Fire(EMERGENCY, why))
             self.do("ending", end_interrupted(context))
         self._advance()
 

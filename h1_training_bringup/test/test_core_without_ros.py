@@ -29,7 +29,7 @@ def folder(package: str) -> Path:
 
 def modules(package: str) -> Iterator[Path]:
     """All but the shells: nodes, and the actions of the launch files."""
-    shells = {"launch_description", "launch_included", "launch_screen", "launch_watch"}
+    shells = {"launch_description", "launch_included", "launch_supervisor"}
     paths = (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
     return (path for path in paths if path.stem not in shells)
 

@@ -75,9 +75,8 @@ def test_a_simulation_cannot_be_pointed_at_a_real_policy_server(name: str, value
 
 def test_the_session_has_every_argument() -> None:
     assert arguments_of("session") == ARGUMENTS
-    wanted = (
-        "config namespace sim operator hands cameras rviz rqt foxglove bag policy_host policy_port save_dir log_level"
-    )
+    wanted = "config namespace sim operator console hands cameras rviz rqt foxglove bag log_level"
+    wanted += " policy_host policy_port save_dir"
     assert set(wanted.split()) <= {argument.name for argument in ARGUMENTS}
 
 

@@ -42,18 +42,20 @@ from pathlib import Path
 from launch import LaunchDescription, LaunchService
 from launch.actions import PushLaunchConfigurations, SetLaunchConfiguration
 from h1_training_bringup.session.launch_included import inclusion
-from h1_training_bringup.session.launch_screen import keep_the_terminal_for_the_operator
-from h1_training_bringup.session.launch_watch import Watch
+from h1_training_bringup.session.launch_description import _keep_the_terminal_for_the_operator
+from h1_training_bringup.session.launch_supervisor import LaunchSupervisor
+from h1_training_bringup.session.operator_screen import OperatorScreen
 from h1_training_bringup.session.process import Process
 camera = Process("stand_in_camera", "camera_node", "left_camera", parameters={"a": 1},
     remappings=(("~/old", "new"),), essential=False, respawn=True, foreign=True, launch_file="camera.launch.py")
 def actions():
     return inclusion(camera, "robot1", "info", Path(sys.argv[1]))
-keep_the_terminal_for_the_operator()
-watch = Watch({}, None, {"left_camera": (camera, actions)})
+_keep_the_terminal_for_the_operator()
+folder = Path(sys.argv[1])
+supervisor = LaunchSupervisor([(camera, actions)], OperatorScreen(folder / "operator.log"), folder / "ending")
 service = LaunchService(noninteractive=False)
 service.include_launch_description(
-    LaunchDescription([SetLaunchConfiguration("config", "mine"), *watch.handlers(), *actions()])
+    LaunchDescription([SetLaunchConfiguration("config", "mine"), *supervisor.actions()])
 )
 sys.exit(service.run())
 """

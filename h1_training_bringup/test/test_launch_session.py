@@ -15,7 +15,7 @@ from session_runs import LAUNCH_FILES, LaunchRun
 
 from h1_training_bringup.session.launch_arguments import arguments_of
 from h1_training_bringup.session.process import PARTS
-from h1_training_bringup.session.processes import MAX_RESPAWNS
+from h1_training_bringup.session.supervisor import MAX_RESPAWNS
 from h1_training_testing import wait_until
 
 pytest.importorskip("launch", reason="needs upstream launch")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from h1_training_bringup.session.operator_screen import OperatorScreen, console_fits
+from h1_training_bringup.session.operator_screen import OperatorScreen, console_problem
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_bells_do_not_get_into_a_file(path, capsys):
 
 
 def test_without_a_terminal_there_is_no_console():
-    assert console_fits() == "standard input and output are no terminal"
+    assert console_problem() == "standard input and output are no terminal"
 
 
 def test_a_bell_is_no_prompt(path, capsys):

@@ -1,12 +1,10 @@
 """The runner against real processes that behave well, badly, or not at all."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -16,8 +14,8 @@ from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.operator_screen import OperatorScreen
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.processes import ProcessGroup, StartError, executable_path
-from h1_training_bringup.session.runner import Runner, described
-from h1_training_node.process import EXIT_EXPLAINED
+from h1_training_bringup.session.runner import Runner
+from h1_training_bringup.session.supervisor import MAX_RESPAWNS, Supervisor
 from h1_training_testing import wait_until
 
 WELL = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
@@ -106,20 +104,22 @@ def test_a_process_is_started_again_only_where_that_is_wanted_and_not_for_ever(
     tmp_path: Path, programs: Programs
 ) -> None:
     dies = "print('up', flush=True)\nraise SystemExit(1)\n"
-    group = started(tmp_path, programs.process("camera", dies, respawn=True), programs.process("driver", dies))
+    camera = programs.process("camera", dies, respawn=True, essential=False)
+    group, rules = started(tmp_path, camera, programs.process("driver", dies)), Supervisor()
     attempts = {"camera": 0, "driver": 0}
     over: set[str] = set()
 
     def settle() -> bool:
-        for process, _ in group.ended():
-            if group.respawn(process):
+        for process, code in group.ended():
+            if starts := rules.ended(process, code).starts:
+                group.start_one(starts)
                 attempts[process.name] += 1
             else:
                 over.add(process.name)
         return over == {"camera", "driver"}
 
     wait_until(settle, "both are given up")
-    assert attempts == {"camera": processes.MAX_RESPAWNS, "driver": 0}
+    assert attempts == {"camera": MAX_RESPAWNS, "driver": 0}
 
 
 def test_parameters_arrive_in_a_file_and_remappings_on_the_command_line(tmp_path: Path, programs: Programs) -> None:
@@ -183,21 +183,22 @@ def test_a_remote_target_is_refused_in_the_simulation(tmp_path: Path) -> None:
     assert "uploads only to a local folder" in result.stderr
 
 
-@pytest.mark.parametrize(("code", "status", "is_reported"), [(0, 0, False), (EXIT_EXPLAINED, 1, False), (1, 1, True)])
-def test_only_an_end_of_the_session_manager_that_nobody_explained_is_called_a_loss(
-    monkeypatch: pytest.MonkeyPatch, code: int, status: int, is_reported: bool
+def test_the_cause_of_the_end_is_announced_before_anybody_is_signalled(
+    tmp_path: Path, programs: Programs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("h1_training_bringup.session.runner.signal.signal", lambda *_: None)
-    manager = Process("any", "session_manager", "session_manager")
-    group, screen = Mock(spec=ProcessGroup), Mock(spec=OperatorScreen)
-    group.names.return_value = []
-    group.ended.return_value = [(manager, code)]
-    runner = Runner(group, screen)
-    monkeypatch.setattr(runner, "_tail", Mock(**{"end_of.return_value": []}))
-    assert runner._status_of_ended() == status
-    assert screen.print.called is is_reported
-
-
-def test_signal_names_are_what_the_operator_reads() -> None:
-    assert described(-signal.SIGKILL) == "killed by SIGKILL"
-    assert described(1) == "exit status 1"
+    ending, seen = tmp_path / "ending", tmp_path / "seen"
+    manager = programs.process(
+        "session_manager",
+        "import shutil, signal, sys, time\ndef end(*_):\n"
+        f"    shutil.copy({str(ending)!r}, {str(seen)!r})\n    sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, end)\nprint('up', flush=True)\nwhile True: time.sleep(0.05)\n",
+        concludes=True,
+    )
+    log = str(tmp_path / "session_manager.log")
+    dies = f"import os, time\nwhile 'up' not in open({log!r}).read(): time.sleep(0.05)\nos.kill(os.getpid(), 9)\n"
+    screen = OperatorScreen(tmp_path / "operator.log")
+    group = ProcessGroup([manager, programs.process("recorder", dies)], tmp_path, os.environ, screen=screen.fileno())
+    assert Runner(group, screen, ending).run() == 1
+    assert seen.read_text() == "recorder lost: killed by SIGKILL"
+    assert "! recorder was lost (killed by SIGKILL); ending the session" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from h1_training_node.base_node import BaseNode
 from h1_training_node.parameter import ParameterError
-from h1_training_node.process import StopSignal, take_priority
+from h1_training_node.process import StopSignal, ending_cause, take_priority
 from h1_training_node.spinner import Spinner
 
 _SPIN_TIMEOUT_S = 0.1
@@ -55,7 +55,7 @@ def _spin(node: BaseNode, stop: StopSignal) -> int:
         spinner.spin_once(_SPIN_TIMEOUT_S)
         if stop.received is not None and deadline is None:
             deadline = time.monotonic() + node.STOP_TIMEOUT_S
-            node.request_stop(stop.received.name)
+            node.request_stop(ending_cause(stop.received))
         if deadline is not None and time.monotonic() > deadline:
             node.get_logger().error(f"did not end within {node.STOP_TIMEOUT_S:.0f} s; ending now")
             node.end(1)

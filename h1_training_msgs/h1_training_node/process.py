@@ -8,9 +8,12 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 PARENT_VARIABLE = "H1_SESSION_PARENT_PID"
+ENDING_VARIABLE = "H1_SESSION_ENDING"
+"""The file in which whoever started the session says why it ends, before it signals anybody."""
 PRIORITY_VARIABLE = "H1_SESSION_PRIORITY"
 REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
 """Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
@@ -61,6 +64,34 @@ class StopSignal:
             self._not_before = time.monotonic() + _LATE_S
         if self._received is None:
             self._received = signal.Signals(number)
+
+
+def announce_ending(path: Path, cause: str) -> None:
+    """Say why the session ends, before the signals that end it: see `ending_cause`."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(cause, encoding="utf-8")
+    part.replace(path)
+
+
+def ending_cause(number: signal.Signals) -> str:
+    """Why this process is asked to end: the cause that was announced, or the signal itself.
+
+    Returns:
+        e.g. `"recorder lost: killed by SIGKILL"` or `"interrupted by Ctrl+C"`.
+    """
+    try:
+        cause = Path(os.environ[ENDING_VARIABLE]).read_text(encoding="utf-8")
+    except (KeyError, OSError, UnicodeDecodeError):
+        cause = ""
+    if not cause and os.environ.get(PARENT_VARIABLE, str(os.getppid())) != str(os.getppid()):
+        return "whoever started the session is gone"
+    return cause or interruption(number)
+
+
+def interruption(number: signal.Signals) -> str:
+    """A signal as the cause of the session's end."""
+    words = {signal.SIGINT: "Ctrl+C", signal.SIGHUP: "the end of the terminal (SIGHUP)"}
+    return f"interrupted by {words.get(number, number.name)}"
 
 
 @dataclass(frozen=True)

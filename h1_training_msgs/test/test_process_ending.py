@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from h1_training_node.process import ENDING_VARIABLE, announce_ending
 from h1_training_testing import wait_until
 
 NODE = """
@@ -47,8 +48,20 @@ def test_a_signal_asks_the_node_to_stop_and_its_status_is_returned(tmp_path: Pat
     popen = start(tmp_path)
     popen.send_signal(number)
     output, _ = popen.communicate(timeout=10)
-    assert output == f"stopping {number.name}\n"
+    words = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the end of the terminal (SIGHUP)"}
+    assert output == f"stopping interrupted by {words[number]}\n"
     assert popen.returncode == 7
+
+
+def test_what_was_announced_as_the_cause_goes_before_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENDING_VARIABLE, str(tmp_path / "ending"))
+    popen = start(tmp_path)
+    announce_ending(tmp_path / "ending", "recorder lost: killed by SIGKILL")
+    popen.send_signal(signal.SIGINT)
+    output, _ = popen.communicate(timeout=10)
+    assert output == "stopping recorder lost: killed by SIGKILL\n"
 
 
 def test_a_process_that_ends_last_bears_ctrl_c_and_ends_on_sigterm(tmp_path: Path) -> None:
@@ -56,7 +69,7 @@ def test_a_process_that_ends_last_bears_ctrl_c_and_ends_on_sigterm(tmp_path: Pat
     popen.send_signal(signal.SIGINT)
     popen.send_signal(signal.SIGTERM)
     output, _ = popen.communicate(timeout=10)
-    assert output == "stopping SIGTERM\n"
+    assert output == "stopping interrupted by SIGTERM\n"
 
 
 def test_a_node_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
@@ -69,7 +82,7 @@ def test_a_node_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None
     popen.wait()
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the orphan ends")
     assert popen.stdout is not None
-    assert popen.stdout.read() == "stopping SIGTERM\n"
+    assert popen.stdout.read() == "stopping interrupted by SIGTERM\n"
 
 
 def test_a_node_whose_parent_is_gone_before_it_starts_does_not_start(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
                 "config_sha256": session.config_sha256 or configuration.sha256(),
                 "episode_attributes": json.dumps(_episode_attributes(configuration, session)),
             },
+            concludes=True,
             on_terminal=True,
             stop_timeout_s=14.5,
         ),
@@ -205,6 +206,7 @@ def _operator_screen(configuration: Configuration, session: Session) -> tuple[Pr
             parameters={**keyboard, **configuration.of_node("console")},
             when=frozenset({"operator_keyboard", "console"}),
             essential=False,
+            fallback="keyboard",
             ends_last=True,
         ),
     )

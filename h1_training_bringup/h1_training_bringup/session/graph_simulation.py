@@ -67,6 +67,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
                 "episodes": configuration["simulation.episodes"],
             },
             when=sim | {"operator_scripted", "session"},
+            may_finish=True,
             ends_last=True,
         ),
     )

@@ -65,6 +65,12 @@ ARGUMENTS = (
         f"who presses the keys: {', '.join(OPERATORS)} (empty: keyboard; scripted with sim:=true)",
         parts=("session",),
     ),
+    Argument(
+        "console",
+        "false",
+        "true: the console instead of plain lines, on the terminal of launch, for operator:=keyboard",
+        parts=("session",),
+    ),
     Argument("namespace", "", "namespace of the session's own names, for several robots, e.g. robot1"),
     Argument("log_level", "info", f"least severity that the session's nodes log: {', '.join(LOG_LEVELS)}"),
     _of_key("save_dir", "save_dir", parts=PARTS),
@@ -96,6 +102,8 @@ def request_from(given: Mapping[str, str], part: str = "session") -> SessionRequ
     """
     simulated = part == "sim" or _is_true(given, "sim")
     _one_of(given, "log_level", LOG_LEVELS)
+    if part == "session":
+        _one_of(given, "console", ("true", "false"))
     changes: dict[str, Any] = {}
     for argument in arguments_of(part):
         if argument.key and given[argument.name]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -18,15 +21,15 @@ from h1_training_bringup.session import graph
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.launch_arguments import arguments_of, request_from
 from h1_training_bringup.session.launch_included import inclusion, launch_path
-from h1_training_bringup.session.launch_screen import keep_the_terminal_for_the_operator, show
-from h1_training_bringup.session.launch_watch import RESPAWN_DELAY_S, Watch
+from h1_training_bringup.session.launch_supervisor import LaunchSupervisor, Starter
 from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
+from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_problem
 from h1_training_bringup.session.process import Process, Session
-from h1_training_bringup.session.processes import MAX_RESPAWNS, PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S, executable_path
-from h1_training_bringup.session.runner import session_variables
-from h1_training_bringup.session.session_setup import prepared
+from h1_training_bringup.session.processes import executable_path
+from h1_training_bringup.session.session_setup import prepared, session_variables
+from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from h1_training_node.domain import DomainClaim
-from h1_training_node.process import PRIORITY_VARIABLE
+from h1_training_node.process import ENDING_VARIABLE, PRIORITY_VARIABLE
 
 
 def description_of(part: str) -> LaunchDescription:
@@ -42,32 +45,44 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
     """Everything is checked before the first process is started; launch shows an exception as one line."""
     given = {argument.name: context.launch_configurations[argument.name] for argument in arguments_of(part)}
     configuration, session = prepared(request_from(given, part))
+    session = replace(session, console=_has_console(given, session))
     processes = graph.processes(configuration, session)
     for process in processes:
         executable_path(process)
         if process.launch_file:
             launch_path(process)
-    variables = session_variables()
+    variables = session_variables(Path(launch_config.log_dir))
     if session.simulated:
         variables |= _domain(session, context)
     else:
         interface = configuration["robot.network_interface"]
         variables |= (network := robot_variables(interface, os.environ))
         if notice := robot_notice(interface, os.environ, network):
-            show(notice)
-    _take_signals()
-    keep_the_terminal_for_the_operator()
-    nodes = {_node(p, given["namespace"], given["log_level"]): p for p in processes if not p.launch_file}
-    included = {p.name: (p, _includer(p, given)) for p in processes if p.launch_file}
-    # The table at the end is of episodes: only a whole session makes some.
-    watch = Watch(nodes, session.save_dir if part == "session" else None, included)
+            _show(notice)
+    supervisor = LaunchSupervisor(
+        [(process, _starter(process, given)) for process in processes],
+        OperatorScreen(Path(variables[LINES_VARIABLE]), hidden=session.console),
+        Path(variables[ENDING_VARIABLE]),
+        # The table at the end is of episodes: only a whole session makes some.
+        session.save_dir if part == "session" else None,
+    )
+    _take_signals(supervisor)
+    _keep_the_terminal_for_the_operator()
     return [
         *(SetEnvironmentVariable(name, value) for name, value in variables.items()),
         PushRosNamespace(given["namespace"]),
-        *watch.handlers(),
-        *nodes,
-        *(action for _, actions in included.values() for action in actions()),
+        *supervisor.actions(),
     ]
+
+
+def _has_console(given: Mapping[str, str], session: Session) -> bool:
+    """Whether the console has launch's terminal; an exception says why it cannot."""
+    if given.get("console", "false") != "true":
+        return False
+    problem = console_problem() if session.operator == "keyboard" else f"the operator is '{session.operator}'"
+    if problem:
+        raise ConfigurationError(f"console:=true cannot be: {problem}")
+    return True
 
 
 def _domain(session: Session, context: LaunchContext) -> dict[str, str]:
@@ -82,13 +97,15 @@ def _domain(session: Session, context: LaunchContext) -> dict[str, str]:
     claim = DomainClaim()
     # The context lives as long as the launch process: so does the claim.
     context.extend_globals({"h1_domain_claim": claim})
-    show(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
+    _show(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
     return simulation_variables(claim.domain_id)
 
 
-def _includer(process: Process, given: Mapping[str, str]) -> Callable[[], list[Action]]:
+def _starter(process: Process, given: Mapping[str, str]) -> Starter:
     def actions() -> list[Action]:
-        return inclusion(process, given["namespace"], given["log_level"], Path(launch_config.log_dir))
+        if process.launch_file:
+            return inclusion(process, given["namespace"], given["log_level"], Path(launch_config.log_dir))
+        return [_node(process, given["namespace"], given["log_level"])]
 
     return actions
 
@@ -111,23 +128,41 @@ def _node(process: Process, namespace: str, log_level: str) -> Node:
         additional_env={PRIORITY_VARIABLE: process.priority},
         output={"both": "own_log"},
         output_format="{line}",
-        respawn=process.respawn,
-        respawn_delay=RESPAWN_DELAY_S,
-        respawn_max_retries=MAX_RESPAWNS,
         sigterm_timeout=f"{sigterm_s:.1f}",
         sigkill_timeout=f"{sigkill_s:.1f}",
     )
 
 
-def _take_signals() -> None:
+def _take_signals(supervisor: LaunchSupervisor) -> None:
     """See that no signal breaks launch's own handling of it.
 
-    launch hears of SIGINT by Python's wake-up descriptor and leaves Python's default handler in place. That raises
+    launch receives SIGINT by Python's wake-up descriptor and leaves Python's default handler in place. That raises
     KeyboardInterrupt wherever the program stands: a second Ctrl+C could cut launch's shutdown in two, so that
-    some nodes are never told. And where SIGINT is ignored (a background job of a script) launch never hears of it.
-    SIGHUP, a dropped connection, would kill launch at once. It becomes SIGINT.
+    some nodes are never signalled. And where SIGINT is ignored (a background job of a script) launch never sees it.
+    SIGHUP, a dropped connection, would kill launch at once. It becomes SIGINT. SIGUSR1 is the console's, when it
+    leaves the terminal.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGUSR1, lambda *_: supervisor.go_plain())
+
+
+def _keep_the_terminal_for_the_operator() -> None:
+    """Of launch's own lines about single processes only those that ask for attention; all are in its log file."""
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        # How a process ended the supervisor says in words; and a camera that is started again is no second one.
+        hidden = ("process has died", "there are now at least 2 nodes with the name")
+        return record.name == "launch" or (
+            record.levelno >= logging.WARNING and not record.getMessage().startswith(hidden)
+        )
+
+    launch_config.get_screen_handler().addFilter(is_shown)
+
+
+def _show(text: str) -> None:
+    """Print to the terminal; one that is gone must not stand in the way of an orderly end."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)

@@ -52,17 +52,17 @@ def inclusion(process: Process, namespace: str, log_level: str, folder: Path) ->
         "log_level": log_level.lower(),
         "output": "log",
     }
-    said = _Said(process.name)
+    printed = _Printed(process.name)
     return [
         PushLaunchConfigurations(),
         ResetLaunchConfigurations({PREFIX: " ".join(wrapper(process))}),
         PushRosNamespace(namespace),
         *(SetRemap(name, replacement) for name, replacement in process.remappings),
-        OpaqueFunction(function=said.begin),
+        OpaqueFunction(function=printed.begin),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(launch_path(process))), launch_arguments=list(arguments.items())
         ),
-        OpaqueFunction(function=said.end),
+        OpaqueFunction(function=printed.end),
         PopLaunchConfigurations(),
     ]
 
@@ -79,8 +79,8 @@ def launch_path(process: Process) -> Path:
     return path
 
 
-class _Said:
-    """Leads what a launch file prints while it is being read into launch's log file."""
+class _Printed:
+    """Redirects what a launch file prints while it is being read into launch's log file."""
 
     def __init__(self, name: str) -> None:
         self._logger = launch.logging.get_logger(f"launch.{name}")

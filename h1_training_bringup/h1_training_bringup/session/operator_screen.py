@@ -1,23 +1,25 @@
-"""The operator's lines: one stream in `operator.log` beside the other logs, shown on the terminal by the runner alone.
+"""The operator's lines: one stream in `operator.log` beside the other logs, shown by whoever started the session alone.
 
-The session manager's standard output and the runner's own lines are that stream. Only one process writes to the
+The session manager's standard output and the supervisor's own lines are that stream. Only one process writes to the
 terminal, so that a warning never stands behind a prompt; while the console has the terminal nothing is shown, and when
 it is gone, however it ended, the lines go on in plain.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 LINES_VARIABLE = "H1_OPERATOR_LINES"
-"""Tells the console in which file its session's lines are."""
+"""In which file the session's lines are, for the console."""
+PLAIN_FROM_HERE = "  The session goes on in plain lines; the command `console` shows it again elsewhere"
 _SMALLEST = (80, 24)
 _LAST_LINES = 12
 
 
-def console_fits() -> str:
+def console_problem() -> str:
     """Why this terminal cannot show the console; empty if it can."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "standard input and output are no terminal"
@@ -48,7 +50,7 @@ class OperatorScreen:
         return self._file.fileno()
 
     def print(self, line: str) -> None:
-        """A line of the runner's own, above the prompt if there is one."""
+        """A line of the supervisor's own, above the prompt if there is one."""
         prompt = self._path.read_bytes().rpartition(b"\n")[2].replace(b"\a", b"")
         self._file.write((b"\n" if prompt else b"") + f"{line}\n".encode() + prompt)
 
@@ -70,5 +72,7 @@ class OperatorScreen:
         if not data:
             return
         self._shown += len(data)
-        sys.stdout.write((data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace"))
-        sys.stdout.flush()
+        # A terminal that is gone must not stand in the way of an orderly end.
+        with contextlib.suppress(OSError):
+            sys.stdout.write((data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace"))
+            sys.stdout.flush()

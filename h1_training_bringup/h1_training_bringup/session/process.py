@@ -25,8 +25,11 @@ class Process:
         arguments: command-line arguments of a peer that is no ROS node.
         when: conditions, all of which must hold.
         essential: the session cannot live without it; its end ends the session with status 1.
+        concludes: its end with status 0 or 130 is the session's end with that status.
+        may_finish: it may end with status 0 when it has done its work.
         respawn: started again if it dies (a few times).
-        standby: started only when it is needed.
+        standby: started only as another's fallback.
+        fallback: name of the process that takes over when this one ends.
         ends_last: a simulated peer or the keyboard: ended when all others are gone.
         on_terminal: its standard output is the operator's terminal.
         stop_timeout_s: how long it may take to end, s.
@@ -45,8 +48,11 @@ class Process:
     arguments: tuple[str, ...] = ()
     when: frozenset[str] = frozenset()
     essential: bool = True
+    concludes: bool = False
+    may_finish: bool = False
     respawn: bool = False
     standby: bool = False
+    fallback: str = ""
     ends_last: bool = False
     on_terminal: bool = False
     stop_timeout_s: float = 5.0

@@ -21,12 +21,9 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_training_bringup.session.graph import wrapper
 from h1_training_bringup.session.process import Process
+from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from h1_training_node.process import PRIORITY_VARIABLE
 
-STOP_TIMEOUT_S = 14.8
-"""From the first signal to the last kill of the session's own processes; with the peers' 2 s, within 17 s at worst."""
-PEERS_STOP_TIMEOUT_S = 2.0
-MAX_RESPAWNS = 3
 _POLL_S = 0.1
 _NAMESPACE = re.compile("/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
@@ -84,7 +81,6 @@ class ProcessGroup:
         self._log_dir = log_dir
         self._environment = dict(environment)
         self._pass_fds = tuple(pass_fds)
-        self._respawns = dict.fromkeys(self._descriptions, 0)
         self._screen = sys.stdout.fileno() if screen is None else screen
         self._running: dict[str, psutil.Popen] = {}
 
@@ -94,9 +90,9 @@ class ProcessGroup:
             if not process.standby:
                 self._spawn(name)
 
-    def start_standby(self, name: str) -> None:
-        """Start the process on standby of that name, if there is one."""
-        if name in self._descriptions and self._descriptions[name].standby and name not in self._running:
+    def start_one(self, name: str) -> None:
+        """Start the process of that name, if it is one of these and does not run."""
+        if name in self._descriptions and name not in self._running:
             self._spawn(name)
 
     def log_path(self, name: str) -> Path:
@@ -115,14 +111,6 @@ class ProcessGroup:
                 del self._running[name]
                 result.append((self._descriptions[name], int(popen.returncode)))
         return result
-
-    def respawn(self, process: Process) -> bool:
-        """Start `process` again, unless it must not be or has been too often; whether it was."""
-        if not process.respawn or self._respawns[process.name] >= MAX_RESPAWNS:
-            return False
-        self._respawns[process.name] += 1
-        self._spawn(process.name)
-        return True
 
     def stop(self, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
         """End every process: the session's own first, simulated peers and keyboard when those are gone.

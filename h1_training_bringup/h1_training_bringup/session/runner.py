@@ -21,16 +21,21 @@ from h1_training_bringup.session.closing_table import closing_table
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
-from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_fits
+from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_bringup.session.processes import ProcessGroup, StartError
-from h1_training_bringup.session.session_setup import SessionRequest, prepared
-from h1_training_node.clock import SessionClock
+from h1_training_bringup.session.session_setup import SessionRequest, prepared, session_variables
+from h1_training_bringup.session.supervisor import (
+    ENDING,
+    EXIT_CLEAN,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Consequence,
+    Supervisor,
+)
 from h1_training_node.domain import DomainClaim, DomainsExhaustedError
-from h1_training_node.process import EXIT_EXPLAINED, PARENT_VARIABLE
+from h1_training_node.process import ENDING_VARIABLE, announce_ending, interruption
 
-EXIT_CLEAN, EXIT_LOST, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-ENDING = "Ending: arms to damping, then released; data being saved (up to 15 s) ..."
 _PERIOD_S = 0.05
 
 
@@ -42,7 +47,7 @@ def main() -> int:
         session = replace(session, console=_wants_console(options.console, session))
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
-        environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables()
+        environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables(log_dir)
         if not session.simulated:
             interface = configuration["robot.network_interface"]
             environment |= (network := robot_variables(interface, os.environ))
@@ -53,46 +58,33 @@ def main() -> int:
             environment |= simulation_variables(claim.domain_id)
             print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
         handed_down = [claim.fileno() for claim in claims]
-        screen = OperatorScreen(log_dir / "operator.log", hidden=session.console)
-        environment[LINES_VARIABLE] = str(log_dir / "operator.log")
+        screen = OperatorScreen(Path(environment[LINES_VARIABLE]), hidden=session.console)
         group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace, screen.fileno())
     except (ConfigurationError, DomainsExhaustedError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"Logs: {log_dir}", flush=True)
     started = time.time()
-    status = Runner(group, screen).run()
+    status = Runner(group, screen, Path(environment[ENDING_VARIABLE])).run()
     print(closing_table(session.save_dir, started), flush=True)
     print(f"Logs: {log_dir}", flush=True)
     return status
 
 
-def session_variables() -> dict[str, str]:
-    """What is handed down to every process: the clock, the parent, and how to behave."""
-    variables = {
-        PARENT_VARIABLE: str(os.getpid()),
-        "PYTHONUNBUFFERED": "1",
-        # Warnings are found in what the nodes log, by their first word.
-        "RCUTILS_COLORIZED_OUTPUT": "0",
-        # Matrices of 14 joints: a second thread of a linear algebra library would only spin.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    SessionClock.from_environment().export(variables)
-    return variables
-
-
 class Runner:
-    """Watches over a session's processes until it ends, and ends it.
+    """Supervises a session's processes until it ends, and ends it.
 
     Args:
         group: the processes, not started yet.
         screen: where the operator's lines go.
+        ending: the file in which the cause of the end is announced.
     """
 
-    def __init__(self, group: ProcessGroup, screen: OperatorScreen) -> None:
+    def __init__(self, group: ProcessGroup, screen: OperatorScreen, ending: Path) -> None:
         self._group = group
         self._screen = screen
+        self._ending = ending
+        self._supervisor = Supervisor()
         self._tail = LogTail({name: group.log_path(name) for name in group.names()}, time.monotonic)
         self._signal: signal.Signals | None = None
         self._console_left = False
@@ -110,10 +102,12 @@ class Runner:
             if self._console_left:
                 self._go_plain()
             self._screen.follow()
+            if self._signal is not None:
+                announce_ending(self._ending, interruption(self._signal))
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
         if status != EXIT_CLEAN:
             self._screen.print(f"\n{ENDING}")
-        killed = self._group.stop(self._meanwhile)  # among them: that the arms are about to be given back
+        killed = self._group.stop(self._meanwhile)  # among them: that the arms are about to be released
         self._show_warnings()
         self._screen.show()
         if killed:
@@ -123,50 +117,39 @@ class Runner:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = self._signal or signal.Signals(number)
 
+    def _on_console_left(self, _number: int, _frame: FrameType | None) -> None:
+        """The console has left the screen and goes on reading the keys."""
+        self._console_left = True
+
     def _status_of_ended(self) -> int | None:
         """The session's exit status if a process that just ended has ended it, else None."""
         for process, code in self._group.ended():
-            if process.name == "session_manager" and code in (EXIT_CLEAN, EXIT_INTERRUPTED):
-                return code
-            if process.name == "session_manager" and code == EXIT_EXPLAINED:
-                return EXIT_LOST
-            if process.executable == "sim_operator" and code == 0:
-                continue
+            follows = self._supervisor.ended(process, code)
+            self._carry_out(process.name, follows)
             if process.name == "console":
-                self._console_lost(code)
-                continue
-            if process.essential:
-                self._report(f"{process.name} was lost ({described(code)}); ending the session", process.name)
-                return EXIT_LOST
-            if self._group.respawn(process):
-                self._report(f"{process.name} ended ({described(code)}); started again", process.name)
-            elif process.respawn or code != 0:
-                self._report(f"{process.name} ended ({described(code)}); going on without it", process.name)
+                self._go_plain()
+            if follows.status is not None:
+                return follows.status
         return None
+
+    def _carry_out(self, name: str, follows: Consequence) -> None:
+        if follows.cause:
+            announce_ending(self._ending, follows.cause)
+        if follows.starts:
+            self._group.start_one(follows.starts)
+        if follows.line:
+            self._screen.print(f"! {follows.line}")
+            for text in self._tail.end_of(name):
+                self._screen.print(f"    {text}")
 
     def _meanwhile(self) -> None:
         self._show_warnings()
         self._screen.follow()
 
-    def _on_console_left(self, _number: int, _frame: FrameType | None) -> None:
-        """The console has left the screen and goes on reading the keys."""
-        self._console_left = True
-
     def _go_plain(self) -> None:
         self._console_left = False
-        self._screen.print("  The session goes on in plain lines; the command `console` shows it again elsewhere")
+        self._screen.print(PLAIN_FROM_HERE)
         self._screen.show()
-
-    def _console_lost(self, code: int) -> None:
-        """Killed: another process reads the keys from now on."""
-        self._group.start_standby("keyboard")
-        self._report(f"console ended ({described(code)})", "console")
-        self._go_plain()
-
-    def _report(self, line: str, name: str) -> None:
-        self._screen.print(f"! {line}")
-        for text in self._tail.end_of(name):
-            self._screen.print(f"    {text}")
 
     def _show_warnings(self) -> None:
         for name, text in self._tail.warnings():
@@ -181,15 +164,10 @@ def _wants_console(wish: str, session: Session) -> bool:
     """
     if session.operator != "keyboard" or wish == "no":
         return False
-    problem = console_fits()
+    problem = console_problem()
     if problem and wish == "yes":
         raise ConfigurationError(f"the console cannot be shown: {problem}")
     return not problem
-
-
-def described(code: int) -> str:
-    """An exit status in words; negative ones name the signal."""
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 def _request(options: argparse.Namespace) -> SessionRequest:
@@ -225,8 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--save-dir", help="folder of the episodes (save_dir)")
     parser.add_argument("--rsync-target", help="where to upload (rsync.target); with --sim a local folder")
-    parser.add_argument("--epochs", type=int, help="epochs that the scripted operator runs")
-    parser.add_argument("--episodes", type=int, help="episodes that it runs in each")
+    parser.add_argument("--epochs", help="epochs that the scripted operator runs")
+    parser.add_argument("--episodes", help="episodes that it runs in each")
     parser.add_argument("--log-dir", type=Path, default=Path("~/.ros/log"), help="parent folder of the logs")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from ament_index_python.packages import get_package_share_directory
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
 from h1_training_bringup.session.graph import is_remote
+from h1_training_bringup.session.operator_screen import LINES_VARIABLE
 from h1_training_bringup.session.process import OPERATORS, Session
+from h1_training_node.clock import SessionClock
+from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE
 
 _ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -75,6 +79,23 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
         bag_dir=save_dir / "bags" / datetime.now().strftime("session_%Y%m%d_%H%M%S"),
     )
     return configuration, session
+
+
+def session_variables(log_dir: Path) -> dict[str, str]:
+    """What is handed down to every process: the clock, the parent, shared files of `log_dir`, how to behave."""
+    variables = {
+        PARENT_VARIABLE: str(os.getpid()),
+        ENDING_VARIABLE: str(log_dir / "ending"),
+        LINES_VARIABLE: str(log_dir / "operator.log"),
+        "PYTHONUNBUFFERED": "1",
+        # Warnings are found in what the nodes log, by their first word.
+        "RCUTILS_COLORIZED_OUTPUT": "0",
+        # Matrices of 14 joints: a second thread of a linear algebra library would only spin.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    SessionClock.from_environment().export(variables)
+    return variables
 
 
 def _simulated_endpoints(request: SessionRequest, configuration: Configuration) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def actions():
     return inclusion(camera, "robot1", "info", Path(sys.argv[1]))
 _keep_the_terminal_for_the_operator()
 folder = Path(sys.argv[1])
-supervisor = LaunchSupervisor([(camera, actions)], OperatorScreen(folder / "operator.log"), folder / "ending")
+supervisor = LaunchSupervisor([(camera, actions)], OperatorScreen(folder / "operator.log"), print)
 service = LaunchService(noninteractive=False)
 service.include_launch_description(
     LaunchDescription([SetLaunchConfiguration("config", "mine"), *supervisor.actions()])

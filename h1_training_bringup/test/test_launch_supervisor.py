@@ -36,7 +36,7 @@ class Supervised:
         self.ending = folder / "ending"
         screen = OperatorScreen(folder / "operator.log", hidden=hidden)
         starters = [(process, lambda name=process.name: [self._action(name)]) for process in processes]
-        self.supervisor = LaunchSupervisor(starters, screen, self.ending, folder)
+        self.supervisor = LaunchSupervisor(starters, screen, self.ending.write_text, folder)
         self.supervisor.actions()
         for process in processes:
             if not process.standby:

@@ -15,7 +15,11 @@ from h1_training_bringup.session.operator_screen import OperatorScreen
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.processes import ProcessGroup, StartError, executable_path
 from h1_training_bringup.session.runner import Runner
+from h1_training_bringup.session.session_setup import ending_announcer
 from h1_training_bringup.session.supervisor import MAX_RESPAWNS, Supervisor
+from h1_training_node.clock import SessionClock
+from h1_training_node.folder_lock import FolderLock
+from h1_training_node.session_end import noted_reason
 from h1_training_testing import wait_until
 
 WELL = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
@@ -171,6 +175,18 @@ def test_a_misspelt_key_ends_the_start_with_one_clear_line(tmp_path: Path) -> No
     ]
 
 
+def test_a_second_session_in_a_folder_is_refused_with_who_holds_it_before_anything_starts(tmp_path: Path) -> None:
+    save_dir = tmp_path / "episodes"
+    lock = FolderLock(save_dir)
+    try:
+        result = run_session("--sim", "--save-dir", str(save_dir), "--log-dir", str(tmp_path / "log"))
+    finally:
+        lock.release()
+    assert result.returncode == 2
+    assert f"Cannot start: {save_dir} is in use by another session (process {os.getpid()} on" in result.stderr
+    assert list((tmp_path / "log").glob("*/*.log")) == []
+
+
 def test_a_robot_is_never_given_to_a_script(tmp_path: Path) -> None:
     result = run_session("--operator", "scripted", "--log-dir", str(tmp_path))
     assert result.returncode == 2
@@ -199,6 +215,7 @@ def test_the_cause_of_the_end_is_announced_before_anybody_is_signalled(
     dies = f"import os, time\nwhile 'up' not in open({log!r}).read(): time.sleep(0.05)\nos.kill(os.getpid(), 9)\n"
     screen = OperatorScreen(tmp_path / "operator.log")
     group = ProcessGroup([manager, programs.process("recorder", dies)], tmp_path, os.environ, screen=screen.fileno())
-    assert Runner(group, screen, ending).run() == 1
+    assert Runner(group, screen, ending_announcer(ending, tmp_path)).run() == 1
     assert seen.read_text() == "recorder lost: killed by SIGKILL"
+    assert noted_reason(tmp_path, SessionClock.from_environment().now_ns()) == "recorder lost: killed by SIGKILL"
     assert "! recorder was lost (killed by SIGKILL); ending the session" in capsys.readouterr().out

@@ -82,6 +82,10 @@ class FolderLock:
         except OSError:
             return False
 
+    def fileno(self) -> int:
+        """The lock's descriptor: a child that inherits it keeps the lock until it has ended as well."""
+        return self._descriptor
+
     def export(self, environ: MutableMapping[str, str]) -> None:
         """Let processes that are started with `environ` know that their session holds this folder."""
         environ[HOLDER_VARIABLE] = str(self.folder.resolve())

@@ -26,9 +26,10 @@ from h1_training_bringup.session.middleware import robot_notice, robot_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_problem
 from h1_training_bringup.session.process import Process, Session
 from h1_training_bringup.session.processes import executable_path
-from h1_training_bringup.session.session_setup import prepared, session_variables
+from h1_training_bringup.session.session_setup import ending_announcer, prepared, session_variables
 from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from h1_training_node.domain import DomainClaim
+from h1_training_node.folder_lock import FolderLock
 from h1_training_node.process import ENDING_VARIABLE, PRIORITY_VARIABLE
 
 
@@ -59,10 +60,17 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
         variables |= (network := robot_variables(interface, os.environ))
         if notice := robot_notice(interface, os.environ, network):
             _show(notice)
+    if part == "session":
+        lock = FolderLock(session.save_dir)
+        lock.export(variables)
+        # The context lives as long as the launch process: so does the lock.
+        context.extend_globals({"h1_folder_lock": lock})
+        if lock.remark:
+            _show(f"! {lock.remark}")
     supervisor = LaunchSupervisor(
         [(process, _starter(process, given)) for process in processes],
         OperatorScreen(Path(variables[LINES_VARIABLE]), hidden=session.console),
-        Path(variables[ENDING_VARIABLE]),
+        ending_announcer(Path(variables[ENDING_VARIABLE]), session.save_dir),
         # The table at the end is of episodes: only a whole session makes some.
         session.save_dir if part == "session" else None,
     )

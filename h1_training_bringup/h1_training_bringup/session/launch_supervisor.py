@@ -22,7 +22,7 @@ from h1_training_bringup.session.log_tail import Warnings
 from h1_training_bringup.session.operator_screen import PLAIN_FROM_HERE, OperatorScreen
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.supervisor import ENDING, EXIT_LOST, Supervisor, last
-from h1_training_node.process import announce_ending, interruption
+from h1_training_node.process import interruption
 
 RESPAWN_DELAY_S = 1.0
 Starter = Callable[[], list[Action]]
@@ -39,7 +39,7 @@ class LaunchSupervisor:
     Args:
         processes: what runs, and what starts each.
         screen: where the operator's lines go.
-        ending: the file in which the cause of the end is announced.
+        announce: says the cause of the end to those that are about to be ended.
         save_dir: folder of the episodes, for the table at the end; None shows none.
     """
 
@@ -47,12 +47,12 @@ class LaunchSupervisor:
         self,
         processes: Iterable[tuple[Process, Starter]],
         screen: OperatorScreen,
-        ending: Path,
+        announce: Callable[[str], None],
         save_dir: Path | None = None,
     ) -> None:
         self._starters = {process.name: (process, starter) for process, starter in processes}
         self._screen = screen
-        self._ending = ending
+        self._announce = announce
         self._save_dir = save_dir
         self._began_s = time.time()
         self._rules = Supervisor()
@@ -119,7 +119,7 @@ class LaunchSupervisor:
         process = self._processes[event.action]
         follows = self._rules.ended(process, event.returncode)
         if follows.cause:
-            announce_ending(self._ending, follows.cause)
+            self._announce(follows.cause)
         if follows.line and follows.status is None:
             self._line(f"! {follows.line}")
         if follows.line:
@@ -139,7 +139,7 @@ class LaunchSupervisor:
 
     def _on_shutdown(self, event: Event, context: LaunchContext) -> list[Action]:
         if event.due_to_sigint:
-            announce_ending(self._ending, interruption(signal.SIGINT))
+            self._announce(interruption(signal.SIGINT))
         self._line(ENDING if event.due_to_sigint and self._save_dir is not None else "Ending ...")
         own = [node for node in self._running if not self._processes[node].ends_last]
         # On Ctrl+C launch relies on the terminal to have signalled everybody; `kill -INT` signals launch alone.

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from h1_training_bringup.session.middleware import robot_notice, robot_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_bringup.session.processes import ProcessGroup, StartError
-from h1_training_bringup.session.session_setup import SessionRequest, prepared, session_variables
+from h1_training_bringup.session.session_setup import SessionRequest, ending_announcer, prepared, session_variables
 from h1_training_bringup.session.supervisor import (
     ENDING,
     EXIT_CLEAN,
@@ -34,7 +35,8 @@ from h1_training_bringup.session.supervisor import (
     Supervisor,
 )
 from h1_training_node.domain import DomainClaim, DomainsExhaustedError
-from h1_training_node.process import ENDING_VARIABLE, announce_ending, interruption
+from h1_training_node.folder_lock import FolderInUseError, FolderLock
+from h1_training_node.process import ENDING_VARIABLE, interruption
 
 _PERIOD_S = 0.05
 
@@ -57,15 +59,20 @@ def main() -> int:
         for claim in claims:
             environment |= simulation_variables(claim.domain_id)
             print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
-        handed_down = [claim.fileno() for claim in claims]
+        lock = FolderLock(session.save_dir)
+        lock.export(environment)
+        if lock.remark:
+            print(f"! {lock.remark}")
+        handed_down = [*(claim.fileno() for claim in claims), lock.fileno()]
         screen = OperatorScreen(Path(environment[LINES_VARIABLE]), hidden=session.console)
         group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace, screen.fileno())
-    except (ConfigurationError, DomainsExhaustedError, StartError, OSError) as error:
+    except (ConfigurationError, DomainsExhaustedError, FolderInUseError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
     print(f"Logs: {log_dir}", flush=True)
     started = time.time()
-    status = Runner(group, screen, Path(environment[ENDING_VARIABLE])).run()
+    announce = ending_announcer(Path(environment[ENDING_VARIABLE]), session.save_dir)
+    status = Runner(group, screen, announce).run()
     print(closing_table(session.save_dir, started), flush=True)
     print(f"Logs: {log_dir}", flush=True)
     return status
@@ -77,13 +84,13 @@ class Runner:
     Args:
         group: the processes, not started yet.
         screen: where the operator's lines go.
-        ending: the file in which the cause of the end is announced.
+        announce: says the cause of the end to those that are about to be ended.
     """
 
-    def __init__(self, group: ProcessGroup, screen: OperatorScreen, ending: Path) -> None:
+    def __init__(self, group: ProcessGroup, screen: OperatorScreen, announce: Callable[[str], None]) -> None:
         self._group = group
         self._screen = screen
-        self._ending = ending
+        self._announce = announce
         self._supervisor = Supervisor()
         self._tail = LogTail({name: group.log_path(name) for name in group.names()}, time.monotonic)
         self._signal: signal.Signals | None = None
@@ -103,7 +110,7 @@ class Runner:
                 self._go_plain()
             self._screen.follow()
             if self._signal is not None:
-                announce_ending(self._ending, interruption(self._signal))
+                self._announce(interruption(self._signal))
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
         if status != EXIT_CLEAN:
             self._screen.print(f"\n{ENDING}")
@@ -134,7 +141,7 @@ class Runner:
 
     def _carry_out(self, name: str, follows: Consequence) -> None:
         if follows.cause:
-            announce_ending(self._ending, follows.cause)
+            self._announce(follows.cause)
         if follows.starts:
             self._group.start_one(follows.starts)
         if follows.line:

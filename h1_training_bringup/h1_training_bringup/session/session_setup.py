@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,8 @@ from h1_training_bringup.session.graph import is_remote
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_node.clock import SessionClock
-from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE
+from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE, announce_ending
+from h1_training_node.session_end import note_lost_node
 
 _ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -96,6 +97,22 @@ def session_variables(log_dir: Path) -> dict[str, str]:
     }
     SessionClock.from_environment().export(variables)
     return variables
+
+
+def ending_announcer(ending: Path, save_dir: Path) -> Callable[[str], None]:
+    """Says why a session ends: to its processes, and beside its data for a recorder that is gone itself.
+
+    Args:
+        ending: the file that `ENDING_VARIABLE` names to the processes.
+        save_dir: of the session.
+    """
+    clock = SessionClock.from_environment()
+
+    def announce(cause: str) -> None:
+        announce_ending(ending, cause)
+        note_lost_node(save_dir, cause, clock.now_ns())
+
+    return announce
 
 
 def _simulated_endpoints(request: SessionRequest, configuration: Configuration) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from h1_session_manager.console.console_app import ConsoleApp
 from h1_session_manager.console.console_view import ConsoleData
+from h1_session_manager.states import ROWS
+from h1_session_manager.table import CANCEL_ROW, key_fields
 from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
 from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
@@ -68,7 +70,10 @@ def states() -> dict[str, ConsoleData]:
     """The images, by file name."""
 
     def view(state: str, seconds: int, prompt: str, *keys: str, reason: str = "", countdown_s: float = 0.0) -> View:
-        return View(state, NOW_NS - seconds * S, 3, 2, "epoch3/episode_1", prompt, keys, countdown_s, reason)
+        rows = [*(row for row in ROWS if row.source == state), CANCEL_ROW]
+        offered = [next(row for row in rows if row.key == key) for key in keys]
+        return View(state, NOW_NS - seconds * S, 3, 2, "epoch3/episode_1", prompt, countdown_s=countdown_s,
+                    reason=reason, **key_fields(offered))  # fmt: skip
 
     broken = "camera cam_left_wrist: no image yet; check its cable, power and server"
     return {

@@ -47,7 +47,7 @@ class Context:
         epoch, number: of the episode in work; -1 and 0 before the first.
         last_seen: the epoch that was taken up last; before the first, the highest that an earlier session finished.
         offered: the server's epoch that `new_weights` or `accept` takes up.
-        lower_epoch: on offer, below `last_seen`; None if there is none.
+        on_offer: an epoch that needs a person's 'y' in WAITING; None if there is none.
         fresh_weights: the epoch in work has had no episode yet in this session.
         reason: why the state is as it is, for the person.
         since_ns: when the state was entered.
@@ -85,7 +85,7 @@ class Context:
         self.number = 0
         self.last_seen = memory.last_finished
         self.offered = -1
-        self.lower_epoch: int | None = None
+        self.on_offer: int | None = None
         self.fresh_weights = True
         self.reason = ""
         self.since_ns = now_ns

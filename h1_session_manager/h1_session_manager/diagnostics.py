@@ -12,16 +12,11 @@ from enum import IntEnum
 
 from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.preflight import GB, camera_problem, policy_problem
+from h1_session_manager.preflight import GB, MACHINE_IS_SLOW, camera_problem, policy_problem
 from h1_session_manager.values import StreamStatus, View
 from h1_training_node.clock import NS_PER_S
-from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState, Verdict
 
-_LATE_PICTURES = 3.0
-"""A camera silent for as long as so many images take at `min_camera_hz` counts as late.
-
-By the recorder's own word: what passes until its status comes would make a sound camera late now and then.
-"""
 _LOSS_SHOWN_NS = 10 * NS_PER_S
 _LOW_STATE_HZ = 200.0
 
@@ -82,11 +77,12 @@ class Diagnostics:
         if report_age_s > config.status_timeout_s:
             return Diagnosis(name, Health.STALE, "not known: the recorder is silent", values)
         if stream.name in config.cameras:
-            present = StreamStatus(stream.name, stream.rate, age_s, stream.drops)
-            if problem := camera_problem(present, config):
-                return Diagnosis(name, Health.STALE if age_s < 0 else Health.ERROR, problem, values)
-            if stream.age > _LATE_PICTURES / max(config.min_camera_hz, 1.0):
-                return Diagnosis(name, Health.WARN, f"no image for {age_s:.2f} s", values)
+            if problem := camera_problem(stream):
+                is_slow = observed.recorder is not None and observed.recorder.machine_is_slow
+                health = Health.STALE if age_s < 0 else Health.WARN if is_slow else Health.ERROR
+                return Diagnosis(name, health, problem, values)
+        elif stream.verdict in (Verdict.LATE, Verdict.FROZEN):
+            return Diagnosis(name, Health.WARN, f"{stream.verdict.name.lower()}, for {age_s:.1f} s", values)
         if lost := self._lost_lately(stream, observed.now_ns):
             return Diagnosis(name, Health.WARN, f"{lost} messages lost in the last seconds", values)
         # Many streams come only in some states: their silence is no fault by itself.
@@ -229,6 +225,8 @@ def _hand(observed: Observed, config: SessionParameters, side: str) -> Diagnosis
 
 def _machine(observed: Observed, config: SessionParameters) -> Diagnosis:
     problems, warnings = observed.host_problems(), observed.host_warnings()
+    if observed.recorder is not None and observed.recorder.machine_is_slow:
+        problems.append(MACHINE_IS_SLOW)
     values = {}
     if observed.host is not None:
         values = {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from h1_session_manager.arm_control import WHO
 from h1_session_manager.context import Context
+from h1_session_manager.episode import EpisodeState
 from h1_session_manager.faults import Faults
 from h1_session_manager.memory import Memory
 from h1_session_manager.observed import Observation, Observed
@@ -22,7 +23,7 @@ from h1_session_manager.states import ROWS, STATES
 from h1_session_manager.states.stopped import end_interrupted
 from h1_session_manager.states.syncing import Syncing
 from h1_session_manager.steps import Fire, Quit, StepRunner, Steps
-from h1_session_manager.table import EMERGENCY, STOP_KEY, Row, State
+from h1_session_manager.table import CANCEL_ROW, EMERGENCY, STOP_ROW, Row, State, key_fields
 from h1_session_manager.values import (
     Answer,
     Bell,
@@ -41,6 +42,7 @@ from h1_session_manager.values import (
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
+_WITHOUT_OUTCOME = (EpisodeState.NONE, EpisodeState.DISCARDED)
 _MOST_STEPS = 32
 """Transitions that one input may cause; more would be a loop."""
 
@@ -176,22 +178,24 @@ class Engine:
             episode=context.number,
             episode_id=context.episode.id,
             prompt=self._question(),
-            keys=self.keys(),
+            doing=context.doing,
+            outcome=context.episode.outcome if context.episode.state not in _WITHOUT_OUTCOME else "",
             countdown_s=left_ns / NS_PER_S,
             reason=context.state.reason(),
+            **key_fields(self.offered()),
         )
 
-    def keys(self) -> tuple[str, ...]:
-        """The keys that do something now."""
+    def offered(self) -> tuple[Row, ...]:
+        """The rows whose keys do something now."""
         context = self.context
         if context.is_ending:
             return ()
         if context.cancellable:
-            return ("any", STOP_KEY)
+            return (CANCEL_ROW, STOP_ROW)
         if context.doing:
-            return (STOP_KEY,)
+            return (STOP_ROW,)
         now_ns = self.observed.now_ns
-        return tuple(row.key for row in self.available() if not context.key_guard.is_guarded(row, now_ns))
+        return tuple(row for row in self.available() if not context.key_guard.is_guarded(row, now_ns))
 
     def available(self) -> tuple[Row, ...]:
         """The rows of the table that a person can ask for now."""

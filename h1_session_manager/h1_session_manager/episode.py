@@ -50,6 +50,7 @@ class Episode:
     def start(self, epoch: int, number: int, dummies: tuple[str, ...]) -> Steps[str]:
         """Open a journal; returns the reason if the recorder could not."""
         attributes = {**json.loads(self._config.episode_attributes), "dummy_cameras": list(dummies)}
+        attributes["checkpoint"] = self._observed.policy.checkpoint if self._observed.policy is not None else ""
         if self._config.config_sha256:
             attributes["config_sha256"] = self._config.config_sha256
         fields = {

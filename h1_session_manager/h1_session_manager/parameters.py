@@ -29,6 +29,14 @@ class SessionParameters:
     ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
     poll_interval_s: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.1, high=3600.0)
 
+    training_status: str = parameter(
+        "auto",
+        "whether the policy server reports its training: 'auto' finds out, 'required' insists, 'none' never asks",
+        choices=("auto", "required", "none"),
+    )
+    policy_epoch: int = parameter(0, "epoch of the weights that are served, where no training is reported", low=0)
+    start_immediately: bool = parameter(False, "begin with the weights that are served, without waiting for new ones")
+
     ask_before_taking: bool = parameter(True, "wait for 'y' before the arms are acquired")
     motion_countdown_s: float = parameter(3.0, "announced before the arms start to move", unit="s", low=0.5, high=30.0)
     key_guard_s: float = parameter(
@@ -68,8 +76,6 @@ class SessionParameters:
         ("ego_cam", "cam_left_wrist", "cam_right_wrist"), "the recorder's names of the cameras that an episode needs"
     )
     allow_dummy_cameras: bool = parameter(False, "record grey, marked images for cameras that do not work")
-    min_camera_hz: float = parameter(20.0, "a camera slower than this does not work", unit="Hz", low=0.0)
-    max_camera_age_s: float = parameter(0.5, "a camera silent for longer does not work", unit="s", low=0.05)
     min_free_gb: float = parameter(5.0, "least free disk space to start an episode", unit="GB", low=0.0)
     max_hand_age_s: float = parameter(0.5, "a hand silent for longer does not answer", unit="s", low=0.05)
     max_motor_temperature_c: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")

@@ -1,19 +1,22 @@
 """Asks the policy server for its training status.
 
 `GET /training_status` on the WebSocket's port answers `{"ready": bool, "epoch": int}` as text/plain
-(ThomasChen98/openpi:src/openpi/serving/websocket_policy_server.py). The server does not answer while it infers.
+(ThomasChen98/openpi:src/openpi/serving/websocket_policy_server.py). The server does not answer while it infers. A
+stock openpi server knows no such path: it answers every plain request with 426. With `http.client` the connection's
+socket is ours, so that one deadline bounds all of a reply; in `requests` each byte that drips in starts it again.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
+import math
+import socket
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
+from urllib.parse import SplitResult, urlsplit
 
 from h1_session_manager.values import Polled
 from h1_training_node.server_access import authorization, tls_context
@@ -21,7 +24,9 @@ from h1_training_node.server_access import authorization, tls_context
 TIMEOUT_S = 5.0
 MOST_BYTES = 4096
 _MOST_CHARACTERS = 60
-_PLAIN = {"Accept-Encoding": "identity"}
+_MOST_REASON = 200
+_UPGRADE_ONLY = frozenset({404, 405, 426, 501})
+"""What servers answer that speak WebSocket alone, or do not know the path."""
 
 
 class PollError(ValueError):
@@ -29,26 +34,37 @@ class PollError(ValueError):
 
 
 def parse(body: bytes) -> Polled:
-    """A training status from a reply's body.
+    """A training status from a reply's body. What it says besides, of another type than ours, is left out.
 
     Raises:
         PollError: not the documented JSON.
     """
-    text = body.decode("utf-8", errors="replace").strip()
+    text = body.decode("utf-8-sig", errors="replace").strip()
     if not text:
         raise PollError("the reply is empty")
     try:
         document: Any = json.loads(text)
+    except RecursionError:
+        raise PollError("the reply is nested too deeply") from None
     except ValueError:
         raise PollError(f"the reply is no JSON: {_printable(text)}") from None
     if not isinstance(document, dict):
         raise PollError(f'the reply is not {{"ready": ..., "epoch": ...}}: {_printable(text)}')
-    ready, epoch = document.get("ready"), document.get("epoch")
+    if "error" in document and "ready" not in document:
+        raise PollError(f"the server reports an error: {_text(document['error']) or 'without a word'}")
+    ready, epoch, progress = document.get("ready"), document.get("epoch"), document.get("progress")
     if not isinstance(ready, bool):
         raise PollError(f"'ready' is {_printable(json.dumps(ready))}, expected true or false")
     if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**63:
         raise PollError(f"'epoch' is {_printable(json.dumps(epoch))}, expected a whole number from 0")
-    return Polled(ready=ready, epoch=epoch)
+    return Polled(
+        ready=ready,
+        epoch=epoch,
+        phase=_text(document.get("phase")),
+        progress=_share(progress),
+        reason=_text(document.get("reason")),
+        checkpoint=_text(document.get("checkpoint")),
+    )
 
 
 def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: str = "") -> Polled:
@@ -56,68 +72,87 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
 
     Args:
         url: `http://` or `https://`, where certificates are checked.
-        timeout_s: to connect, and again to answer.
+        timeout_s: to connect, and again for the whole answer.
         api_key: sent as the policy's client sends it; empty sends none.
         ca_file: PEM file of authorities trusted beside the system's; empty: the system's alone.
     """
-    headers = {**_PLAIN, **authorization(api_key)}
+    parts = urlsplit(url)
+    headers = {"Accept-Encoding": "identity", "Connection": "close", **authorization(api_key)}
+    expired = threading.Event()
     try:
-        with (
-            _asker(url, ca_file) as asker,
-            asker.get(url, timeout=timeout_s, stream=True, allow_redirects=False, headers=headers) as response,
-        ):
-            if response.status_code != requests.codes.ok:
-                return Polled(error=f"{url} answered {response.status_code} {_printable(response.reason)}")
-            body = _read(response, time.monotonic() + timeout_s)
+        with _connected(parts, ca_file, timeout_s) as connection, _deadline(connection, timeout_s, expired):
+            connection.request("GET", parts.path, headers=headers)
+            response = connection.getresponse()
+            body = response.read(MOST_BYTES + 1)
+        if expired.is_set():
+            raise TimeoutError
+        if response.status != http.client.OK:
+            return _other_status(url, response, body)
         if len(body) > MOST_BYTES:
             return Polled(error=f"{url}: the reply is longer than {MOST_BYTES} bytes")
         return parse(body)
     except PollError as error:
         return Polled(error=f"{url}: {error}")
-    except requests.Timeout:
-        return Polled(error=f"{url} did not answer within {timeout_s:g} s")
-    except requests.ConnectionError as error:
+    except Exception as error:  # whatever a broken server brings about must not end the session
+        if expired.is_set() or isinstance(error, TimeoutError):
+            return Polled(error=f"{url} did not answer within {timeout_s:g} s")
+        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
+            return Polled(error=f"{url}: the server speaks no HTTP", is_unsupported=True)
         return Polled(error=f"{url}: {_cause(error)}")
-    except Exception as error:  # whatever a broken server makes urllib3 raise must not end the session
-        return Polled(error=f"{url}: {type(error).__name__}: {_printable(str(error))}")
 
 
-def _asker(url: str, ca_file: str) -> requests.Session:
-    asker = requests.Session()
-    asker.trust_env = (
-        False  # a .netrc of the operator's would take the key's place; the WebSocket takes no proxy either
-    )
-    if url.startswith("https://"):
-        asker.mount("https://", _Tls(ca_file))
-    return asker
+@contextmanager
+def _connected(parts: SplitResult, ca_file: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        context = tls_context(ca_file)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, parts.port, timeout=timeout_s, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+    try:
+        connection.connect()
+        yield connection
+    finally:
+        connection.close()
 
 
-class _Tls(HTTPAdapter):
-    """Certificates as `tls_context` has them; requests by itself knows its own bundle alone."""
+@contextmanager
+def _deadline(connection: http.client.HTTPConnection, timeout_s: float, expired: threading.Event) -> Iterator[None]:
+    """End `connection` after `timeout_s`, whatever has come of the reply by then."""
+    own: socket.socket = connection.sock
 
-    def __init__(self, ca_file: str) -> None:
-        self._context = tls_context(ca_file)
-        super().__init__()
+    def end() -> None:
+        expired.set()
+        with suppress(OSError):
+            own.shutdown(socket.SHUT_RDWR)
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **{**options, "ssl_context": self._context})
+    timer = threading.Timer(timeout_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, up to a byte more than allowed. requests' own time-out starts again with every byte that drips in.
-
-    Raises:
-        requests.Timeout: it is not complete by `deadline`.
-    """
-    body = b""
-    while len(body) <= MOST_BYTES:
-        chunk = response.raw.read(1)  # the body is some 30 bytes; a larger read would wait to be filled
-        if not chunk:
-            break
-        body += chunk
-        if time.monotonic() > deadline:
-            raise requests.Timeout
-    return body
+def _other_status(url: str, response: http.client.HTTPResponse, body: bytes) -> Polled:
+    """No 200: where it redirects to, that the server knows no training status, or what it says."""
+    status = f"{url} answered {response.status} {_printable(response.reason)}"
+    if 300 <= response.status < 400:
+        to = _printable(response.headers.get("Location", ""), _MOST_REASON)
+        advice = f"; it redirects to {to}: name that address in policy_server.host" if to else ""
+        return Polled(error=f"{status}{advice}")
+    asks_for_upgrade = "websocket" in response.headers.get("Upgrade", "").lower() or b"websocket" in body.lower()
+    if response.status in _UPGRADE_ONLY or (response.status == http.client.BAD_REQUEST and asks_for_upgrade):
+        return Polled(error=status, is_unsupported=True)
+    try:
+        document = json.loads(body.decode("utf-8-sig"))
+        said = _text(document.get("error")) if isinstance(document, dict) else ""
+    except (ValueError, RecursionError):
+        said = ""
+    return Polled(error=f"{status}: {said}" if said else status)
 
 
 class Poller:
@@ -146,17 +181,26 @@ class Poller:
 
 
 def _cause(error: BaseException) -> str:
-    """The plain cause in requests' nested errors: 'Connection refused', 'Name or service not known', ..."""
-    for part in ("Connection refused", "Name or service not known", "Temporary failure in name resolution",
-                 "No route to host", "Network is unreachable", "Connection reset by peer"):  # fmt: skip
-        if part in str(error):
-            return part
+    """The plain cause: 'Connection refused', 'Name or service not known', ..."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "certificate not accepted; name its authority's PEM file in policy_server.ca_file"
-    return _printable(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {_printable(str(error))}"
 
 
-def _printable(text: str) -> str:
+def _share(value: object) -> float:
+    """A share in 0..1; NaN if it is none."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else math.nan  # type: ignore[operator, arg-type]
+
+
+def _text(value: object) -> str:
+    """A server's text, fit for a terminal; empty if it is none."""
+    return _printable(value, _MOST_REASON) if isinstance(value, str) else ""
+
+
+def _printable(text: str, most: int = _MOST_CHARACTERS) -> str:
     """A stranger's words, fit for a terminal: one line, nothing that steers it."""
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
+    return text if len(text) <= most else text[:most] + "..."

@@ -14,9 +14,19 @@ from std_srvs.srv import Trigger
 
 from h1_session_manager import values
 from h1_session_manager.diagnostics import Diagnosis
-from h1_training_msgs.msg import ArmStatus, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
+from h1_session_manager.preflight import Preflight
+from h1_training_msgs.msg import (
+    ArmStatus,
+    HandState,
+    PolicyStatus,
+    RecorderStatus,
+    SessionState,
+    SyncProgress,
+    TrainingStatus,
+)
+from h1_training_msgs.msg import Preflight as PreflightMessage
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, SetArmMode, StartEpisode
-from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState, Verdict
 from h1_training_node.stamps import to_ns, to_stamp
 
 SERVICES: dict[str, Any] = {
@@ -63,8 +73,9 @@ def guard(message: Bool) -> values.Guard:
 
 
 def recorder(message: RecorderStatus) -> values.Recorder:
-    """Raises ValueError for a state that there is not, or lists of different lengths."""
-    streams = zip(message.streams, message.rates, message.ages, message.drops, strict=True)
+    """Raises ValueError for a state or verdict that there is not, or lists of different lengths."""
+    verdicts = map(Verdict, message.verdicts)
+    streams = zip(message.streams, message.rates, message.ages, message.drops, verdicts, strict=True)
     return _same(
         values.Recorder,
         message,
@@ -95,8 +106,9 @@ def sync_progress(message: SyncProgress) -> values.SyncProgress:
 
 
 def view(message: SessionState) -> values.View:
-    keys = tuple(message.keys)
-    return _same(values.View, message, since_ns=to_ns(message.state_since), keys=keys, countdown_s=message.countdown)
+    names = ("keys", "key_labels", "key_services", "key_moves", "key_twice")
+    keys = {name: tuple(getattr(message, name)) for name in names}
+    return _same(values.View, message, since_ns=to_ns(message.state_since), countdown_s=message.countdown, **keys)
 
 
 def reply(response: Any) -> values.Reply:
@@ -121,6 +133,17 @@ def state_message(header: Header, seq: int, view: values.View, task: str) -> Ses
     fields = dataclasses.asdict(view)
     since, countdown = to_stamp(fields.pop("since_ns")), fields.pop("countdown_s")
     return SessionState(header=header, seq=seq, state_since=since, countdown=countdown, task=task, **fields)
+
+
+def preflight_message(header: Header, seq: int, checks: Preflight) -> PreflightMessage:
+    items, levels, details = zip(*checks.by_item(), strict=True)
+    listed = {"items": list(items), "levels": [int(level) for level in levels], "details": list(details)}
+    return PreflightMessage(header=header, seq=seq, ready=not checks.problems, cameras=checks.cameras, **listed)
+
+
+def training_message(header: Header, seq: int, polled: values.Polled) -> TrainingStatus:
+    names = ("ready", "epoch", "phase", "progress", "reason", "checkpoint")
+    return TrainingStatus(header=header, seq=seq, **{name: getattr(polled, name) for name in names})
 
 
 def progress_message(header: Header, seq: int, value: values.SyncProgress, target: str) -> SyncProgress:

@@ -23,6 +23,7 @@ from h1_session_manager.engine import Engine
 from h1_session_manager.operator_output import Sound, Terminal
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import Poller
+from h1_session_manager.preflight import Preflight
 from h1_session_manager.ros_interface import ServiceClients
 from h1_session_manager.states import SERVICES
 from h1_session_manager.upload.ledger import Ledger
@@ -30,7 +31,17 @@ from h1_session_manager.upload.programs import validate
 from h1_session_manager.upload.rsync import RsyncJob
 from h1_session_manager.upload.uploader import Patience, Uploader
 from h1_session_manager.values import Command, View
-from h1_training_msgs.msg import ArmStatus, Event, HandState, PolicyStatus, RecorderStatus, SessionState, SyncProgress
+from h1_training_msgs.msg import (
+    ArmStatus,
+    Event,
+    HandState,
+    PolicyStatus,
+    RecorderStatus,
+    SessionState,
+    SyncProgress,
+    TrainingStatus,
+)
+from h1_training_msgs.msg import Preflight as PreflightMessage
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
@@ -41,6 +52,7 @@ FromThread = values.Polled | values.SyncProgress | values.Synced | values.Unveri
 """What comes from threads."""
 _TICK_S = 0.05
 _HEARTBEAT_TICKS = 2
+_PREFLIGHT_TICKS = 10
 _HOST_S = 1.0
 _DIAGNOSTICS_NS = 190_000_000
 """Between two arrays: as often as the recorder reports the streams."""
@@ -62,7 +74,7 @@ class SessionManagerNode(BaseNode):
         except (memory.MemoryFileError, ValueError) as error:
             raise ParameterError(f"{self.get_fully_qualified_name()}: {error}") from None
         self._terminal = Terminal() if terminal is None else terminal
-        self._seq = self._progress_seq = self._ticks = 0
+        self._seq = self._progress_seq = self._training_seq = self._ticks = 0
         self._published: View | None = None
         self._from_threads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
@@ -93,9 +105,13 @@ class SessionManagerNode(BaseNode):
 
     def _connect(self) -> None:
         self._state = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._training = self.create_publisher(TrainingStatus, "session/training", qos.LATCHED)
         self._progress = self.create_publisher(SyncProgress, "session/sync_progress", qos.STATE)
         self._lines = self.create_publisher(String, "session/lines", qos.LATCHED)
         self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
+        self._preflight = self.create_publisher(PreflightMessage, "session/preflight", qos.LATCHED)
+        self._preflight_seq = 0
+        self._checked: Preflight | None = None
         self._diagnostics = Diagnostics(self._config)
         self._diagnosed_ns = 0
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
@@ -169,6 +185,9 @@ class SessionManagerNode(BaseNode):
         self._engine.observe(value, self.now_ns())
         if isinstance(value, values.SyncProgress):
             self._publish_progress(value)
+        elif isinstance(value, values.Polled) and not value.error:
+            self._training_seq += 1
+            self._training.publish(ros_interface.training_message(self.header(), self._training_seq, value))
 
     def _on_tick(self) -> None:
         while not self._from_threads.empty():
@@ -178,6 +197,8 @@ class SessionManagerNode(BaseNode):
         self._ticks += 1
         self._carry_out()
         self._publish_diagnostics()
+        if self._ticks % _PREFLIGHT_TICKS == 0:
+            self._publish_preflight()
         if self._ticks % _HEARTBEAT_TICKS == 0:
             self._publish_state(self._engine.view())
 
@@ -277,6 +298,14 @@ class SessionManagerNode(BaseNode):
         self._progress_seq += 1
         target = self._config.rsync_target
         self._progress.publish(ros_interface.progress_message(self.header(), self._progress_seq, progress, target))
+
+    def _publish_preflight(self) -> None:
+        """What has changed in the checks: a page shows them as the session has them."""
+        checks = self._engine.preflight()
+        if checks != self._checked:
+            self._checked = checks
+            self._preflight_seq += 1
+            self._preflight.publish(ros_interface.preflight_message(self.header(), self._preflight_seq, checks))
 
     def _measure_host(self) -> None:
         self._engine.observe(host_health.measure(self.now_ns()), self.now_ns())

@@ -7,7 +7,7 @@ services, the README's diagram (`diagram.py`) and the operating guide's lists ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,14 +78,34 @@ class Row:
     then: Callable[[Any, Any], None] | None = None
     source: State = State.STARTING
 
+    @property
+    def label(self) -> str:
+        """What the key does, in few words."""
+        return self.says.partition(" (")[0]
+
 
 EMERGENCY = "emergency_stop"
 STOP_KEY = "q"
 """Of the emergency stop; in WAITING it ends the session in good order, and stops that if pressed again."""
 CANCEL = "cancel"
 """Takes back an announced motion; any key does."""
+CANCEL_ROW = Row(CANCEL, None, "any", "cancel")
+STOP_ROW = Row(EMERGENCY, State.STOPPED, STOP_KEY, "emergency stop")
+"""What a person may ask for while something is under way."""
 NEVER_GUARDED = frozenset({"s", "q"})
 """Keys that stop something are heard at any time."""
+
+
+def key_fields(rows: Iterable[Row]) -> dict[str, tuple[Any, ...]]:
+    """The keys of `rows` and what each does, as `session/state` carries them."""
+    listed = tuple(rows)
+    return {
+        "keys": tuple(row.key for row in listed),
+        "key_labels": tuple(row.label for row in listed),
+        "key_services": tuple(row.trigger for row in listed),
+        "key_moves": tuple(row.motion for row in listed),
+        "key_twice": tuple(row.twice for row in listed),
+    }
 
 
 class Table:

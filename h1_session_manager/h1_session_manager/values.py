@@ -5,11 +5,12 @@ Stamps are session time in ns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from h1_training_node.message_numbers import ArmMode, Connection, Level, RecorderState, SyncState
+from h1_training_node.message_numbers import ArmMode, Connection, Level, RecorderState, SyncState, Verdict
 
 # --- what it gets ---
 
@@ -41,12 +42,13 @@ class Guard:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream as the recorder sees it: Hz, s since its last message (-1: never one), messages lost."""
+    """One stream as the recorder sees it: Hz, s since it last said something new (-1: never), messages lost."""
 
     name: str
     rate: float
     age: float
     drops: int = 0
+    verdict: Verdict = Verdict.FRESH
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Recorder:
     policy_frames: int = 0
     human_frames: int = 0
     streams: tuple[StreamStatus, ...] = ()
+    machine_is_slow: bool = False
     bytes_free: int = 0
+    seconds_left: float = -1.0
     save_progress: float = 0.0
     last_path: str = ""
     last_error: str = ""
@@ -79,6 +83,7 @@ class Policy:
     server: str = ""
     inferences: int = 0
     failures: int = 0
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,21 @@ class Hand:
 
 @dataclass(frozen=True)
 class Polled:
-    """A reply to a poll for new weights; `error` is empty if it was a good one."""
+    """A reply to a poll for new weights; `error` is empty if it was a good one.
+
+    Attributes:
+        is_unsupported: the server is there, but reports no training at all.
+        phase, progress, reason, checkpoint: as in `TrainingStatus`; empty or NaN where the server does not say.
+    """
 
     ready: bool = False
     epoch: int = -1
     error: str = ""
+    is_unsupported: bool = False
+    phase: str = ""
+    progress: float = math.nan
+    reason: str = ""
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,7 +261,7 @@ Command = Call | Say | ReportEvent | Poll | Sync | Probe | Remember | PublishSto
 
 @dataclass(frozen=True)
 class View:
-    """What `session/state` shows."""
+    """What `session/state` carries. `key_...`: of each of `keys`, in the same order."""
 
     state: str
     since_ns: int
@@ -254,6 +269,12 @@ class View:
     episode: int
     episode_id: str
     prompt: str
-    keys: tuple[str, ...]
-    countdown_s: float
-    reason: str
+    doing: str = ""
+    outcome: str = ""
+    keys: tuple[str, ...] = ()
+    key_labels: tuple[str, ...] = ()
+    key_services: tuple[str, ...] = ()
+    key_moves: tuple[bool, ...] = ()
+    key_twice: tuple[bool, ...] = ()
+    countdown_s: float = 0.0
+    reason: str = ""

@@ -27,7 +27,7 @@ from h1_session_manager.values import (
     Sync,
     Synced,
 )
-from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, Verdict
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -94,7 +94,7 @@ class Harness:
 
     @property
     def listed(self) -> tuple[str, ...]:
-        return self.engine.keys()
+        return self.engine.view().keys
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -254,7 +254,11 @@ class Harness:
 
 
 def streams(**ages: float) -> tuple[StreamStatus, ...]:
-    """Cameras at rate, but for those whose age is named; -1: never an image."""
-    return tuple(
-        StreamStatus(name, 30.0 if ages.get(name, 0.0) >= 0 else 0.0, ages.get(name, 0.02)) for name in CAMERAS
-    )
+    """Cameras at rate, but for those whose age is named: ABSENT from half a second; -1: never an image."""
+    found = []
+    for name in CAMERAS:
+        age_s = ages.get(name, 0.02)
+        is_there = 0 <= age_s < 0.5
+        verdict = Verdict.FRESH if is_there else Verdict.ABSENT
+        found.append(StreamStatus(name, 30.0 if is_there else 0.0, age_s, verdict=verdict))
+    return tuple(found)

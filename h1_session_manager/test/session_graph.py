@@ -42,6 +42,7 @@ class StubGraph(BaseNode):
         self.mode, self.since_ns, self.reason = ArmStatus.MODE_RELEASED, self.now_ns(), "start"
         self.recorder = RecorderStatus(state=RecorderStatus.IDLE, bytes_free=10**12, streams=list(CAMERAS))
         self.recorder.rates, self.recorder.ages, self.recorder.drops = [30.0] * 3, [0.02] * 3, [0] * 3
+        self.recorder.verdicts = [RecorderStatus.FRESH] * 3
         self.seq = 0
         self._arm = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
         self._recorder = self.create_publisher(RecorderStatus, "recorder/status", qos.STATE)

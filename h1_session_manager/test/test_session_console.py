@@ -10,7 +10,8 @@ from textual.widgets import Static
 from h1_session_manager.console import console_view
 from h1_session_manager.console.console_app import ConsoleApp
 from h1_session_manager.console.console_view import ConsoleData
-from h1_session_manager.table import State
+from h1_session_manager.states import ROWS
+from h1_session_manager.table import State, key_fields
 from h1_session_manager.values import Arm, Hand, Policy, Recorder, SyncProgress, View
 from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
@@ -18,7 +19,8 @@ NOW_NS = 1000 * S
 
 
 def everything(state: str = "EXECUTING", **changes) -> ConsoleData:
-    view = View(state, NOW_NS - 75 * S, 3, 2, "epoch3/episode_1", "Press 's' to stop", ("s", "q"), 0.0, "a reason")
+    offered = key_fields(row for row in ROWS if row.source == "EXECUTING" and row.key)
+    view = View(state, NOW_NS - 75 * S, 3, 2, "epoch3/episode_1", "Press 's' to stop", reason="a reason", **offered)
     heard = ConsoleData(
         view=replace(view, **changes),
         arm=Arm(NOW_NS, ArmMode.POLICY, NOW_NS, reason="requested", max_temperature=48),

@@ -79,6 +79,7 @@ def test_an_episode_is_started_in_its_epochs_folder_with_what_explains_it():
         "robot_name": "alice",  # as it was given, and once
         "config_sha256": "abc",
         "dummy_cameras": [],
+        "checkpoint": "",
     }
 
 

@@ -12,7 +12,8 @@ from test_session_poller import replying, serving
 
 from h1_session_manager.operator_output import Terminal
 from h1_session_manager.session_manager_node import SessionManagerNode
-from h1_training_msgs.msg import ArmStatus, PolicyStatus, RecorderStatus, SyncProgress
+from h1_training_msgs.msg import ArmStatus, PolicyStatus, Preflight, RecorderStatus, SyncProgress, TrainingStatus
+from h1_training_node import qos
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 from h1_training_node.parameter import ParameterError
 from h1_training_testing import Graph
@@ -73,6 +74,48 @@ def test_the_values_are_the_messages_numbers():
     for enumeration, message, prefix in pairs:
         for member in enumeration:
             assert getattr(message, prefix + member.name) == member
+
+
+def latched(graph: Graph, stub: StubGraph, kind: type, topic: str, what: str) -> list:
+    """What somebody gets who joins now."""
+    found: list = []
+    stub.create_subscription(kind, topic, found.append, qos.LATCHED)
+    graph.spin_until(lambda: found, what)
+    return found
+
+
+def test_whoever_joins_gets_the_checks_with_what_to_do(graph, tmp_path):
+    scene = Scene(graph, tmp_path, policy_port=1, min_free_gb=2000.0)
+    found = latched(graph, scene.stub, Preflight, "session/preflight", "the checks")
+    graph.spin_until(lambda: Preflight.ERROR in found[-1].levels, "a check that fails")
+    checks = found[-1]
+    listed = {
+        item: (level, text) for item, level, text in zip(checks.items, checks.levels, checks.details, strict=True)
+    }
+    assert not checks.ready
+    assert listed["disk"][0] == Preflight.ERROR
+    assert "2000 GB needed; free some space" in listed["disk"][1]
+    assert listed["clock"] == (Preflight.OK, "")
+
+
+def test_the_state_says_of_each_key_what_it_does_and_which_service_does_the_same(graph, tmp_path):
+    scene = Scene(graph, tmp_path, policy_port=1)
+    state = scene.stub.states[-1]
+    assert list(state.keys) == ["y", "q"]
+    assert list(state.key_labels) == ["take the arms and move to home position", "emergency stop"]
+    assert list(state.key_services) == ["start", "emergency_stop"]
+    assert list(state.key_moves) == [True, False]
+
+
+def test_whoever_joins_gets_what_the_server_says_of_its_training(graph, tmp_path):
+    said = b'{"ready": false, "epoch": 2, "phase": "TRAINING", "progress": 0.5, "reason": "", "checkpoint": "c2"}'
+    with serving(replying(said)) as url:
+        scene = Scene(graph, tmp_path, policy_port=int(url.split(":")[2].split("/")[0]))
+        scene.press_to("y", "WAITING")
+        found = latched(graph, scene.stub, TrainingStatus, "session/training", "the training's status")
+    status = found[-1]
+    assert (status.ready, status.epoch, status.phase, status.progress) == (False, 2, "TRAINING", 0.5)
+    assert status.checkpoint == "c2"
 
 
 def test_a_whole_session_from_the_question_to_its_end(graph, tmp_path, server):

@@ -1,9 +1,11 @@
 """The poller against real HTTP servers, most of which misbehave."""
 
 import json
+import math
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.sync import server as websockets_server
 
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.poller import MOST_BYTES, Poller, PollError, parse, poll
@@ -203,3 +206,106 @@ def test_through_tls_the_servers_certificate_is_checked():
     with serving(replying(b'{"ready": true, "epoch": 3}'), tls=True) as url:
         assert poll(url, ca_file=str(TLS_FILE)) == Polled(ready=True, epoch=3)
         assert "certificate not accepted; name its authority's PEM file" in poll(url).error
+
+
+def raw(answer: bytes, drip_s: float = 0.0) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Bytes as they are, past the HTTP server's own; with `drip_s`, one by one."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        for byte in answer:
+            try:
+                handler.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            if drip_s:
+                time.sleep(drip_s)
+
+    return send
+
+
+def test_a_server_that_drips_its_headers_is_left_within_the_time_out():
+    began_s = time.monotonic()
+    with serving(raw(b"HTTP/1.1 200 OK\r\n" + b"X-Slow: yes\r\n" * 200, drip_s=0.05)) as url:
+        assert "did not answer within 0.3 s" in poll(url, 0.3).error
+        assert time.monotonic() - began_s < 2.0
+
+
+def test_what_a_server_says_of_its_training_is_understood():
+    body = {
+        "ready": True,
+        "epoch": 4,
+        "phase": "TRAINING",
+        "progress": 0.25,
+        "reason": "9 episodes",
+        "checkpoint": "e4",
+    }
+    with serving(replying(json.dumps(body).encode())) as url:
+        assert poll(url) == Polled(
+            ready=True, epoch=4, phase="TRAINING", progress=0.25, reason="9 episodes", checkpoint="e4"
+        )
+
+
+@pytest.mark.parametrize("progress", [None, "half", True, -0.1, 1.1, 10**400])
+def test_progress_that_is_no_share_is_left_out(progress):
+    assert math.isnan(
+        parse(json.dumps({"ready": True, "epoch": 4, "progress": progress, "phase": 3}).encode()).progress
+    )
+
+
+def test_an_errors_text_is_printed():
+    with serving(replying(b'{"error": "no checkpoint in /models"}')) as url:
+        assert "the server reports an error: no checkpoint in /models" in poll(url).error
+    with serving(replying(b'{"error": "still loading"}', 503)) as url:
+        assert "answered 503 Service Unavailable: still loading" in poll(url).error
+
+
+def test_a_byte_order_mark_is_tolerated():
+    assert parse(b'\xef\xbb\xbf{"ready": true, "epoch": 3}') == Polled(ready=True, epoch=3)
+
+
+def test_deep_nesting_is_an_error():
+    with pytest.raises(PollError, match="nested too deeply"):
+        parse(b"[" * 2000)
+    with serving(replying(b"[" * (MOST_BYTES - 1))) as url:
+        assert "nested too deeply" in poll(url).error
+
+
+def test_a_redirect_names_where_to():
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(308)
+        handler.send_header("Location", "https://policy.example/training_status")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with serving(redirect) as url:
+        error = poll(url).error
+    assert "it redirects to https://policy.example/training_status: name that address" in error
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_unsupported"),
+    [
+        (replying(b"Failed to open a WebSocket connection", 426), True),
+        (replying(b"", 404), True),
+        (replying(b'Can "Upgrade" only to "WebSocket".', 400), True),
+        (replying(b"bad request", 400), False),
+        (replying(b"", 500), False),
+        (replying(b"", 401), False),
+        (raw(b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"), True),  # ZeroMQ's greeting
+        (raw(b""), False),
+    ],
+)
+def test_a_server_that_reports_no_training_differs_from_one_that_fails(answer, is_unsupported):
+    with serving(answer) as url:
+        polled = poll(url)
+    assert polled.error
+    assert polled.is_unsupported is is_unsupported
+
+
+def test_websockets_own_server_which_openpi_uses_reports_no_training():
+    with websockets_server.serve(lambda _connection: None, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.socket.getsockname()[1]
+        polled = poll(f"http://127.0.0.1:{port}/training_status")
+        server.shutdown()
+    assert polled.is_unsupported, polled

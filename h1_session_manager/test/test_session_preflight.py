@@ -8,9 +8,9 @@ from h1_session_manager import host_health
 from h1_session_manager.host_health import HostHealth
 from h1_session_manager.observed import Observed
 from h1_session_manager.parameters import SessionParameters
-from h1_session_manager.preflight import check
-from h1_session_manager.values import Arm, Hand, Policy, Reached, Recorder
-from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
+from h1_session_manager.preflight import ARMS, ITEMS, check
+from h1_session_manager.values import Arm, Hand, Policy, Reached, Recorder, StreamStatus
+from h1_training_node.message_numbers import ArmMode, Connection, Level, RecorderState, Verdict
 
 NOW_NS = 10**12
 
@@ -73,12 +73,38 @@ def test_a_camera_that_does_not_work_is_named(age, problem):
     assert problems(recorder=recorder) == (f"{problem}; check its cable, power and server",)
 
 
-def test_a_slow_camera_does_not_work():
-    slow = tuple(replace(stream, rate=9.0) if stream.name == "ego_cam" else stream for stream in streams())
-    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=slow, bytes_free=10**12)
-    assert problems(recorder=recorder) == (
-        "camera ego_cam: only 9.0 images/s, expected 20 or more; check its cable, power and server",
-    )
+@pytest.mark.parametrize(
+    ("verdict", "problem"),
+    [
+        (Verdict.LATE, "late: 9.0 images/s"),
+        (Verdict.FROZEN, "the same image for 5.6 s"),
+        (Verdict.ABSENT, "no image for 5.6 s"),
+    ],
+)
+def test_the_recorders_verdict_decides_and_is_said_in_words(verdict, problem):
+    judged = StreamStatus("ego_cam", 9.0, 5.6, verdict=verdict)
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=(judged, *streams()[1:]), bytes_free=10**12)
+    assert problems(recorder=recorder) == (f"camera ego_cam: {problem}; check its cable, power and server",)
+
+
+def test_a_camera_that_the_recorder_calls_fresh_works_however_old_its_last_image_is():
+    judged = StreamStatus("ego_cam", 9.0, 5.6, verdict=Verdict.FRESH)
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=(judged, *streams()[1:]), bytes_free=10**12)
+    assert problems(recorder=recorder) == ()
+
+
+def test_a_computer_that_is_too_slow_is_named_instead_of_every_camera():
+    late = tuple(replace(stream, verdict=Verdict.LATE) for stream in streams())
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=late, bytes_free=10**12, machine_is_slow=True)
+    [problem] = problems(recorder=recorder)
+    assert problem.startswith("computer: all cameras are late at once")
+
+
+def test_every_item_is_listed_with_its_level_and_what_to_do():
+    listed = check(observed(arm=None), SessionParameters(), 1).by_item()
+    assert [item for item, _, _ in listed] == list(ITEMS)
+    assert {item: level for item, level, _ in listed if level is not Level.INFO} == {ARMS: Level.ERROR}
+    assert [text for item, _, text in listed if item == ARMS] == ["arms: arm_driver is silent; does it run?"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +186,7 @@ def test_the_whole_preflight_reads_as_lines():
     assert check(observed(), SessionParameters(), 1).text.splitlines() == [
         "Ready",
         "In order: cameras, recorder, disk, arms and their temperatures, hands, policy server, its metadata and "
-        "connection, upload target, clock, processor",
+        "connection, upload target, clock, computer",
         "Cameras ready: All cameras working!",
     ]
     warned = check(observed(target=Reached("no")), SessionParameters(rsync_target="/t", include_hands=True), 1).text

@@ -25,7 +25,7 @@ simulation: {{camera_fps: 5.0, policy_server_port: {port}, epochs: 1, episodes: 
 # Twenty processes on two cores that may stand still: nobody may take a pause for a loss here.
 nodes:
   policy_bridge: {{max_observation_age_s: 2.0}}
-  session_manager: {{min_camera_hz: 0.5, max_camera_age_s: 3.0, arm_timeout_s: 5.0, status_timeout_s: 10.0}}
+  session_manager: {{arm_timeout_s: 5.0, status_timeout_s: 10.0}}
   arm_driver: {{min_state_rate_hz: 50.0, stale_action_s: 0.5}}
 """
 

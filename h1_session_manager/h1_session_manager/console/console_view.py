@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from h1_session_manager.states import ROWS
-from h1_session_manager.table import EMERGENCY, State
+from h1_session_manager.table import State
 from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 
@@ -90,24 +89,14 @@ def question(heard: ConsoleData) -> Text:
         return Text("Waiting for session/state ...")
     text = Text(view.prompt or "Nothing is asked now.", style="bold")
     text.append("\n")
-    for number, key in enumerate(view.keys):
-        text.append(" · " if number else "", "dim").append(key, "bold green").append(f" {_says(view.state, key)}")
+    for number, (key, label, twice) in enumerate(zip(view.keys, view.key_labels, view.key_twice, strict=False)):
+        says = "key cancels" if key == "any" else f"twice: {label}" if twice else label
+        text.append(" · " if number else "", "dim").append(key, "bold green").append(f" {says}")
     if not view.keys:
         text.append("no key does anything now", "dim")
     if view.reason:
         text.append(f"\n{view.reason}", "yellow")
     return text
-
-
-def _says(state: str, key: str) -> str:
-    """What a key does in a state, in few words."""
-    row = next((row for row in ROWS if row.source == state and row.key == key), None)
-    if key == "any":
-        return "key cancels"
-    if row is None or row.trigger == EMERGENCY:
-        return "emergency stop"
-    says = row.says.partition(" (")[0]
-    return f"twice: {says}" if row.twice else says
 
 
 def streams(heard: ConsoleData, wanted: Iterable[str], now_ns: int) -> Text:

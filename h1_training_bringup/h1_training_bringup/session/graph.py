@@ -142,9 +142,8 @@ def _body(configuration: Configuration) -> dict[str, Any]:
 
 def _session(configuration: Configuration, session: Session) -> tuple[Process, ...]:
     save_dir = {"save_dir": str(session.save_dir)}
-    # Not slow or broken, but so configured; two thirds is what a real camera must do as well.
-    fps = configuration["simulation.camera_fps"]
-    camera_fps, min_camera_hz = ({"camera_fps": fps}, {"min_camera_hz": fps * 2 / 3}) if session.simulated else ({}, {})
+    # Not slow or broken, but so configured: the recorder's verdicts go by it.
+    camera_fps = {"camera_fps": configuration["simulation.camera_fps"]} if session.simulated else {}
     return (
         Process(
             "h1_policy_bridge",
@@ -170,7 +169,6 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "session_manager",
             parameters={
                 "home_timeout_s": _home_timeout_s(configuration),
-                **min_camera_hz,
                 **configuration.of_node("session_manager"),
                 **save_dir,
                 "rsync_target": configuration.upload_target,

@@ -116,7 +116,7 @@ class BaseNode(Node):
         else:
             self.get_logger().info(text)
 
-    def tell_priority(self, priority: Priority) -> None:
+    def report_priority(self, priority: Priority) -> None:
         """Say what the realtime priority that the graph wanted for this process came to, if it wanted any."""
         if priority.wanted == REALTIME and not priority.is_realtime:
             self.event(Event.WARN, "no_realtime", f"runs at {priority.granted} only, {_HOW_REALTIME}")

@@ -1,4 +1,4 @@
-"""Tells when the system's clock is set: by NTP on a machine that woke up with a wrong one, or by a person.
+"""Reports when the system's clock is set: by NTP on a machine that woke up with a wrong one, or by a person.
 
 Some libraries wait by it, and when it is set back by a minute, they wait a minute longer.
 """
@@ -26,7 +26,7 @@ class ClockWatch:
         on_set: called in that thread, each time.
 
     Raises:
-        OSError: the kernel cannot tell.
+        OSError: the kernel cannot report it.
     """
 
     def __init__(self, on_set: Callable[[], object]) -> None:
@@ -36,7 +36,7 @@ class ClockWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer."""
+        """End the thread."""
         os.eventfd_write(self._end, 1)
         self._thread.join()
         os.close(self._timer)
@@ -47,7 +47,7 @@ class ClockWatch:
         for fd in (self._timer, self._end):
             poll.register(fd, select.POLLIN)
         while self._end not in dict(poll.poll()):
-            with contextlib.suppress(OSError):  # cancelled: that is the news
+            with contextlib.suppress(OSError):  # cancelled: the clock was set
                 os.read(self._timer, 8)
             _arm(self._timer)
             self._on_set()
@@ -70,4 +70,4 @@ def _arm(fd: int) -> None:
 
 def _error(call: str) -> OSError:
     number = ctypes.get_errno()
-    return OSError(number, f"{call}: {os.strerror(number)}; this kernel does not tell when the system's clock is set")
+    return OSError(number, f"{call}: {os.strerror(number)}; this kernel does not report when the system's clock is set")

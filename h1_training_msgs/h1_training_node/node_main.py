@@ -22,7 +22,7 @@ _EXIT_USAGE = 2
 
 
 def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None, late: bool = False) -> int:
-    """Run one node until it ends by itself or is told to; returns the process's exit status.
+    """Run one node until it ends by itself or is asked to; returns the process's exit status.
 
     SIGINT, SIGTERM, SIGHUP and the parent's death all become one `request_stop`. With `late` this process is one
     that ends last (see `StopSignal`).
@@ -39,7 +39,7 @@ def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None
             print(f"[ERROR] {error}", file=sys.stderr, flush=True)
             return _EXIT_USAGE
         try:
-            node.tell_priority(priority)
+            node.report_priority(priority)
             return _spin(node, stop)
         finally:
             node.destroy_node()

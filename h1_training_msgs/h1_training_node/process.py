@@ -18,7 +18,7 @@ PRIORITY_VARIABLE = "H1_SESSION_PRIORITY"
 REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
 """Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
 EXIT_EXPLAINED = 3
-"""Of a node that ends the session in trouble and has told the person why: nothing about its loss is to be said."""
+"""Of a node that ends the session in trouble and has shown the person why: its loss needs no further word."""
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 _HIGH_NICENESS = -10
@@ -28,7 +28,7 @@ class StopSignal:
     """Turns signals into a flag, so that a last command or save can still go out.
 
     Args:
-        late: this process ends last (simulated peers, keyboard): it bears the SIGINT that a terminal sends to the
+        late: this process ends last (simulated peers, keyboard): it ignores the SIGINT that a terminal sends to the
             whole group, ends on SIGTERM, and 11 s after its terminal or its parent is gone.
     """
 

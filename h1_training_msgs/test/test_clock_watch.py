@@ -23,13 +23,13 @@ def set_clock_to_itself() -> bool:
     return False
 
 
-def test_it_tells_each_time_the_clock_is_set() -> None:
-    told = []
-    watch = ClockWatch(lambda: told.append(threading.current_thread().name))
+def test_it_reports_each_time_the_clock_is_set() -> None:
+    sets = []
+    watch = ClockWatch(lambda: sets.append(threading.current_thread().name))
     for count in (1, 2, 3):
         if set_clock_to_itself():
-            wait_until(lambda count=count: len(told) == count, "told")
-    assert set(told) <= {"clock_watch"}
+            wait_until(lambda count=count: len(sets) == count, "reported")
+    assert set(sets) <= {"clock_watch"}
     watch.close()
     assert "clock_watch" not in [thread.name for thread in threading.enumerate()]
 
@@ -48,12 +48,12 @@ def test_a_wait_that_lasts_by_the_systems_clock_ends_when_it_is_set(
     spinner.close()
 
 
-def test_a_kernel_that_cannot_tell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_cannot_report_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Libc:
         @staticmethod
         def timerfd_create(_clock: int, _flags: int) -> int:
             return -1
 
     monkeypatch.setattr(clock_watch, "_libc", Libc)
-    with pytest.raises(OSError, match="does not tell when the system's clock is set"):
+    with pytest.raises(OSError, match="does not report when the system's clock is set"):
         ClockWatch(lambda: None)

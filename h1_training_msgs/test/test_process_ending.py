@@ -1,4 +1,4 @@
-"""Every way in which a node may be told to end, against real processes."""
+"""Every way in which a node may be asked to end, against real processes."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ def test_what_was_announced_as_the_cause_goes_before_the_signal(
     assert output == "stopping recorder lost: killed by SIGKILL\n"
 
 
-def test_a_process_that_ends_last_bears_ctrl_c_and_ends_on_sigterm(tmp_path: Path) -> None:
+def test_a_process_that_ends_last_ignores_ctrl_c_and_ends_on_sigterm(tmp_path: Path) -> None:
     popen = start(tmp_path, late=True)
     popen.send_signal(signal.SIGINT)
     popen.send_signal(signal.SIGTERM)

@@ -82,17 +82,17 @@ def test_a_thread_that_may_not_have_a_high_priority_leaves_realtime_all_the_same
     assert taken == [os.SCHED_OTHER]
 
 
-def told(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:
+def reported(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:
     """What a node tells of it, as events."""
     node = graph.add(BaseNode("probe"))
     events: list[tuple[int, str, str]] = []
     node.event = lambda *event: events.append(event)  # type: ignore[method-assign,assignment]
-    node.tell_priority(priority)
+    node.report_priority(priority)
     return events
 
 
 def test_a_robot_without_realtime_is_worth_a_warning_that_says_what_to_do(graph: Graph) -> None:
-    ((level, reason, detail),) = told(graph, Priority(REALTIME, "niceness 0"))
+    ((level, reason, detail),) = reported(graph, Priority(REALTIME, "niceness 0"))
     assert (level, reason) == (Event.WARN, "no_realtime")
     assert "niceness 0" in detail and "rtprio" in detail and "/etc/security/limits.d" in detail
 
@@ -106,4 +106,4 @@ def test_a_robot_without_realtime_is_worth_a_warning_that_says_what_to_do(graph:
     ],
 )
 def test_anything_else_is_not(graph: Graph, priority: Priority) -> None:
-    assert told(graph, priority) == []
+    assert reported(graph, priority) == []

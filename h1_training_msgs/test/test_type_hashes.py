@@ -16,7 +16,7 @@ PINNED = {
     "msg/HandCommand": "RIHS01_c89577a38befae567eb287d77f185840a07fa167756548979a59ec4e62690060",
     "msg/HandState": "RIHS01_d119448d246b8b01a3b31ed99e329190546b4d9588a8b70d73d38c25a37d11ee",
     "msg/PolicyAction": "RIHS01_9490e029cf54fcc4c3ead6aeef0ff72165eea952c2028719e0eda4bd84ad3727",
-    "msg/PolicyStatus": "RIHS01_219d26819cb55a6db7cda478aa48a595aedf8f18484f36e71158663a3fcfdfe9",
+    "msg/PolicyStatus": "RIHS01_f321260ab5f04b70d6e993a60496d9dd5e40555ba1369243bfd589a2622bc090",
     "msg/Preflight": "RIHS01_06dfbe56da5072b3da65726bdae4fdd51e7ff8699660501dd8a83303e31a3a4e",
     "msg/RecorderStatus": "RIHS01_76fabfcb7dfa9753a728325eee7f29e994467d5f3955031f5307e341fac12975",
     "msg/SessionState": "RIHS01_ebed12ca4e13c1bac03d96ae89eaeae67b9aa07584b87a1cb3b1b0db04e81988",

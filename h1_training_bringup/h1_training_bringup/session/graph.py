@@ -23,6 +23,7 @@ from h1_training_bringup.session.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED
 
+_LOW_PRIORITY = "10"
 _SLOWEST_HOME_RAD = 12.0
 """Way times the ratio of peak to mean speed (1.875) of the longest move to home, rad."""
 
@@ -33,6 +34,7 @@ def conditions(configuration: Configuration, session: Session) -> frozenset[str]
         {"sim" if session.simulated else "robot", session.part, f"operator_{session.operator}", *session.tools}
         | {name for name in ("hands", "cameras") if configuration[f"robot.include_{name}"]}
         | ({"console"} if session.console else set())
+        | ({"web"} if configuration["web.enabled"] else set())
         | ({"displays"} if session.tools & {"rviz", "foxglove"} else set())
     )
 
@@ -206,6 +208,20 @@ def _operator_screen(configuration: Configuration, session: Session) -> tuple[Pr
             essential=False,
             fallback="keyboard",
             ends_last=True,
+        ),
+        Process(
+            "h1_session_manager",
+            "web",
+            "web",
+            parameters={
+                **configuration.of_node("web"),
+                "save_dir": str(session.save_dir),
+                "rsync_target": configuration.upload_target,
+            },
+            when=frozenset({"web"}),
+            essential=False,
+            ends_last=True,
+            priority=_LOW_PRIORITY,
         ),
     )
 

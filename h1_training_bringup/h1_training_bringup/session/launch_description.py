@@ -24,6 +24,7 @@ from h1_training_bringup.session.launch_included import inclusion, launch_path
 from h1_training_bringup.session.launch_supervisor import LaunchSupervisor, Starter
 from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_problem
+from h1_training_bringup.session.page import Lines, with_page
 from h1_training_bringup.session.process import Process, Session
 from h1_training_bringup.session.processes import executable_path
 from h1_training_bringup.session.session_setup import ending_announcer, prepared, session_variables
@@ -47,6 +48,9 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
     given = {argument.name: context.launch_configurations[argument.name] for argument in arguments_of(part)}
     configuration, session = prepared(request_from(given, part))
     session = replace(session, console=_has_console(given, session))
+    page_lines: Lines = ()
+    if part == "session":
+        configuration, page_lines = with_page(configuration)
     processes = graph.processes(configuration, session)
     for process in processes:
         executable_path(process)
@@ -67,6 +71,8 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
         context.extend_globals({"h1_folder_lock": lock})
         if lock.remark:
             _show(f"! {lock.remark}")
+    for line in page_lines:
+        _show(line)
     supervisor = LaunchSupervisor(
         [(process, _starter(process, given)) for process in processes],
         OperatorScreen(Path(variables[LINES_VARIABLE]), hidden=session.console),

@@ -23,6 +23,7 @@ from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
+from h1_training_bringup.session.page import with_page
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_bringup.session.processes import ProcessGroup, StartError
 from h1_training_bringup.session.session_setup import SessionRequest, ending_announcer, prepared, session_variables
@@ -47,6 +48,7 @@ def main() -> int:
     try:
         configuration, session = prepared(_request(options))
         session = replace(session, console=_wants_console(options.console, session))
+        configuration, page_lines = with_page(configuration)
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables(log_dir)
@@ -69,7 +71,7 @@ def main() -> int:
     except (ConfigurationError, DomainsExhaustedError, FolderInUseError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
-    print(f"Logs: {log_dir}", flush=True)
+    print("\n".join((f"Logs: {log_dir}", *page_lines)), flush=True)
     started = time.time()
     announce = ending_announcer(Path(environment[ENDING_VARIABLE]), session.save_dir)
     status = Runner(group, screen, announce).run()

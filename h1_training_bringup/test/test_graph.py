@@ -41,7 +41,7 @@ def names(processes: tuple[Process, ...]) -> set[str]:
     return {process.name for process in processes}
 
 
-CORE = {"arm_driver", "arm_guard", "head_camera", "policy_bridge", "recorder", "session_manager"}
+CORE = {"arm_driver", "arm_guard", "head_camera", "policy_bridge", "recorder", "session_manager", "web"}
 
 
 def test_on_the_robot_run_the_drivers_the_wrists_and_the_keyboard() -> None:
@@ -78,7 +78,7 @@ def test_the_parts_make_the_whole() -> None:
     assert drivers == {"arm_driver", "arm_guard", "head_camera", "inspire_driver"}
     assert peers == {"sim_robot", "sim_cameras", "sim_hands", "sim_policy_server"}
     whole = names(simulated(configured(robot__include_hands=True), "none"))
-    assert drivers | peers | {"policy_bridge", "recorder", "session_manager"} == whole
+    assert drivers | peers | {"policy_bridge", "recorder", "session_manager", "web"} == whole
     assert names(parted("robot", sim=False)) == drivers | {"left_wrist_camera", "right_wrist_camera"}
 
 
@@ -218,3 +218,9 @@ def test_only_in_the_simulation_may_the_arms_be_taken_without_a_key() -> None:
     assert simulated(unasked)
     with pytest.raises(ConfigurationError, match="only after a key"):
         on_robot(unasked)
+
+
+def test_the_page_can_be_left_out_and_the_session_lives_without_it() -> None:
+    assert names(simulated(configured())) - names(simulated(configured(web__enabled=False))) == {"web"}
+    (page,) = (process for process in simulated(configured()) if process.name == "web")
+    assert not page.essential and page.ends_last

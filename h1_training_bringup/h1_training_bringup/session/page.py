@@ -12,7 +12,9 @@ import psutil
 import segno
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
+from h1_training_bringup.session.node_parameters import parameter_class
 from h1_training_node.page_tokens import Tokens, page_link, session_token_file, write_secret
+from h1_training_node.parameter import ParameterError, from_values
 
 Lines = tuple[str, ...]
 
@@ -21,10 +23,14 @@ def with_page(configuration: Configuration) -> tuple[Configuration, Lines]:
     """The configuration with the page's port and token file settled, and the lines that lead a person to the page.
 
     Raises:
-        ConfigurationError: the token file cannot be used.
+        ConfigurationError: the page's settings do not go together, or the token file cannot be used.
     """
     if not configuration["web.enabled"]:
         return configuration, ()
+    try:
+        from_values(parameter_class("web"), configuration.of_node("web"))
+    except ParameterError as error:
+        raise ConfigurationError(f"web: {error}") from None
     address, port = configuration["web.address"], configuration["web.port"] or _free_port(configuration["web.address"])
     file = configuration["web.token_file"]
     try:

@@ -28,20 +28,20 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 
-from h1_training_bringup.head_camera.head_camera_node import TOPICS
 from h1_training_bringup.session.endpoints import simulated_endpoints
 from h1_training_bringup.sim.cameras_server import ClassicServer
 from h1_training_node import qos
+from h1_training_node.cameras import CAMERA_TOPICS
 from h1_training_node.domain import DomainClaim
 
 NODE = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/head_camera"
 FPS, SECONDS, START_TIMEOUT_S = 30.0, 12.0, 20.0
-PICTURES = 12
+IMAGES = 12
 WAYS = {
     # name: (width of the whole frame, parameters). 1880 - 2 x 640 = 600 is not on a grid of 16 px.
     "passthrough": (640, {}),
-    "lossless_cut": (2560, {"wrists_in_frame": 2}),
-    "reencode": (1880, {"wrists_in_frame": 2}),
+    "lossless_cut": (2560, {"layout": "stereo_wrists"}),
+    "reencode": (1880, {"layout": "mono_wrists"}),
 }
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     figures: dict[str, float] = {}
     rows = []
     for way, (width, parameters) in WAYS.items():
-        frames = [picture(width, seed) for seed in range(PICTURES)]
+        frames = [image_of(width, seed) for seed in range(IMAGES)]
         percent, taken = measured(frames, parameters)
         size = f"{width}x480, {sum(map(len, frames)) / len(frames) / 1000:.0f} kB"
         figures |= {f"head_camera_cpu_percent_{way}": percent}
@@ -62,7 +62,7 @@ def main() -> None:
     save(figures)
 
 
-def picture(width: int, seed: int) -> bytes:
+def image_of(width: int, seed: int) -> bytes:
     """A JPEG with a sensor's noise, so that it is as large as a real one: about 60 kB for 640x480."""
     rows, columns = np.mgrid[0:480, 0:width]
     smooth = np.stack([columns * 255 / width, rows * 255 / 480, (columns + rows) % 256], axis=-1)
@@ -72,7 +72,7 @@ def picture(width: int, seed: int) -> bytes:
     ].tobytes()
 
 
-def measured(frames: list[bytes], parameters: dict[str, int]) -> tuple[float, float]:
+def measured(frames: list[bytes], parameters: dict[str, str]) -> tuple[float, float]:
     """The node's share of a core, %, and images a second that a subscriber took."""
     port = simulated_endpoints()["robot.head_camera_server_port"]
     arguments = {"host": "127.0.0.1", "port": port, "format": "image_server", **parameters}
@@ -137,7 +137,7 @@ def subscribed() -> Iterator[dict[str, int]]:
     def count(_sample: bytes) -> None:
         taken["images"] += 1
 
-    for topic in TOPICS.values():
+    for topic in CAMERA_TOPICS.values():
         viewer.create_subscription(CompressedImage, topic, count, qos.IMAGE, raw=True)
     executor.add_node(viewer)
 

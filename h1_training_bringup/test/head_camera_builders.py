@@ -14,7 +14,7 @@ import zmq
 FRAME_PERIOD_S = 0.02
 
 
-def picture(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
+def image_of(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
     """(height, width, 3) uint8 BGR: smooth, and different everywhere."""
     rows, columns = np.mgrid[0:height, 0:width]
     channels = [(columns * 255 / width), (rows * 255 / height), (columns + rows + 40 * seed) % 256]
@@ -23,7 +23,7 @@ def picture(width: int = 640, height: int = 480, seed: int = 0) -> np.ndarray:
 
 def jpeg(width: int = 640, height: int = 480, *, seed: int = 0, progressive: bool = False, grey: bool = False) -> bytes:
     """A JPEG as OpenCV writes it (4:2:0, so a grid of 16 px)."""
-    image = picture(width, height, seed)
+    image = image_of(width, height, seed)
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
     return cv2.imencode(".jpg", image[:, :, 0] if grey else image, options)[1].tobytes()
 
@@ -39,16 +39,19 @@ def with_header(data: bytes, frame_id: int, time_s: float = 1.7e9) -> bytes:
 
 
 class ClassicServer:
-    """Sends what `frame` returns, 50 times a second, from a PUB socket on 127.0.0.1."""
+    """Sends what `frame` returns, 50 times a second, from a PUB socket on `host`."""
 
-    def __init__(self, frame: Callable[[], bytes | Sequence[bytes] | None], port: int = 0) -> None:
+    def __init__(
+        self, frame: Callable[[], bytes | Sequence[bytes] | None], port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self.frame = frame
         self._context: zmq.Context = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self.port = port if port else self._socket.bind_to_random_port("tcp://127.0.0.1")
+        self._socket.setsockopt(zmq.IPV6, 1)
+        self.port = port if port else self._socket.bind_to_random_port(f"tcp://{host}")
         if port:
-            self._socket.bind(f"tcp://127.0.0.1:{port}")
+            self._socket.bind(f"tcp://{host}:{port}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

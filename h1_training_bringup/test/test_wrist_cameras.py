@@ -51,8 +51,7 @@ def test_cameras_that_could_be_taken_for_each_other_are_refused(serials: tuple[s
         on_robot(configured(robot__left_wrist_serial=serials[0], robot__right_wrist_serial=serials[1]))
 
 
-@pytest.mark.parametrize(("in_frame", "left"), [(0, 2), (1, 1), (2, 0)])
-def test_a_wrist_whose_images_come_with_the_heads_has_no_camera_of_its_own(in_frame: int, left: int) -> None:
-    base = defaults()
-    given = Configuration(base.values, {"head_camera": {"wrists_in_frame": in_frame}})
+@pytest.mark.parametrize(("layout", "left"), [("auto", 2), ("stereo", 2), ("mono_left_wrist", 1), ("stereo_wrists", 0)])
+def test_a_wrist_whose_images_come_with_the_heads_has_no_camera_of_its_own(layout: str, left: int) -> None:
+    given = configured(robot__head_camera_layout=layout)
     assert sum(name.endswith("wrist_camera") for name in on_robot(given)) == left

@@ -28,6 +28,13 @@ CAMERA_TOPICS = {
     "cam_right_wrist": "right_wrist_camera/color/image_raw/compressed",
 }
 
+CAMERA_FRAMES = {
+    "ego_cam": "head_camera_color_optical_frame",
+    "cam_left_wrist": "left_wrist_camera_color_optical_frame",
+    "cam_right_wrist": "right_wrist_camera_color_optical_frame",
+}
+"""Their optical frames, in the URDF; those of the wrists as RealSense's wrapper names them."""
+
 LATE_NS = 250_000_000
 """Nothing new for so long: a stream is LATE, or FROZEN if the same comes again and again; no policy is to see it."""
 

@@ -12,7 +12,7 @@ from visualization_msgs.msg import Marker
 from h1_recorder.replay.replay import Replay, ReplayError, Scene
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.cameras import CAMERA_TOPICS, CAMERAS
+from h1_training_node.cameras import CAMERA_FRAMES, CAMERA_TOPICS, CAMERAS
 from h1_training_node.node_main import run_node
 
 WATCHED = ("joint_states", "arm_status", "session/state")
@@ -22,11 +22,6 @@ _LISTEN_S = 2.0
 """How long to look for a session before the first message; two participants find each other in 0.3 to 2.8 s."""
 _TICK_S = 0.005
 _LOOK_TICKS = 100
-_FRAMES = {
-    "ego_cam": "head_camera_optical_frame",
-    "cam_left_wrist": "left_wrist_camera_color_optical_frame",
-    "cam_right_wrist": "right_wrist_camera_color_optical_frame",
-}
 _FORMAT = "bgr8; jpeg compressed bgr8"
 _BLUE, _ORANGE = (0.35, 0.6, 0.9), (0.95, 0.6, 0.25)
 
@@ -92,7 +87,7 @@ class ReplayNode(BaseNode):
             )
         )
         for camera, jpeg in scene.pictures.items():
-            header = self.header(frame_id=_FRAMES[camera])
+            header = self.header(frame_id=CAMERA_FRAMES[camera])
             self._cameras[camera].publish(
                 CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=jpeg)
             )

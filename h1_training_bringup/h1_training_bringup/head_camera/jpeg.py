@@ -1,7 +1,7 @@
 """What a JPEG says about itself, read without decoding: size, block grid, and whether it is whole.
 
 Only markers are looked at (ISO/IEC 10918-1, annex B), at the speed of a regular expression: some 20 us for 60 kB. This
-finds every frame that was cut short and most that were damaged on the way; it is no proof that the picture is good.
+finds every frame that was cut short and most that were damaged on the way; it is no proof that the image is good.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Which part of a frame is whose picture.
+"""Which part of a frame is whose image: named layouts, because a frame's shape does not say it.
 
 Source: `unitreerobotics/xr_teleoperate:teleop/image_server/image_client.py` and `teleop_hand_and_arm.py`: all cameras
-of the classic server stand side by side at equal height, the head's first, then the wrists (left, right); a head wider
-than twice its height holds two eyes.
+of the classic server stand side by side at equal height, the head's first, then the wrists (left, right). 1920 x 480 is
+a head and two wrists of 640 x 480, or one very wide head; so `auto` accepts only shapes that one head, with one eye or
+two, can have, and refuses the rest with the layouts to choose from.
 """
 
 from __future__ import annotations
@@ -10,11 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from h1_training_bringup.head_camera.payload import RefusedFrameError
+from h1_training_node.cameras import CAMERAS
 
-HEAD, LEFT_WRIST, RIGHT_WRIST = "head", "left_wrist", "right_wrist"
-WRISTS = (LEFT_WRIST, RIGHT_WRIST)
-BINOCULAR_ASPECT = 2.0
-_WIDEST_HEAD = 2 * BINOCULAR_ASPECT
+HEAD, *WRISTS = CAMERAS
+LAYOUTS = {
+    "auto": (None, 0),
+    "mono": (1, 0),
+    "stereo": (2, 0),
+    "mono_left_wrist": (1, 1),
+    "mono_wrists": (1, 2),
+    "stereo_left_wrist": (2, 1),
+    "stereo_wrists": (2, 2),
+}
+"""By name: eyes of the head (None: by its shape, or as teleimager says), and wrists that come with it."""
+
+_WIDEST_EYE = 1.8
+"""Width by height; 16:9 is 1.78."""
+_NARROWEST_PAIR, _WIDEST_PAIR = 2.4, 3.6
+"""Two eyes side by side of 4:3 (2.67) to 16:9 (3.56)."""
 _LEAST_WIDTH = 8
 
 
@@ -29,41 +43,35 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FrameLayout:
     """How a frame is divided.
 
     Attributes:
-        camera: whose picture comes first; a stream of a wrist's own has nothing else.
+        camera: whose image comes first; a stream of a wrist's own has nothing else.
+        eyes: side by side in that image; None: by its shape.
         wrists: how many wrist images follow.
         wrist_width: px, of each.
-        is_binocular: the head's part holds two eyes; None: if it is wider than 2:1.
         eye: `left`, `right` or `both`.
     """
 
     camera: str = HEAD
+    eyes: int | None = None
     wrists: int = 0
     wrist_width: int = 640
-    is_binocular: bool | None = None
     eye: str = "left"
 
     def cuts(self, width: int, height: int) -> tuple[Cut, ...]:
         """The parts of a frame of `width` x `height` px.
 
         Raises:
-            RefusedFrameError: `wrong_shape`: what is left for the head is no image of a head.
+            RefusedFrameError: `wrong_shape`: it cannot hold what the layout names.
         """
         head_width = width - self.wrists * self.wrist_width
         if head_width < _LEAST_WIDTH:
             raise RefusedFrameError(
                 "wrong_shape",
                 f"{width}x{height} cannot hold a head and {self.wrists} wrist images of {self.wrist_width} px; "
-                "correct wrists_in_frame and wrist_width",
-            )
-        if self.is_binocular is None and head_width / height > _WIDEST_HEAD:
-            raise RefusedFrameError(
-                "wrong_shape",
-                f"{head_width}x{height} is too wide for a head, even with two eyes; does the frame carry wrist images? "
-                "Set wrists_in_frame",
+                "correct robot.head_camera_layout or wrist_width",
             )
         wrists = (
             Cut(camera, head_width + index * self.wrist_width, self.wrist_width, height)
@@ -71,9 +79,38 @@ class Layout:
         )
         return (self._head(head_width, height), *wrists)
 
+    def described(self, width: int, height: int) -> str:
+        """What a frame of this shape is taken for, e.g. `"head 640x480 (left of 2 eyes), wrists in frame: 2"`."""
+        head, *wrists = self.cuts(width, height)
+        eyes = "" if self._eyes(width - self.wrists * self.wrist_width, height) == 1 else f" ({self.eye} of 2 eyes)"
+        name = "head" if self.camera == HEAD else self.camera
+        return f"{name} {head.width}x{head.height}{eyes}, wrists in frame: {len(wrists)}"
+
     def _head(self, width: int, height: int) -> Cut:
-        is_binocular = width / height > BINOCULAR_ASPECT if self.is_binocular is None else self.is_binocular
-        if not is_binocular or self.eye == "both":
+        if self._eyes(width, height) == 1:
             return Cut(self.camera, 0, width, height)
         half = width // 2
+        if half < height:
+            raise RefusedFrameError(
+                "wrong_shape",
+                f"two eyes of {half}x{height} would be taller than wide; {width}x{height} is one eye: "
+                "set robot.head_camera_layout to mono (or correct teleimager's binocular)",
+            )
+        if self.eye == "both":
+            return Cut(self.camera, 0, width, height)
         return Cut(self.camera, 0 if self.eye == "left" else half, half, height)
+
+    def _eyes(self, width: int, height: int) -> int:
+        if self.eyes is not None:
+            return self.eyes
+        aspect = width / height
+        if aspect <= _WIDEST_EYE:
+            return 1
+        if _NARROWEST_PAIR <= aspect <= _WIDEST_PAIR:
+            return 2
+        names = ", ".join(name for name in LAYOUTS if name != "auto")
+        raise RefusedFrameError(
+            "wrong_shape",
+            f"{width}x{height} is neither one eye nor two, and may hold wrist images: "
+            f"set robot.head_camera_layout to one of {names}",
+        )

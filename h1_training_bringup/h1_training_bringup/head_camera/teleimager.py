@@ -1,4 +1,4 @@
-"""teleimager's configuration: which cameras it has, and at which port each of them speaks.
+"""teleimager's configuration: which cameras it has, and the port of each.
 
 Source: `unitreerobotics/teleimager`, as used by xr_teleoperate 1.5: a REQ of `GET_DATA` at port 60000 is answered with
 JSON, `{"head_camera": {"enable_zmq": true, "zmq_port": 55555, "binocular": true, ...}, "left_wrist_camera": {...}}`.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from h1_training_bringup.head_camera.layout import HEAD, LEFT_WRIST, RIGHT_WRIST
+from h1_training_bringup.head_camera.layout import HEAD, WRISTS
 
 REQUEST = b"GET_DATA"
 MAX_ANSWER_BYTES = 65536
-_SECTIONS = {HEAD: "head_camera", LEFT_WRIST: "left_wrist_camera", RIGHT_WRIST: "right_wrist_camera"}
+_SECTIONS = dict(zip((HEAD, *WRISTS), ("head_camera", "left_wrist_camera", "right_wrist_camera"), strict=True))
 
 
 class BadConfigurationError(ValueError):
@@ -25,7 +25,7 @@ class Stream:
     """One camera's stream.
 
     Attributes:
-        camera: `head`, `left_wrist` or `right_wrist`.
+        camera: one of `h1_training_node.cameras.CAMERAS`.
         port: TCP port of its PUB socket.
         is_binocular: two eyes side by side; None: not said.
     """
@@ -39,10 +39,12 @@ def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[Stream, ...]:
     """The streams of `cameras`, from the answer to `REQUEST`.
 
     Raises:
-        BadConfigurationError: it is no such JSON, or one of the cameras is missing or does not speak ZeroMQ.
+        BadConfigurationError: it is no such JSON, or one of the cameras is missing or has no ZeroMQ stream.
     """
     try:
         configuration = json.loads(answer)
+    except RecursionError:
+        raise BadConfigurationError("the answer to GET_DATA is nested too deeply") from None
     except ValueError:
         raise BadConfigurationError(f"the answer to GET_DATA is no JSON: {answer[:40]!r}") from None
     if not isinstance(configuration, dict):
@@ -53,7 +55,7 @@ def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[Stream, ...]:
 def _stream(camera: str, section: object) -> Stream:
     name = _SECTIONS[camera]
     if not isinstance(section, dict):
-        raise BadConfigurationError(f"teleimager has no {name}; correct its configuration or wrists_in_frame")
+        raise BadConfigurationError(f"teleimager has no {name}; correct its configuration or robot.head_camera_layout")
     if not section.get("enable_zmq", True):
         raise BadConfigurationError(f"teleimager's {name} has enable_zmq off; switch it on")
     port = section.get("zmq_port")

@@ -104,6 +104,7 @@ KEYS: tuple[Key, ...] = (
     _sets("robot.head_camera_server_ip", "head_camera.host"),
     _sets("robot.head_camera_server_port", "head_camera.port"),
     _sets("robot.head_camera_format", "head_camera.format"),
+    _sets("robot.head_camera_layout", "head_camera.layout"),
     _sets("robot.speed_scale", "arm_driver.speed_scale"),
     _own("robot.left_wrist_serial", "218622271789", "serial number of the left wrist's D405"),
     _own("robot.right_wrist_serial", "241222076627", "serial number of the right wrist's D405"),

@@ -20,7 +20,7 @@ from typing import Any
 CLASSES = {
     "arm_driver": "h1_training_bringup.arm_driver.parameters:ArmParameters",
     "arm_guard": "h1_training_bringup.arm_driver.parameters:GuardParameters",
-    "head_camera": "h1_training_bringup.head_camera.head_camera_parameters:HeadCameraParameters",
+    "head_camera": "h1_training_bringup.head_camera.parameters:HeadCameraParameters",
     "inspire_driver": "h1_inspire_driver.parameters:DriverParameters",
     "policy_bridge": "h1_policy_bridge.parameters:BridgeParameters",
     "recorder": "h1_recorder.recorder.parameters:RecorderParameters",

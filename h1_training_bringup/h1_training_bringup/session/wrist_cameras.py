@@ -1,4 +1,4 @@
-"""The D405s at the wrists: what `realsense2_camera` must be given so that their colour images arrive as ours.
+"""The D405s at the wrists: what `realsense2_camera` must be given so that their colour images arrive on our topics.
 
 Sources, and what each of them has that one would not expect:
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from h1_training_bringup.head_camera.layout import LAYOUTS
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
 from h1_training_bringup.session.process import Process
 
@@ -34,10 +35,10 @@ def wrist_processes(configuration: Configuration) -> tuple[Process, ...]:
     Raises:
         ConfigurationError: the wrapper could take one camera for the other.
     """
-    in_frame = configuration.node_parameters.get("head_camera", {}).get("wrists_in_frame", 0)
-    sides = _SIDES[in_frame:] if isinstance(in_frame, int) else _SIDES
+    _, in_frame = LAYOUTS[configuration["robot.head_camera_layout"]]
     return tuple(
-        _process(side, serials(configuration)[side], configuration["recording.image_quality"]) for side in sides
+        _process(side, serials(configuration)[side], configuration["recording.image_quality"])
+        for side in _SIDES[in_frame:]
     )
 
 

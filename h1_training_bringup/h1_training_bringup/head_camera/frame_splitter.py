@@ -1,4 +1,4 @@
-"""Cutting a JPEG: not at all, without loss, or by encoding anew; the first that is possible.
+"""Splits a frame into its cameras' images: not at all, without loss, or by encoding again; the first possible.
 
 Without loss means that the coefficients are moved, not the pixels (libjpeg-turbo's transform). It is possible where
 every cut begins on the JPEG's block grid; decoded, only the colour of the columns next to a cut may differ a little.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
-from h1_training_bringup.head_camera.layout import Cut, Layout
+from h1_training_bringup.head_camera.layout import Cut, FrameLayout
 from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError
 
 Cutter = Callable[[bytes, Sequence[Cut]], list[bytes]]
@@ -24,7 +24,7 @@ Check = Callable[[bytes], None]
 
 
 class Method(Enum):
-    """How pictures were made from a frame; the name is that of the event which tells it."""
+    """How images were made from a frame; the value is the reason of the event that reports it."""
 
     PASSED_ON = "head_camera_passthrough"
     CUT = "head_camera_cut_lossless"
@@ -32,7 +32,7 @@ class Method(Enum):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """What is published of one frame.
 
     Attributes:
@@ -75,7 +75,7 @@ def lossless_cutter() -> tuple[Cutter | None, str]:
 def damage_check() -> Check | None:
     """Reads all image data of a JPEG at an eighth of its size, for what its markers do not show; None if it cannot.
 
-    A camera that loses a part of a picture on its own cable, as USB cameras do, may still close it with an end marker.
+    A camera that loses a part of an image on its own cable, as USB cameras do, may still close it with an end marker.
     """
     try:
         from turbojpeg import TJFLAG_FASTDCT, TJPF_GRAY, TurboJPEG
@@ -95,37 +95,37 @@ def damage_check() -> Check | None:
     return check
 
 
-class Scissors:
-    """Cuts frames of one stream, all of one shape.
+class FrameSplitter:
+    """Splits the frames of one stream, all of one shape.
 
     Args:
         layout: how a frame is divided.
         shape: (width, height) px that every frame must have; None: that of the first good one.
         lossless: see `lossless_cutter`.
-        encode_anew: decodes, cuts and encodes.
+        encode_again: decodes, cuts and encodes.
         why_not_lossless: what is missing when `lossless` is None.
         check: of what is passed on untouched; whatever is cut is read anyway.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        layout: FrameLayout,
         shape: tuple[int, int] | None,
         *,
         lossless: Cutter | None,
-        encode_anew: Cutter,
+        encode_again: Cutter,
         why_not_lossless: str = "",
         check: Check | None = None,
     ) -> None:
         self._layout = layout
         self._shape = shape
         self._lossless = lossless
-        self._encode_anew = encode_anew
+        self._encode_again = encode_again
         self._why_not_lossless = why_not_lossless
         self._check = check
 
-    def pictures(self, frame: Frame) -> Pictures:
-        """The pictures in `frame`.
+    def split(self, frame: Frame) -> Images:
+        """The images in `frame`.
 
         Raises:
             RefusedFrameError: `wrong_shape`, or `corrupt` if it turns out that it cannot be read.
@@ -136,27 +136,27 @@ class Scissors:
             raise RefusedFrameError(
                 "wrong_shape",
                 f"{header.width}x{header.height} instead of {self._shape[0]}x{self._shape[1]}; "
-                "if the camera was changed on purpose, start head_camera anew",
+                "if the camera was changed on purpose, restart head_camera",
             )
         if len(cuts) == 1 and (cuts[0].x, cuts[0].width) == (0, header.width):
-            pictures = self._pass_on(frame, cuts[0].camera)
+            images = self._pass_on(frame, cuts[0].camera)
         else:
-            pictures = self._cut(frame, cuts)
+            images = self._cut(frame, cuts)
         self._shape = (header.width, header.height)
-        return pictures
+        return images
 
-    def _pass_on(self, frame: Frame, camera: str) -> Pictures:
+    def _pass_on(self, frame: Frame, camera: str) -> Images:
         if self._check is not None:
             try:
                 self._check(frame.jpeg)
             except (OSError, ValueError) as error:
                 raise RefusedFrameError("corrupt", f"cannot be read: {error}") from None
-        return Pictures({camera: frame.jpeg}, Method.PASSED_ON, "", frame.header.components == 1)
+        return Images({camera: frame.jpeg}, Method.PASSED_ON, "", frame.header.components == 1)
 
-    def _cut(self, frame: Frame, cuts: tuple[Cut, ...]) -> Pictures:
+    def _cut(self, frame: Frame, cuts: tuple[Cut, ...]) -> Images:
         why_not = self._why_not_lossless or _off_grid(frame.header, cuts)
-        cutter = self._encode_anew if why_not or self._lossless is None else self._lossless
-        method = Method.ENCODED if cutter is self._encode_anew else Method.CUT
+        cutter = self._encode_again if why_not or self._lossless is None else self._lossless
+        method = Method.ENCODED if cutter is self._encode_again else Method.CUT
         try:
             jpegs = cutter(frame.jpeg, cuts)
             sizes = [(header.width, header.height) for header in map(jpeg_header, jpegs)]
@@ -166,7 +166,7 @@ class Scissors:
         if sizes != [(cut.width, cut.height) for cut in cuts]:
             raise RefusedFrameError("cut_failed", f"cut into {sizes}")
         by_camera = dict(zip((cut.camera for cut in cuts), jpegs, strict=True))
-        return Pictures(by_camera, method, why_not, frame.header.components == 1)
+        return Images(by_camera, method, why_not, frame.header.components == 1)
 
 
 def _off_grid(header: JpegHeader, cuts: Sequence[Cut]) -> str:

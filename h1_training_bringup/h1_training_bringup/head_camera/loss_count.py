@@ -1,21 +1,22 @@
-"""What went wrong with a stream, dropped frames above all: counted by cause and told at most once a second each."""
+"""What went wrong with a stream, dropped frames above all: counted by cause, reported at most once a second each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-TELL_EVERY_NS = 1_000_000_000
+from h1_training_node.report_once import ReportOnce
+
+REPORT_EVERY_NS = 1_000_000_000
 
 
 @dataclass
 class _Cause:
     detail: str = ""
-    untold: int = 0
+    unreported: int = 0
     total: int = 0
-    told_ns: int | None = None
 
 
-class DropCount:
+class LossCount:
     """Counts; used from one thread.
 
     Args:
@@ -25,12 +26,13 @@ class DropCount:
     def __init__(self, what: str = "dropped") -> None:
         self._what = what
         self._causes: dict[tuple[str, str], _Cause] = {}
+        self._reports = ReportOnce(REPORT_EVERY_NS)
 
     def add(self, stream: str, cause: str, detail: str, count: int = 1) -> None:
         """It happened `count` times to `stream`, the last time because of `detail`."""
         entry = self._causes.setdefault((stream, cause), _Cause())
         entry.detail = detail
-        entry.untold += count
+        entry.unreported += count
         entry.total += count
 
     def total(self, cause: str) -> int:
@@ -38,10 +40,12 @@ class DropCount:
         return sum(entry.total for (_, name), entry in self._causes.items() if name == cause)
 
     def due(self, now_ns: int) -> list[str]:
-        """What is to be told now, one line a stream and cause."""
+        """What is to be reported now, one line a stream and cause."""
         lines = []
         for (stream, cause), entry in self._causes.items():
-            if entry.untold and (entry.told_ns is None or now_ns - entry.told_ns >= TELL_EVERY_NS):
-                lines.append(f"{stream}: {entry.untold} {self._what}, {cause} ({entry.detail}); {entry.total} so far")
-                entry.untold, entry.told_ns = 0, now_ns
+            if entry.unreported and self._reports.is_due((stream, cause), now_ns):
+                lines.append(
+                    f"{stream}: {entry.unreported} {self._what}, {cause} ({entry.detail}); {entry.total} so far"
+                )
+                entry.unreported = 0
         return lines

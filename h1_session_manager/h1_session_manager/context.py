@@ -53,14 +53,15 @@ class Context:
         since_ns: when the state was entered.
         revision: grows with whatever `session/state` shows, but for what merely counts down.
         doing: what takes time now, for whoever has to wait; empty if nothing does.
-        announced_ns: when the announced motion begins; None if none is announced.
+        announced, announced_ns: the motion that is announced, and when it begins; empty and None if none is.
         cancellable: any key cancels what is under way.
         asked: the state's question stands on the screen.
         sync_failed: the upload has ended without success, and the person decides.
         upload_due_ns: when an upload beside the session may begin; None if none is due.
         arms_mark_ns: when the mode began that the arms were in before EXECUTING set them in motion.
         comes_from: the state before this one.
-        over: the session has ended; `interrupted`, `guard_releases`: it is ending, and no key changes that.
+        over: the session has ended; `guard_releases`: it is ending, and no key changes that.
+        interrupted: why the process was asked to end, which no key changes; empty if it was not.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Context:
         self.since_ns = now_ns
         self.revision = 0
         self.doing = ""
+        self.announced = ""
         self.announced_ns: int | None = None
         self.cancellable = False
         self.asked = config.ask_before_taking
@@ -98,7 +100,7 @@ class Context:
         self.upload_due_ns: int | None = None
         self.arms_mark_ns = -1
         self.comes_from = State.STARTING
-        self.interrupted = False
+        self.interrupted = ""
         self.guard_releases = False
         self.over = False
         self._release_announced_ns = -NS_PER_S * 3600
@@ -111,7 +113,7 @@ class Context:
     @property
     def is_ending(self) -> bool:
         """Whether no key changes anything any more."""
-        return self.over or self.interrupted or self.guard_releases
+        return self.over or bool(self.interrupted) or self.guard_releases
 
     def preflight(self) -> preflight.Preflight:
         """The checks before an episode."""
@@ -120,7 +122,8 @@ class Context:
 
     def rest(self) -> None:
         """Nothing takes time any more."""
-        self.doing, self.announced_ns, self.cancellable = "", None, False
+        self.doing, self.cancellable = "", False
+        self.announced, self.announced_ns = "", None
 
     # --- what it says ---
 
@@ -159,7 +162,8 @@ class Context:
         self.emit(ReportEvent(level, reason, detail))
 
     def announce_release(self) -> None:
-        """Aloud, once for each release: the arms are about to move, and nobody may be looking at a screen."""
+        """Counted down, and said aloud once for each release: nobody may be looking at a screen."""
+        self._announce("The arms return to the robot's own controller", self.config.release_warning_s)
         if self.observed.now_ns - self._release_announced_ns > _SPEECH_AGAIN_S * NS_PER_S:
             self._release_announced_ns = self.observed.now_ns
             self.emit(SayAloud(RELEASE_SPEECH, urgent=True))
@@ -172,9 +176,14 @@ class Context:
         if seconds > 0:
             self.say_without_prompt(f"  {what} in {seconds:g} s: press any key to cancel")
             self.emit(SayAloud(f"{what.rstrip(',')} in {seconds:g} seconds."))
-            self.announced_ns = self.observed.now_ns + int(seconds * NS_PER_S)
+            self._announce(what.rstrip(","), seconds)
             yield from pause(seconds)
-        self.announced_ns = None
+        self.announced, self.announced_ns = "", None
+
+    def _announce(self, what: str, seconds: float) -> None:
+        if self.announced_ns is None or self.announced_ns < self.observed.now_ns:
+            self.announced, self.announced_ns = what, self.observed.now_ns + int(seconds * NS_PER_S)
+            self.revision += 1
 
     def undo_motion(self) -> Steps[Next]:
         """After an announced motion was cancelled: the arms as the state has them."""

@@ -43,6 +43,8 @@ from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
 _WITHOUT_OUTCOME = (EpisodeState.NONE, EpisodeState.DISCARDED)
+_STALL_NS = 400_000_000
+"""A tick comes every 50 ms; the arm driver takes the session for lost after 500 ms."""
 _MOST_STEPS = 32
 """Transitions that one input may cause; more would be a loop."""
 
@@ -85,9 +87,19 @@ class Engine:
 
     # --- inputs ---
 
+    def _at(self, now_ns: int) -> None:
+        """The time of an input. After a stand-still of this process the others' silence was not theirs."""
+        stood_still_ns = now_ns - self.observed.now_ns
+        if stood_still_ns > _STALL_NS:
+            self.observed.excuse(stood_still_ns)
+            self._runner.excuse(stood_still_ns)
+            text = f"the session manager itself stood still for {stood_still_ns / NS_PER_S:.1f} s"
+            self.context.event(Level.WARN, "session_manager_stood_still", text)
+        self.observed.now_ns = now_ns
+
     def key(self, key: str, now_ns: int) -> None:
         """A person pressed `key`."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         name = key.strip() or (key and "space")
         key = name.lower() if len(name) == 1 else name
         if not self.context.over and key:
@@ -96,24 +108,32 @@ class Engine:
 
     def service(self, trigger: str, now_ns: int) -> Answer:
         """A person called `session_manager/<trigger>`."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         answer = Answer(False, "the session is over") if self.context.over else self._requests.on_service(trigger)
         self._advance()
         return answer
 
     def emergency(self, who: str, why: str, now_ns: int) -> None:
         """Somebody asked for an emergency stop on the topic."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         if who != WHO:
             self.stop(f"emergency stop by {who or 'somebody'}{': ' + why if why else ''}")
         self._advance()
 
     def interrupt(self, why: str, now_ns: int) -> None:
-        """The process was asked to end, and why: an emergency stop whose release needs no key."""
-        self.observed.now_ns = now_ns
+        """The process was asked to end: an emergency stop whose release needs no key.
+
+        Args:
+            why: as `ending_cause` has it, e.g. `"interrupted by Ctrl+C"`, `"recorder lost: killed by SIGKILL"`.
+            now_ns: session time.
+        """
+        self._at(now_ns)
         context = self.context
         if not context.over and not context.interrupted:
-            context.interrupted = True
+            context.interrupted = why
+            node, lost, _ = why.partition(" lost: ")
+            self.observed.lost |= {node} if lost else set()
+            context.event(Level.WARN, "session_ends", why)
             if context.table.state is not State.STOPPED:
                 self.fire(Fire(EMERGENCY, why))
             self.do("ending", end_interrupted(context))
@@ -121,7 +141,7 @@ class Engine:
 
     def observe(self, what: Observation | Synced | Unverified | ReleaseAnnounced, now_ns: int) -> None:
         """Something was heard."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         context = self.context
         match what:
             case Synced():
@@ -139,19 +159,19 @@ class Engine:
 
     def observe_hand(self, side: str, hand: Hand, now_ns: int) -> None:
         """A hand (`left` or `right`) was heard. Nothing waits for it."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         self.observed.hands[side] = hand
         self.observed.hear(f"{side} hand")
 
     def reply(self, call_id: int, reply: Reply, now_ns: int) -> None:
         """A service answered."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         self.context.calls.reply(call_id, reply)
         self._advance()
 
     def tick(self, now_ns: int) -> None:
         """Time has passed."""
-        self.observed.now_ns = now_ns
+        self._at(now_ns)
         self.context.calls.expire(now_ns)
         self._syncing.begin_due()
         self._advance()
@@ -208,9 +228,15 @@ class Engine:
     def _question(self) -> str:
         context = self.context
         if context.cancellable:
-            return "Press any key to cancel"
+            return f"{context.announced}: press any key to cancel" if context.announced else "Press any key to cancel"
+        if context.over:
+            return "The session is over"
+        if context.interrupted:
+            return "The session is ending: the arms are released by themselves"
         if context.guard_releases:
             return "The arm guard releases the arms: stand clear. Only the robot's own stop stops that"
+        if context.announced:
+            return f"{context.announced}: stand clear. 'q' is an emergency stop"
         question = context.state.text().question
         if not context.doing or question.startswith("Waiting for"):
             return question

@@ -76,6 +76,9 @@ class Episode:
     def close(self, within_s: float | None = None) -> Steps[str]:
         """Close the journal and wait for the episode; returns the reason if there is none. May be called again."""
         timeout_s = self._config.save_timeout_s if within_s is None else within_s
+        if "recorder" in self._observed.lost:
+            self.state = EpisodeState.FAILED
+            return "the recorder was lost"
         if self.state is EpisodeState.OPEN:
             self.state = EpisodeState.CLOSING
             fields = {"episode_id": self.id, "end_reason": self.end_reason, "outcome": self.outcome}

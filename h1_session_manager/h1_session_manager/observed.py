@@ -47,7 +47,11 @@ class Arrivals:
 
 @dataclass
 class Observed:
-    """Newest observations with the time of their reception, ns. None: never heard."""
+    """Newest observations with the time of their reception, ns. None: never heard.
+
+    Attributes:
+        lost: nodes that whoever started the session has seen end.
+    """
 
     arm: Arm | None = None
     recorder: Recorder | None = None
@@ -61,6 +65,7 @@ class Observed:
     sync_progress: SyncProgress | None = None
     guard_took_over: bool = False
     driver_hung: bool = False
+    lost: set[str] = field(default_factory=set)
     now_ns: int = 0
     heard_ns: dict[str, int] = field(default_factory=dict)
     arrivals: dict[str, Arrivals] = field(default_factory=dict)
@@ -94,6 +99,10 @@ class Observed:
         """`name` was heard now."""
         self.heard_ns[name] = self.now_ns
         self.arrivals.setdefault(name, Arrivals()).note(self.now_ns)
+
+    def excuse(self, duration_ns: int) -> None:
+        """Nothing could be heard for so long: nobody was silent meanwhile."""
+        self.heard_ns = {name: heard_ns + duration_ns for name, heard_ns in self.heard_ns.items()}
 
     def missing_nodes(self) -> tuple[str, ...]:
         """The nodes that a session cannot do without and that have not been heard yet."""

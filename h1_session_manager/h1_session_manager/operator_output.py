@@ -7,19 +7,32 @@ the arms depend. What does not fit the queue is dropped, and a terminal that is 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 LINES_VARIABLE = "H1_OPERATOR_LINES"
 """Set by a runner that shows these lines on the terminal itself: the file that they go to."""
 _QUEUE = 1000
+_FEWEST_COLUMNS = 40
 _PAUSE, _PAUSE_S = "\0", 0.25
+
+
+def wrapped(line: str, columns: int) -> str:
+    """`line` broken at blanks for a terminal of so many columns (0: not at all); what follows is indented."""
+    if len(line) <= columns or columns < _FEWEST_COLUMNS:
+        return line
+    end = line[len(line.rstrip()) :]
+    indent = line[: len(line) - len(line.lstrip())]
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line.strip(), columns, initial_indent=indent, subsequent_indent=f"{indent}  ", **options) + end
 
 
 class Terminal:
@@ -36,9 +49,10 @@ class Terminal:
     def say(self, lines: tuple[str, ...], prompt: str = "", *, replaces_prompt: bool = False) -> None:
         """Write `lines`, then the prompt: a new one, or the one that stood there before."""
         text = "\n" if self._prompt else ""
-        text += "".join(f"{line}\n" for line in lines)
+        columns = self._columns()
+        text += "".join(f"{wrapped(line, columns)}\n" for line in lines)
         if replaces_prompt:
-            self._prompt = prompt
+            self._prompt = wrapped(prompt, columns)
         self._put(text + self._prompt)
 
     def bell(self, times: int = 1) -> None:
@@ -55,6 +69,13 @@ class Terminal:
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join(timeout_s)
+
+    def _columns(self) -> int:
+        """Of the terminal; 0: this writes to none, and whoever prints the lines wraps them."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError, io.UnsupportedOperation):
+            return 0
 
     def _put(self, text: str) -> None:
         if text:

@@ -59,6 +59,9 @@ class SessionParameters:
     home_timeout_s: float = parameter(
         30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=3600.0
     )
+    release_warning_s: float = parameter(
+        3.0, "countdown before the arms are released, as arm_driver has it", unit="s", low=3.0, high=5.0
+    )
     release_timeout_s: float = parameter(20.0, "wait for the arms to be released", unit="s", low=1.0, high=120.0)
     first_chunk_timeout_s: float = parameter(
         75.0, "wait for the policy's first actions (a server may compile for 40 s)", unit="s", low=0.5, high=600.0

@@ -180,8 +180,7 @@ def _policy(observed: Observed, config: SessionParameters, epoch: int) -> Iterat
     if observed.policy is None or observed.age_s("policy") > config.status_timeout_s:
         yield "policy: policy_bridge is silent; does it run?"
     elif problem := policy_problem(observed.policy, epoch):
-        is_away = observed.policy.connection in (Connection.DISCONNECTED, Connection.CONNECTING)
-        yield f"policy: {problem}{'; does the server run, is this its host and port?' if is_away else ''}"
+        yield f"policy: {problem}"
 
 
 def _hands(observed: Observed, config: SessionParameters) -> Iterator[str]:

@@ -122,7 +122,7 @@ class Requests:
             self._cancel(f"key '{key}'")
         elif row is None:
             self._guard.saw(key, now_ns)
-            context.say(f"  '{key}' does nothing in {context.table.state.value}: {_possible(self.available())}")
+            context.say(f"  '{key}' is no key of {context.table.state.value}; keys: {_possible(self.available())}")
         else:
             self._on_key_of(row)
 
@@ -197,4 +197,4 @@ class Requests:
 def _possible(rows: tuple[Row, ...]) -> str:
     """What a person may press, as a list."""
     keys = ", ".join(f"'{row.key}'{' twice' if row.twice else ''} {row.says}" for row in rows if row.key)
-    return keys or "nothing to press now; 'q' is an emergency stop"
+    return keys or "none now; 'q' is an emergency stop"

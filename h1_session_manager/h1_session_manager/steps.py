@@ -79,6 +79,11 @@ class StepRunner:
         if steps is not None:
             steps.close()
 
+    def excuse(self, duration_ns: int) -> None:
+        """Nothing could be heard for so long: it does not count as waiting."""
+        if self._deadline_ns is not None:
+            self._deadline_ns += duration_ns
+
     def advance(self, now_ns: int) -> Ended | None:
         """Go on as far as possible; None if there is something to wait for, or nothing to do."""
         while self._steps is not None:

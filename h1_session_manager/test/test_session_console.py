@@ -70,8 +70,8 @@ def test_all_that_matters_is_on_one_screen():
         "a reason",
         "ego_cam           30Hz █       0.0s",
         "cam_left_wrist  never",
-        "POLICY requested, 48 °C",
-        "right  no answer",
+        "POLICY, 48 °C",
+        "right hand: no answer",
         "connected, epoch 3, 123 ms",
         "policy 1200, human 1647",
         "90 GB left",
@@ -118,8 +118,30 @@ def test_what_fell_silent_does_not_look_as_if_it_still_held():
         "arm_driver silent for 5 s",
         "policy_bridge silent for 5 s",
         "recorder silent for 5 s",
-        "left   silent",
+        "left hand: silent for 5 s",
     ):
         assert part in text, part
     assert "POLICY requested" not in text
-    assert "right  no answer" in text
+    assert "right hand: no answer" in text
+
+
+def test_figures_of_the_last_episode_are_gone_in_the_next_ready_and_its_label_stays():
+    heard = everything("READY", outcome="success", episode_id="epoch3/episode_1")
+    heard.recorder = replace(heard.recorder, seconds_left=5400.0)
+    text = console_view.data(heard).plain
+    assert "policy 1200" not in text
+    assert "episode_1 success    disk 90 GB, 90 min left" in text
+
+
+def test_lines_carry_the_time_and_wrap_behind_it():
+    heard = ConsoleData()
+    heard.add_lines(["  Upload failed: " + "why " * 30], "23:05:09")
+    assert str(console_view.messages(heard)).splitlines()[1].startswith("         why")
+    assert str(console_view.messages(heard)).startswith("23:05:09 Upload failed")
+
+
+def test_a_hand_at_rest_reads_as_such_and_codes_become_words():
+    text = console_view.robot(everything(), NOW_NS).plain
+    assert "left hand: idle, 39 °C" in text
+    assert console_view.in_words("chunk_ready") == ""
+    assert console_view.in_words("joint_out_of_range") == "joint out of range"

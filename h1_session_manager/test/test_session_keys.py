@@ -100,6 +100,8 @@ def test_any_key_cancels_an_announced_start(key):
     harness.run(1)
     assert 1.5 < harness.engine.view().countdown_s < 2.5
     assert harness.listed == ("any", "q")
+    moves = "The arms move home, then the policy moves them"
+    assert harness.engine.view().prompt == f"{moves}: press any key to cancel"
     harness.press(key)
     harness.run(5)
     assert harness.state == "READY"
@@ -152,7 +154,7 @@ def test_an_unknown_key_is_answered_with_the_list():
     harness.to("EXECUTING")
     harness.press("k")
     assert harness.said[-1] == (
-        "  'k' does nothing in EXECUTING: 's' stop execution and enter damping mode, 'q' emergency stop"
+        "  'k' is no key of EXECUTING; keys: 's' stop execution and enter damping mode, 'q' emergency stop"
     )
 
 

@@ -192,7 +192,7 @@ def test_a_signal_saves_releases_and_ends_with_130(graph, tmp_path, server):
     scene.press_to("y", "READY")
     scene.press_to("y", "EXECUTING")
     graph.spin_until(lambda: scene.stub.mode == ArmStatus.MODE_POLICY, "POLICY")
-    scene.node.request_stop("SIGINT")
+    scene.node.request_stop("interrupted by Ctrl+C")
     graph.spin_until(lambda: scene.node.exit_status is not None, "the end")
     assert scene.node.exit_status == 130
     assert [name for name, _ in scene.stub.asked][-3:] == [
@@ -200,7 +200,7 @@ def test_a_signal_saves_releases_and_ends_with_130(graph, tmp_path, server):
         "recorder/finish",
         "arm_driver/release",
     ]
-    assert scene.stub.called("recorder/finish")[0].end_reason == "interrupted"
+    assert scene.stub.called("recorder/finish")[0].end_reason == "interrupted by Ctrl+C"
     assert "  Saved: /data/episode.hdf5" in scene.screen.getvalue()
 
 

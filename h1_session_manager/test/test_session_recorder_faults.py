@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from session_builders import Harness
 
-from h1_training_node.message_numbers import RecorderState
+from h1_training_node.message_numbers import ArmMode, RecorderState
 
 
 def test_a_recorder_that_closes_by_itself_ends_the_execution():
@@ -17,12 +17,32 @@ def test_a_recorder_that_closes_by_itself_ends_the_execution():
     assert harness.state == "LABELING"
     assert "disk_low" in harness.engine.view().reason
     harness.press("n")
-    harness.run(1)
-    harness.press("r")
-    assert "Cannot resume" in harness.said[-1]
-    harness.press("e")
     harness.run_to("DECIDING")
     assert harness.lines("  Save failed: disk_low")
+    assert not harness.lines("[DAMPING] Robot in damping mode - adjust pose freely")
+
+
+def test_guidance_that_is_not_recorded_any_more_is_not_asked_for():
+    harness = Harness()
+    harness.to("DAMPING")
+    harness.run(1)
+    harness.recorder = replace(harness.recorder, state=RecorderState.SAVED, last_error="disk_low")
+    harness.run_to("DECIDING")
+    assert harness.arm.mode is ArmMode.DAMPING
+    assert harness.lines("  NOT RECORDING: disk_low")
+
+
+def test_a_lost_recorder_is_not_waited_for_at_the_end():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.arms_in_policy()
+    harness.engine.interrupt("recorder lost: killed by SIGKILL", harness.now_ns)
+    harness.absent = {"recorder"}
+    harness.run(1.0, lambda: harness.status is not None)
+    assert harness.status == 130
+    assert harness.lines("[STOPPED] recorder lost: killed by SIGKILL")
+    assert not harness.called("recorder/finish")
+    assert harness.lines("  Save failed: the recorder was lost (the journal is kept")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Emergency stops, signals and the release after them."""
 
-import pytest
-from session_builders import Harness
+from dataclasses import replace
 
-from h1_session_manager.values import Polled, Reply
+import pytest
+from session_builders import Harness, S
+
+from h1_session_manager.values import Polled, ReleaseAnnounced, Reply
 from h1_training_node.message_numbers import ArmMode
 from h1_training_node.process import EXIT_EXPLAINED
 
@@ -78,20 +80,22 @@ def test_the_topics_stop_is_heeded_and_our_own_echo_is_not():
 
 
 @pytest.mark.parametrize("state", ["STARTING", "WAITING", "READY", "EXECUTING", "DAMPING", "DECIDING"])
-def test_a_signal_damps_saves_gives_back_and_ends_with_130(state):
+def test_a_signal_damps_saves_releases_and_ends_with_130(state):
     harness = Harness()
     if state == "WAITING":
         harness.offer = Polled(ready=False)
     harness.to(state)
     harness.calls.clear()
-    harness.engine.interrupt("SIGINT", harness.now_ns)
+    harness.engine.interrupt("interrupted by Ctrl+C", harness.now_ns)
     harness.step()
+    assert harness.listed == ()
+    assert harness.engine.view().prompt.startswith("The session is ")
     harness.run(13, lambda: harness.status is not None)
     assert harness.status == 130
     assert harness.calls[0].service == "arm_driver/emergency_stop"
     assert harness.arm.mode is ArmMode.RELEASED
     if state in ("EXECUTING", "DAMPING"):
-        assert harness.called("recorder/finish")[0]["end_reason"] == "interrupted"
+        assert harness.called("recorder/finish")[0]["end_reason"] == "interrupted by Ctrl+C"
         assert harness.lines("  Saved: ")
 
 
@@ -103,6 +107,45 @@ def test_a_signal_ends_the_session_in_time_even_if_nobody_answers():
     harness.run(13.5, lambda: harness.status is not None)
     assert harness.status == 130
     assert harness.lines("  Save failed: ")
+
+
+def test_a_stand_still_of_the_session_manager_itself_is_nobodys_loss():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.arms_in_policy()
+    harness.now_ns += 3 * S
+    harness.engine.observe(replace(harness.recorder, stamp_ns=harness.now_ns), harness.now_ns)  # before any arm_status
+    harness.step()
+    assert harness.state == "EXECUTING"
+    assert "session_manager_stood_still" in harness.events
+    harness.absent = {"arm_driver"}
+    harness.run(1)
+    assert harness.state == "DAMPING"
+    assert harness.engine.view().reason == "arm_driver_lost"
+
+
+def test_the_release_counts_down_on_the_screen_like_every_motion():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.press("q")
+    harness.run(1)
+    harness.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    harness.press("y")
+    harness.run(1)
+    view = harness.engine.view()
+    assert 1.9 < view.countdown_s < 2.1
+    assert view.prompt == "The arms return to the robot's own controller: stand clear. 'q' is an emergency stop"
+    assert "  The arms return to the robot's own controller in 3 s: stand clear" in harness.said
+    harness.press("q")
+    assert harness.engine.view().countdown_s == 0
+
+
+def test_a_release_that_somebody_else_asked_for_counts_down_too():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.press("q")
+    harness.engine.observe(ReleaseAnnounced(), harness.now_ns)
+    assert harness.engine.view().countdown_s == 3.0
 
 
 def test_an_episode_that_a_stop_closed_is_owed_to_the_target():

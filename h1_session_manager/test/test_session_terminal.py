@@ -1,7 +1,9 @@
 import io
 import threading
 
-from h1_session_manager.operator_output import Terminal
+import pytest
+
+from h1_session_manager.operator_output import Terminal, wrapped
 
 
 def test_the_cursor_waits_behind_the_prompt_and_goes_back_there_after_other_lines():
@@ -59,3 +61,18 @@ def test_no_bell_where_nobody_hears_it():
     terminal.bell()
     terminal.close()
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_line_breaks_at_blanks_keeps_its_words_and_its_end(columns):
+    line = "  Press 'y' to release: arms return to the robot's own controller: stand clear, all of you who are near: "
+    broken = wrapped(line, columns)
+    assert all(len(part) <= columns + 1 for part in broken.split("\n"))
+    assert broken.split() == line.split()
+    assert broken.startswith("  Press") and broken.endswith(": ")
+
+
+def test_what_goes_to_no_terminal_and_what_cannot_break_stays_whole():
+    path = "  Saved: /" + "a" * 200
+    assert wrapped(path, 0) == path
+    assert path.split()[1] in wrapped(path, 80).split()

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ class ConsoleNode(BaseNode):
         """Ctrl+C beside a session."""
         self._stop.publish(String(data="console: Ctrl+C"))
 
+    def clock_text(self) -> str:
+        """The time of day by the session's clock."""
+        return datetime.fromtimestamp(self.now_ns() / 1e9).strftime("%H:%M:%S")
+
     def _keep(self, kind: Any, topic: str, name: str, convert: Any) -> None:
         def on_message(message: Any) -> None:
             try:
@@ -111,14 +116,15 @@ class ConsoleNode(BaseNode):
             self.press(key)
 
     def _on_lines(self, message: String) -> None:
-        self.heard.add_lines(message.data.splitlines())
+        self.heard.add_lines(message.data.splitlines(), self.clock_text())
 
     def _on_event(self, message: Event) -> None:
         """Warnings of the others; the session manager says its own in its lines, and the runner's file has all."""
         if message.reason == ros_interface.RELEASE_WARNING:
             self._ring()
         if self.line_file is None and message.level > Event.INFO and message.source != "session_manager":
-            self.heard.messages.append((message.level, f"! {message.source}: {message.detail or message.reason}"))
+            text = f"! {message.source}: {message.detail or message.reason}"
+            self.heard.messages.append((message.level, f"{self.clock_text()} {text}"))
 
     def _ring(self) -> None:
         self.heard.rings += self.settings.bell
@@ -197,7 +203,7 @@ def _show(node: ConsoleNode, terminal: ConsoleTerminal, stop: StopSignal, path: 
 def _app(node: ConsoleNode, stop: StopSignal, hint: str) -> ConsoleApp:
     def before_showing() -> bool:
         if node.line_file is not None:
-            node.heard.add_lines(node.line_file.new())
+            node.heard.add_lines(node.line_file.new(), node.clock_text())
         return stop.received is not None
 
     return ConsoleApp(

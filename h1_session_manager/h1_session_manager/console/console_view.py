@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import deque
 from collections.abc import Iterable
@@ -29,6 +30,18 @@ COLOURS = {
 }
 """Yellow asks the person, red is an emergency."""
 
+_WITH_EPISODE = frozenset({"EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"})
+"""States in which the recorder's figures are about the episode that the screen is about."""
+_WORDS = {
+    **dict.fromkeys(("requested", "chunk_ready", "start", "finish", "resume", "ready", "sync"), ""),
+    "home_reached": "home position reached",
+    "released": "with the robot's own controller",
+    "stale_action": "the policy went silent",
+    "emergency_stop": "emergency stop",
+    "session_lost": "the session went silent",
+    "robot_lost": "the robot's state is lost",
+}
+"""Reasons that a person need not read as codes; others with blanks for underscores."""
 _BAR = 10
 _AGE_BAR = 6
 _QUIET_S = 0.5
@@ -36,6 +49,7 @@ _LOST_S = 2.0
 _SILENT_S = 1.0
 """What comes at 5 Hz or more and was not heard for so long does not count any more."""
 _MESSAGES, _KEPT = 5, 60
+_TIME = re.compile(r"\d\d:\d\d:\d\d ")
 
 
 @dataclass
@@ -59,12 +73,17 @@ class ConsoleData:
         age_s = (now_ns - self.when_ns.get(name, now_ns)) / 1e9
         return age_s if age_s > limit_s else 0.0
 
-    def add_lines(self, lines: Iterable[str]) -> None:
-        """Lines of the session's screen; the runner's warnings among them begin with '!'."""
+    def add_lines(self, lines: Iterable[str], time: str = "") -> None:
+        """Lines of the session's screen, which came at `time`; the runner's warnings among them begin with '!'."""
         for line in lines:
             if line.startswith("  Press '") and "once more" not in line:
                 continue  # the question stands in its own panel
-            self.messages.append((1 if line.startswith("!") else 0, line))
+            self.messages.append((1 if line.startswith("!") else 0, f"{time} {line.strip()}" if time else line))
+
+
+def in_words(code: str) -> str:
+    """A reason as a person reads it."""
+    return _WORDS.get(code, code.replace("_", " "))
 
 
 def banner(heard: ConsoleData, now_ns: int, width: int = WIDTH) -> Text:
@@ -137,13 +156,14 @@ def robot(heard: ConsoleData, now_ns: int) -> Text:
         text.append(f"arms   arm_driver silent for {silent_s:.0f} s\n", "red")
     else:
         style = "red" if arm.acknowledge_needed else ""
-        text.append(f"arms   {arm.mode.name} {arm.fault or arm.reason}, {arm.max_temperature} °C\n", style)
+        why = in_words(arm.fault or arm.reason)
+        text.append(f"arms   {arm.mode.name}{f', {why}' if why else ''}, {arm.max_temperature} °C\n", style)
     for side, hand in sorted(heard.hands.items()):
         if silent_s := heard.silent_s(side, now_ns):
-            text.append(f"{side:6.6} silent for {silent_s:.0f} s\n", "red")
+            text.append(f"{side} hand: silent for {silent_s:.0f} s\n", "red")
             continue
-        state = hand.reason or "answering"
-        text.append(f"{side:6.6} {state}, {hand.max_temperature} °C\n", "red" if hand.error else "")
+        state = in_words(hand.reason) or "idle"
+        text.append(f"{side} hand: {state}, {hand.max_temperature} °C\n", "red" if hand.error else "")
     return text.append(_policy(heard, now_ns))
 
 
@@ -162,9 +182,16 @@ def data(heard: ConsoleData) -> Text:
     """Frames, disk, saving and upload."""
     text = Text()
     recorder = heard.recorder
+    view = heard.view
     if recorder is not None:
-        text.append(f"frames policy {recorder.policy_frames}, human {recorder.human_frames}")
-        text.append(f"    disk {recorder.bytes_free / GB:.0f} GB left")
+        if view is not None and view.state in _WITH_EPISODE:
+            text.append(f"frames policy {recorder.policy_frames}, human {recorder.human_frames}    ")
+        if view is not None and view.outcome:
+            text.append(f"{view.episode_id.rpartition('/')[2]} {view.outcome}    ")
+        text.append(f"disk {recorder.bytes_free / GB:.0f} GB")
+        if recorder.seconds_left >= 0:
+            text.append(f", {recorder.seconds_left / 60:.0f} min")
+        text.append(" left")
         if recorder.state is RecorderState.SAVING:
             text.append(f"    saving {_bar(recorder.save_progress)}")
     sync = heard.sync
@@ -189,7 +216,8 @@ def messages(heard: ConsoleData, rows: int = _MESSAGES, width: int = WIDTH - 4) 
     for level, line in reversed(heard.messages):
         style = ("", "yellow", "red")[min(level, 2)]
         indent = line[: len(line) - len(line.lstrip())]
-        parts = textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ")
+        hanging = " " * len("hh:mm:ss ") if _TIME.match(line) else f"{indent}  "
+        parts = textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=hanging)
         newest = [(part, style) for part in parts] + newest
         if len(newest) >= rows:
             break

@@ -71,7 +71,7 @@ class BaseState:
 
     def emergency(self, _fire: Fire) -> None:
         """The episode that an emergency stop ends says so."""
-        self.context.episode.end_reason = "interrupted" if self.context.interrupted else "emergency_stop"
+        self.context.episode.end_reason = self.context.interrupted or "emergency_stop"
 
     def hold_after_deciding(self, why: str) -> Steps[None]:
         """DECIDING's keys say that the arms become stiff. From elsewhere a person may have made them compliant."""

@@ -6,7 +6,7 @@ from h1_session_manager.preflight import policy_problem
 from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, stay
 from h1_session_manager.table import Row, State
-from h1_training_node.message_numbers import ArmMode
+from h1_training_node.message_numbers import ArmMode, Level
 
 _AGAIN_S = 1.0
 DISCARDED = "  Discarded (kept for a week in .discarded)"
@@ -21,6 +21,8 @@ class Damping(LimitedState):
     limit_trigger = "end"
 
     def text(self) -> StateText:
+        if closed := self.context.episode.closed_by_recorder():
+            return StateText((f"[DAMPING] NOT RECORDING: {closed}",), "", f"NOT RECORDING: {closed}")
         resume = f"Press 'r' to {self.acknowledging()}resume the policy from here (the arms move)"
         lines = [
             "[DAMPING] Robot in damping mode - adjust pose freely",
@@ -34,6 +36,15 @@ class Damping(LimitedState):
 
     def limit(self) -> tuple[int | None, float]:
         return self.context.since_ns, self.context.config.max_damping_s
+
+    def demands(self) -> Fire | None:
+        """Guidance that nobody records is not asked for: on to what the recorder has made of the episode."""
+        context = self.context
+        if context.doing or not (closed := context.episode.closed_by_recorder()):
+            return super().demands()
+        context.say(f"  NOT RECORDING: {closed}")
+        context.event(Level.ERROR, "not_recording", closed)
+        return Fire("end", f"not recording: {closed}", "recorder_closed")
 
     def enter(self) -> Steps[Next]:
         context = self.context

@@ -29,7 +29,8 @@ class Ready(BaseState):
         moves = f"'y' {f'acknowledges {fault!r}, then ' if fault else ''}moves the arms: "
         moves += "home first, then the policy. Stand clear"
         ask = f"Press 'y' to start epoch {context.epoch}, 'n' to skip"
-        return StateText((first, f"  {moves}"), f"  {ask}: ", f"{ask} ({moves})")
+        owed = ("  'n' uploads what is owed first",) if context.memory.owed else ()
+        return StateText((first, f"  {moves}", *owed), f"  {ask}: ", f"{ask} ({moves})")
 
     def reason(self) -> str:
         return self.context.preflight().reason

@@ -82,7 +82,7 @@ def end_interrupted(context: Context) -> Steps[Next]:
     """After a signal: the arms are in damping mode; save while they are released, all within a bound."""
     arms, observed = context.arms, context.observed
     until_ns = observed.now_ns + int(_ENDING_S * NS_PER_S)
-    driver_lives = not arms.driver_is_silent
+    driver_lives = not arms.driver_is_silent and "arm_driver" not in observed.lost
     if driver_lives and not observed.arms_are_released:
         _announce(context)
         yield from context.calls.call("arm_driver/release", {}, 1.0)  # refused if it is ending by itself: as well
@@ -95,5 +95,6 @@ def end_interrupted(context: Context) -> Steps[Next]:
 
 
 def _announce(context: Context) -> None:
-    context.say_without_prompt("  The arms return to the robot's own controller: stand clear")
+    seconds = context.config.release_warning_s
+    context.say_without_prompt(f"  The arms return to the robot's own controller in {seconds:g} s: stand clear")
     context.announce_release()

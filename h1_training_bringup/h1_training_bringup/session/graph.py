@@ -171,6 +171,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
             "session_manager",
             parameters={
                 "home_timeout_s": _home_timeout_s(configuration),
+                "release_warning_s": _arm_parameters(configuration).release_warning_s,
                 **configuration.of_node("session_manager"),
                 **save_dir,
                 "rsync_target": configuration.upload_target,

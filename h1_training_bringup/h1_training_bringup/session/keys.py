@@ -74,6 +74,8 @@ KEYS: tuple[Key, ...] = (
     _sets("policy_server.host", "policy_bridge.host", "session_manager.policy_host"),
     _sets("policy_server.port", "policy_bridge.port", "session_manager.policy_port"),
     _sets("policy_server.poll_interval_sec", "session_manager.poll_interval_s"),
+    _sets("policy_server.training_status", "session_manager.training_status"),
+    _sets("policy_server.epoch", "session_manager.policy_epoch"),
     _sets("policy_server.ca_file", "policy_bridge.ca_file", "session_manager.ca_file"),
     _sets("policy_server.api_key_file", "policy_bridge.api_key_file", "session_manager.api_key_file"),
     _sets(
@@ -197,6 +199,7 @@ KEYS: tuple[Key, ...] = (
     _training_host("training.auto_sync", True, "whether the pipeline fetches data by itself"),
     _training_host("pipeline.start_phase", "", "phase in which the pipeline starts"),
     _training_host("pipeline.start_epoch", 0, "epoch at which it starts"),
+    _sets("pipeline.start_immediately", "session_manager.start_immediately"),
     _training_host("pipeline.auto_sync", True, "whether it fetches data by itself"),
 )
 

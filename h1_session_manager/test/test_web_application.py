@@ -151,7 +151,7 @@ def test_a_stop_does_not_wait_for_an_answer_that_never_comes(page: Served) -> No
 
 def test_a_page_shows_what_the_state_allows_and_nothing_else(page: Served) -> None:
     socket = page.socket("/live", page.signed_in())
-    page.show("READY", ["y", "n", "q"])
+    page.show("READY", ("y", "start", True), ("n", "skip", False), ("q", "emergency_stop", False))
     wait_until(lambda: next_of(socket, "live")["buttons"], "buttons are shown")
     buttons = next_of(socket, "live")["buttons"]
     assert [(button["key"], button["request"], button["moves"]) for button in buttons] == [
@@ -162,7 +162,7 @@ def test_a_page_shows_what_the_state_allows_and_nothing_else(page: Served) -> No
 
 def test_an_announced_motion_can_be_cancelled_and_nothing_else_is_asked(page: Served) -> None:
     socket = page.socket("/live", page.signed_in())
-    page.show("READY", ["any", "q"], countdown=2.0)
+    page.show("READY", ("any", "cancel", False), ("q", "emergency_stop", False), countdown=2.0)
     wait_until(lambda: next_of(socket, "live")["buttons"], "buttons are shown")
     assert [button["request"] for button in next_of(socket, "live")["buttons"]] == ["cancel"]
 

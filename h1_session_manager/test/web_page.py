@@ -93,8 +93,16 @@ class Served:
         options = {"origin": self.base, **cookie, **options}
         return websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=WAIT_S, **options)
 
-    def show(self, state: str, keys: list[str], countdown: float = 0.0) -> None:
-        values = {"state": state, "keys": keys, "countdown": countdown, "prompt": "", "reason": ""}
+    def show(self, state: str, *keys: tuple[str, str, bool], countdown: float = 0.0) -> None:
+        """The session is in `state`; of each key its letter, service, and whether it moves the arms."""
+        columns = {
+            "keys": [key for key, _, _ in keys],
+            "key_services": [service for _, service, _ in keys],
+            "key_labels": [service for _, service, _ in keys],
+            "key_moves": [moves for _, _, moves in keys],
+            "key_twice": [service == "discard" for _, service, _ in keys],
+        }
+        values = {"state": state, "countdown": countdown, "prompt": "", "reason": "", **columns}
         self.loop.call_soon_threadsafe(self.live.hear, "session", values)
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from h1_session_manager.upload.validation import ValidatorError, episodes_program
+from h1_session_manager.upload.programs import ValidatorError, episodes_program
 
 _ID = re.compile(r"training_session_epoch\d+/(\.discarded/)?episode_\d+\.hdf5")
 _REPLY_S, _PROGRAM_S = 20.0, 120.0

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from h1_session_manager.states import ROWS
-from h1_session_manager.table import CANCEL, EMERGENCY, STOP_KEY, Row
+from h1_session_manager.table import EMERGENCY
 from h1_session_manager.web.controls import Controls, Page
 from h1_training_node.clock import NS_PER_S
 
@@ -82,28 +81,16 @@ def buttons(session: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What `session/state` allows now, but for the emergency stop, which the page always has.
 
     Args:
-        session: `state`, `keys` and `countdown` of SessionState.
+        session: the lists `keys`, `key_labels`, `key_services`, `key_moves`, `key_twice` of SessionState.
 
     Returns:
         For each: `key`, `request` (of `session_manager/<request>`), `label`, and whether it `moves` the arms or
         needs a `confirmation`.
     """
-    state, keys = session.get("state", ""), session.get("keys", ())
-    if "any" in keys:
-        return [{"key": "any", "request": CANCEL, "label": "cancel the motion", "moves": False, "confirmation": False}]
-    rows = (next((row for row in ROWS if row.source == state and row.key == key), None) for key in keys)
-    return [_button(row) for row in rows if row is not None and row.trigger != EMERGENCY]
-
-
-def _button(row: Row) -> dict[str, Any]:
-    assert row.key != STOP_KEY or row.trigger != EMERGENCY
-    return {
-        "key": row.key,
-        "request": row.trigger,
-        "label": row.says,
-        "moves": row.motion,
-        "confirmation": row.twice,
-    }
+    columns = (session.get(name, ()) for name in ("keys", "key_services", "key_labels", "key_moves", "key_twice"))
+    names = ("key", "request", "label", "moves", "confirmation")
+    listed = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=False))
+    return [button for button in listed if button["request"] != EMERGENCY]
 
 
 def finite(value: Any) -> Any:

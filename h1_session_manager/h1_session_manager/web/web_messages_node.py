@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-
 from h1_training_msgs.msg import (
     ArmStatus,
     Event,
     HandState,
     PolicyStatus,
+    Preflight,
     RecorderStatus,
     SessionState,
     SyncProgress,
@@ -48,7 +47,13 @@ def session(message: SessionState) -> dict[str, Any]:
         "episode": message.episode,
         "task": message.task,
         "prompt": message.prompt,
+        "doing": message.doing,
+        "outcome": message.outcome,
         "keys": list(message.keys),
+        "key_labels": list(message.key_labels),
+        "key_services": list(message.key_services),
+        "key_moves": list(message.key_moves),
+        "key_twice": list(message.key_twice),
         "countdown": round(message.countdown, 1),
         "reason": message.reason,
     }
@@ -66,6 +71,9 @@ def arm(message: ArmStatus) -> dict[str, Any]:
         "fault": message.fault,
         "acknowledge_needed": message.acknowledge_needed,
         "weight": round(message.weight, 2),
+        "release_countdown": round(message.release_countdown, 1),
+        "clearance_m": round(message.clearance, 3),
+        "closest": message.closest,
         "q": _rounded(message.q),
         "q_command": _rounded(message.q_command),
         "temperature": [int(value) for value in message.temperature],
@@ -91,7 +99,20 @@ def policy(message: PolicyStatus) -> dict[str, Any]:
         "inferences": message.inferences,
         "failures": message.failures,
         "checkpoint": message.checkpoint,
+        "warm": message.warm,
+        "first_inference_ms": round(message.first_inference_ms, 1),
+        "first_action_distance_rad": round(message.first_action_distance_rad, 3),
+        "warm_up_reason": message.warm_up_reason,
         "reason": message.reason,
+    }
+
+
+def preflight(message: Preflight) -> dict[str, Any]:
+    rows = zip(message.items, message.levels, message.details, strict=False)
+    return {
+        "ready": message.ready,
+        "cameras": message.cameras,
+        "items": [{"name": name, "level": int(level), "detail": detail} for name, level, detail in rows],
     }
 
 
@@ -109,6 +130,7 @@ def recorder(message: RecorderStatus) -> dict[str, Any]:
         "last_path": message.last_path,
         "last_error": message.last_error,
         "machine_is_slow": message.machine_is_slow,
+        "disk_remarks": list(message.disk_remarks),
         "streams": [
             {"name": name, "rate": round(rate, 1), "age_s": round(age, 2), "drops": drops, "verdict": verdict}
             for name, rate, age, drops, verdict in rows
@@ -150,15 +172,6 @@ def event(message: Event) -> dict[str, Any]:
     }
 
 
-def diagnostics(message: DiagnosticArray) -> dict[str, Any]:
-    return {
-        "statuses": [
-            {"name": status.name, "level": int.from_bytes(status.level, "little"), "message": status.message}
-            for status in message.status
-        ]
-    }
-
-
 TOPICS: tuple[tuple[str, str, Any, Any], ...] = (
     ("session/state", "session", SessionState, session),
     ("arm_status", "arm", ArmStatus, arm),
@@ -166,9 +179,10 @@ TOPICS: tuple[tuple[str, str, Any, Any], ...] = (
     ("policy/status", "policy", PolicyStatus, policy),
     ("session/sync_progress", "sync", SyncProgress, sync),
     ("session/training", "training", TrainingStatus, training),
+    ("session/preflight", "preflight", Preflight, preflight),
     ("hands/left/state", "left_hand", HandState, hand),
     ("hands/right/state", "right_hand", HandState, hand),
 )
 """Topic, its name on the page, type, conversion."""
 
-LATCHED = frozenset({"session", "training"})
+LATCHED = frozenset({"session", "training", "preflight"})

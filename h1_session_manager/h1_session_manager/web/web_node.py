@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
@@ -47,8 +46,6 @@ from h1_training_node.spinner import Spinner
 _SPIN_S = 0.1
 _ASK_S = 5.0
 _HOUSEKEEPING_S = 0.1
-_PREFLIGHT_S = 2.0
-_PREFLIGHT_STATES = frozenset({"STARTING", "WAITING", "READY"})
 _EXIT_USAGE = 2
 
 
@@ -69,7 +66,6 @@ class WebNode(BaseNode):
         self.controls = Controls(int(self.settings.lost_after_s * NS_PER_S))
         self._cameras: list[Any] = []
         self._requests = {name: self.create_client(Trigger, f"session_manager/{name}") for name in SERVICES}
-        self._preflight = self.create_client(Trigger, "session_manager/preflight")
         self._stop = self.create_publisher(String, "emergency_stop", qos.STATE)
         self._newest: dict[str, bytes] = {}
         for topic, name, kind, _ in web_messages_node.TOPICS:
@@ -77,10 +73,8 @@ class WebNode(BaseNode):
             self.create_subscription(kind, topic, partial(self._newest.__setitem__, name), profile, raw=True)
         self.create_subscription(Event, "session/event", self._on_event, qos.STATE)
         self.create_subscription(String, "session/lines", self._on_lines, qos.LATCHED)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.LATEST)
         self.every(_HOUSEKEEPING_S, self._convert)
         self.every(_HOUSEKEEPING_S, self._look_after_cameras)
-        self.every(_PREFLIGHT_S, self._ask_preflight)
 
     # --- from the graph's thread to the event loop's ---
 
@@ -100,9 +94,6 @@ class WebNode(BaseNode):
 
     def _on_lines(self, message: String) -> None:
         self._later(self.live.add_lines, message.data.splitlines())
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._later(self.live.hear, "diagnostics", web_messages_node.diagnostics(message))
 
     def _on_image(self, camera: int, cdr: bytes) -> None:
         try:
@@ -124,17 +115,6 @@ class WebNode(BaseNode):
         for camera, topic in enumerate(self.settings.camera_topics.values()):
             on_image = partial(self._on_image, camera)
             self._cameras.append(self.create_subscription(CompressedImage, topic, on_image, qos.LATEST, raw=True))
-
-    def _ask_preflight(self) -> None:
-        if self.controls.pages and self.live.state in _PREFLIGHT_STATES and self._preflight.service_is_ready():
-            future = self._preflight.call_async(Trigger.Request())
-            future.add_done_callback(self._on_preflight)
-
-    def _on_preflight(self, future: Any) -> None:
-        response = future.result()
-        if response is not None:
-            lines = response.message.splitlines()
-            self._later(self.live.hear, "preflight", {"is_good": response.success, "lines": lines})
 
     # --- from the event loop ---
 

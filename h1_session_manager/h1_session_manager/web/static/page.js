@@ -26,7 +26,7 @@ function send(message) {
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
-export function ask(request) {
+function ask(request) {
   send({ type: "ask", request });
 }
 
@@ -70,9 +70,9 @@ function show(message) {
     silent(session ? `The session manager is silent for ${message.ages_s.session.toFixed(0)} s` : "No session heard yet");
   } else {
     banner(session, message.sections.arm, message.ages_s.arm);
-    countdown(session, message.controls.is_driving);
+    countdown(session.countdown || message.sections.arm?.release_countdown || 0);
     text("prompt", session.prompt || "Nothing is asked now.");
-    text("reason", session.reason);
+    text("reason", session.doing || words(session.reason));
     buttons.show(message.buttons, message.controls.is_driving);
   }
   controls(message.controls);
@@ -99,12 +99,12 @@ function banner(session, arm, armAge) {
   }
 }
 
-function countdown(session) {
-  const counts = session.countdown > 0;
+function countdown(left) {
+  const counts = left > 0;
   $("countdown").hidden = !counts;
   if (counts) {
-    text("countdown", `ARMS MOVE IN ${session.countdown.toFixed(1)} s`);
-    const second = Math.ceil(session.countdown);
+    text("countdown", `ARMS MOVE IN ${left.toFixed(1)} s`);
+    const second = Math.ceil(left);
     if (second !== lastCountdown && navigator.vibrate && navigator.userActivation?.hasBeenActive) navigator.vibrate(150);
     if (!lastCountdown) say("Stand clear. The arms move.");
     lastCountdown = second;
@@ -128,7 +128,7 @@ function drawJoints() {
   }
 }
 
-export function words(code) {
+function words(code) {
   return String(code || "").replaceAll("_", " ");
 }
 

@@ -39,10 +39,10 @@ function preflight(found, session) {
   const shown = JSON.stringify(found);
   if ($("preflight").dataset.shown === shown) return;
   $("preflight").dataset.shown = shown;
-  $("preflight").replaceChildren(...found.lines.map((line) => {
+  $("preflight").replaceChildren(...found.items.map((check) => {
     const item = document.createElement("li");
-    item.textContent = line.trim();
-    item.className = found.is_good ? "good mark" : "bad";
+    item.textContent = check.detail ? `${check.name}: ${check.detail}` : check.name;
+    item.className = ["good mark", "warn", "bad"][check.level] || "";
     return item;
   }));
 }
@@ -56,6 +56,7 @@ function recorder(found, age) {
     found.state === "saving" && ["saving", `${Math.round(found.save_progress * 100)} %`],
     ["disk left", `${minutes}${(found.bytes_free / GB).toFixed(0)} GB`],
     found.machine_is_slow && ["computer", "all cameras are late at once: this computer is too busy", "bad"],
+    ...found.disk_remarks.map((remark) => ["disk", remark, "warn"]),
     found.last_error && ["last error", found.last_error, "bad"],
     found.last_path && ["last episode", found.last_path.split("/").slice(-2).join("/")],
   ]);
@@ -82,6 +83,8 @@ function policy(found, training, age) {
     if (found.reason) rows.push(["reason", found.reason, "warn"]);
     rows.push(["inference", `${found.latency_ms ?? "–"} ms, ${found.inferences} done, ${found.failures} failed`]);
     rows.push(["next actions", found.chunk_ready ? "ready" : "not ready"]);
+    if (found.warm_up_reason) rows.push(["warm-up", found.warm_up_reason, "warn"]);
+    if (found.first_action_distance_rad !== null) rows.push(["first action", `${found.first_action_distance_rad} rad from the pose, after ${found.first_inference_ms} ms`]);
     if (found.checkpoint) rows.push(["checkpoint", found.checkpoint]);
   }
   if (training) {
@@ -99,6 +102,7 @@ function robot({ arm, left_hand: left, right_hand: right }, ages) {
     rows.push(["arms", `${arm.mode.toLowerCase()}, ${words(arm.reason)}`, arm.fault ? "bad" : ""]);
     if (arm.fault) rows.push(["fault", words(arm.fault), "bad"]);
     rows.push(["weight", `${Math.round(arm.weight * 100)} %`]);
+    if (arm.clearance_m !== null) rows.push(["closest parts", `${arm.closest}: ${(arm.clearance_m * 100).toFixed(0)} cm`, arm.clearance_m < 0.03 ? "warn" : ""]);
     rows.push(["hottest motor", `${Math.max(...arm.temperature)} °C`]);
   }
   for (const [name, hand] of [["left", left], ["right", right]]) {

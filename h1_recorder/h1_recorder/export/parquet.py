@@ -1,15 +1,15 @@
-"""Writes tables as Parquet; the one place that needs pyarrow."""
+"""Writes and reads tables as Parquet; the one place that needs pyarrow."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from h1_recorder.export.lerobot_rows import ExportError
+from h1_recorder.export.rows import ExportError
 
 
 def check_pyarrow() -> None:
@@ -24,13 +24,16 @@ def check_pyarrow() -> None:
         raise ExportError(f"exporting needs pyarrow: {error}. 'pip install \"pyarrow<26\"' suits NumPy 1.26") from None
 
 
-def write_table(path: Path, columns: Mapping[str, Any], *, index: str | None = None) -> None:
+def write_table(
+    path: Path, columns: Mapping[str, Any], *, index: str | None = None, row_groups: Sequence[int] = ()
+) -> None:
     """Write columns under their names; the file appears complete or not at all.
 
     Args:
         path: final name; replaced if it is there.
         columns: arrays (T,) or (T, n), the latter as lists of fixed length, or lists of plain values.
         index: the column that pandas shall take as the index.
+        row_groups: rows of each, together all; empty: one.
     """
     import pyarrow
     import pyarrow.parquet
@@ -39,8 +42,46 @@ def write_table(path: Path, columns: Mapping[str, Any], *, index: str | None = N
     if index is not None:
         table = table.replace_schema_metadata({b"pandas": _pandas_metadata(table, index)})
     part = path.with_name(f".{path.name}.part")
-    pyarrow.parquet.write_table(table, part, compression="snappy")
+    with pyarrow.parquet.ParquetWriter(part, table.schema, compression="snappy") as writer:
+        start = 0
+        for rows in row_groups or [table.num_rows]:
+            writer.write_table(table.slice(start, rows))
+            start += rows
     part.replace(path)
+
+
+def write_rows(path: Path, blocks: Iterable[Sequence[Mapping[str, Any]]]) -> None:
+    """Write rows of plain values block by block, all with the keys of the first; the file appears complete or not."""
+    import pyarrow
+    import pyarrow.parquet
+
+    part = path.with_name(f".{path.name}.part")
+    writer, schema = None, None
+    try:
+        for block in blocks:
+            table = pyarrow.Table.from_pylist(list(block), schema=schema)
+            schema = table.schema
+            writer = writer or pyarrow.parquet.ParquetWriter(part, schema, compression="snappy")
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+    part.replace(path)
+
+
+def read_columns(paths: Iterable[Path], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """These columns of each table: arrays (T,) or (T, n)."""
+    import pyarrow.parquet
+
+    for path in paths:
+        table = pyarrow.parquet.read_table(path, columns=list(names), use_threads=False)
+        yield {name: _array(table.column(name).combine_chunks(), table.num_rows) for name in names}
+
+
+def _array(column: Any, rows: int) -> Any:
+    if hasattr(column, "flatten") and hasattr(column.type, "list_size"):
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(rows, -1)
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _column(values: Any) -> Any:

@@ -1,0 +1,126 @@
+"""LeRobotDataset v2.1 (lerobot 0.1 to 0.3.3, and the commit 0cf8648 that openpi pins): a table and a video an episode.
+
+An episode is a run of an episode file; its videos are cut out of the file's, which has key frames where runs begin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from h1_recorder.export.folder import Progress, each, write_json, write_text
+from h1_recorder.export.lerobot_parts import (
+    CHUNK_SIZE,
+    ROBOT_TYPE,
+    Part,
+    dataset_features,
+    delete_outdated,
+    encode,
+    image_key,
+    parts_of,
+    run_statistics,
+    write_note,
+)
+from h1_recorder.export.parquet import write_table
+from h1_recorder.export.plan import Plan, described
+from h1_recorder.export.video_file import cut
+
+CODEBASE_VERSION = "v2.1"
+DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+_STATISTICS = ("min", "max", "mean", "std", "count")
+
+
+def write(plan: Plan, folder: Path, *, reuse: Sequence[Path], jobs: int, progress: Progress) -> Mapping[str, int]:
+    """Make, continue or extend the dataset in `folder`; see `lerobot.write`."""
+    (folder / "meta/info.json").unlink(missing_ok=True)
+    parts = parts_of(plan, folder, reuse)
+    encoded = sum(each(encode, parts, jobs, "videos", progress))
+    outdated = [part for part in parts if part.note() is None]
+    for _ in each(_write_part, outdated, jobs, "tables", progress):
+        pass
+    needed = {
+        folder / name for part in parts for run in range(len(part.source.place.runs)) for name in _files(part, run)
+    }
+    delete_outdated(folder, parts, needed, ("data/chunk-*/*.parquet", "videos/chunk-*/*/*.mp4"))
+    _write_meta(plan, folder, parts)
+    return {"encoded": encoded, "rewritten": len(outdated)}
+
+
+def _files(part: Part, run: int) -> list[str]:
+    """Table and videos of a run, below the dataset's folder."""
+    index = part.source.place.episode_index + run
+    names = {"episode_chunk": index // CHUNK_SIZE, "episode_index": index}
+    videos = [VIDEO_PATH.format(video_key=image_key(camera), **names) for camera in part.kind.cameras]
+    return [DATA_PATH.format(**names), *videos]
+
+
+def _write_part(part: Part) -> None:
+    part.note_path.unlink(missing_ok=True)
+    rows, videos, runs = part.columns(), part.videos(), part.source.place.runs
+    written: list[str] = []
+    start = 0
+    for number, (first, last) in enumerate(runs):
+        names = _files(part, number)
+        table, *copies = (part.folder / name for name in names)
+        for path in (table, *copies):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        stop = start + last - first
+        write_table(table, {name: values[start:stop] for name, values in rows.items()})
+        for camera, copy in zip(part.kind.cameras, copies, strict=True):
+            cut(videos[camera].path, first, last, copy, fps=part.kind.fps)
+        written += names
+        start = stop
+    write_note(part, written, list(run_statistics(rows, runs, videos)))
+
+
+def _write_meta(plan: Plan, folder: Path, parts: Sequence[Part]) -> None:
+    """Everything below `meta/`; `info.json` comes last."""
+    tasks = ({"task_index": index, "task": task} for index, task in enumerate(plan.tasks))
+    _write_lines(folder / "meta/tasks.jsonl", tasks)
+    _write_lines(folder / "meta/episodes.jsonl", (line for part in parts for line in _episodes(part)))
+    _write_lines(folder / "meta/episodes_stats.jsonl", (line for part in parts for line in _episodes_stats(part)))
+    write_json(folder / "meta/h1_2_export.json", described(plan))
+    first, every = plan.training_episodes, plan.episodes
+    info = {
+        "codebase_version": CODEBASE_VERSION,
+        "robot_type": ROBOT_TYPE,
+        "total_episodes": every,
+        "total_frames": plan.rows,
+        "total_tasks": len(plan.tasks),
+        "total_videos": every * len(plan.kind.cameras),
+        "total_chunks": (every - 1) // CHUNK_SIZE + 1,
+        "chunks_size": CHUNK_SIZE,
+        "fps": plan.kind.fps,
+        "splits": {"train": f"0:{first}", **({"val": f"{first}:{every}"} if first < every else {})},
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH,
+        "features": dataset_features(plan.kind, plan.options),
+    }
+    write_json(folder / "meta/info.json", info)
+
+
+def _episodes(part: Part) -> Iterator[dict[str, Any]]:
+    place, attributes = part.source.place, part.source.survey.attributes
+    kept = {name: str(attributes[name]) for name in ("episode_uuid", "config_sha256", "outcome")}
+    for number, (first, last) in enumerate(place.runs):
+        index = place.episode_index + number
+        found = {"episode_index": index, "tasks": [part.source.task], "length": last - first, **kept}
+        yield {**found, "source_rows": [first, last - 1]}
+
+
+def _episodes_stats(part: Part) -> Iterator[dict[str, Any]]:
+    note = part.note()
+    assert note is not None, "it was written a moment ago"
+    for number, stats in enumerate(note["stats"]):
+        index = part.source.place.episode_index + number
+        yield {
+            "episode_index": index,
+            "stats": {name: {kind: values[kind] for kind in _STATISTICS} for name, values in stats.items()},
+        }
+
+
+def _write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,154 @@
+"""Which episodes and which of their rows a dataset takes, where it is split, and how much each row weighs. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from h1_recorder.episode.episode import Episode
+from h1_recorder.episode.info import OUTCOMES
+from h1_recorder.export.labels import Phases
+
+Array = npt.NDArray[Any]
+
+SPLITS = ("runs", "segments", "none")
+PHASES = ("policy", "human")
+WEIGHTS = ("sirius", "human", "uniform")
+PRE_INTERVENTION_NS = 1_000_000_000
+"""The second before a person takes over: what the policy did there led to it (Sirius, arXiv 2211.08416, 4.2)."""
+ROW_KINDS = ("demonstration", "intervention", "pre_intervention", "policy")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is taken of the episodes.
+
+    Attributes:
+        outcomes, epochs: of episodes; empty: any.
+        since: recorded at that time or later.
+        phase: of rows; empty: both.
+        only_valid: leave out rows whose action is none.
+        split: `runs`: an unbroken run of one phase is an episode of the dataset; `segments`: an unbroken run of rows;
+            `none`: all of a file. A row that is left out always splits.
+        val_share: of whole files that make the validation split, 0..1.
+        val_seed: which ones.
+    """
+
+    outcomes: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+    since: datetime | None = None
+    phase: str = ""
+    only_valid: bool = False
+    split: str = "runs"
+    val_share: float = 0.0
+    val_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.outcomes) - set(OUTCOMES):
+            raise ValueError(f"outcome '{min(unknown)}'; known are {', '.join(OUTCOMES)}")
+        if self.phase and self.phase not in PHASES:
+            raise ValueError(f"phase '{self.phase}'; known are {', '.join(PHASES)}")
+        if self.split not in SPLITS:
+            raise ValueError(f"split '{self.split}'; known are {', '.join(SPLITS)}")
+        if not 0.0 <= self.val_share < 1.0:
+            raise ValueError(f"share of validation {self.val_share}; expected 0 or more, and less than 1")
+
+    def takes(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether an episode with these attributes is asked for."""
+        if self.outcomes and attributes["outcome"] not in self.outcomes:
+            return False
+        if self.epochs and int(attributes["epoch"]) not in self.epochs:
+            return False
+        return self.since is None or recorded_at(attributes) >= self.since
+
+    def runs(self, rows: Phases, valid: Array, known: Array) -> tuple[tuple[int, int], ...]:
+        """First row and row after the last of each episode that the dataset makes of a file.
+
+        Args:
+            rows: of the file.
+            valid: (T,) bool, the row has an action.
+            known: (T,) bool, the row has all that the dataset has of a row.
+        """
+        asked = known.copy()
+        if self.phase:
+            asked &= rows.phase == self.phase
+        if self.only_valid:
+            asked &= valid
+        breaks = asked[1:] != asked[:-1]
+        if self.split != "none":
+            breaks = breaks | (np.diff(rows.segment) != 0)
+        if self.split == "runs":
+            breaks = breaks | (rows.phase[1:] != rows.phase[:-1])
+        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
+        return tuple((first, last) for first, last in pairwise(edges) if asked[first])
+
+
+def recorded_at(attributes: Mapping[str, Any]) -> datetime:
+    """When an episode began; UTC where the file names no zone."""
+    when = datetime.fromisoformat(str(attributes["timestamp"]))
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def validation(uuids: Sequence[str], share: float, seed: int) -> list[bool]:
+    """Which of the episodes make the validation split.
+
+    An episode's lot depends on its uuid and the seed alone, so that it stays where it is when others come or go. Of two
+    or more episodes at least one is in each split.
+    """
+    lots = [int.from_bytes(hashlib.sha256(f"{seed} {uuid}".encode()).digest()[:8], "big") / 2**64 for uuid in uuids]
+    drawn = [lot < share for lot in lots]
+    if share > 0 and len(lots) > 1:
+        drawn[int(np.argmin(lots))] = True
+        drawn[int(np.argmax(lots))] = False
+    return drawn
+
+
+def pre_intervention(episode: Episode) -> Array:
+    """(T,) bool: policy rows in the second before a person took over."""
+    marked = np.zeros(len(episode), bool)
+    human, tick = episode.phase == "human", episode.stamps["tick"]
+    for taken_over in np.flatnonzero(human[1:] & ~human[:-1]) + 1:
+        handover = tick[taken_over - 1]  # the policy's last row: until the arms are compliant there are none
+        marked |= ~human & (tick > handover - PRE_INTERVENTION_NS) & (tick <= handover)
+    return marked
+
+
+def row_kinds(episode: Episode) -> Array:
+    """(T,) int, an index into `ROW_KINDS`; a person's rows are a demonstration if no policy ran in that episode."""
+    human = episode.phase == "human"
+    kinds = np.where(human, 1 if not human.all() else 0, 3)
+    kinds[pre_intervention(episode)] = 2
+    return kinds
+
+
+def kind_weights(scheme: str, rows: Sequence[int]) -> list[float]:
+    """The weight of a row of each of `ROW_KINDS`; their mean over all rows is 1.
+
+    `sirius` (arXiv 2211.08416, section 4.2): interventions make up half, rows before them nothing, demonstrations what
+    they are, the policy's other rows the rest. `human` takes a person's rows only, as HG-DAgger (1810.02890) aggregates
+    and RaC (2509.07953) fine-tunes. `uniform`: all alike.
+
+    Args:
+        scheme: one of `WEIGHTS`.
+        rows: how many there are of each of `ROW_KINDS`.
+    """
+    share = np.asarray(rows, float) / max(sum(rows), 1)
+    if scheme == "uniform" or not share.any():
+        return [1.0] * len(ROW_KINDS)
+    if scheme == "human":
+        wanted = np.array([share[0], share[1], 0.0, 0.0])
+    else:
+        intervened = 0.5 if share[1] else 0.0
+        wanted = np.array([share[0], intervened, 0.0, max(1 - intervened - share[0], 0.0)])
+    wanted = np.where(share > 0, wanted, 0.0)
+    if not wanted.any():
+        return [1.0] * len(ROW_KINDS)
+    weights = np.divide(wanted / wanted.sum(), share, out=np.zeros(len(ROW_KINDS)), where=share > 0)
+    return [float(weight) for weight in weights]

@@ -1,0 +1,231 @@
+"""What an export has to know of an episode before it begins: whether it is good, what kind it is, how its arms respond.
+
+A survey reads everything but keeps a few kilobytes; with them the dataset is planned. It is kept beside the dataset and
+made again only for a file that changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from h1_recorder.episode.episode import Episode, EpisodeError, read
+from h1_recorder.episode.validate import problems
+from h1_recorder.export.labels import Response, is_commanded, response
+from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, OUTCOME_VALUES, Kind
+from h1_recorder.export.selection import ROW_KINDS, row_kinds
+from h1_recorder.export.video_store import fingerprint
+
+Array = npt.NDArray[Any]
+
+FORMAT = 1
+"""Raised when a survey means something else; older ones are then made again."""
+_KEPT_ATTRIBUTES = (
+    *("episode_uuid", "outcome", "advantage", "epoch", "episode", "timestamp", "task", "fps"),
+    *("config_sha256", "robot_name", "end_reason", "interventions"),
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Who was in control of each row of an episode, and what it lacks.
+
+    Attributes:
+        phase, segment: (T,) as in the episode.
+        commanded: (T,) bool, see `labels.is_commanded`.
+        has_hands: (T,) bool, both hands had reported by then; true where there are none.
+    """
+
+    phase: Array
+    segment: Array
+    commanded: Array
+    has_hands: Array
+
+    def __len__(self) -> int:
+        return len(self.phase)
+
+    def to_json(self) -> dict[str, Any]:
+        """Run by run."""
+        return {name: _run_lengths(getattr(self, name)) for name in ("phase", "segment", "commanded", "has_hands")}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Outline:
+        """As `to_json` wrote it."""
+        return cls(**{name: np.repeat(values, lengths) for name, (values, lengths) in record.items()})
+
+
+def _run_lengths(values: Array) -> tuple[list[Any], list[int]]:
+    edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+    return values[edges[:-1]].tolist(), np.diff(edges).tolist()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One episode file.
+
+    Attributes:
+        path: of it.
+        problems: a line each; if there are any, all else is empty.
+        attributes: some of the file's own.
+        kind: of a dataset of this one file.
+        response: of its arms to the policy.
+        rows: how many of each of `ROW_KINDS`.
+        outline: who was in control.
+        contents: fingerprint of each camera's images, see `video_store`.
+        dummy_images: grey stand-ins, all cameras.
+    """
+
+    path: Path
+    problems: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    kind: Kind
+    response: Response
+    rows: tuple[int, ...]
+    outline: Outline
+    contents: Mapping[str, str]
+    dummy_images: int
+
+    @property
+    def uuid(self) -> str:
+        """Of the episode, whatever its file is called."""
+        return str(self.attributes["episode_uuid"])
+
+    @property
+    def robot(self) -> str:
+        """Name of the robot; robots respond differently."""
+        return str(self.attributes["robot_name"])
+
+
+def surveyed(path: Path, memory: Path) -> Survey:
+    """The survey of the episode at `path`, from `memory` if the file has not changed since.
+
+    Raises:
+        OSError: the file cannot be read, or the survey not be kept.
+    """
+    status = path.stat()
+    seen = {"format": FORMAT, "path": str(path.resolve()), "bytes": status.st_size, "changed_ns": status.st_mtime_ns}
+    kept = memory / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+    try:
+        record = json.loads(kept.read_text())
+        if record["seen"] == seen:
+            return _from_json(path, record["survey"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    survey = survey_of(path)
+    memory.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(".part")
+    part.write_text(json.dumps({"seen": seen, "survey": _to_json(survey)}))
+    part.replace(kept)
+    return survey
+
+
+def survey_of(path: Path) -> Survey:
+    """Read the whole episode once; its images are decoded only when they are exported."""
+    found = problems(path, decode_images=False)
+    try:
+        episode = read(path) if not found else None
+    except EpisodeError as error:
+        found, episode = [str(error).removeprefix(f"{path}: ")], None
+    if episode is not None:
+        found = [*_not_finite(episode), *_undecodable(episode)]
+    if episode is None or found:
+        nothing = Outline(*(np.empty(0) for _ in range(4)))
+        kinds = (0,) * len(ROW_KINDS)
+        return Survey(path, tuple(found), {}, Kind(0, {}, NO_HANDS), Response.none(), kinds, nothing, {}, 0)
+    cameras = {camera: _even_size(episode, camera) for camera in episode.cameras}
+    counts = np.bincount(row_kinds(episode), minlength=len(ROW_KINDS))
+    return Survey(
+        path=path,
+        problems=(),
+        attributes=_attributes(episode),
+        kind=Kind(int(episode.attributes["fps"]), cameras, _hands(episode)),
+        response=response(episode),
+        rows=tuple(int(count) for count in counts),
+        outline=Outline(episode.phase, episode.segment, is_commanded(episode), _has_hand_state(episode)),
+        contents={camera: fingerprint(episode, camera) for camera in episode.cameras},
+        dummy_images=sum(int((episode.stamps[camera] < 0).sum()) for camera in episode.cameras),
+    )
+
+
+def _has_hand_state(episode: Episode) -> Array:
+    """(T,) bool: both hands had reported by then; true where there are none."""
+    known = np.full(len(episode), True)
+    for values in (episode.hand_qpos, episode.hand_command, episode.hand_action):
+        if values is not None:
+            known &= np.isfinite(values).all(axis=1)
+    return known
+
+
+def _not_finite(episode: Episode) -> Iterator[str]:
+    for name in ("qpos", "qvel", "effort", "action", "applied_action"):
+        bad = np.flatnonzero(~np.isfinite(getattr(episode, name)).all(axis=1))
+        if len(bad):
+            yield f"row {bad[0]}: {name} is not finite (and in {len(bad) - 1} further rows)"
+    if episode.attributes["outcome"] not in OUTCOME_VALUES:
+        yield f"outcome is '{episode.attributes['outcome']}'; known are {', '.join(OUTCOME_VALUES)}"
+
+
+def _undecodable(episode: Episode) -> Iterator[str]:
+    yield from (
+        f"image 0 of {camera} does not decode" for camera in episode.cameras if not all(_even_size(episode, camera))
+    )
+
+
+def _attributes(episode: Episode) -> dict[str, Any]:
+    found = {name: episode.attributes.get(name, "") for name in _KEPT_ATTRIBUTES}
+    if not found["episode_uuid"]:  # a file of before there was one: its content is its name
+        found["episode_uuid"] = hashlib.sha256(episode.stamps["tick"].tobytes()).hexdigest()[:32]
+    return found
+
+
+def _hands(episode: Episode) -> str:
+    if episode.hand_action is not None and episode.hand_qpos is not None:
+        return HAND_ACTION
+    if episode.hand_qpos is not None and np.isfinite(episode.hand_qpos).all():
+        return HAND_STATE
+    return NO_HANDS
+
+
+def _even_size(episode: Episode, camera: str) -> tuple[int, int]:
+    """Height and width of the first image, without the last line or column where their number is odd."""
+    image = cv2.imdecode(np.frombuffer(episode.jpegs(camera, slice(0, 1))[0], np.uint8), cv2.IMREAD_COLOR)
+    height, width = (0, 0) if image is None else image.shape[:2]
+    return height & ~1, width & ~1
+
+
+def _to_json(survey: Survey) -> dict[str, Any]:
+    return {
+        "problems": list(survey.problems),
+        "attributes": dict(survey.attributes),
+        "kind": [survey.kind.fps, dict(survey.kind.cameras), survey.kind.hands],
+        "response": survey.response.to_json(),
+        "rows": list(survey.rows),
+        "outline": survey.outline.to_json(),
+        "contents": dict(survey.contents),
+        "dummy_images": survey.dummy_images,
+    }
+
+
+def _from_json(path: Path, record: dict[str, Any]) -> Survey:
+    fps, cameras, hands = record["kind"]
+    kind = Kind(fps, {name: (size[0], size[1]) for name, size in cameras.items()}, hands)
+    sums = Response(**{name: np.array(values) for name, values in record["response"].items()})
+    return Survey(
+        path,
+        tuple(record["problems"]),
+        record["attributes"],
+        kind,
+        sums,
+        tuple(record["rows"]),
+        Outline.from_json(record["outline"]),
+        record["contents"],
+        record["dummy_images"],
+    )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arm_builders import Rig
 from numpy.typing import NDArray
 
 from h1_recorder.episode.episode import Episode
 from h1_recorder.export.labels import LabelModel, Labelling, fitted, labelled, response
 from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_bringup.sim.person import Person, SessionView
+from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_node.message_numbers import ArmMode
 

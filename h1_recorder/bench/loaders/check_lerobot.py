@@ -2,8 +2,8 @@
 
     VENV/bin/python h1_recorder/bench/loaders/check_lerobot.py DATASET FOLDER_OF_EPISODES
 
-VENV has lerobot (0.4 and later for `lerobot`, 0.3.3 or the commit that openpi pins for `lerobot-v2.1`), h5py and OpenCV,
-and nothing of this project: what is expected is read from the HDF5 files anew, by the rules of datasets.md.
+VENV has lerobot (0.4 and later for `lerobot`, 0.3.3 or the commit that openpi pins for `lerobot-v2.1`), h5py, OpenCV,
+and nothing of this project: what is expected is read from the HDF5 files again, by the rules of datasets.md.
 """
 
 from __future__ import annotations
@@ -103,11 +103,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("episodes", type=Path)
-    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--every", type=int, default=10, help="images and chunks of every so many frames")
+    parser.add_argument("--backend", default="pyav", help="decoder of videos: pyav or torchcodec")
     arguments = parser.parse_args()
     chunk = {"action": [step / 50 for step in range(CHUNK)]}
     module = loader()
-    dataset = module.LeRobotDataset("test/h1", root=arguments.dataset, delta_timestamps=chunk)
+    dataset = module.LeRobotDataset(
+        "test/h1", root=arguments.dataset, delta_timestamps=chunk, video_backend=arguments.backend
+    )
     sources = json.loads((arguments.dataset / "meta/h1_2_export.json").read_text())["sources"]
     checked, start = Checked(), 0
     for source in sources:

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print; 1 if any is not an episode."""
     paths = found_episodes(arguments.paths)
+    if not paths:
+        where = ", ".join(map(str, arguments.paths))
+        print(json.dumps({"failed": f"no episodes in {where}"}) if arguments.json else f"no episodes in {where}")
     failed = not paths
     for path in paths:
         try:

@@ -1,49 +1,81 @@
-"""`episodes plot`: curves of an episode as a PNG, and a contact sheet of each camera."""
+"""`episodes plot`: an episode on a page, contact sheets of its cameras; with --labels what its rows teach."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from h1_recorder.commands.list import found_episodes
 from h1_recorder.commands.reason import reason
 
-HELP = "draw joints, actions, phases and camera ages (PNG), and a contact sheet of each camera"
+HELP = "draw joints, hands, torques, events and image ages on a page, and a contact sheet of each camera"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's arguments."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="EPISODE|FOLDER")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="for the pictures (default: here)")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="for the figures (default: here)")
+    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="of the page (default png)")
+    parser.add_argument("--labels", action="store_true", help="one figure of all: labels of both phases, their overlap")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw each; 1 if any could not be."""
+    from h1_recorder.episode.episode import EpisodeError
+    from h1_recorder.export.labels import LabelError
+
+    paths = found_episodes(arguments.paths)
+    if not paths:
+        print(json.dumps({"failed": "no episodes found"}) if arguments.json else "no episodes found")
+        return 1
+    failed = False
+    for group in [paths] if arguments.labels else [[path] for path in paths]:
+        try:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            drawn = _draw_labels(group, arguments) if arguments.labels else _draw(group[0], arguments)
+            for figure in drawn:
+                said = {"path": str(group[0]), "drawn": str(figure)}
+                print(json.dumps(said) if arguments.json else figure)
+        except (EpisodeError, LabelError, OSError) as error:
+            failed = True
+            said = {"path": str(group[0]), "failed": reason(error)}
+            print(json.dumps(said) if arguments.json else reason(error))
+    return int(failed)
+
+
+def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:
     import cv2
 
     from h1_recorder.episode.episode import EpisodeError, read
-    from h1_recorder.export.plot import contact_sheet, plot_episode
+    from h1_recorder.export.episode_figure import contact_sheet, plot_episode
 
-    paths = found_episodes(arguments.paths)
-    failed = not paths
-    for path in paths:
-        name = f"{path.resolve().parent.name}_{path.stem}"
-        try:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            episode = read(path)
-            if not len(episode):
-                raise EpisodeError(f"{path} has no rows")
-            drawn = [arguments.out / f"{name}.png"]
-            plot_episode(episode, drawn[0])
-            for camera in episode.cameras:
-                drawn.append(arguments.out / f"{name}_{camera}.jpg")
-                if not cv2.imwrite(str(drawn[-1]), contact_sheet(episode, camera)):
-                    raise OSError(f"cannot write {drawn[-1]}")
-        except (EpisodeError, OSError) as error:
-            failed = True
-            print(json.dumps({"path": str(path), "failed": reason(error)}) if arguments.json else reason(error))
-            continue
-        for picture in drawn:
-            print(json.dumps({"path": str(path), "drawn": str(picture)}) if arguments.json else picture)
-    return int(failed)
+    name = f"{path.resolve().parent.name}_{path.stem}"
+    episode = read(path)
+    if not len(episode):
+        raise EpisodeError(f"{path} has no rows")
+    page = arguments.out / f"{name}.{arguments.format}"
+    plot_episode(episode, page)
+    yield page
+    for camera in episode.cameras:
+        sheet = arguments.out / f"{name}_{camera}.jpg"
+        if not cv2.imwrite(str(sheet), contact_sheet(episode, camera)):
+            raise OSError(f"cannot write {sheet}")
+        yield sheet
+
+
+def _draw_labels(paths: list[Path], arguments: argparse.Namespace) -> Iterator[Path]:
+    from h1_recorder.episode.episode import EpisodeError, read
+    from h1_recorder.export.label_figure import distances, plot_labels
+
+    episodes = [read(path) for path in paths]
+    if len(robots := {str(episode.attributes.get("robot_name", "")) for episode in episodes}) > 1:
+        raise EpisodeError(f"episodes of several robots, {', '.join(sorted(robots))}: draw each one's apart")
+    found = distances(episodes)
+    figure = arguments.out / f"{paths[0].resolve().parent.name}_labels.{arguments.format}"
+    rows = sum(map(len, episodes))
+    plot_labels(
+        found, figure, f"{len(paths)} episodes, {rows} rows: labels of a person's rows and actions of the policy"
+    )
+    yield figure

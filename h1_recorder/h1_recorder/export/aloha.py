@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.export.folder import Progress, each, write_json
@@ -113,7 +115,7 @@ def _write_part(part: _Part, images: str, resize: tuple[int, int] | None) -> Non
         start = stop
 
 
-def _held(values: np.ndarray, more: int) -> np.ndarray:
+def _held(values: npt.NDArray[Any], more: int) -> npt.NDArray[Any]:
     """The values, and the last one `more` times."""
     return np.concatenate([values, np.repeat(values[-1:], more, axis=0)]) if more else values
 
@@ -136,7 +138,7 @@ def _write_raw(
 def _write_compressed(file: h5py.File, episode: Episode, run: tuple[int, int], more: int, kind: Kind) -> None:
     lengths = []
     for camera in kind.cameras:
-        found = []
+        found: list[bytes] = []
         for row, data in jpegs(episode, camera, run):
             if not found or data != found[-1]:
                 decoded(data, f"{episode.path}: image {row} of {camera}")

@@ -39,6 +39,8 @@ STALE_ACTION_NS = 100_000_000
 DELAY_S = 0.028
 """Of the arm driver: 20 ms of interpolation from action to action, and a mean over five periods of 4 ms."""
 _STICTION_RAD_S = 0.02
+_MOST_FRICTION_RAD = 0.05
+"""However stiff a joint seems: an arm that was held back by something is no measure of friction."""
 _MOVES_RAD_S = 0.05
 _FEWEST_ROWS = 100
 _SMOOTHED_ROWS = 5
@@ -158,7 +160,8 @@ def bands(rows: Phases) -> list[tuple[int, int, str]]:
 def is_commanded(episode: Episode) -> Array:
     """(T,) bool: policy rows whose action was put out for that moment, not stood in for and not stale."""
     age_ns = episode.stamps["tick"] - episode.stamps["action"]
-    return (episode.phase == "policy") & (episode.stamps["action"] >= 0) & (age_ns <= STALE_ACTION_NS)
+    fresh = (episode.stamps["action"] >= 0) & (age_ns <= STALE_ACTION_NS)
+    return np.asarray((episode.phase == "policy") & fresh)
 
 
 def response(episode: Episode) -> Response:
@@ -189,7 +192,9 @@ def response(episode: Episode) -> Response:
 
 def fitted(responses: Iterable[Response]) -> LabelModel:
     """The model of the robot whose `responses` these are."""
-    total = sum(responses, Response.none())
+    total = Response.none()
+    for found in responses:
+        total += found
     lag, dry, viscous = np.full(JOINTS, np.nan), np.zeros(JOINTS), np.zeros(JOINTS)
     if total.rows[0] < _FEWEST_ROWS:
         return LabelModel(lag, dry, viscous)
@@ -272,8 +277,9 @@ def labelled(episode: Episode, labelling: Labelling, model: LabelModel) -> Array
 
 def _lead(v: Array, episode: Episode, model: LabelModel) -> Array:
     """(n, 14) rad, by which a command has to lead arms that move with v, rad/s."""
-    friction = model.dry_nm * np.tanh(v / _STICTION_RAD_S) + model.viscous_nms * v
-    return np.asarray(v * np.abs(v) / (2 * acceleration(episode)) + friction / stiffness(episode))
+    friction = (model.dry_nm * np.tanh(v / _STICTION_RAD_S) + model.viscous_nms * v) / stiffness(episode)
+    bounded = np.clip(friction, -_MOST_FRICTION_RAD, _MOST_FRICTION_RAD)
+    return np.asarray(v * np.abs(v) / (2 * acceleration(episode)) + bounded)
 
 
 def later(values: Array, rows: float) -> Array:

@@ -63,6 +63,8 @@ class Outline:
 
 
 def _run_lengths(values: Array) -> tuple[list[Any], list[int]]:
+    if not len(values):
+        return [], []
     edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
     return values[edges[:-1]].tolist(), np.diff(edges).tolist()
 

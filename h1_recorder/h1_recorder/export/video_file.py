@@ -158,10 +158,11 @@ def cut(source: Path, first: int, last: int, target: Path, *, fps: int) -> None:
     part = target.with_name(f".{target.name}.part")
     count = 0
     with av.open(str(source)) as reader, av.open(str(part), "w", format="mp4") as writer:
-        stream = reader.streams.video[0]
+        stream: Any = reader.streams.video[0]
         out = writer.add_stream_from_template(stream, opaque=True)
         out.time_base = stream.time_base
         reader.seek(round(first / fps / stream.time_base), stream=stream)
+        packet: Any
         for packet in reader.demux(stream):
             if packet.pts is None or (number := round(packet.pts * stream.time_base * fps)) < first:
                 continue

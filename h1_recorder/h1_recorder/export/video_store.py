@@ -161,7 +161,7 @@ def _is_whole(video: Path) -> bool:
 
 def _encode(target: Path, episode: Episode, camera: str, settings: VideoSettings) -> list[list[Any]]:
     """Make the video; its `StoredVideo.images`."""
-    found = [[first, last, 0, np.zeros((3, 256), np.int64)] for first, last, _ in bands(episode)]
+    found: list[list[Any]] = [[first, last, 0, np.zeros((3, 256), np.int64)] for first, last, _ in bands(episode)]
     band, commanded = 0, is_commanded(episode)
     starts = {first for first, *_ in found} | set((np.flatnonzero(np.diff(commanded)) + 1).tolist())
     last, image, size = b"", np.empty(0, np.uint8), (0, 0)

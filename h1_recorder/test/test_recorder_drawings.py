@@ -14,7 +14,8 @@ from h1_recorder.__main__ import main
 from h1_recorder.commands.diff import differences
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode, save_journal
-from h1_recorder.export.plot import camera_ages_ms, contact_sheet, phase_bands
+from h1_recorder.export.episode_figure import camera_ages_ms, contact_sheet
+from h1_recorder.export.labels import bands
 
 
 def make_episode(folder: Path) -> Path:
@@ -28,9 +29,9 @@ def episode(tmp_path: Path) -> Episode:
 
 
 def test_bands_are_the_unbroken_stretches_of_one_phase(episode: Episode) -> None:
-    assert phase_bands(episode) == [(0, 50, "policy"), (50, 100, "human")]
+    assert bands(episode) == [(0, 50, "policy"), (50, 100, "human")]
     episode.segment[70:] += 1
-    assert phase_bands(episode) == [(0, 50, "policy"), (50, 70, "human"), (70, 100, "human")]
+    assert bands(episode) == [(0, 50, "policy"), (50, 70, "human"), (70, 100, "human")]
 
 
 def test_a_picture_is_as_old_as_its_stamp_and_a_dummy_has_no_age(episode: Episode) -> None:
@@ -60,7 +61,7 @@ def test_a_video_shows_the_cameras_side_by_side_as_long_as_the_episode(tmp_path:
     assert main(["video", str(episode.path), "--out", str(tmp_path), "--every", "5"]) == 0
     with av.open(str(tmp_path / "epoch_episode_0.mp4")) as container:
         frames = [(float(frame.time), frame.width, frame.height) for frame in container.decode(video=0)]
-    assert len(frames) == 20 and frames[-1] == (pytest.approx(1.9), 3 * 480, 360)
+    assert len(frames) == 20 and frames[-1] == (pytest.approx(1.9), 3 * 480, 360 + 34 + 26)
 
 
 def test_what_is_no_episode_is_said_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

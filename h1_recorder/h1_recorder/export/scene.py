@@ -1,0 +1,146 @@
+"""A video of an episode for a person: its cameras side by side, each named, over a bar of the whole episode.
+
+The bar shows who was in control of which part and where the video is; a break in the rows is a slide that says how long
+it was and why, so that no jump goes unmarked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from h1_recorder.episode.episode import Episode, EpisodeError
+from h1_recorder.export.labels import bands
+from h1_recorder.export.video_file import VideoFile, VideoSettings, even
+
+Array = npt.NDArray[Any]
+
+PHASE_COLOURS = {"policy": "#dbe9f6", "human": "#fde6cf"}
+_STRONG_COLOURS = {"policy": "#4a90d9", "human": "#f08a24"}
+_SIDE_BY_SIDE = ("cam_left_wrist", "ego_cam", "cam_right_wrist")
+_NAMES = {"cam_left_wrist": "left wrist", "ego_cam": "head", "cam_right_wrist": "right wrist"}
+_HEIGHT, _BAR, _STATUS = 360, 26, 34
+_SLIDE_S = 0.7
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def make_video(episode: Episode, path: Path, *, every: int) -> None:
+    """Make the video at `path` of every `every`-th row, as fast as it happened.
+
+    Raises:
+        EpisodeError: the episode has no rows, or an image does not decode.
+        OSError: it cannot be written.
+    """
+    if not len(episode):
+        raise EpisodeError(f"{episode.path} has no rows")
+    fps = max(round(episode.attributes["fps"] / every), 1)
+    with VideoFile(path, fps=fps, settings=VideoSettings(crf=20, gop=fps)) as video:
+        for frame in _frames(episode, every, round(_SLIDE_S * fps)):
+            video.add(cv2.cvtColor(even(frame), cv2.COLOR_BGR2RGB))
+
+
+def _frames(episode: Episode, every: int, slide_frames: int) -> Iterator[Array]:
+    """(H, W, 3) uint8 BGR each."""
+    tick, bar = episode.stamps["tick"], None
+    shown = None
+    for row in range(0, len(episode), every):
+        scene = np.hstack([_view(episode, camera, row) for camera in _SIDE_BY_SIDE if camera in episode.cameras])
+        bar = _timeline(episode, scene.shape[1]) if bar is None else bar
+        if shown is not None and episode.segment[row] != episode.segment[shown]:
+            text = _break_text(episode, shown, row)
+            slide = np.vstack([_dimmed(scene, text), _status(episode, row, scene.shape[1]), _marked(bar, episode, row)])
+            yield from (slide for _ in range(slide_frames))
+        assert tick is not None
+        yield np.vstack([scene, _status(episode, row, scene.shape[1]), _marked(bar, episode, row)])
+        shown = row
+
+
+def _view(episode: Episode, camera: str, row: int) -> Array:
+    """A camera's image with its name, and its age where it is not fresh."""
+    image = episode.image(camera, row)
+    height, width = image.shape[:2]
+    view = cv2.resize(image, (round(width * _HEIGHT / height), _HEIGHT), interpolation=cv2.INTER_AREA)
+    stamp = int(episode.stamps[camera][row])
+    age_ms = (int(episode.stamps["tick"][row]) - stamp) / 1e6
+    name = _NAMES[camera] + (" (no image: dummy)" if stamp < 0 else f" ({age_ms:.0f} ms old)" if age_ms > 100 else "")
+    _write(view, name, (8, 22), 0.6)
+    return np.asarray(view)
+
+
+def _write(image: Array, text: str, at: tuple[int, int], size: float) -> None:
+    """White on a dark edge: legible on anything."""
+    cv2.putText(image, text, at, _FONT, size, (0, 0, 0), 4, cv2.LINE_AA)
+    cv2.putText(image, text, at, _FONT, size, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _status(episode: Episode, row: int, width: int) -> Array:
+    """A line on the colour of who is in control."""
+    phase = str(episode.phase[row])
+    strip = np.full((_STATUS, width, 3), _bgr(_STRONG_COLOURS[phase]), np.uint8)
+    time = (int(episode.stamps["tick"][row]) - int(episode.stamps["tick"][0])) / 1e9
+    text = (
+        f"{phase.upper()} in control    {time:6.2f} s    row {row} of {len(episode)}    segment {episode.segment[row]}"
+    )
+    _write(strip, text, (10, _STATUS - 11), 0.62)
+    task = f"{episode.attributes['task']} ({episode.attributes['outcome']})"
+    (size, _), _ = cv2.getTextSize(task, _FONT, 0.55, 1)
+    if size < width // 2:
+        _write(strip, task, (width - size - 10, _STATUS - 11), 0.55)
+    return strip
+
+
+def _timeline(episode: Episode, width: int) -> Array:
+    """The whole episode as a bar: who was in control when, white where there are no rows."""
+    bar = np.full((_BAR, width, 3), 255, np.uint8)
+    for first, last, phase in bands(episode):
+        left, right = _at(episode, first, width), max(_at(episode, last - 1, width), _at(episode, first, width) + 1)
+        bar[3:-3, left:right] = _bgr(_STRONG_COLOURS[phase])
+    return bar
+
+
+def _at(episode: Episode, row: int, width: int) -> int:
+    tick = episode.stamps["tick"]
+    return round((width - 1) * (int(tick[row]) - int(tick[0])) / max(int(tick[-1]) - int(tick[0]), 1))
+
+
+def _marked(bar: Array, episode: Episode, row: int) -> Array:
+    """The bar with a mark at the present."""
+    marked, at = bar.copy(), _at(episode, row, bar.shape[1])
+    cv2.rectangle(marked, (at - 2, 0), (at + 2, _BAR), (0, 0, 0), cv2.FILLED)
+    return marked
+
+
+def _break_text(episode: Episode, before: int, after: int) -> str:
+    tick = episode.stamps["tick"]
+    reasons = [
+        str(gap["reason"])
+        for gap in episode.gaps
+        if tick[before] < int(gap["end_ns"]) and int(gap["start_ns"]) < tick[after]
+    ]
+    why = ", ".join(dict.fromkeys(reasons)) or "handover"
+    return f"{(int(tick[after]) - int(tick[before])) / 1e9:.1f} s without rows: {why}"
+
+
+def _dimmed(scene: Array, text: str) -> Array:
+    slide = (scene * 0.35).astype(np.uint8)
+    (width, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
+    _write(slide, text, ((slide.shape[1] - width) // 2, slide.shape[0] // 2), 1.0)
+    return slide
+
+
+def _bgr(colour: str) -> tuple[int, int, int]:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return blue, green, red
+
+
+def burn_in(image: Array, text: str, phase: str) -> None:
+    """Write a line at the lower edge of a BGR image, on its phase's colour."""
+    height, width = image.shape[:2]
+    bar = max(height // 10, 10)
+    cv2.rectangle(image, (0, height - bar), (width, height), _bgr(PHASE_COLOURS[phase]), cv2.FILLED)
+    cv2.putText(image, text, (4, height - bar // 4), _FONT, bar / 32, (0, 0, 0), 1, cv2.LINE_AA)

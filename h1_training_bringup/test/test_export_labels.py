@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import LabelModel, Labelling, fitted, labelled, response
+from h1_recorder.export.labels import Labelling, LabelModel, fitted, labelled, response
 from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.rig import Rig

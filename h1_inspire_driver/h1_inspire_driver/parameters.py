@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from h1_training_node.forms import check_host
 from h1_training_node.parameter import parameter
 
 
@@ -15,9 +16,13 @@ from h1_training_node.parameter import parameter
 class DriverParameters:
     """Where the hands are, how fast they are read and written, how fast and hard they may move."""
 
-    left_host: str = parameter("192.168.123.211", "address of the left hand; empty: no left hand is fitted")
+    left_host: str = parameter(
+        "192.168.123.211", "address of the left hand; empty: no left hand is fitted", check=check_host
+    )
     left_port: int = parameter(6000, "Modbus TCP port of the left hand", low=1, high=65535)
-    right_host: str = parameter("192.168.123.210", "address of the right hand; empty: no right hand is fitted")
+    right_host: str = parameter(
+        "192.168.123.210", "address of the right hand; empty: no right hand is fitted", check=check_host
+    )
     right_port: int = parameter(6000, "Modbus TCP port of the right hand", low=1, high=65535)
     unit_id: int = parameter(1, "Modbus unit id of both hands", low=0, high=255)
     rate_hz: float = parameter(25.0, "how often each hand is read and published", unit="Hz", low=20.0, high=100.0)

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from h1_policy_bridge.images import Image
+from h1_training_node import strict_yaml
+from h1_training_node.strict_yaml import StrictYamlError
 
 Path = tuple[str, ...]
 
@@ -98,9 +99,9 @@ def parse_layout(text: str) -> ObservationLayout:
         LayoutError: not YAML, an unknown or missing key, or a value of the wrong kind.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise LayoutError(f"observation mapping is not YAML: {' '.join(str(error).split())}") from None
+        document = strict_yaml.load(text)
+    except StrictYamlError as error:
+        raise LayoutError(f"observation mapping: {error}") from None
     if not isinstance(document, dict):
         raise LayoutError("observation mapping must have the keys state and images, and may have prompt, channels")
     if unknown := sorted(str(key) for key in set(document) - {"state", "images", "prompt", "channels"}):

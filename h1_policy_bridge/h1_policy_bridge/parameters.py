@@ -16,6 +16,7 @@ from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
 from h1_training_node.cameras import LATE_NS
 from h1_training_node.clock import NS_PER_S
+from h1_training_node.forms import check_path, check_server
 from h1_training_node.parameter import parameter
 from h1_training_node.server_access import API_KEY_VARIABLE, read_api_key, tls_context
 
@@ -26,10 +27,14 @@ _ACTION_DIMS = (14, 26)
 class BridgeParameters:
     """Parameters of the node; each says itself what it is."""
 
-    host: str = parameter("127.0.0.1", "policy server's host, or its whole ws:// or wss:// URL")
+    host: str = parameter("127.0.0.1", "policy server's host, or its whole ws:// or wss:// URL", check=check_server)
     port: int = parameter(8000, "policy server's port; 0 if the URL says it", low=0, high=65535)
-    api_key_file: str = parameter("", f"file that holds the API key; empty: the variable {API_KEY_VARIABLE}, if set")
-    ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
+    api_key_file: str = parameter(
+        "", f"file that holds the API key; empty: the variable {API_KEY_VARIABLE}, if set", check=check_path
+    )
+    ca_file: str = parameter(
+        "", "PEM file of the authority of a wss:// server's certificate, beside the system's", check=check_path
+    )
     action_dim: int = parameter(14, "values per action: 14 arms, 26 arms and hands", low=14, high=26)
     horizon: int = parameter(0, "actions per chunk that the server must give; 0 takes any", low=0, high=2000)
     preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))

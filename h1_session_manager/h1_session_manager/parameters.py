@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from h1_session_manager.keyboard.keys import TERMINAL, JoyKeys
+from h1_training_node.forms import check_path, check_server
 from h1_training_node.parameter import parameter
 
 
@@ -23,10 +24,16 @@ class SessionParameters:
     allow_mixed_folder: bool = parameter(False, "record into a folder of another robot or joint configuration")
     config_sha256: str = parameter("", "of the configuration, for every episode's file")
 
-    policy_host: str = parameter("127.0.0.1", "host of the policy server, or its whole ws:// or wss:// URL")
+    policy_host: str = parameter(
+        "127.0.0.1", "host of the policy server, or its whole ws:// or wss:// URL", check=check_server
+    )
     policy_port: int = parameter(8000, "its port; 0 if the URL says it", low=0, high=65535)
-    api_key_file: str = parameter("", "file that holds the API key; empty: the variable H1_POLICY_API_KEY, if set")
-    ca_file: str = parameter("", "PEM file of the authority of a wss:// server's certificate, beside the system's")
+    api_key_file: str = parameter(
+        "", "file that holds the API key; empty: the variable H1_POLICY_API_KEY, if set", check=check_path
+    )
+    ca_file: str = parameter(
+        "", "PEM file of the authority of a wss:// server's certificate, beside the system's", check=check_path
+    )
     poll_interval_s: float = parameter(5.0, "between two polls for new weights", unit="s", low=0.1, high=3600.0)
 
     training_status: str = parameter(
@@ -86,7 +93,9 @@ class SessionParameters:
 
     rsync_target: str = parameter("", "[USER@HOST:]DIRECTORY that episodes are uploaded to; empty: kept locally")
     rsync_options: str = parameter("-avz --progress", "rsync's options, as on its command line")
-    rsync_ssh_key: str = parameter("", "path of the private key for the upload; empty: ssh's own choice")
+    rsync_ssh_key: str = parameter(
+        "", "path of the private key for the upload; empty: ssh's own choice", check=check_path
+    )
     rsync_timeout_s: float = parameter(300.0, "an upload that stands still this long has failed", unit="s", low=1.0)
     rsync_bwlimit: str = parameter("", "rsync's --bwlimit, e.g. '5m'; empty: no limit")
     rsync_retries: int = parameter(3, "a connection that breaks is tried again this often", low=0, high=100)
@@ -141,7 +150,7 @@ class SessionParameters:
 class KeyboardParameters:
     """Where keys come from."""
 
-    terminal: str = parameter(TERMINAL, "the terminal to read keys from")
+    terminal: str = parameter(TERMINAL, "the terminal to read keys from", check=check_path)
     joy_buttons: tuple[str, ...] = parameter((), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, e.g. ['0:s', '1:e']")
 
     def __post_init__(self) -> None:
@@ -155,7 +164,7 @@ class ConsoleParameters:
     cameras: tuple[str, ...] = parameter(
         (*SessionParameters().cameras, "arm_status"), "streams of the recorder to show"
     )
-    terminal: str = parameter(TERMINAL, "the terminal to show the console on")
+    terminal: str = parameter(TERMINAL, "the terminal to show the console on", check=check_path)
     bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
     joy_buttons: tuple[str, ...] = parameter(
         ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"

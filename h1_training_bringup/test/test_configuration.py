@@ -99,6 +99,55 @@ def test_a_nodes_own_parameters_are_checked_before_anything_starts(tmp_path: Pat
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("robot: {speed_scale: 0.25}\nrobot:\n  name: a", "'robot' is given twice, in lines 1 and 2; keep one"),
+        ("robot:\n  speed_scale: 0.25\n  speed_scale: 1.0", "'robot.speed_scale' is given twice, in lines 2 and 3"),
+        (
+            "nodes:\n  arm_driver: {weight_limit: 0.2}\n  arm_driver: {}",
+            "'nodes.arm_driver' is given twice, in lines 2",
+        ),
+        ("policy_server: {port: 010}", "'policy_server.port': line 1: YAML reads 010 as 8 (octal); write 10"),
+        ("policy_server: {port: 1:30}", "YAML reads 1:30 as 90 (base 60)"),
+        ("session: {max_execution_s: 1e2}", "YAML reads 1e2 as the text '1e2'; write 100.0"),
+        (
+            "robot: {left_hand_ip: 'http://10.0.0.1'}",
+            "line 1: 'robot.left_hand_ip' is 'http://10.0.0.1'; write the host",
+        ),
+        ("robot: {head_camera_server_ip: 10.0.0.1:5555}", "write the host alone, 10.0.0.1, and the port under its own"),
+        ("robot: {right_hand_ip: ' 10.0.0.1'}", "write it without blanks"),
+        ("policy_server: {host: '[::1]'}", "write an IPv6 address without brackets: ::1"),
+        ("policy_server: {host: 'http://h:8000'}", "'policy_server.host' is 'http://h:8000'; write the host alone: h"),
+        ("save_dir: $HOME/data", "'save_dir' is '$HOME/data'; $HOME is not expanded"),
+        ("rsync: {ssh_key: ~no-such-user/k}", "this computer has no user 'no-such-user'"),
+        ("policy_server: {api_key_file: '${X}'}", "${X} is not expanded"),
+        ("nodes: {arm_driver: {joint_settings: $X/a.yaml}}", "$X is not expanded"),
+        ("robot: {head_camera_layout: wide}", "expected one of auto, mono, stereo, mono_left_wrist"),
+    ],
+)
+def test_what_would_be_accepted_and_not_obeyed_is_refused_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(written(tmp_path, text))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["021622072047", "0x10", "1e5", "1_000", "yes", "012", "1:30", "2026-11-27", "0123.0"])
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_a_text_key_takes_the_scalar_as_it_is_written(tmp_path: Path, text: str, quote: str) -> None:
+    configuration = load(written(tmp_path, f"robot:\n  left_wrist_serial: {quote}{text}{quote}\n"))
+    assert configuration["robot.left_wrist_serial"] == text
+
+
+@pytest.mark.parametrize("host", ["fd00::163", "camera.lab", "10.0.0.1"])
+def test_every_peer_may_have_an_address_of_either_kind_or_a_name(tmp_path: Path, host: str) -> None:
+    for key in ("policy_server.host", "robot.left_hand_ip", "robot.right_hand_ip", "robot.head_camera_server_ip"):
+        section, name = key.split(".")
+        assert load(written(tmp_path, f"{section}: {{{name}: '{host}'}}"))[key] == host
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no\.yaml: cannot be read"):
         load(tmp_path / "no.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from h1_training_node.forms import check_path
 from h1_training_node.parameter import parameter
 
 
@@ -20,9 +21,12 @@ class WebParameters:
         "",
         "file of mode 600 with the token of the page on its first line, and on its second, if there is one, the token "
         "of those who only look; made with new tokens if it is missing. Empty: new tokens at every start",
+        check=check_path,
     )
-    certificate_file: str = parameter("", "PEM file of the certificate, for https; with private_key_file")
-    private_key_file: str = parameter("", "PEM file of the certificate's private key")
+    certificate_file: str = parameter(
+        "", "PEM file of the certificate, for https; with private_key_file", check=check_path
+    )
+    private_key_file: str = parameter("", "PEM file of the certificate's private key", check=check_path)
     allow_plain_http: bool = parameter(False, "listen without TLS on an address that others reach; they can read along")
     allowed_hosts: tuple[str, ...] = parameter(("",), "names under which browsers reach the page, beside addresses")
     on_lost: str = parameter(

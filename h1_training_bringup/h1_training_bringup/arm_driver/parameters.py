@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.arm_driver.joints import COUNT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, Joints
 from h1_training_bringup.arm_driver.robot_model import Payload
+from h1_training_node import strict_yaml
+from h1_training_node.forms import check_path
 from h1_training_node.parameter import ParameterError, parameter
+from h1_training_node.strict_yaml import StrictYamlError
 
 _KINDS = tuple(name.removeprefix("left_").removesuffix("_joint") for name in NAMES[: COUNT // 2])
 _KEYS = (
@@ -62,9 +64,9 @@ class JointSettings:
             JointSettingsError: an entry is missing, unknown, or not a positive number.
         """
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise JointSettingsError(f"not YAML: {error}") from None
+            content = strict_yaml.load(text)
+        except StrictYamlError as error:
+            raise JointSettingsError(str(error)) from None
         _expect(content, "the file", {"joints", "overrides", "waist"})
         _expect(content["joints"], "joints", set(_KINDS))
         overrides = content["overrides"] or {}
@@ -112,7 +114,9 @@ _HAND_COM = (0.09, 0.0, 0.0)
 class BodyParameters:
     """Parameters that arm driver and arm guard share."""
 
-    joint_settings: str = parameter("", "file of gains and limits per joint; empty: config/arms.yaml of this package")
+    joint_settings: str = parameter(
+        "", "file of gains and limits per joint; empty: config/arms.yaml of this package", check=check_path
+    )
     robot_timeout_s: float = parameter(0.05, "without robot state, DAMPING that fades", unit="s", low=0.02, high=0.2)
     release_warning_s: float = parameter(3.0, "from warning to ramp when releasing", unit="s", low=3.0, high=5.0)
     release_ramp_s: float = parameter(3.0, "weight 1 to 0", unit="s", low=3.0, high=5.0)
@@ -202,7 +206,8 @@ def load_joint_settings(parameters: BodyParameters) -> JointSettings:
     Raises:
         ParameterError: it cannot be read, or is not what it should be; names file and entry.
     """
-    path = Path(parameters.joint_settings or f"{get_package_share_directory('h1_training_bringup')}/config/arms.yaml")
+    own = f"{get_package_share_directory('h1_training_bringup')}/config/arms.yaml"
+    path = Path(parameters.joint_settings or own).expanduser()
     try:
         return JointSettings.from_yaml(path.read_text())
     except (OSError, UnicodeDecodeError, JointSettingsError) as error:

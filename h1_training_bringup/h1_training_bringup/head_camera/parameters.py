@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from h1_training_bringup.head_camera.layout import HEAD, LAYOUTS, WRISTS
+from h1_training_node.forms import check_host
 from h1_training_node.parameter import parameter
 
 FORMATS = ("auto", "image_server", "teleimager")
@@ -15,7 +16,7 @@ EYES = ("left", "right", "both")
 class HeadCameraParameters:
     """Where the image server is, what its frames hold, and what is published of them."""
 
-    host: str = parameter("192.168.123.163", "address of the robot's image server")
+    host: str = parameter("192.168.123.163", "address of the robot's image server", check=check_host)
     port: int = parameter(5555, "port of the classic image_server's stream", low=1, high=65535)
     config_port: int = parameter(60000, "port at which teleimager answers for its configuration", low=1, high=65535)
     format: str = parameter(

@@ -8,10 +8,12 @@ file serves both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from h1_training_bringup.session.node_parameters import Parameter, parameter_of
+from h1_training_node.forms import check_host, check_path
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ def _own(
     low: float | None = None,
     high: float | None = None,
     *,
+    check: Callable[[str], None] | None = None,
     makes: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
 ) -> Key:
     """A key that the session itself reads."""
-    about = Parameter(type(default), default, description, unit, low, high)
+    about = Parameter(type(default), default, description, unit, low, high, check=check)
     return Key(path, about, makes=makes, aliases=aliases)
 
 
@@ -117,6 +120,7 @@ KEYS: tuple[Key, ...] = (
         "save_dir",
         "data/episodes",
         "folder of the episodes; relative to where the session is started",
+        check=check_path,
         makes=("recorder.save_dir", "session_manager.save_dir", "web.save_dir"),
         aliases=("recording.save_dir", "data.save_dir"),
     ),
@@ -149,7 +153,12 @@ KEYS: tuple[Key, ...] = (
     _sets("web.private_key_file", "web.private_key_file"),
     _sets("web.allow_plain_http", "web.allow_plain_http"),
     _sets("web.on_lost", "web.on_lost"),
-    _own("foxglove.address", "127.0.0.1", "address that foxglove:=true listens on; 0.0.0.0 opens it to the network"),
+    _own(
+        "foxglove.address",
+        "127.0.0.1",
+        "address that foxglove:=true listens on; 0.0.0.0 opens it to the network",
+        check=check_host,
+    ),
     _own("foxglove.port", 8765, "its port", low=1, high=65535),
     _own("simulation.inference_ms", 120.0, "inference time of the simulated policy", "ms", 0.0, 60000.0),
     _own(

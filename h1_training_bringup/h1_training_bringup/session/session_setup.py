@@ -18,6 +18,7 @@ from h1_training_bringup.session.graph import is_remote
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_node.clock import SessionClock
+from h1_training_node.forms import check_path
 from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE, announce_ending
 from h1_training_node.session_end import note_lost_node
 
@@ -62,6 +63,10 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     name = _robot_name(configuration)
     target = configuration["rsync.target"]
     if target and not is_remote(target):
+        try:
+            check_path(target)
+        except ValueError as error:
+            raise ConfigurationError(f"'rsync.target' {error}") from None
         target = str(Path(target).expanduser().absolute())
     if target:
         configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")

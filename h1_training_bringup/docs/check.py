@@ -111,14 +111,15 @@ def without_ros2cli(command: str) -> str | None:
         return f"session {words[3].rpartition('/')[2]}"
     if words[:2] == ["ros2", "run"]:
         return shlex.join(words[3:])
-    if words[:4] == ["ros2", "topic", "pub", "--once"] and words[5] == "std_msgs/msg/String":
-        text = words[6].strip("{} ").removeprefix("data:").strip(" '")
-        return shlex.join([sys.executable, str(Path(__file__)), "--publish", words[4], text])
+    if words[:4] == ["ros2", "topic", "pub", "--once"] and words[-2] == "std_msgs/msg/String":
+        subscribers = words[words.index("-w") + 1] if "-w" in words else "1"
+        text = words[-1].strip("{} ").removeprefix("data:").strip(" '")
+        return shlex.join([sys.executable, str(Path(__file__)), "--publish", words[-3], text, subscribers])
     return None
 
 
-def publish(topic: str, text: str) -> int:
-    """One String on `topic`, when somebody listens."""
+def publish(topic: str, text: str, subscribers: str) -> int:
+    """One String on `topic`, when it has as many subscribers."""
     import rclpy
     from std_msgs.msg import String
 
@@ -126,9 +127,9 @@ def publish(topic: str, text: str) -> int:
     node = rclpy.create_node("docs_check")
     publisher = node.create_publisher(String, topic, 10)
     deadline = time.monotonic() + 20.0
-    while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
+    while publisher.get_subscription_count() < int(subscribers) and time.monotonic() < deadline:
         time.sleep(0.05)
-    heard = publisher.get_subscription_count() > 0
+    heard = publisher.get_subscription_count() >= int(subscribers)
     publisher.publish(String(data=text))
     publisher.wait_for_all_acked()
     time.sleep(LINGER_S)
@@ -271,7 +272,7 @@ def run_session_blocks(todo: list[Block], environment: dict[str, str], folder: P
 def main() -> int:
     """0 if every command that was run did what its page says."""
     if sys.argv[1:2] == ["--publish"]:
-        return publish(*sys.argv[2:4])
+        return publish(*sys.argv[2:5])
     found = [block for page in pages() for block in blocks(page)]
     report = Report()
     with tempfile.TemporaryDirectory(prefix="docs_check_") as name:

@@ -1,4 +1,4 @@
-"""Writes anew what pages show of the code: the tables of docs/configuration.md, the README's picture of the states.
+"""Writes what pages show of the code: the tables of docs/configuration.md, the diagram and tables of operating.md.
 
 `make docs` runs it; a test says when it is due. A generated part stands between `<!-- NAME: begin -->` and its `end`.
 """
@@ -15,7 +15,6 @@ from h1_training_bringup.session.keys import markdown_row, markdown_table
 from h1_training_bringup.session.node_parameters import CLASSES, parameter_fields
 
 PACKAGE = Path(__file__).resolve().parents[1]
-README = PACKAGE.parent / "README.md"
 OPERATING = PACKAGE.parent / "h1_session_manager/docs/operating.md"
 CONFIGURATION = PACKAGE / "docs/configuration.md"
 
@@ -30,7 +29,7 @@ def parts() -> Iterator[tuple[Path, str, str]]:
     """Every generated part: page, name, and what has to stand there."""
     yield CONFIGURATION, "keys", markdown_table()
     yield CONFIGURATION, "nodes", "\n\n".join(table(node) for node in CLASSES)
-    yield README, "states", f"```mermaid\n{_session('picture')}\n```"
+    yield OPERATING, "states", f"```mermaid\n{_session('picture')}\n```"
     yield OPERATING, "keys", _session("keys")
     by_hand = "<!-- run: by hand, each asks the session for something else -->"
     yield OPERATING, "services", f"{by_hand}\n```bash\n{_session('services')}\n```"

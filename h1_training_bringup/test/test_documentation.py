@@ -5,6 +5,7 @@ Needs the repository around the package; an installed package alone has no READM
 
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ REPOSITORY = PACKAGE.parent
 README = (REPOSITORY / "README.md").read_text()
 
 
+Capture = pytest.CaptureFixture[str]
 GENERATE = runpy.run_path(str(PACKAGE / "docs/generate.py"))
 
 
@@ -79,6 +81,18 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 )
 def test_a_command_of_ros2cli_is_run_by_what_does_the_same(command: str, same: str | None) -> None:
     assert CHECK["without_ros2cli"](command) == same
+
+
+def test_the_readmes_program_reads_an_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    shutil.copy(REPOSITORY / "h1_recorder/test/data/format_1.hdf5", tmp_path / "episode_0.hdf5")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "pick up the block success 20 10\n"
+
+
+def test_the_readme_is_of_a_length_that_is_read() -> None:
+    assert 250 <= len(README.split()) <= 1100
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

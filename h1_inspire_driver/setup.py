@@ -15,7 +15,6 @@ setup(
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="H1-2 training session developers",
-    maintainer_email="maintainers@example.com",
     description="The Inspire hands over Modbus TCP.",
     license="Apache-2.0",
     entry_points={

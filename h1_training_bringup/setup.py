@@ -24,7 +24,6 @@ setup(
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="H1-2 training session developers",
-    maintainer_email="maintainers@example.com",
     description="Starts the session: launch and configuration, the robot's own drivers, the simulation.",
     license="Apache-2.0",
     entry_points={

@@ -23,16 +23,28 @@ KEYS = {
     "zmq": "python3-zmq",
 }
 """Modules whose rosdep key (ros/rosdistro:rosdep/python.yaml) is not python3-MODULE."""
-NOT_OF_ROSDEP = {"av", "lerobot", "mcap", "mujoco", "openpi_client", "pyarrow", "simplejpeg", "turbojpeg"}
+NOT_OF_ROSDEP = {
+    "av",
+    "lerobot",
+    "mcap",
+    "mujoco",
+    "mcap_ros2",
+    "openpi_client",
+    "pyarrow",
+    "rosbags",
+    "simplejpeg",
+    "starlette",
+    "turbojpeg",
+}
 """Have no key there; `h1_training_bringup/scripts/bootstrap.py` installs them."""
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
-OF_ROS = {"ament_index_python", "cv_bridge", "launch", "launch_ros", "rclpy", "rosidl_runtime_py"}
-STANDARD = {*sys.stdlib_module_names, "h1_training_node"}
+OF_ROS = {"ament_index_python", "cv_bridge", "launch", "launch_testing", "launch_ros", "rclpy", "rosidl_runtime_py"}
+STANDARD = {*sys.stdlib_module_names, "h1_training_node", "h1_training_testing"}
 
 
-def imports(package: str) -> Iterator[str]:
-    """Top-level modules that the installed part of `package` imports."""
-    folder = REPOSITORY / package / ("h1_training_node" if package == "h1_training_msgs" else package)
+def imports(package: str, part: str = "") -> Iterator[str]:
+    """Top-level modules that a part of `package` imports; by default what is installed of it."""
+    folder = REPOSITORY / package / (part or ("h1_training_node" if package == "h1_training_msgs" else package))
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -56,6 +68,14 @@ def key_of(module: str) -> str:
 def test_a_package_declares_everything_that_it_imports(package: str) -> None:
     known = STANDARD | NOT_OF_ROSDEP | {package, "pytest", "hypothesis"}
     assert {key_of(module) for module in imports(package) if module not in known} <= declared(package)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_colcon_test_needs_nothing_that_a_package_does_not_declare(package: str) -> None:
+    own = {path.stem for path in [*REPOSITORY.glob("h1_*/test/*.py"), *REPOSITORY.glob("h1_*/scripts/*.py")]}
+    used = {module for module in imports(package, "test") if module not in STANDARD | NOT_OF_ROSDEP | own | {package}}
+    options = {"python3-pytest-timeout", "python3-hypothesis"}  # of pyproject.toml, which holds for each package alone
+    assert {key_of(module) for module in used} | options <= declared(package) | {"python3-pytest"}
 
 
 def test_what_rosdep_does_not_know_is_installed_by_the_set_up() -> None:

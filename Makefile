@@ -2,10 +2,11 @@
 # make test      all tests                    make lint    ruff and mypy
 # make bench     what it costs, measured      make setup   only set up
 # make soak      record for MINUTES=60, and print rates, memory, gaps
-# make docs      write the generated parts of the pages anew      make docs-check   run the pages' commands
+# make docs      write the generated parts of the pages, and the README's animation of a real session
+# make docs-check   run the pages' commands
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
-#            EPOCHS=N  EPISODES=N
+#            EPOCHS=N  EPISODES=N  PYTHON=python3.11 (the interpreter of .venv)
 
 SAVE_DIR ?= data/episodes
 RSYNC_TARGET ?= data/uploaded
@@ -27,21 +28,30 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --console "$(CONSOLE)" --save-di
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
   $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
-.PHONY: session test lint bench soak setup docs docs-check
+# Ctrl+C reaches the command and make. The command ends in its own time and says how; make then ends by the signal, silently.
+WAIT_FOR_CTRL_C = trap : INT;
+END_BY_CTRL_C = || { status=$$?; [ $$status -ne 130 ] || kill -INT $$PPID; exit $$status; }
+
+export PYTHON
+
+.PHONY: session test lint bench soak setup setup-tests docs docs-check
 .DEFAULT_GOAL := session
 
 setup:
-	@python3 h1_training_bringup/scripts/bootstrap.py
+	@$(WAIT_FOR_CTRL_C) python3 h1_training_bringup/scripts/bootstrap.py $(END_BY_CTRL_C)
+
+setup-tests:
+	@$(WAIT_FOR_CTRL_C) python3 h1_training_bringup/scripts/bootstrap.py --tests $(END_BY_CTRL_C)
 
 session: setup
 ifeq ($(SOURCED),yes)
-	@$(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS)
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS) $(END_BY_CTRL_C)
 else
-	@exec $(IN_WORKSPACE) run_session $(RUNNER_OPTIONS)
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) run_session $(RUNNER_OPTIONS) $(END_BY_CTRL_C)
 endif
 
-test: setup
-	@$(IN_WORKSPACE) h1_training_bringup/scripts/run_tests.sh $(PYTEST_ARGS)
+test: setup-tests
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) h1_training_bringup/scripts/run_tests.sh $(PYTEST_ARGS) $(END_BY_CTRL_C)
 
 lint: setup
 	@$(IN_WORKSPACE) ruff check .
@@ -50,10 +60,10 @@ lint: setup
 	  h1_training_msgs/h1_training_node h1_training_bringup/scripts/bootstrap.py
 
 bench: setup
-	@$(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES)
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES) $(END_BY_CTRL_C)
 
 soak: setup
-	@$(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)"
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)" $(END_BY_CTRL_C)
 
 docs: setup
 	@$(IN_WORKSPACE) python h1_training_bringup/docs/generate.py

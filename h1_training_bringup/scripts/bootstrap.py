@@ -1,15 +1,17 @@
-"""Sets up what `make` needs, each step only when it is needed: a Python environment, and the built workspace.
+"""Sets up what `make` needs, each step only when it is due: programs, a Python environment, the built workspace.
 
-Two kinds of machine (README, "Two commands"; h1_training_bringup/docs/installing.md):
+    bootstrap.py [--tests]      with --tests also the programs that only the tests need
+
+Two kinds of machine (h1_training_bringup/docs/installing.md):
   * ROS 2 Jazzy is sourced: the environment adds to it only what apt lacks;
-  * a plain x86-64 Linux with Python 3.11 and a C++ compiler: ROS 2 itself comes from PyPI too.
+  * a plain x86-64 Linux: ROS 2 itself comes from PyPI too.
 
-Uses only the standard library, and says in one line what it lacks. The versions are those of requirements.lock.
+Uses only the standard library of Python 3.8 or later, and says in one line what it can do nothing about. The versions
+are those of requirements.lock. What was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -18,12 +20,20 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from prerequisites import (
+    ROOT,
+    SetupError,
+    choose_python,
+    install_packages,
+    missing_packages,
+    run,
+    say,
+    step,
+    version_of,
+)
+
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 PACKAGES = (
@@ -39,7 +49,6 @@ NEEDED_BYTES = 3_000_000_000
 LACKED_BY_APT = (
     "h5py",
     "mcap",
-    "rosbags",
     "pymodbus",
     "transitions",
     "mujoco",
@@ -50,17 +59,19 @@ LACKED_BY_APT = (
     "matplotlib",
     "pyarrow",
     "av",
+    "rosbags",
+    "starlette",
 )
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
     *("openpi-client", "mcap-ros2-support", "ruff", "mypy"),
 )
+COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
+UV_PROGRESS = ("Resolved", "Prepared", "Installed")
 
-_NOT_SOURCES = {"__pycache__", "test", "bench", "docs"}
-
-
-class SetupError(Exception):
-    """Something that the person at the terminal has to mend; one line."""
+_NOT_SOURCES = {"__pycache__", "test", "bench", "docs", "scripts"}
+_NUMPY_HEADERS = re.compile(r"/opt/python/cp\d+-cp\d+/lib/python3\.\d+/site-packages/numpy/_?core/include")
+_PYTHON_HEADERS = re.compile(r"/opt/python/cp\d+-cp\d+/include/python3\.\d+")
 
 
 def ros_is_sourced() -> bool:
@@ -69,51 +80,16 @@ def ros_is_sourced() -> bool:
 
 
 def check_machine() -> None:
-    """Raise SetupError naming the first thing that the machine lacks."""
+    """Raise SetupError for what nothing can be installed against."""
     if " " in str(ROOT):
-        raise SetupError(f"the path '{ROOT}' has a space, which CMake and colcon do not bear; move the folder")
+        raise SetupError(f"the path '{ROOT}' has a space, which CMake and colcon do not tolerate; move the folder")
     if platform.system() != "Linux":
         raise SetupError(f"this is {platform.system()}; the session runs on Linux only")
-    if not ros_is_sourced():
-        if platform.machine() != "x86_64":
-            raise SetupError(
-                f"this is {platform.machine()}; without ROS 2 installed only x86-64 works: source ROS 2 Jazzy"
-            )
-        if python_3_11() is None:
-            raise SetupError("Python 3.11 is missing (python3.11 with venv); install it, or source ROS 2 Jazzy")
-    for command, package in (("c++", "g++"), ("make", "make"), ("rsync", "rsync")):
-        if shutil.which(command) is None:
-            raise SetupError(f"'{command}' is missing; install it, on Debian or Ubuntu: sudo apt install {package}")
+    if not ros_is_sourced() and platform.machine() != "x86_64":
+        raise SetupError(f"this is {platform.machine()}; without ROS 2 installed only x86-64 works: source ROS 2 Jazzy")
     free = shutil.disk_usage(ROOT).free
     if not VENV.exists() and free < NEEDED_BYTES:
         raise SetupError(f"{free / 1e9:.1f} GB free in {ROOT}; setting up takes {NEEDED_BYTES / 1e9:.0f} GB")
-
-
-def python_3_11() -> str | None:
-    """A Python 3.11 that can make virtual environments, or None."""
-    if sys.version_info[:2] == (3, 11) and sys.prefix == sys.base_prefix:
-        return sys.executable
-    return shutil.which("python3.11")
-
-
-def run(*command: str | Path, environment: dict[str, str] | None = None, what: str) -> None:
-    """Run a command quietly; on failure show the end of what it said, and raise SetupError."""
-    result = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if result.returncode != 0:
-        tail = "\n".join((result.stdout + result.stderr).splitlines()[-40:])
-        print(tail, file=sys.stderr)
-        raise SetupError(f"{what} failed (exit status {result.returncode}); the end of its output stands above")
-
-
-@contextlib.contextmanager
-def step(title: str) -> Iterator[None]:
-    """Announce a step, and say how long it took."""
-    print(f"[setup] {title} ...", flush=True)
-    begin = time.monotonic()
-    yield
-    print(f"[setup] {title}: done in {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def locked_versions() -> dict[str, str]:
@@ -122,29 +98,36 @@ def locked_versions() -> dict[str, str]:
 
 
 def make_environment() -> None:
-    """Create `.venv` with the locked versions, unless it is there and up to date."""
-    stamp = VENV / ".locked"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest() + (" sourced" if ros_is_sourced() else " plain")
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    if VENV.exists():
-        shutil.rmtree(VENV)
-        shutil.rmtree(ROOT / "build", ignore_errors=True)
-        shutil.rmtree(ROOT / "install", ignore_errors=True)
+    """Bring `.venv` to the locked versions, unless it has them already; one of another Python is made again."""
     python = VENV / "bin/python"
     versions = locked_versions()
-    if ros_is_sourced():
+    kind = "sourced" if ros_is_sourced() else "plain"
+    chosen = "python3" if ros_is_sourced() else choose_python(f"uv=={versions['uv']}")
+    version = version_of(chosen)
+    stamp = VENV / ".locked"
+    wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {kind} {version}"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    found = version_of(str(python))
+    if VENV.exists() and (found != version or (stamp.exists() and kind not in stamp.read_text().split())):
+        say(f".venv is not one of Python {'.'.join(map(str, version or ()))} ({kind}): it is made again")
+        for folder in (VENV, ROOT / "build", ROOT / "install"):
+            shutil.rmtree(folder, ignore_errors=folder != VENV)
+    if kind == "sourced":
         with step("Python packages that apt lacks, into .venv"):
-            run("python3", "-m", "venv", "--system-site-packages", VENV, what="making .venv")
+            run(chosen, "-m", "venv", "--system-site-packages", VENV, what="making .venv")
             exact = [f"{name}=={versions[name]}" for name in LACKED_BY_APT + TEST_TOOLS]
             run(python, "-m", "pip", "install", "--quiet", *exact, what="installing Python packages")
     else:
-        with step("ROS 2 Jazzy and Python packages from PyPI, into .venv (300 MB to fetch)"):
-            run(python_3_11() or "python3.11", "-m", "venv", VENV, what="making .venv")
-            run(python, "-m", "pip", "install", "--quiet", f"uv=={versions['uv']}", what="installing uv")
-            options = ("--quiet", "--require-hashes", "--compile-bytecode", "--python", python)
-            run(VENV / "bin/uv", "pip", "install", *options, "-r", LOCK, what="installing Python packages")
+        with step(f"ROS 2 Jazzy and Python packages from PyPI, into .venv ({chosen}; 300 MB to fetch)"):
+            if not (VENV / "bin/uv").exists():
+                run(chosen, "-m", "venv", VENV, what="making .venv")
+                run(python, "-m", "pip", "install", "--quiet", f"uv=={versions['uv']}", what="installing uv")
+            options = ("--require-hashes", "--no-deps", "--compile-bytecode", "--python", python)
+            command = (VENV / "bin/uv", "pip", "install", *options, "-r", LOCK)
+            run(*command, what="installing Python packages", progress=UV_PROGRESS)
             relocate_cmake_exports(python)
+            uncover_pyturbojpeg()
     stamp.write_text(wanted)
 
 
@@ -152,19 +135,26 @@ def relocate_cmake_exports(python: Path) -> None:
     """The wheels' CMake files name Python and numpy headers of the machine that built them; name this one's."""
     code = "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
     headers = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
-    numpy_headers = re.compile(r"/opt/python/cp311-cp311/lib/python3\.11/site-packages/numpy/_?core/include")
     for path in VENV.glob("share/**/*.cmake"):
         before = path.read_text()
-        after = numpy_headers.sub(headers[1], before).replace("/opt/python/cp311-cp311/include/python3.11", headers[0])
+        after = _PYTHON_HEADERS.sub(headers[0], _NUMPY_HEADERS.sub(headers[1], before))
         if after != before:
             path.write_text(after)
 
 
+def uncover_pyturbojpeg() -> None:
+    """The wheel `turbojpeg` is here for the libturbojpeg in it; its module hides PyTurboJPEG's of the same name."""
+    for module in VENV.glob("lib/python3*/site-packages/turbojpeg.cpython-*.so"):
+        module.unlink()
+
+
 def workspace_environment() -> dict[str, str]:
     """The environment in which the workspace is built."""
-    environment = os.environ | {"VIRTUAL_ENV": str(VENV), "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
+    environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
     if not ros_is_sourced():
-        environment |= {"AMENT_PREFIX_PATH": str(VENV), "CMAKE_PREFIX_PATH": str(VENV)}
+        environment.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
+    if ccache := shutil.which("ccache"):
+        environment.update(CMAKE_C_COMPILER_LAUNCHER=ccache, CMAKE_CXX_COMPILER_LAUNCHER=ccache)
     return environment
 
 
@@ -181,7 +171,7 @@ def unitree_hg_is_sourced() -> bool:
 
 def source_fingerprint() -> str:
     """Changes whenever a build is due: linked-in Python needs none, every other file and every new name does."""
-    digest = hashlib.sha256(f"{VENV} {sysconfig.get_python_version()} {unitree_hg_is_sourced()}".encode())
+    digest = hashlib.sha256(f"{VENV} {version_of(str(VENV / 'bin/python'))} {unitree_hg_is_sourced()}".encode())
     for folder in (*PACKAGES, UNDERLAY):
         for path in sorted((ROOT / folder).rglob("*")):
             parts = path.relative_to(ROOT).parts
@@ -198,6 +188,8 @@ def source_fingerprint() -> str:
 def colcon_build(folders: list[str]) -> list[str]:
     """colcon under the environment's own Python: the executables that it installs run under the one that built them."""
     options = ["--symlink-install", "--base-paths", *folders, "--cmake-args", "-DBUILD_TESTING=OFF"]
+    if not ros_is_sourced():
+        options.append("-DPYTHON_AND_FAST_DDS_ONLY=ON")
     return [str(VENV / "bin/python"), "-m", "colcon", "build", *options]
 
 
@@ -208,12 +200,9 @@ def build_workspace() -> None:
     if stamp.exists() and stamp.read_text() == fingerprint:
         return
     folders = [*PACKAGES, *([] if unitree_hg_is_sourced() else [UNDERLAY])]
-    with step("building the workspace with colcon (a minute the first time)"):
-        run(
-            *colcon_build(folders),
-            environment=workspace_environment(),
-            what="colcon build",
-        )
+    with step("building the workspace with colcon (half a minute the first time)"):
+        command = colcon_build(folders)
+        run(*command, environment=workspace_environment(), what="colcon build", progress=COLCON_PROGRESS)
         compile_bytecode()
     stamp.write_text(fingerprint)
 
@@ -232,6 +221,7 @@ def main() -> int:
         # Two `make` at once must not build into each other.
         with (ROOT / ".setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            install_packages(missing_packages(for_tests="--tests" in sys.argv[1:]))
             make_environment()
             build_workspace()
     except SetupError as error:

@@ -1,32 +1,53 @@
-"""What `make` sets up before anything else: one line for what the machine lacks, and nothing twice."""
+"""What `make` sets up first: it installs what is missing, or says it in one line, and does nothing twice."""
 
-import importlib.util
+import os
 import platform
 import shutil
+import sys
 from collections import namedtuple
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-BOOTSTRAP = Path(__file__).resolve().parents[2] / "h1_training_bringup/scripts/bootstrap.py"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 Usage = namedtuple("Usage", "total used free")
+Capture = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
+PYTHONS = {"python3.12": (3, 12), "python3.11": (3, 11), "python3": (3, 13)}
+UNSET = ("ROS_DISTRO", "PYTHON", "AMENT_PREFIX_PATH")
 
 
 @pytest.fixture
-def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script, on a plain machine that has everything, in a fresh clone of three files."""
-    spec = importlib.util.spec_from_file_location("bootstrap_under_test", BOOTSTRAP)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.delenv("ROS_DISTRO", raising=False)
+def bootstrap(tmp_path: Path, monkeypatch: Patch) -> Iterator[ModuleType]:
+    """The script, on a plain machine that has everything and three Pythons, in a fresh clone of three files."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    for name in ("bootstrap", "prerequisites"):
+        sys.modules.pop(name, None)
+    import bootstrap
+    import prerequisites
+
+    for variable in UNSET:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(shutil, "which", lambda command: None if command == "ros2" else f"/usr/bin/{command}")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**12, 0, 10**12))
-    clone(module, tmp_path / "clone")
-    return module
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    have(monkeypatch, "c++", "make", "rsync", "ssh", "sshd", "tmux", "pgrep", "apt-get", *PYTHONS)
+
+    def version_of(python: str) -> tuple[int, int] | None:
+        made = Path(python).parent / "version"
+        return PYTHONS[made.read_text()] if made.exists() else PYTHONS.get(Path(python).name)
+
+    for module in (bootstrap, prerequisites):
+        monkeypatch.setattr(module, "version_of", version_of)
+    monkeypatch.setattr(prerequisites, "with_venv", lambda python: python)
+    monkeypatch.setattr(prerequisites, "SYSTEMD", tmp_path / "no_systemd")
+    clone(bootstrap, tmp_path / "clone")
+    yield bootstrap
+    for name in ("bootstrap", "prerequisites"):
+        sys.modules.pop(name, None)
 
 
 def clone(bootstrap: ModuleType, folder: Path) -> None:
@@ -37,72 +58,157 @@ def clone(bootstrap: ModuleType, folder: Path) -> None:
     bootstrap.ROOT, bootstrap.VENV, bootstrap.LOCK = folder, folder / ".venv", folder / "requirements.lock"
 
 
-@pytest.mark.parametrize("command", ["c++", "make", "rsync"])
-def test_a_missing_program_is_named_with_the_package_that_brings_it(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+def have(monkeypatch: Patch, *programs: str) -> None:
+    """Let the machine have these programs, and no others."""
+
+    def which(program: str, path: str | None = None) -> str | None:
+        del path
+        return f"/usr/bin/{program}" if program in programs else program if program.startswith("/") else None
+
+    monkeypatch.setattr(shutil, "which", which)
+
+
+def recorded_runs(bootstrap: ModuleType, monkeypatch: Patch, failing: str = "") -> list[tuple[str, list[str]]]:
+    """Commands are noted instead of run, as (what, command); `failing` names one that fails."""
+    ran: list[tuple[str, list[str]]] = []
+
+    def run(*command: str | Path, what: str, **_further: object) -> None:
+        words = [str(word) for word in command]
+        ran.append((what, words))
+        if what == failing:
+            raise bootstrap.SetupError(f"{what} failed")
+        if what == "making .venv":
+            (bootstrap.VENV / "bin").mkdir(parents=True, exist_ok=True)
+            (bootstrap.VENV / "bin/version").write_text(Path(words[0]).name)
+        if what == "installing uv":
+            (bootstrap.VENV / "bin/uv").touch()
+        (bootstrap.ROOT / "install").mkdir(exist_ok=True)
+
+    for module in (bootstrap, sys.modules["prerequisites"]):
+        monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(bootstrap, "relocate_cmake_exports", lambda _python: None)
+    return ran
+
+
+FIRST = ["making .venv", "installing uv", "installing Python packages", "colcon build", "compiling the Python modules"]
+
+
+def whats(ran: list[tuple[str, list[str]]]) -> list[str]:
+    return [what for what, _ in ran]
+
+
+def test_what_is_missing_is_installed_in_one_step_that_names_it(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture
 ) -> None:
-    there = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda name: None if name == command else there(name))
+    have(monkeypatch, "make", "ssh", "apt-get", *PYTHONS)
+    ran = recorded_runs(bootstrap, monkeypatch)
+    assert bootstrap.main() == 0
+    assert "[setup] installing Debian packages: g++ rsync ..." in capsys.readouterr().out
+    installs = [words for what, words in ran if what == "apt-get install"]
+    assert [words[-2:] for words in installs] == [["g++", "rsync"]]
+
+
+def test_only_the_tests_need_sshd_and_tmux(bootstrap: ModuleType, monkeypatch: Patch) -> None:
+    have(monkeypatch, "c++", "make", "rsync", "ssh", "apt-get", *PYTHONS)
+    ran = recorded_runs(bootstrap, monkeypatch)
+    assert bootstrap.main() == 0
+    assert whats(ran) == FIRST
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--tests"])
+    assert bootstrap.main() == 0
+    assert ran[-1][1][-3:] == ["openssh-server", "tmux", "procps"]
+
+
+def test_an_sshd_for_the_tests_is_never_one_that_the_network_reaches(
+    bootstrap: ModuleType, monkeypatch: Patch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys.modules["prerequisites"], "SYSTEMD", tmp_path)
+    ran = recorded_runs(bootstrap, monkeypatch)
+    sys.modules["prerequisites"].install_packages(["openssh-server"])
+    assert whats(ran) == ["masking ssh.service", "apt-get update", "apt-get install"]
+
+
+@pytest.mark.parametrize(
+    ("programs", "says"),
+    [
+        (("apt-get",), "missing: g++ rsync; install them with: sudo apt-get install -y g++ rsync"),
+        ((), "missing: g++ rsync (Debian's names); install them with this system's package manager"),
+    ],
+)
+def test_where_nothing_may_be_installed_one_line_names_everything(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture, programs: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    have(monkeypatch, "make", "ssh", *PYTHONS, *programs)
     assert bootstrap.main() == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"[setup] '{command}' is missing; install it")
+    assert capsys.readouterr().err == f"[setup] {says}\n"
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_full_disk_is_reported_before_anything_is_fetched(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**12, 10**12, 500_000_000))
     assert bootstrap.main() == 1
     assert capsys.readouterr().err == f"[setup] 0.5 GB free in {bootstrap.ROOT}; setting up takes 3 GB\n"
 
 
-def test_a_path_with_a_space_is_refused_in_one_line(
-    bootstrap: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_path_with_a_space_is_refused_in_one_line(bootstrap: ModuleType, tmp_path: Path, capsys: Capture) -> None:
     clone(bootstrap, tmp_path / "my robot")
     assert bootstrap.main() == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "has a space, which CMake and colcon do not bear; move the folder" in line
+    assert "has a space, which CMake and colcon do not tolerate; move the folder" in line
 
 
-@pytest.mark.parametrize(
-    ("machine", "python", "told"),
-    [("aarch64", "/usr/bin/python3.11", "this is aarch64"), ("x86_64", None, "Python 3.11 is missing")],
-)
-def test_a_machine_that_the_wheels_do_not_fit_is_told_to_bring_ros(
-    bootstrap: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    machine: str,
-    python: str | None,
-    told: str,
+def test_a_machine_that_the_wheels_do_not_fit_is_asked_for_ros(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(bootstrap, "python_3_11", lambda: python)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert bootstrap.main() == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert told in line
+    assert "this is aarch64" in line
     assert "source ROS 2 Jazzy" in line
 
 
-def test_a_second_set_up_runs_nothing_so_that_it_needs_no_network(
-    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_newest_supported_python_is_chosen_unless_another_is_asked_for(
+    bootstrap: ModuleType, monkeypatch: Patch
 ) -> None:
-    ran: list[str] = []
+    assert bootstrap.choose_python("uv==0.1") == "/usr/bin/python3.12"
+    monkeypatch.setenv("PYTHON", "python3.11")
+    assert bootstrap.choose_python("uv==0.1") == "/usr/bin/python3.11"
+    monkeypatch.setenv("PYTHON", "python3")
+    with pytest.raises(bootstrap.SetupError, match=r"^PYTHON=python3: not a Python 3.12 or 3.11$"):
+        bootstrap.choose_python("uv==0.1")
 
-    def run(*_command: str | Path, environment: dict[str, str] | None = None, what: str) -> None:
-        del environment
-        ran.append(what)
-        (bootstrap.VENV / "bin").mkdir(parents=True, exist_ok=True)
-        (bootstrap.ROOT / "install").mkdir(exist_ok=True)
 
-    monkeypatch.setattr(bootstrap, "run", run)
-    monkeypatch.setattr(bootstrap, "relocate_cmake_exports", lambda _python: None)
+def test_where_no_fitting_python_is_there_uv_fetches_one_or_the_line_says_so(
+    bootstrap: ModuleType, monkeypatch: Patch
+) -> None:
+    (bootstrap.VENV / "bin").mkdir(parents=True)
+    have(monkeypatch, "python3")
+    ran = recorded_runs(bootstrap, monkeypatch, failing="uv python install")
+    with pytest.raises(bootstrap.SetupError, match=r"uv could not fetch one; install python3.12 with venv, or source"):
+        bootstrap.choose_python("uv==0.1")
+    assert ran[-1][1][-2:] == ["install", "3.12"]
+
+
+def test_an_environment_of_another_python_is_made_again_and_that_is_said(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture
+) -> None:
+    ran = recorded_runs(bootstrap, monkeypatch)
+    monkeypatch.setenv("PYTHON", "python3.11")
     assert bootstrap.main() == 0
-    assert ran == [
-        *("making .venv", "installing uv", "installing Python packages"),
-        *("colcon build", "compiling the Python modules"),
-    ]
+    ran.clear()
+    monkeypatch.delenv("PYTHON")
+    assert bootstrap.main() == 0
+    assert whats(ran) == FIRST
+    assert "[setup] .venv is not one of Python 3.12 (plain): it is made again" in capsys.readouterr().out
+
+
+def test_a_second_set_up_runs_nothing_so_that_it_needs_no_network(
+    bootstrap: ModuleType, monkeypatch: Patch, capsys: Capture
+) -> None:
+    ran = recorded_runs(bootstrap, monkeypatch)
+    assert bootstrap.main() == 0
+    assert whats(ran) == FIRST
     assert "done in" in capsys.readouterr().out
     ran.clear()
     assert bootstrap.main() == 0
@@ -110,16 +216,21 @@ def test_a_second_set_up_runs_nothing_so_that_it_needs_no_network(
     assert capsys.readouterr().out == ""
     (bootstrap.ROOT / "h1_recorder/setup.py").write_text("setup(entry_points=...)")
     assert bootstrap.main() == 0
-    assert ran == ["colcon build", "compiling the Python modules"]
+    assert whats(ran) == ["colcon build", "compiling the Python modules"]
 
 
-def test_a_set_up_that_broke_off_begins_anew(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bootstrap.VENV / "half").mkdir(parents=True)
-
-    def run(*_command: str | Path, what: str, **_further: object) -> None:
-        assert not (bootstrap.VENV / "half").exists()
-        raise bootstrap.SetupError(f"{what} failed")
-
-    monkeypatch.setattr(bootstrap, "run", run)
+@pytest.mark.parametrize("failing", FIRST)
+def test_a_set_up_that_was_interrupted_goes_on_where_it_was(
+    bootstrap: ModuleType, monkeypatch: Patch, failing: str
+) -> None:
+    recorded_runs(bootstrap, monkeypatch, failing=failing)
     assert bootstrap.main() == 1
-    assert not (bootstrap.VENV / ".locked").exists()
+    ran = recorded_runs(bootstrap, monkeypatch)
+    assert bootstrap.main() == 0
+    expected: dict[str, Callable[[list[str]], list[str]]] = {
+        "installing uv": lambda steps: steps,
+        "installing Python packages": lambda steps: steps[2:],
+        "colcon build": lambda steps: steps[3:],
+        "compiling the Python modules": lambda steps: steps[3:],
+    }
+    assert whats(ran) == expected.get(failing, lambda steps: steps)(FIRST)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
 from h1_training_bringup.head_camera.layout import Cut, FrameLayout
@@ -48,12 +49,17 @@ class Images:
     is_grey: bool = False
 
 
+def carried_library(module_file: str) -> str | None:
+    """libturbojpeg of the wheel `turbojpeg`, beside PyTurboJPEG's module; None where the system's is to be used."""
+    return next(map(str, Path(module_file).parent.glob("turbojpeg.libs/libturbojpeg*.so*")), None)
+
+
 def lossless_cutter() -> tuple[Cutter | None, str]:
     """libjpeg-turbo's transform, or None and what is missing for it."""
     try:
-        from turbojpeg import TurboJPEG
+        import turbojpeg
 
-        turbo = TurboJPEG()
+        turbo = turbojpeg.TurboJPEG(carried_library(turbojpeg.__file__))
     except ImportError:
         return None, "the Python package PyTurboJPEG is not installed"
     except (RuntimeError, OSError):
@@ -78,9 +84,9 @@ def damage_check() -> Check | None:
     A camera that loses a part of an image on its own cable, as USB cameras do, may still close it with an end marker.
     """
     try:
-        from turbojpeg import TJFLAG_FASTDCT, TJPF_GRAY, TurboJPEG
+        import turbojpeg
 
-        turbo = TurboJPEG()
+        turbo = turbojpeg.TurboJPEG(carried_library(turbojpeg.__file__))
     except (ImportError, RuntimeError, OSError):
         return None
 
@@ -88,7 +94,9 @@ def damage_check() -> Check | None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                turbo.decode(jpeg, pixel_format=TJPF_GRAY, scaling_factor=(1, 8), flags=TJFLAG_FASTDCT)
+                turbo.decode(
+                    jpeg, pixel_format=turbojpeg.TJPF_GRAY, scaling_factor=(1, 8), flags=turbojpeg.TJFLAG_FASTDCT
+                )
             except UserWarning as warning:
                 raise OSError(str(warning)) from None
 

@@ -1,0 +1,102 @@
+"""A real Chromium (Debian's) on the page of a running session."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+from playwright.sync_api import Browser, Page, sync_playwright
+from session_runs import StartedSession
+
+from h1_training_testing import wait_until
+
+PHONE = {"width": 390, "height": 844}
+TABLET = {"width": 820, "height": 1180}
+DESKTOP = {"width": 1440, "height": 900}
+HOLD_MS = 900
+WAIT_MS = 60_000
+# Without these Chromium looks for its maker's hosts at every start.
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+              "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]  # fmt: skip
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser, which must be installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert program, "no Chromium: apt install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def link(session: StartedSession, *, looking: bool = False) -> str:
+    """The link that the session's output and its token file make."""
+    session.wait_for("token in ")
+    match = re.search(r"Page: (\S+) \(token in (\S+)\)", session.output)
+    assert match, session.output
+    drive, look = Path(match[2]).read_text().split()
+    return f"{match[1]}?token={look if looking else drive}"
+
+
+def opened(browser: Browser, session: StartedSession, size: dict[str, int], *, looking: bool = False) -> Page:
+    """A page of its own browser profile on the session; touch where the size is a hand's."""
+    page = browser.new_context(viewport=size, has_touch=size is not DESKTOP, is_mobile=size is not DESKTOP).new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.problems = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
+    wait_until(lambda: _answers(link(session)) or session.popen.poll() is not None, "the page answers", 60)
+    page.goto(link(session, looking=looking))
+    return page
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(address.partition("?")[0], timeout=5).status_code == 401
+    return False
+
+
+def wait_for(page: Page, expression: str, timeout_s: float = 60.0) -> None:
+    """Wait until `expression` is true in the page. Its content policy forbids what `wait_for_function` does."""
+    deadline = time.monotonic() + timeout_s
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {expression}; {shown(page)}"
+        page.wait_for_timeout(50)
+
+
+def wait_for_state(page: Page, *states: str) -> None:
+    """Wait until the page shows one of `states`."""
+    wait_for(page, " || ".join(f"document.body.dataset.state === '{state}'" for state in states))
+
+
+def shown(page: Page) -> str:
+    """What stands on the page, for the message of a failed test."""
+    return str(page.evaluate("document.body.innerText"))
+
+
+def hold(page: Page, request: str) -> None:
+    """A finger that stays on a button."""
+    wait_for(page, f"!!document.querySelector('#buttons [data-request={request}]:not(:disabled)')")
+    button = page.locator(f'#buttons [data-request="{request}"]')
+    button.scroll_into_view_if_needed()
+    box = button.bounding_box()
+    assert box is not None
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    devices = page.context.new_cdp_session(page)
+    devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    page.wait_for_timeout(HOLD_MS)
+    devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def tap(page: Page, request: str) -> None:
+    """A finger on a button."""
+    wait_for(page, f"!!document.querySelector('#buttons [data-request={request}]:not(:disabled)')")
+    page.locator(f'#buttons [data-request="{request}"]').tap()

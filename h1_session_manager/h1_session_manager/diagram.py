@@ -1,6 +1,6 @@
 """What the pages show of the session, drawn from the table: the README's image, and the operating guide's lists.
 
-`python -m h1_session_manager.diagram` prints the image, `... keys` and `... services` the lists.
+`python -m h1_session_manager.diagram` prints the diagram, `... keys`, `... services` and `... options` the lists.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import sys
 
 from h1_session_manager.states import ROWS, SERVICES, STATES
 from h1_session_manager.table import EMERGENCY, Row, State
+from h1_session_manager.upload import rsync_options
 
 
 def mermaid() -> str:
@@ -57,4 +58,5 @@ def services() -> str:
 
 
 if __name__ == "__main__":
-    print({"keys": keys, "services": services}.get((sys.argv[1:] or ["image"])[0], mermaid)())
+    printed = {"diagram": mermaid, "keys": keys, "services": services, "options": rsync_options.markdown}
+    print(printed[(sys.argv[1:] or ["diagram"])[0]]())

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from h1_session_manager.keyboard.keys import TERMINAL, JoyKeys
+from h1_session_manager.upload.rsync import RsyncJob
+from h1_session_manager.upload.rsync_options import check_options
 from h1_training_node.forms import check_path, check_server
 from h1_training_node.parameter import parameter
+from h1_training_node.upload_target import parse_upload_target
+
+
+def _check_target(text: str) -> None:
+    if text and not parse_upload_target(text).is_remote:
+        check_path(text)
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,15 @@ class SessionParameters:
     max_motor_temperature_c: float = parameter(70.0, "an arm motor hotter than this lets no episode start", unit="degC")
     max_hand_temperature_c: float = parameter(65.0, "the same, for a finger's actuator", unit="degC")
 
-    rsync_target: str = parameter("", "[USER@HOST:]DIRECTORY that episodes are uploaded to; empty: kept locally")
-    rsync_options: str = parameter("-avz --progress", "rsync's options, as on its command line")
+    rsync_target: str = parameter(
+        "",
+        "where episodes are uploaded to: DIRECTORY, [USER@]HOST:DIRECTORY, [USER@]HOST::MODULE/DIRECTORY or "
+        "rsync://[USER@]HOST[:PORT]/MODULE/DIRECTORY; empty: kept locally",
+        check=_check_target,
+    )
+    rsync_options: str = parameter(
+        "-avz --progress", "rsync's options, as on its command line, of those that are allowed", check=check_options
+    )
     rsync_ssh_key: str = parameter(
         "", "path of the private key for the upload; empty: ssh's own choice", check=check_path
     )
@@ -121,6 +136,8 @@ class SessionParameters:
             raise ValueError(f"parameter 'episode_attributes' is no JSON: {error}") from None
         if not isinstance(attributes, dict):
             raise ValueError("parameter 'episode_attributes' must be a JSON object, e.g. '{\"operator\": \"kim\"}'")
+        if self.rsync_target and (problem := RsyncJob(self.save_dir, self.rsync_target, self.rsync_options).problem()):
+            raise ValueError(problem)
         if not self.save_dir:
             raise ValueError("parameter 'save_dir' is empty; name the folder for the episodes")
 

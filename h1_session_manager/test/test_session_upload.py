@@ -1,6 +1,8 @@
 """Uploads by the real rsync to a local folder, and what it says of failures."""
 
+import contextlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -8,14 +10,22 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.upload.ledger import FILE_NAME, FileState, Ledger
 from h1_session_manager.upload.programs import FileProgress, validate
-from h1_session_manager.upload.rsync import RsyncJob, RsyncOptionError, differing_files, failure, parse_progress
+from h1_session_manager.upload.rsync import RsyncJob, differing_files, failure, parse_progress
+from h1_session_manager.upload.rsync_options import ALLOWED, RsyncOptionError, parse_options
 from h1_session_manager.upload.uploader import Patience, Uploader
 from h1_session_manager.values import Synced, SyncProgress
 from h1_training_node.message_numbers import SyncState
+from h1_training_node.parameter import ParameterError, from_values
 from h1_training_testing import wait_until
+
+ONLY_FOR_OTHERS = frozenset({"--port=", "--password-file=", "--sockopts=", "--contimeout="})
+"""Options that mean nothing for a folder of this machine."""
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
@@ -203,21 +213,68 @@ def test_a_missing_source_is_named(tmp_path):
     [
         ("-avz '", "cannot be split"),
         ("-avz /etc", "'/etc', which is no option"),
-        ("-a --remove-source-files", "does not allow"),
+        ("-a --remove-source-files", "rsync.options holds '--remove-source-files', which is not allowed"),
+        ("-a --remove-sent-files", "'--remove-sent-files', which is not allowed"),  # an old alias of the one above
+        ("-a --remove-so", "'--remove-so', which is not allowed"),  # rsync takes abbreviations
+        ("-a --delete", "'--delete', which is not allowed"),
+        ("-avn", "'-n', which is not allowed: it sends nothing"),
+        ("-a --exclude=*.hdf5", "it leaves files out, which would be owed for ever"),
+        ("-au", "it leaves files at the target that differ"),
+        ("-a --checksum-choice=none", "without checksums nothing proves an upload"),
+        ("-a --compress-level", "without its value"),
+        ("-a -e 'ssh -p 22'", "holds '-e', which means nothing for"),
+        ("-a --password-file=/x", "holds '--password-file=/x', which means nothing for"),
+        ("-a --nonsense", "'--nonsense', which is not allowed"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(source, tmp_path, options, problem):
     assert problem in uploaded(source, tmp_path / "target", options=options)[0].reason
 
 
-def test_an_option_that_rsync_does_not_know_is_explained(source, tmp_path):
-    assert "check rsync.options" in uploaded(source, tmp_path / "target", options="-a --nonsense")[0].reason
+@pytest.mark.parametrize("option", [option for option in ALLOWED if option not in ONLY_FOR_OTHERS])
+def test_every_allowed_option_leaves_an_upload_whole(source, tmp_path, option):
+    """With the real rsync: what is allowed is known to it, and keeps no file from arriving."""
+    value = {"--chmod=": "F640", "--chown=": f"{os.getuid()}", "--usermap=": "*:0", "--groupmap=": "*:0",
+             "--compress-choice=": "zlib", "--checksum-choice=": "md5", "--address=": "127.0.0.1",
+             "--skip-compress=": "gz", "--rsync-path=": "rsync", "--bwlimit=": "1m"}.get(option, "1")  # fmt: skip
+    synced, _ = uploaded(source, tmp_path / "target", options=f"-a {option}{value if option.endswith('=') else ''}")
+    assert synced == Synced(files=2)
+    assert len(files(source)) == 6 + 1, "nothing is gone here; the ledger is new"
+
+
+def test_bundles_long_forms_and_the_remote_shell_are_taken_apart():
+    parsed = parse_options("-avzP --compress-level 3 --rsh='ssh -p 2222' --bwlimit=2m")
+    assert parsed.words == ("-a", "-v", "-z", "--compress-level=3", "--bwlimit=2m")
+    assert parsed.shell == "ssh -p 2222"
+    assert parse_options("-aze 'ssh -p 2222'").shell == "ssh -p 2222"
+
+
+@given(st.text(max_size=60))
+def test_no_text_whatever_breaks_the_options(text):
+    with contextlib.suppress(RsyncOptionError):
+        assert all(word.startswith("-") for word in parse_options(text).words)
 
 
 @pytest.mark.parametrize("target", ["", "-e sh"])
 def test_a_target_that_is_none_is_refused(target):
-    with pytest.raises(RsyncOptionError, match="is no target"):
+    with pytest.raises(RsyncOptionError, match="which is no target"):
         RsyncJob("/data", target).upload_command()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"rsync_target": "ssh://host/data"}, "parameter 'rsync_target' is 'ssh://host/data'; rsync knows no ssh://"),
+        ({"rsync_target": "/t", "rsync_options": "-a --delete"}, "'rsync_options' holds '--delete'"),
+        (
+            {"rsync_target": "/t", "rsync_options": "-a -e ssh"},
+            "holds '-e', which means nothing for '/t'",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_starts(parameters, problem):
+    with pytest.raises(ParameterError, match=re.escape(problem)):
+        from_values(SessionParameters, parameters)
 
 
 def test_the_key_is_handed_to_ssh_in_one_argument_that_rsync_understands():

@@ -29,8 +29,9 @@ def parts() -> Iterator[tuple[Path, str, str]]:
     """Every generated part: page, name, and what has to stand there."""
     yield CONFIGURATION, "keys", markdown_table()
     yield CONFIGURATION, "nodes", "\n\n".join(table(node) for node in CLASSES)
-    yield OPERATING, "states", f"```mermaid\n{_session('picture')}\n```"
+    yield OPERATING, "states", f"```mermaid\n{_session('diagram')}\n```"
     yield OPERATING, "keys", _session("keys")
+    yield OPERATING.with_name("console.md"), "options", _session("options")
     by_hand = "<!-- run: by hand, each asks the session for something else -->"
     yield OPERATING, "services", f"{by_hand}\n```bash\n{_session('services')}\n```"
 

@@ -137,7 +137,7 @@ def test_a_simulation_refuses_to_upload_to_another_machine(target: str) -> None:
 
 
 def test_a_local_path_with_a_colon_is_local() -> None:
-    assert not graph.is_remote("/data/a:b")
+    assert simulated(configured(rsync__target="/data/a:b"))
 
 
 @pytest.mark.parametrize(("hands", "wanted", "dim"), [(False, 0, 14), (True, 0, 26), (True, 14, 14), (True, 26, 26)])

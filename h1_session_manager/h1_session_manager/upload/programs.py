@@ -67,6 +67,7 @@ class RsyncRun:
         silence_s: float,
         *,
         low_priority: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Run rsync on `names`, handing over each line that it prints (progress lines end in a carriage return).
 
@@ -80,7 +81,9 @@ class RsyncRun:
         with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as errors:
             listed.write(b"".join(name.encode() + b"\0" for name in names))
             listed.seek(0)
-            self._process = subprocess.Popen(command, stdin=listed, stdout=subprocess.PIPE, stderr=errors)
+            self._process = subprocess.Popen(
+                command, stdin=listed, stdout=subprocess.PIPE, stderr=errors, env=environment
+            )
             with self._process as process:
                 if self.stopped.is_set():
                     process.terminate()

@@ -6,21 +6,26 @@ from the final name and is where the next attempt goes on.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from h1_session_manager.upload.rsync_options import RsyncOptionError, RsyncOptions, parse_options
+from h1_training_node.upload_target import UploadTarget, Way, parse_upload_target
+
 PARTIAL_DIR = ".rsync-partial"
-_REFUSED = ("--remove-source-files", "--daemon", "--server", "--sender")
-"""Options that would delete local data, or make rsync something else than a client."""
 _NAMED = ("--files-from=-", "--from0")
 """The files to look at come on standard input: only whole episodes, never a folder as it happens to be."""
-_REMOTE = re.compile(r"^[^/]*:")
-
-
-class RsyncOptionError(ValueError):
-    """An option or target that cannot be used; the message names it."""
+_CONNECT_S = 10
+_DAEMONS_OWN = ("--port=", "--password-file=", "--contimeout=", "--sockopts=")
+_OF_ALL_COMMANDS = (
+    *("--rsync-path=", "--checksum-choice=", "--address=", "--ipv4", "--ipv6", "-4", "-6", "-s", "--secluded-args"),
+    *("--port=", "--password-file=", "--sockopts="),
+)
+"""Options without which the target is not reached, or not compared, as the transfer did it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class RsyncJob:
 
     Attributes:
         source: folder whose content is uploaded.
-        target: `[USER@HOST:]DIRECTORY`, as rsync has it.
+        target: as rsync has it, see `upload_target.py`.
         options: as on rsync's command line.
         ssh_key: path of a private key; empty: ssh's own choice.
         timeout_s: a transfer that stands still this long has failed.
@@ -45,17 +50,55 @@ class RsyncJob:
 
     def problem(self) -> str:
         """What can be seen to be wrong without trying; empty if nothing is."""
-        if not self.is_remote or not self.ssh_key:
+        try:
+            if unfit := self._unfit_option():
+                return f"rsync.options holds '{unfit}', which means nothing for '{self.target}'; leave it out"
+        except RsyncOptionError as error:
+            return str(error)
+        if self.destination.way is not Way.SSH or not self.ssh_key:
             return ""
         key = Path(self.ssh_key).expanduser()
         if not key.is_file():
             return f"rsync.ssh_key '{key}' does not exist; name the private key, or make one with ssh-keygen"
         return ""
 
+    def _unfit_option(self) -> str:
+        """An option that has no effect on the way to this target; empty if there is none."""
+        way, options = self.destination.way, self._parsed_options
+        if options.shell and way is not Way.SSH:
+            return "-e"
+        of_others = _DAEMONS_OWN if way is not Way.DAEMON else ()
+        return next((word for word in options.words if word.startswith(of_others)), "") if of_others else ""
+
     @property
     def is_remote(self) -> bool:
         """Whether the target is on another machine."""
-        return bool(_REMOTE.match(self.target))
+        return self.destination.is_remote
+
+    @cached_property
+    def destination(self) -> UploadTarget:
+        """The target, taken apart.
+
+        Raises:
+            RsyncOptionError: it is none.
+        """
+        try:
+            return parse_upload_target(self.target)
+        except ValueError as error:
+            raise RsyncOptionError(f"rsync.target {error}") from None
+
+    @property
+    def local_folder(self) -> Path:
+        """Of a target on this machine."""
+        return Path(self.target).expanduser()
+
+    @cached_property
+    def environment(self) -> dict[str, str] | None:
+        """Of the programs; None: this process's own. A daemon's password is never asked for on a terminal."""
+        has_file = any(word.startswith("--password-file=") for word in self._parsed_options.words)
+        if self.destination.way is not Way.DAEMON or has_file:
+            return None
+        return {"RSYNC_PASSWORD": "", **os.environ}
 
     def upload_command(self, *, by_checksum: bool = False) -> list[str]:
         """The transfer of the files named on standard input, with progress in all instead of rsync's per file.
@@ -66,7 +109,7 @@ class RsyncJob:
         Raises:
             RsyncOptionError: options that cannot be used.
         """
-        options = [option for option in self._options()[0] if option not in ("--progress", "-P")]
+        options = [word for word in self._parsed_options.words if not word.startswith(_OF_ALL_COMMANDS)]
         limit = [f"--bwlimit={self.bwlimit}"] if self.bwlimit else []
         progress = ["--info=progress2,name1", "--no-inc-recursive", "--outbuf=L", "--out-format=%n"]
         how = [f"--partial-dir={PARTIAL_DIR}", *(["--checksum"] if by_checksum else [])]
@@ -95,54 +138,39 @@ class RsyncJob:
         Raises:
             RsyncOptionError: options that cannot be used.
         """
-        host, _, directory = self.target.partition(":")
-        if not self.is_remote or directory.startswith(":") or host == "rsync":
+        target = self.destination
+        if target.way is not Way.SSH:
             return None
         ask = 'd=$1; while [ ! -e "$d" ]; do d=$(dirname -- "$d"); done; df -Pk -- "$d"'
-        remote = f"sh -c {shlex.quote(ask)} sh {shlex.quote(directory or '.')}"
-        try:
-            shell = shlex.split(self._ssh())
-        except ValueError as error:
-            raise RsyncOptionError(f"rsync.options names a remote shell that cannot be split: {error}") from None
-        return [*shell, "--", host, remote]
+        remote = f"sh -c {shlex.quote(ask)} sh {shlex.quote(target.path or '.')}"
+        return [*shlex.split(self._ssh()), "--", target.login, remote]
 
-    def _options(self) -> tuple[list[str], str]:
-        """The user's options, and the remote shell that they name (`-e 'ssh -p 2222'`), if any."""
+    @cached_property
+    def _parsed_options(self) -> RsyncOptions:
+        """Raises RsyncOptionError for one that is not allowed."""
         try:
-            words = shlex.split(self.options)
-        except ValueError as error:
-            raise RsyncOptionError(f"rsync.options '{self.options}' cannot be split: {error}") from None
-        options, shell = [], ""
-        remaining = iter(words)
-        for word in remaining:
-            name, _, value = word.partition("=")
-            if name in ("-e", "--rsh"):
-                shell = value or next(remaining, "")
-            elif not word.startswith("-"):
-                raise RsyncOptionError(f"rsync.options contains '{word}', which is no option (write --name=value)")
-            elif name in _REFUSED:
-                raise RsyncOptionError(f"rsync.options contains '{word}', which a session does not allow")
-            else:
-                options.append(word)
-        return options, shell
+            return parse_options(self.options)
+        except RsyncOptionError as error:
+            raise RsyncOptionError(f"rsync.options {error}") from None
 
     def _common(self) -> list[str]:
         common = [*_NAMED, f"--timeout={max(1, round(self.timeout_s))}"]
-        if self.is_remote:
+        common += [word for word in self._parsed_options.words if word.startswith(_OF_ALL_COMMANDS)]
+        if self.destination.way is Way.SSH:
             common += ["-e", self._ssh()]
+        elif self.destination.way is Way.DAEMON:
+            common.append(f"--contimeout={_CONNECT_S}")
         return common
 
     def _ssh(self) -> str:
         """The remote shell as one argument; rsync splits it at spaces and knows quotes. It must never ask."""
-        words = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+        words = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}"]
         if self.ssh_key:
             words += ["-i", str(Path(self.ssh_key).expanduser()), "-o", "IdentitiesOnly=yes"]
-        return " ".join([self._options()[1] or "ssh", *(_quoted(word) for word in words)])
+        return " ".join([self._parsed_options.shell or "ssh", *(_quoted(word) for word in words)])
 
     def _paths(self) -> list[str]:
-        if not self.target or self.target.startswith("-"):
-            raise RsyncOptionError(f"rsync.target '{self.target}' is no target; expected [USER@HOST:]DIRECTORY")
-        return ["--", self.source.rstrip("/") + "/", self.target]
+        return ["--", self.source.rstrip("/") + "/", self.target if self.is_remote else str(self.local_folder)]
 
 
 def _quoted(word: str) -> str:
@@ -194,7 +222,7 @@ _MEANINGS = {
     1: "rsync did not understand its options; check rsync.options",
     2: "the two rsyncs do not understand each other; update the older one",
     3: "a path does not exist or cannot be used; check rsync.target",
-    5: "the server refused; check rsync.target",
+    5: "the rsync daemon refused; check the module and user in rsync.target",
     10: "the connection failed; check host and network",
     11: "a file could not be written; check the target's disk and permissions",
     12: "the connection broke; check the network",
@@ -220,6 +248,10 @@ _SAID = (
     ("Permission denied (publickey", "the host does not accept the key; check rsync.ssh_key, the user in "
      "rsync.target, and ~/.ssh/authorized_keys there"),
     ("UNPROTECTED PRIVATE KEY FILE", "ssh does not use a key that others may read; chmod 600 it"),
+    ("Unknown module", "the rsync daemon has no such module; check rsync.target, `rsync HOST::` lists them"),
+    ("auth failed on module", "the rsync daemon does not accept user or password; name the password in "
+     "RSYNC_PASSWORD, or its file with --password-file=FILE"),
+    ("module is read only", "the daemon's module may not be written; set 'read only = no' there"),
     ("rsync: command not found", _MEANINGS[127]),
     ("rsync: not found", _MEANINGS[127]),
     ("Permission denied", "the target may not be written; check its permissions"),

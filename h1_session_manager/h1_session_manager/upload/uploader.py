@@ -16,7 +16,8 @@ from pathlib import Path
 
 from h1_session_manager.upload.ledger import FileState, Ledger, finished_episodes
 from h1_session_manager.upload.programs import FileProgress, RsyncRun, UploadError, Validator, ValidatorError
-from h1_session_manager.upload.rsync import RsyncJob, RsyncOptionError, differing_files, free_bytes
+from h1_session_manager.upload.rsync import RsyncJob, differing_files, free_bytes
+from h1_session_manager.upload.rsync_options import RsyncOptionError
 from h1_session_manager.values import Reached, Synced, SyncProgress
 from h1_training_node.message_numbers import SyncState
 
@@ -203,11 +204,18 @@ class Uploader:
     def _execute(
         self, command: list[str], files: dict[str, FileState], on_line: Callable[[str], None], silence_s: float
     ) -> None:
-        self._run.execute(command, files, on_line, silence_s, low_priority=self._in_background)
+        self._run.execute(
+            command,
+            files,
+            on_line,
+            silence_s,
+            low_priority=self._in_background,
+            environment=self._job.environment,
+        )
 
     def _make_local_target(self) -> None:
         try:
-            Path(self._job.target).mkdir(parents=True, exist_ok=True)
+            self._job.local_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UploadError(f"{self._job.target} cannot be made: {error.strerror}; check rsync.target") from None
 
@@ -215,7 +223,8 @@ class Uploader:
         reason = self._job.problem()
         try:
             if not reason and self._job.is_remote:
-                RsyncRun().execute(self._job.probe_command(), (), lambda _line: None, _PROBE_S)
+                command = self._job.probe_command()
+                RsyncRun().execute(command, (), lambda _line: None, _PROBE_S, environment=self._job.environment)
             elif not reason:
                 self._make_local_target()
             owed = sum(
@@ -265,7 +274,7 @@ def free_at(job: RsyncJob) -> int | None:
     """Bytes free where `job` goes; None if that cannot be found out. Blocks."""
     try:
         if not job.is_remote:
-            return shutil.disk_usage(job.target).free
+            return shutil.disk_usage(job.local_folder).free
         command = job.space_command()
         if command is None:
             return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import re
 from typing import Any
 
 from h1_training_bringup.arm_driver.parameters import ArmParameters, BodyParameters, load_joint_settings
@@ -22,6 +21,7 @@ from h1_training_bringup.session.process import Process, Session
 from h1_training_bringup.session.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED
+from h1_training_node.upload_target import parse_upload_target
 
 _LOW_PRIORITY = "10"
 _SLOWEST_HOME_RAD = 12.0
@@ -45,7 +45,8 @@ def processes(configuration: Configuration, session: Session) -> tuple[Process, 
     Raises:
         ConfigurationError: values that do not go together.
     """
-    if session.simulated and is_remote(target := configuration.upload_target):
+    target = configuration.upload_target
+    if session.simulated and target and parse_upload_target(target).is_remote:
         raise ConfigurationError(
             f"'rsync.target' is '{target}': the simulation uploads only to a local folder; set RSYNC_TARGET=DIR"
         )
@@ -86,10 +87,6 @@ def wrapper(process: Process) -> tuple[str, ...]:
     if not process.foreign:
         return ()
     return ("nice", "-n", process.priority, "setpriv", "--pdeathsig", "TERM", "--")
-
-
-def is_remote(target: str) -> bool:
-    return re.match(r"^(rsync://|[^/]*:)", target) is not None
 
 
 def _drivers(configuration: Configuration, session: Session) -> tuple[Process, ...]:

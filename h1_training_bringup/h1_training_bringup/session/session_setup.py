@@ -14,13 +14,12 @@ from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
-from h1_training_bringup.session.graph import is_remote
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_node.clock import SessionClock
-from h1_training_node.forms import check_path
 from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE, announce_ending
 from h1_training_node.session_end import note_lost_node
+from h1_training_node.upload_target import parse_upload_target
 
 _ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -62,11 +61,7 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     configuration = load(*_files(request)).replaced(request.changes, source="command line")
     name = _robot_name(configuration)
     target = configuration["rsync.target"]
-    if target and not is_remote(target):
-        try:
-            check_path(target)
-        except ValueError as error:
-            raise ConfigurationError(f"'rsync.target' {error}") from None
+    if target and not parse_upload_target(target).is_remote:
         target = str(Path(target).expanduser().absolute())
     if target:
         configuration = configuration.replaced({"rsync.target": _of_robot(target, name)}, source="command line")
@@ -146,7 +141,7 @@ def _of_robot(target: str, name: str) -> str:
 
 def _check_target(target: str, save_dir: Path) -> None:
     """What was "uploaded" into its own folder would be verified without a copy, and then be free to be deleted."""
-    if target and not is_remote(target) and Path(target).resolve() == save_dir.resolve():
+    if target and not parse_upload_target(target).is_remote and Path(target).resolve() == save_dir.resolve():
         raise ConfigurationError(
             f"'rsync.target' and 'save_dir' are the same folder, {save_dir}: an upload there makes no copy; "
             "choose another target, or an empty one to keep the episodes here"

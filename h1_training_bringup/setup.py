@@ -37,7 +37,7 @@ setup(
             "sim_robot = h1_training_bringup.sim.robot_node:main",
             "sim_cameras = h1_training_bringup.sim.cameras_node:main",
             "sim_hands = h1_training_bringup.sim.hands:main",
-            "sim_policy_server = h1_training_bringup.sim.policy_server:main",
+            "learn = h1_training_bringup.sim.learn:main",
             "sim_operator = h1_training_bringup.sim.operator_node:main",
         ],
     },

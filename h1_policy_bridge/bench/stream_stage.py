@@ -178,7 +178,7 @@ class Server:
 @contextlib.contextmanager
 def simulated_server(*, inference_ms: float) -> Iterator[Server]:
     """The simulation's policy server on a free port."""
-    command = [sys.executable, "-m", "h1_training_bringup.sim.policy_server", "--port", "0"]
+    command = [sys.executable, "-m", "h1_policy_bridge.training_server.main", "--trainer", "scripted", "--port", "0"]
     command += ["--inference-ms", str(inference_ms), "--jitter", "0.3"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

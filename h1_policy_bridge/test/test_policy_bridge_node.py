@@ -45,7 +45,8 @@ def reaching(
 @contextlib.contextmanager
 def simulated_server(*options: str):
     """The simulation's own policy server, as a process."""
-    command = [sys.executable, "-m", "h1_training_bringup.sim.policy_server", "--port", "0", *options]
+    server = "h1_policy_bridge.training_server.main"
+    command = [sys.executable, "-m", server, "--trainer", "scripted", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -56,11 +56,13 @@ class Seen:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One policy server, two sessions of one episode each."""
     folder = tmp_path_factory.mktemp("lab")
-    executable = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/sim_policy_server"
+    executable = Path(get_package_prefix("h1_policy_bridge")) / "lib/h1_policy_bridge/policy_server"
     said = folder / "policy_server.txt"
     with said.open("wb") as output:
         server = subprocess.Popen(
-            [str(executable), "--port", "0", "--inference-ms", "40"], stdout=output, stderr=output
+            [str(executable), "--trainer", "scripted", "--port", "0", "--inference-ms", "40"],
+            stdout=output,
+            stderr=output,
         )
     runs: dict[str, SessionRun] = {}
     try:

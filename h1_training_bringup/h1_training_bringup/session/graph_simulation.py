@@ -10,6 +10,8 @@ from h1_training_bringup.session.process import Process, Session
 from h1_training_bringup.session.session_memory import session_memory
 from h1_training_node.process import REALTIME_IF_ALLOWED
 
+_CALM_S = 0.5
+
 
 def action_dim(configuration: Configuration) -> int:
     """Values per action, 14 or 26.
@@ -65,6 +67,8 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
             parameters={
                 "epochs": configuration["simulation.epochs"],
                 "episodes": configuration["simulation.episodes"],
+                "first_episodes": configuration["simulation.first_episodes"],
+                "resume_in_episode": configuration["simulation.resume_in_episode"],
             },
             when=sim | {"operator_scripted", "session"},
             may_finish=True,
@@ -75,8 +79,8 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
 
 def _policy_server(configuration: Configuration, session: Session) -> Process:
     return Process(
-        "h1_training_bringup",
-        "sim_policy_server",
+        "h1_policy_bridge",
+        "policy_server",
         "sim_policy_server",
         arguments=_policy_server_arguments(configuration, session),
         when=frozenset({"sim"}),
@@ -85,19 +89,24 @@ def _policy_server(configuration: Configuration, session: Session) -> Process:
 
 
 def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
-    target = configuration.upload_target
+    folder = Path(configuration.upload_target or session.save_dir)
     options = {
+        "--trainer": "scripted",
         "--port": configuration["policy_server.port"],
         "--inference-ms": configuration["simulation.inference_ms"],
         "--first-inference-ms": configuration["simulation.first_inference_ms"],
         "--jitter": configuration["simulation.inference_jitter"],
-        "--training-s": configuration["simulation.training_s"],
-        "--action-dim": action_dim(configuration),
-        "--seed": configuration["simulation.seed"],
-        "--first-epoch": next_epoch(Path(target or session.save_dir), session.save_dir),
-        "--watch-dir": target or session.save_dir,
+        "--first-epoch": next_epoch(folder, session.save_dir),
+        "--watch-dir": folder,
+        "--calm-s": _CALM_S,
     }
-    return tuple(str(part) for option in options.items() for part in option)
+    settings = {
+        "training_s": configuration["simulation.training_s"],
+        "action_dim": action_dim(configuration),
+        "seed": configuration["simulation.seed"],
+    }
+    given = [str(part) for option in options.items() for part in option]
+    return (*given, "--from-now-on", "--set", *(f"{name}={value}" for name, value in settings.items()))
 
 
 def next_epoch(target: Path, save_dir: Path) -> int:

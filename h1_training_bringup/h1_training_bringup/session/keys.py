@@ -173,6 +173,10 @@ KEYS: tuple[Key, ...] = (
     _own("simulation.training_s", 2.0, "how long the simulated training takes", "s", 0.0, 3600.0),
     _own("simulation.epochs", 2, "epochs that the scripted operator runs", "", 1, 1000),
     _own("simulation.episodes", 2, "episodes that it runs in each", "", 1, 1000),
+    _own("simulation.first_episodes", 0, "episodes that it runs in the first epoch; 0: as in each", "", 0, 1000),
+    _own(
+        "simulation.resume_in_episode", 2, "episode of the first epoch in which it lets the policy go on", "", 0, 1000
+    ),
     _own("simulation.seed", 1, "of masses, scenes and chance", "", 0, 2**31 - 1),
     _own(
         "simulation.policy_server_port",

@@ -2,8 +2,8 @@
 
 In DAMPING, and only while the robot's command lets the arms be moved, the person leads the hand that is nearer to the
 object along a demonstration to its place, keeps the other one where it is, and says when the demonstration is done. The
-person looks at the hand, not at the wrist that is held, and does not give up against friction: the spring has an
-integral. With the hand taken to stay parallel to the pelvis, and without it, demonstrations ended 6.7 cm off.
+person minds the hand, not the wrist that is held, and where it will be once it is let go: the waist gives way under the
+pull. Friction is not given up against: the spring has an integral. Without all that demonstrations end 6.7 cm off.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Person:
 
         Args:
             now_ns: any clock, the same as that of `session.seen_ns`.
-            hands: (2, 3), m, where the middles of the hands are.
+            hands: (2, 3), m, where the middles of the hands are once they are let go.
             task: what there is to do.
             session: what the session shows; None if nothing yet.
             is_compliant: the robot's command lets the arms be moved.

@@ -129,6 +129,18 @@ class Rig:
         self.run_until(lambda: not self.controller.transition, "taken")
         assert self.mode is ArmMode.HOLD, self.controller.reason
 
+    def place(self, q: NDArray[np.float64]) -> bool:
+        """Put the arms at `q`, (14,), rad, at rest and held, in no time; False if the controller would not have it."""
+        if self.mode is not ArmMode.DAMPING and self.ask(ArmMode.DAMPING):
+            return False
+        self.run(0.02)
+        self.robot.body.place(np.concatenate([[0.0], q]))
+        self.run(0.1)
+        if self.ask(ArmMode.HOLD):
+            return False
+        self.run(0.1)
+        return self.mode is ArmMode.HOLD
+
     def act(self, positions: Any, **changes: Any) -> None:
         """Put out one action, as the policy bridge does every 20 ms."""
         self._actions += 1

@@ -137,6 +137,13 @@ class RobotBody:
         turns = self._data.xmat[self._wrists].reshape(-1, 3, 3)
         return np.asarray(self._data.xpos[self._wrists] + turns @ GRASP_IN_WRIST_M)
 
+    @property
+    def hands_let_go(self) -> NDArray[np.float64]:
+        """Where the hands come to be once nobody pulls: the waist, which gives way, is straight again."""
+        cosine, sine = np.cos(self._data.qpos[0]), np.sin(self._data.qpos[0])
+        straightened = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+        return np.asarray(self.hands @ straightened.T)
+
     def command(self, motors: MotorCommands) -> None:
         """Ask this of the motors from now on."""
         self._data.ctrl[:] = motors.kp * motors.q + motors.kd * motors.dq + motors.tau
@@ -150,6 +157,11 @@ class RobotBody:
     def step(self, count: int) -> None:
         """Go on by `count` steps of `STEP_NS`."""
         mujoco.mj_step(self._model, self._data, count)
+
+    def place(self, q: Dofs) -> None:
+        """Be at `q`, (15,), rad, at rest, at once."""
+        self._data.qpos[:], self._data.qvel[:] = q, 0.0
+        mujoco.mj_forward(self._model, self._data)
 
     def set_gravity(self, direction: ArrayLike) -> None:
         """Let gravity point along the unit vector `direction`, pelvis frame: the robot has tilted."""

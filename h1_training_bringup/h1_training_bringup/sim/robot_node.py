@@ -94,7 +94,7 @@ class SimulatedRobotNode(BaseNode):
         robot = self._robot
         forces = None
         if self._person is not None:
-            hands = robot.body.hands
+            hands = robot.body.hands_let_go
             forces = self._person.forces(now_ns, hands, self._task, self._session, robot.inbox.is_compliant)
         robot.advance(now_ns, forces)
         self._note_pause(now_ns)

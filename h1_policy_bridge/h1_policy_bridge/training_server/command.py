@@ -1,0 +1,235 @@
+"""The user's own training and serving, openpi's or LeRobot's say, as two commands; how many GPUs is their affair.
+
+    export: "episodes export lerobot {episodes} {dataset}"
+    train:  "uv run scripts/train.py pi05_h1 --exp-name {name} --data {dataset} --out {out}"
+    serve:  "uv run scripts/serve_policy.py --port {port} policy:checkpoint --policy.dir {checkpoint}"
+
+Each is split into arguments once, before the names in braces are filled in; no shell sees it. What `train` leaves in
+`{out}` is the checkpoint. `serve` speaks openpi's WebSocket on 127.0.0.1; requests are passed on to it unopened but for
+the check. Without `serve` there is nothing to ask, which only a test can want.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shlex
+import signal
+import socket
+import string
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import websockets.sync.client
+from websockets.exceptions import WebSocketException
+
+from h1_policy_bridge import msgpack_numpy
+from h1_policy_bridge.training_server.policy import Dataset, Policy, Report, TrainingError
+from h1_policy_bridge.training_server.scripted import ScriptedPolicy, ScriptedSettings
+from h1_training_node.parameter import parameter
+
+_HOST = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+_POLL_S, _END_S = 0.2, 10.0
+_LOG = "training_command.log"
+_FIELDS = {
+    "export": {"episodes", "dataset"},
+    "train": {"dataset", "out", "previous", "name"},
+    "serve": {"checkpoint", "port"},
+}
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """The commands, and how long they are waited for."""
+
+    train: str = parameter("", "trains: {dataset} {out} {previous} {name}")
+    serve: str = parameter("", "serves openpi's WebSocket on 127.0.0.1: {checkpoint} {port}")
+    export: str = parameter("", "makes or grows the dataset: {episodes} {dataset}; empty: the episodes are it")
+    serve_untrained: str = parameter("", "serves before the first training: {port}; empty: arms follow a script")
+    progress: str = parameter("", r"regular expression with two groups in the output, e.g. 'step (\d+)/(\d+)'")
+    health_s: float = parameter(600.0, "how long serving may take to answer", unit="s", low=1.0)
+    infer_s: float = parameter(120.0, "how long an inference may take", unit="s", low=0.1)
+
+    def __post_init__(self) -> None:
+        if not (self.train and self.serve):
+            raise ValueError("parameters 'train' and 'serve' are needed; see docs/training_server.md")
+        for name, fields in (*_FIELDS.items(), ("serve_untrained", {"port"})):
+            arguments(getattr(self, name), dict.fromkeys(fields, ""), name)
+        try:
+            groups = re.compile(self.progress).groups
+        except re.error as error:
+            raise ValueError(f"parameter 'progress': {error}") from None
+        if self.progress and groups != 2:
+            raise ValueError(f"parameter 'progress' has {groups} groups; expected two, done and of how many")
+
+
+def arguments(command: str, values: dict[str, str | Sequence[str]], name: str) -> list[str]:
+    """The command's arguments with the names in braces filled in; one that is a list, alone, becomes several.
+
+    Raises:
+        ValueError: it cannot be split, or a name in braces is not one of `values`.
+    """
+    try:
+        parts = shlex.split(command)
+        unknown = {field for part in parts for _, field, *_ in string.Formatter().parse(part) if field is not None}
+    except ValueError as error:
+        raise ValueError(f"parameter '{name}' cannot be split into arguments: {error}") from None
+    if unknown := unknown - set(values):
+        known = " ".join(f"{{{value}}}" for value in sorted(values))
+        raise ValueError(f"parameter '{name}' has {{{sorted(unknown)[0]}}}; known are {known}")
+    filled: list[str] = []
+    for part in parts:
+        value = values.get(part[1:-1]) if part.startswith("{") and part.endswith("}") else None
+        if value is not None and not isinstance(value, str):
+            filled += value
+        else:
+            filled.append(part.format(**{key: text for key, text in values.items() if isinstance(text, str)}))
+    return filled
+
+
+class CommandTrainer:
+    """See the module and `policy.Trainer`."""
+
+    settings_type = CommandSettings
+
+    def __init__(self, settings: CommandSettings) -> None:
+        self._settings = settings
+
+    def train(self, dataset: Dataset, previous: Path | None, out: Path, report: Report) -> dict[str, Any]:
+        """Export, if there is a command for it, then train."""
+        log = dataset.folder / _LOG
+        episodes = [str(path) for path in dataset.episodes]
+        began_s = time.monotonic()
+        if self._settings.export:
+            target = dataset.folder / "dataset"
+            report(0.0, "exporting")
+            values = {"episodes": episodes, "dataset": str(target)}
+            self._run(arguments(self._settings.export, values, "export"), log, lambda _: None)
+        else:
+            target = Path(episodes[0]).parent if len(episodes) == 1 else _common(dataset.episodes)
+        exported_s = time.monotonic() - began_s
+
+        def progressed(line: str) -> None:
+            if self._settings.progress and (match := re.search(self._settings.progress, line)):
+                done, of = (float(group) for group in match.groups())
+                report(min(done / max(of, 1.0), 1.0), line.strip()[:100])
+
+        report(0.0, "training")
+        values = {"dataset": str(target), "out": str(out), "previous": str(previous or ""), "name": out.name.strip(".")}
+        self._run(arguments(self._settings.train, values, "train"), log, progressed)
+        return {"export_s": round(exported_s, 1), "seconds": round(time.monotonic() - began_s, 1)}
+
+    def load(self, checkpoint: Path | None) -> Policy:
+        """Start the serving command and wait until it answers."""
+        settings = self._settings
+        if checkpoint is None and not settings.serve_untrained:
+            return ScriptedPolicy(ScriptedSettings())
+        return ServedPolicy(
+            settings.serve if checkpoint is not None else settings.serve_untrained,
+            {"checkpoint": str(checkpoint or "")},
+            settings,
+        )
+
+    @staticmethod
+    def _run(command: list[str], log: Path, each_line: Any) -> None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"$ {shlex.join(command)}\n")
+            last = ""
+            with _started(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    file.write(line)
+                    file.flush()
+                    last = line.strip() or last
+                    each_line(line)
+        if process.returncode:
+            raise TrainingError(f"{command[0]} ended with status {process.returncode}: {last[:200]} (all of it: {log})")
+
+
+class ServedPolicy:
+    """A policy behind the user's own server, a child of this process."""
+
+    def __init__(self, command: str, values: dict[str, Any], settings: CommandSettings) -> None:
+        self._infer_s = settings.infer_s
+        with socket.create_server((_HOST, 0)) as free:
+            port = int(free.getsockname()[1])
+        line = arguments(command, {**values, "port": str(port)}, "serve")
+        self._process = _started(line, stdout=subprocess.DEVNULL)
+        try:
+            self._connection, self.metadata = self._connected(port, settings.health_s)
+        except TrainingError:
+            self.close()
+            raise
+
+    def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """Pass it on. See `policy.Policy`."""
+        self._connection.send(msgpack_numpy.pack(observation))
+        try:
+            reply = self._connection.recv(timeout=self._infer_s)
+        except TimeoutError:
+            raise TrainingError(f"the serving command did not answer within {self._infer_s:g} s") from None
+        if isinstance(reply, str):
+            raise TrainingError(f"the serving command: {reply.strip().splitlines()[-1][:300]}")
+        unpacked: dict[str, Any] = msgpack_numpy.unpack(reply)
+        return unpacked
+
+    def close(self) -> None:
+        """End the child."""
+        if hasattr(self, "_connection"):
+            self._connection.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _connected(self, port: int, limit_s: float) -> tuple[Any, dict[str, Any]]:
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise TrainingError(f"the serving command ended with status {self._process.returncode}")
+            try:
+                connection = websockets.sync.client.connect(
+                    f"ws://{_HOST}:{port}", compression=None, max_size=None, ping_interval=None, proxy=None
+                )
+                metadata = connection.recv(timeout=max(0.1, deadline - time.monotonic()))
+                unpacked = msgpack_numpy.unpack(metadata) if isinstance(metadata, bytes) else None
+            except (OSError, WebSocketException, TimeoutError, msgpack_numpy.CodecError):
+                time.sleep(_POLL_S)
+                continue
+            if isinstance(unpacked, dict):
+                return connection, unpacked
+            raise TrainingError("the serving command's first message is no metadata of an openpi server")
+        raise TrainingError(f"the serving command did not answer within {limit_s:g} s")
+
+
+def _started(command: list[str], stdout: int) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT if stdout == subprocess.PIPE else None,
+            text=True,
+            errors="replace",
+            preexec_fn=_die_with_parent,
+        )
+    except OSError as error:
+        raise TrainingError(f"{command[0]}: {error.strerror}") from None
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def _common(paths: Sequence[Path]) -> Path:
+    folder = paths[0].parent
+    while not all(path.is_relative_to(folder) for path in paths):
+        folder = folder.parent
+    return folder

@@ -1,0 +1,183 @@
+"""One training in a process of its own: started, watched, ended. The server goes on serving meanwhile.
+
+The child is told what to do by a file, says how far it is by lines of JSON, runs at the lowest priority on one thread,
+and dies with its parent. It may fail, hang or be killed: what comes of it is then a reason, and no checkpoint.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from h1_policy_bridge.training_server.command import CommandTrainer
+from h1_policy_bridge.training_server.policy import Dataset, Trainer, TrainingError
+from h1_policy_bridge.training_server.scripted import ScriptedTrainer
+from h1_policy_bridge.training_server.small import SmallTrainer
+from h1_training_node.parameter import ParameterError, from_values
+
+TRAINERS: dict[str, type[Any]] = {"small": SmallTrainer, "command": CommandTrainer, "scripted": ScriptedTrainer}
+JOB, LOG = "job.json", "training.log"
+_PR_SET_PDEATHSIG, _LOWEST_PRIORITY = 1, 19
+_END_S = 5.0
+_FAILED = 3
+
+
+def make_trainer(name: str, settings: Mapping[str, Any]) -> Trainer:
+    """A trainer by its name in `TRAINERS`, or `MODULE:CLASS`.
+
+    Raises:
+        ParameterError: there is none, or a setting is not one of its.
+    """
+    cls: Any = TRAINERS.get(name)
+    if cls is None:
+        module, _, attribute = name.partition(":")
+        if not attribute:
+            raise ParameterError(f"no trainer '{name}'; there are {', '.join(TRAINERS)}, or your own as MODULE:CLASS")
+        try:
+            cls = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ParameterError(f"trainer '{name}': {error}") from None
+    trainer: Trainer = cls(from_values(cls.settings_type, settings, owner=f"trainer '{name}'"))
+    return trainer
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child is to do; all that it needs to know."""
+
+    trainer: str
+    settings: dict[str, Any]
+    episodes: list[str]
+    dataset: str
+    previous: str
+    out: str
+
+
+class Training:
+    """A child at work.
+
+    Args:
+        job: what it is to do.
+        workplace: folder for the job's file and the log; not `job.out`.
+        limit_s: after which it is ended.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, job: Job, workplace: Path, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._began_s = time.monotonic()
+        self._workplace = workplace
+        path = workplace / JOB
+        path.write_text(json.dumps(vars(job)), encoding="utf-8")
+        with (workplace / LOG).open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "h1_policy_bridge.training_server.training", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                env=os.environ | {"H1_TRAINING_PARENT_PID": str(os.getpid())},
+            )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self.progress = 0.0
+        self.doing = ""
+        self.metrics: dict[str, Any] = {}
+        self._failure = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Look at it; True once the child has ended or was ended."""
+        self._read()
+        if self._process.poll() is None and time.monotonic() - self._began_s > self._limit_s:
+            self._failure = f"the training was ended: not done within {self._limit_s:g} s"
+            self.end()
+        if self._process.poll() is None:
+            return False
+        self._read()
+        return True
+
+    @property
+    def failure(self) -> str:
+        """Why it came to nothing; empty if it did its work. Once it is over."""
+        status = self._process.returncode
+        if self._failure or not status:
+            return self._failure
+        if status < 0:
+            return f"the training was killed by {signal.Signals(-status).name}"
+        tail = (self._workplace / LOG).read_text(errors="replace").strip().splitlines()[-1:]
+        return f"the training ended with status {status}: {tail[0][:200] if tail else 'it said nothing'}"
+
+    def end(self) -> None:
+        """End the child and all that it started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(_END_S)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                line = self._process.stdout.readline()
+            except (BlockingIOError, TypeError):  # nothing there now
+                return
+            if not line:
+                return
+            try:
+                told = json.loads(line)
+                self.progress = float(told.get("progress", self.progress))
+                self.doing = str(told.get("doing", self.doing))
+                self.metrics = dict(told.get("metrics", self.metrics))
+                self._failure = str(told.get("failure", self._failure))
+            except (ValueError, TypeError, AttributeError):
+                continue  # a library's own words
+
+
+def main() -> int:
+    """The child: do the job in the file that is named."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.environ.get("H1_TRAINING_PARENT_PID") != str(os.getppid()):
+        return _FAILED
+    os.nice(_LOWEST_PRIORITY)
+    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+
+    def say(**fields: Any) -> None:
+        print(json.dumps(fields), flush=True)
+
+    dataset = Dataset([Path(path) for path in job.episodes], Path(job.dataset))
+    try:
+        trainer = make_trainer(job.trainer, job.settings)
+        metrics = trainer.train(
+            dataset,
+            Path(job.previous) if job.previous else None,
+            Path(job.out),
+            lambda share, doing: say(progress=share, doing=doing),
+        )
+    except (TrainingError, ParameterError, OSError) as error:
+        say(failure=str(error))
+        return _FAILED
+    say(progress=1.0, metrics=metrics)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The folder that episodes are uploaded to: which of them count, and why another one does not yet.
+
+rsync writes under a hidden name and renames, so what has an episode's name is whole. It counts when it validates and,
+where the uploader's list lies beside the data, when that list holds it as it is. A file is read once, and again only if
+its size or time of modification has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from h1_policy_bridge.training_server.store import Source, sha256
+from h1_recorder.episode import episode as episode_file
+from h1_recorder.episode import validate
+
+LIST = ".uploaded.json"
+Validator = Callable[[Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One episode that counts."""
+
+    path: Path
+    source: Source
+
+
+class Uploads:
+    """What lies in the folder.
+
+    Args:
+        folder: searched with all below it; need not be there yet.
+        problems: what is wrong with a file, a line each.
+
+    Attributes:
+        refused: by file, relative to the folder, why it does not count.
+    """
+
+    def __init__(self, folder: Path, problems: Validator | None = None) -> None:
+        self._folder = folder
+        self._problems = problems or (lambda path: validate.problems(path, decode_images=False))
+        self._read: dict[Path, tuple[tuple[int, int], Upload | str]] = {}
+        self.refused: dict[str, str] = {}
+
+    def look(self) -> list[Upload]:
+        """The episodes that count now, oldest first by folder and number."""
+        found: list[Upload] = []
+        refused: dict[str, str] = {}
+        listed = self._listed()
+        for path, stamp in sorted(self._files().items(), key=lambda item: _order(item[0])):
+            if path not in self._read or self._read[path][0] != stamp:
+                self._read[path] = (stamp, self._examined(path))
+            upload = self._read[path][1]
+            name = path.relative_to(self._folder).as_posix()
+            if isinstance(upload, str):
+                refused[name] = upload
+            elif listed is not None and listed.get(name) != stamp:
+                refused[name] = f"waits: {LIST} does not hold it as it is"
+            else:
+                found.append(upload)
+        self.refused = refused
+        return found
+
+    def _files(self) -> dict[Path, tuple[int, int]]:
+        found = {}
+        if self._folder.is_dir():
+            for path in self._folder.rglob("episode_*.hdf5"):
+                try:
+                    status = path.stat()
+                except OSError:  # removed since the listing
+                    continue
+                found[path] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def _listed(self) -> dict[str, tuple[int, int]] | None:
+        """What the uploader has verified: size and time of modification by file; None without its list."""
+        try:
+            document = json.loads((self._folder / LIST).read_text(encoding="utf-8"))
+            return {entry["path"]: (int(entry["size"]), int(entry["mtime_ns"])) for entry in document["files"]}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # being written, or broken: nothing is known to be verified
+
+    def _examined(self, path: Path) -> Upload | str:
+        try:
+            if wrong := self._problems(path):
+                return wrong[0]
+            with episode_file.opened(path) as file:
+                attributes = {name: str(file.attrs.get(name, "")) for name in ("episode_uuid", "checkpoint", "outcome")}
+            digest = sha256(path)
+        except (episode_file.EpisodeError, OSError) as error:
+            return str(error)
+        source = Source(
+            file=path.relative_to(self._folder).as_posix(),
+            uuid=attributes["episode_uuid"] or digest,
+            sha256=digest,
+            checkpoint=attributes["checkpoint"],
+            outcome=attributes["outcome"],
+        )
+        return Upload(path, source)
+
+
+def uuids(uploads: Iterable[Upload]) -> set[str]:
+    """Of these episodes."""
+    return {upload.source.uuid for upload in uploads}
+
+
+def _order(path: Path) -> tuple[str, int, str]:
+    """By folder, then by the number in the name: episode_10 comes after episode_9."""
+    digits = "".join(character for character in path.stem if character.isdigit())
+    parent = path.parent.as_posix()
+    return parent, int(digits or 0), path.name

@@ -17,20 +17,21 @@ VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "vid
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and mend episodes.")
+    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and repair episodes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
         module = importlib.import_module(f"h1_recorder.commands.{name}")
         verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(verb)
         verb.add_argument("--json", action="store_true", help="one JSON object a line")
+        verb.add_argument("--allow-empty", action="store_true", help="that nothing is found is no fault")
         verb.set_defaults(run=module.run)
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == [CHILD_OPTION]:  # of a recorder: everything is imported, now it says what to do
-        told = arguments_for_child(int(arguments[1]))
-        if told is None:
+    if arguments[:1] == [CHILD_OPTION]:  # of a recorder: everything is imported, and it says what to do
+        job = arguments_for_child(int(arguments[1]))
+        if job is None:
             return 0
-        status = _run(parser, told)
+        status = _run(parser, job)
         sys.stdout.flush()
         os._exit(status)  # nothing is left to tidy up, and somebody waits for the exit
     return _run(parser, arguments)

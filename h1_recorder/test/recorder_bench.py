@@ -14,8 +14,9 @@ from h1_recorder.episode.episode_file import SaveError
 from h1_recorder.episode.save import save_journal
 from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import Recorder
-from h1_recorder.recorder.request import Answer, StartRequest, State
+from h1_recorder.recorder.request import Response, StartRequest
 from h1_training_msgs.msg import ArmStatus, SessionState
+from h1_training_node.message_numbers import RecorderState
 from h1_training_node.stamps import to_stamp
 from h1_training_testing import wait_until
 
@@ -103,7 +104,7 @@ class Bench:
             self.now_ns += 20 * MS
             self.hear(mode, state)
 
-    def start(self, **changes: Any) -> Answer:
+    def start(self, **changes: Any) -> Response:
         fields = {
             "directory": str(self.folder / "training_session_epoch2"),
             "epoch": 2,
@@ -114,14 +115,14 @@ class Bench:
         }
         return self.recorder.start(StartRequest(**{**fields, **changes}))
 
-    def tick_until(self, state: State) -> None:
+    def tick_until(self, state: RecorderState) -> None:
         def reached() -> bool:
             self.recorder.tick()
             return self.recorder.state == state
 
         wait_until(reached, f"state {state.name}; it is {self.recorder.state.name}")
 
-    def record(self) -> Answer:
+    def record(self) -> Response:
         self.hear()
         answer = self.start()
         assert answer.accepted, answer.reason

@@ -69,9 +69,13 @@ def episode_info(**changes: Any) -> EpisodeInfo:
     return replace(info, **changes)
 
 
-def joints(value: float) -> np.ndarray:
-    """14 joint values that differ from each other and tell where they came from."""
-    return (value + np.arange(14) / 100).astype(np.float32)
+MEASURED, COMMANDED, ASKED = 0.0, 0.1, 0.2
+"""rad: which of the three a joint value is; all are within every joint's range for minutes."""
+
+
+def joints(ms: float, kind: float = MEASURED, size: int = 14) -> np.ndarray:
+    """Joint values of an instant, rad: different from each other, and from those of every other instant."""
+    return (kind + ms / 1e5 + np.arange(size) / 200).astype(np.float32)
 
 
 @dataclass
@@ -92,11 +96,11 @@ class JournalBuilder:
 
     def arm(self, ms: float, mode: int, reason: str = "requested", forced: bool = False, **more: Any) -> None:
         message = ArmStatus(mode=mode, reason=reason, acknowledge_needed=forced)
-        message.q, message.dq, message.tau_est = joints(ms / 1000), joints(1.0), joints(2.0)
-        message.q_command = joints(ms / 1000 + 100)
+        message.q, message.dq, message.tau_est = joints(ms), joints(0.0) + 1, joints(0.0) + 2
+        message.q_command = joints(ms, COMMANDED)
         message.kp, message.kd = [80.0] * 14, [2.0] * 14
         self.add("arm_status", message, ms, **more)
-        self.add("joint_states", JointState(position=joints(ms / 1000).astype(float).tolist()), ms)
+        self.add("joint_states", JointState(position=joints(ms).astype(float).tolist()), ms)
 
     def arms(self, modes: Iterable[tuple[int, int, int]], period_ms: float = 20.0, **more: Any) -> None:
         """Arm states at `period_ms` for each (from_ms, to_ms, mode)."""
@@ -107,14 +111,14 @@ class JournalBuilder:
     def state(self, ms: float, state: str, **more: Any) -> None:
         self.add("session/state", SessionState(state=state, epoch=1, episode=1), ms, **more)
 
-    def action(self, ms: float, value: float, size: int = 14, **more: Any) -> None:
-        message = PolicyAction()
-        message.positions = (value + np.arange(size) / 100).astype(np.float32)
+    def action(self, ms: float, of_ms: float | None = None, size: int = 14, **more: Any) -> None:
+        """An action stamped at `ms`, with the values of `of_ms`."""
+        message = PolicyAction(positions=joints(ms if of_ms is None else of_ms, ASKED, size))
         self.add("policy/action", message, ms, **more)
 
     def actions(self, start: int, stop: int, **more: Any) -> None:
         for ms in range(start, stop, 20):
-            self.action(ms + 2.0, 200 + ms / 1000, **more)
+            self.action(ms + 2.0, ms, **more)
 
     def image(self, camera: str, ms: float, data: bytes | None = None, **more: Any) -> None:
         message = CompressedImage(format="rgb8; jpeg compressed bgr8")

@@ -21,28 +21,29 @@ from recorder_bench import Bench
 from recorder_builders import DAMPING, POLICY
 
 from h1_recorder.episode.validate import problems
-from h1_recorder.recorder.disk import free_bytes
+from h1_recorder.recorder.filesystem import free_bytes
 from h1_recorder.recorder.journal import Journal
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recovery import recover
-from h1_recorder.recorder.request import Answer, State
+from h1_recorder.recorder.request import Response
+from h1_training_node.message_numbers import RecorderState
 from h1_training_testing import wait_until
 
-ROOM = 4_000_000
+SPACE = 4_000_000
 BIG = 20_000
 """Bytes behind each picture, so that the disk is full soon."""
 
 
 class Disk:
-    """A folder with little room."""
+    """A folder with little space."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.folder, self.kind = folder, kind
         if kind == "tmpfs":
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SPACE}", "tmpfs", str(folder)], check=True)
         else:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (SPACE, resource.RLIM_INFINITY))
 
     def make_room(self) -> None:
         if self.kind == "tmpfs":
@@ -57,7 +58,7 @@ class Disk:
             self.folder.chmod(0o555)
 
 
-def begin(one: Bench) -> tuple[Answer, Journal]:
+def begin(one: Bench) -> tuple[Response, Journal]:
     """Record 200 ms of policy; the recorder's answer and the journal."""
     one.hear()
     answer = one.start()
@@ -68,7 +69,7 @@ def begin(one: Bench) -> tuple[Answer, Journal]:
     return answer, journal
 
 
-def fill(one: Bench) -> Answer:
+def fill(one: Bench) -> Response:
     """Record until the journal can no longer be written."""
     answer, journal = begin(one)
 
@@ -82,12 +83,12 @@ def fill(one: Bench) -> Answer:
 
 
 def on_a_full_disk(disk: Disk) -> dict[str, Any]:
-    """What a full disk does to an episode, and what becomes of it when there is room again."""
+    """What a full disk does to an episode, and what becomes of it when there is space again."""
     one = Bench(disk.folder, min_free_stop_gb=0.0)
     one.recorder.disk.stop()
     one.padding = BIG
     answer = fill(one)
-    one.tick_until(State.FAILED)
+    one.tick_until(RecorderState.FAILED)
     journal = Path(answer.path).with_name(".episode_0.mcap")
     found = read_journal(journal)
     result = {
@@ -119,12 +120,12 @@ def on_a_disk_that_gets_low(disk: Disk) -> dict[str, Any]:
     def low() -> bool:
         one.run(100, DAMPING, "DAMPING")
         wait_until(lambda: journal.bytes_waiting == 0, "all is written")
-        one.recorder.disk.free = min(free_bytes(disk.folder), ROOM - journal.bytes_written)
+        one.recorder.disk.free = min(free_bytes(disk.folder), SPACE - journal.bytes_written)
         one.recorder.tick()
-        return one.recorder.state != State.RECORDING
+        return one.recorder.state != RecorderState.RECORDING
 
     wait_until(low, "the episode is finished", 60.0)
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     return {"events": dict(one.events), "problems": problems(Path(answer.path))}
 
 

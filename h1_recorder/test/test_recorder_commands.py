@@ -33,14 +33,14 @@ def test_the_command_recovers_lists_and_validates_a_folder(journal: Path, capsys
     assert "pick up the block" in capsys.readouterr().out
 
 
-def test_the_command_never_makes_an_episode_anew_under_the_name_of_one_at_the_target(
+def test_the_command_never_makes_an_episode_again_under_the_name_of_one_at_the_target(
     journal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path(save_journal(journal).path)
     path.unlink()
     journal.with_suffix(".uploaded").touch()
-    assert main(["recover", str(journal.parent)]) == 0
-    assert capsys.readouterr().out == "" and not path.exists()
+    assert main(["recover", "--allow-empty", str(journal.parent)]) == 0
+    assert capsys.readouterr().out == f"no journals found in {journal.parent}\n" and not path.exists()
     assert main(["recover", str(journal)]) == 0
     said = capsys.readouterr().out
     assert "episode_0.hdf5 was uploaded and deleted here; saved as episode_1.hdf5" in said
@@ -57,8 +57,8 @@ def test_a_journal_beside_its_episode_is_not_listed_as_one_to_recover(
     assert str(journal) not in capsys.readouterr().out
     path.unlink()
     journal.with_suffix(".uploaded").touch()
-    assert main(["list", str(journal.parent)]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["list", str(journal.parent)]) == 1
+    assert capsys.readouterr().out == f"no episodes found in {journal.parent}\n"
 
 
 def test_the_command_restores_what_was_discarded(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The recorder without ROS: requests, endings, disk, what an operator is told."""
+"""The recorder without ROS: requests, endings, disk, what an operator reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recorder_builders import DAMPING, MS
 
 from h1_recorder.episode.folder import DISCARDED, journals
 from h1_recorder.recorder.journal_file import read_journal
-from h1_recorder.recorder.request import State
 from h1_training_msgs.msg import SessionState
+from h1_training_node.message_numbers import RecorderState
 from h1_training_testing import wait_until
 
 bench = pytest.fixture(bench_maker)
@@ -24,11 +24,11 @@ def test_an_episode_goes_from_start_to_saved(bench: Any) -> None:
     one = bench()
     answer = one.record()
     status = one.recorder.status()
-    assert (status.state, status.phase) == (State.RECORDING, "human")
+    assert (status.state, status.phase) == (RecorderState.RECORDING, "human")
     assert (status.policy_frames, status.human_frames) == (20, 19)
     assert one.recorder.finish(answer.episode_id, "operator", "success").accepted
-    assert one.recorder.status().state == State.SAVING
-    one.tick_until(State.SAVED)
+    assert one.recorder.status().state == RecorderState.SAVING
+    one.tick_until(RecorderState.SAVED)
     status = one.recorder.status()
     assert status.last_path == answer.path
     assert status.episode_id == "epoch2/episode_0"
@@ -71,7 +71,7 @@ def test_a_request_that_cannot_be_used_is_refused_with_what_is_wrong(
     answer = one.start(**changes)
     assert not answer.accepted
     assert part in answer.reason
-    assert one.recorder.state == State.IDLE
+    assert one.recorder.state == RecorderState.IDLE
 
 
 def test_starting_is_refused_below_the_free_space_with_both_numbers(bench: Any, monkeypatch: Any) -> None:
@@ -88,8 +88,8 @@ def test_an_episode_is_finished_in_good_order_before_the_disk_is_full(bench: Any
     one.recorder.disk.stop()
     one.recorder.disk.free = 400_000_000
     one.recorder.tick()
-    assert one.recorder.state == State.SAVING
-    one.tick_until(State.SAVED)
+    assert one.recorder.state == RecorderState.SAVING
+    one.tick_until(RecorderState.SAVED)
     assert "finishing the episode while it fits" in dict(one.events)["disk_low"]
 
 
@@ -105,7 +105,7 @@ def test_a_journal_that_fails_ends_the_episode_with_what_there_is(bench: Any, mo
     monkeypatch.setattr(journal._file, "add_messages", full)
     one.run(40, DAMPING, "DAMPING")
     wait_until(lambda: journal.error, "the error is noticed")
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     assert "No space left on device" in dict(one.events)["journal_failed"]
     assert one.recorder.status().human_frames == 19
 
@@ -114,7 +114,7 @@ def test_a_saver_that_dies_leaves_the_journal_and_a_reason(bench: Any) -> None:
     one = bench(spawn=Crashing)
     answer = one.record()
     one.recorder.finish(answer.episode_id, "operator", "success")
-    one.tick_until(State.FAILED)
+    one.tick_until(RecorderState.FAILED)
     assert "ended with status -9" in one.recorder.status().last_error
     assert (one.folder / "training_session_epoch2" / ".episode_0.mcap").exists()
 
@@ -123,7 +123,7 @@ def test_the_next_episode_may_start_after_one_that_failed(bench: Any) -> None:
     one = bench(spawn=Crashing)
     answer = one.record()
     one.recorder.finish(answer.episode_id, "operator", "success")
-    one.tick_until(State.FAILED)
+    one.tick_until(RecorderState.FAILED)
     assert one.start().episode_id == "epoch2/episode_1"
     assert one.recorder.status().last_error == ""
 
@@ -132,7 +132,7 @@ def test_a_kept_journal_stays_when_deciding_is_left(bench: Any) -> None:
     one = bench(keep_journal=True)
     answer = one.record()
     one.recorder.finish(answer.episode_id, "operator", "success")
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     one.hear(state="READY")
     one.recorder.tick()
     assert Path(answer.path).with_name(".episode_0.mcap").exists()
@@ -162,7 +162,7 @@ def test_an_open_episode_is_discarded_at_once_whatever_ends_the_recorder_next(be
     wait_until(lambda: journal.closed, "the journal is closed")
     one.recorder.tick()
     assert not one.recorder.busy
-    assert journals(Path(answer.path).parent) == [], "nor was it written anew at its close"
+    assert journals(Path(answer.path).parent) == [], "nor was it written again at its close"
     found = read_journal(aside)
     assert found.end is not None and found.end.end_reason == "discarded: operator"
 
@@ -174,10 +174,10 @@ def test_an_episode_that_cannot_be_discarded_stays_open_and_says_why(bench: Any)
     obstacle.write_text("no folder")
     refused = one.recorder.discard(answer.episode_id, "operator")
     assert not refused.accepted and "cannot discard" in refused.reason
-    assert one.recorder.state == State.RECORDING
+    assert one.recorder.state == RecorderState.RECORDING
     one.run(200, DAMPING, "DAMPING")
     assert one.recorder.finish(answer.episode_id, "operator", "failure").accepted
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     assert one.recorder.status().human_frames == 29
 
 
@@ -188,7 +188,7 @@ def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_told(bench: Any
     journal.path.unlink()
     assert one.recorder.discard(answer.episode_id, "operator").accepted
     wait_until(lambda: journal.closed, "the journal is closed")
-    assert journal.path.exists(), "it was written anew"
+    assert journal.path.exists(), "it was written again"
     (Path(answer.path).parent / DISCARDED).write_text("no folder")
     one.recorder.tick()
     assert "delete it, else the next start makes it an episode" in dict(one.events)["discard_failed"]

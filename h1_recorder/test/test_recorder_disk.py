@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from recorder_builders import DAMPING
 
 from h1_recorder.episode.episode import read
 from h1_recorder.episode.validate import problems
-from h1_recorder.recorder.request import State
+from h1_training_node.message_numbers import RecorderState
 
 bench = pytest.fixture(bench_maker)
 PROGRAM = Path(__file__).with_name("recorder_on_small_disk.py")
@@ -37,7 +38,8 @@ def run(folder: Path, scenario: str) -> dict[str, Any]:
     """The result of one scenario on a small disk, or on the nearest thing that this machine allows."""
     kind = "tmpfs" if namespace() else "limit"
     command = [*namespace(), sys.executable, str(PROGRAM), str(folder), kind, scenario]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environ)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -47,7 +49,7 @@ FULL = ("No space left on device", "File too large")
 """Of a small tmpfs; of a limit, where nothing may be mounted."""
 
 
-def test_on_a_full_disk_the_journal_stays_and_is_an_episode_once_there_is_room(tmp_path: Path) -> None:
+def test_on_a_full_disk_the_journal_stays_and_is_an_episode_once_there_is_space(tmp_path: Path) -> None:
     found = run(tmp_path, "on_a_full_disk")
     journal = ".episode_0.mcap"
     assert any(f"{journal}: {full}" in found["events"]["journal_failed"] for full in FULL), found
@@ -81,7 +83,7 @@ def test_a_folder_that_is_deleted_while_recording_loses_nothing(bench: Any) -> N
     shutil.rmtree(Path(answer.path).parent)
     one.recorder.disk.stop()
     one.recorder.disk.exists = False
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     told = dict(one.events)
     assert ".episode_0.mcap is gone" in told["journal_vanished"]
     assert "journal_rescued" not in told, "it is where it was"
@@ -97,7 +99,7 @@ def test_a_folder_that_is_moved_while_recording_is_followed_and_named(bench: Any
     Path(answer.path).parent.rename(tmp_path / "moved")
     one.recorder.disk.stop()
     one.recorder.disk.exists = False
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     assert one.recorder.status().last_path == str(tmp_path / "moved/episode_0.hdf5")
     assert dict(one.events)["journal_rescued"].endswith(f"its episode is in {tmp_path / 'moved'}")
     assert problems(tmp_path / "moved/episode_0.hdf5") == []
@@ -108,7 +110,7 @@ def test_the_next_episode_after_a_deleted_folder_locks_the_new_one(bench: Any) -
     answer = one.record()
     shutil.rmtree(Path(answer.path).parent)
     one.recorder.finish(answer.episode_id, "operator", "success")
-    one.tick_until(State.SAVED)
+    one.tick_until(RecorderState.SAVED)
     one.run(20, DAMPING, "DECIDING")
     assert one.start().accepted
     other.hear()

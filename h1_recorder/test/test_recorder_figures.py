@@ -1,4 +1,4 @@
-"""What the operator sees while it records: rates, ages, losses, rows so far, room on the disk."""
+"""What the operator sees while it records: rates, ages, losses, rows so far, space on the disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from recorder_builders import DAMPING, HOLD, MS, POLICY
 
-from h1_recorder.recorder.disk import DiskWatch, free_bytes
+from h1_recorder.recorder.disk import DiskMonitor
+from h1_recorder.recorder.filesystem import free_bytes
 from h1_recorder.recorder.intake import PhaseEstimate
 from h1_training_testing import wait_until
 
@@ -28,11 +29,11 @@ def test_the_estimate_follows_state_and_mode() -> None:
     assert (estimate.frames("policy"), estimate.frames("human")) == (10, 9)
 
 
-def test_the_disk_is_watched(tmp_path: Path) -> None:
-    watch = DiskWatch(period_s=0.005)
-    watch.watch(tmp_path)
-    wait_until(lambda: watch.free, "free bytes")
-    assert watch.free == pytest.approx(free_bytes(tmp_path), rel=0.01)
-    watch.watch(tmp_path / "gone")
-    wait_until(lambda: not watch.exists, "it is noticed")
-    watch.stop()
+def test_the_disk_is_asked_again_and_again(tmp_path: Path) -> None:
+    monitor = DiskMonitor(period_s=0.005)
+    monitor.look_at(tmp_path)
+    wait_until(lambda: monitor.free, "free bytes")
+    assert monitor.free == pytest.approx(free_bytes(tmp_path), rel=0.01)
+    monitor.look_at(tmp_path / "gone")
+    wait_until(lambda: not monitor.exists, "it is noticed")
+    monitor.stop()

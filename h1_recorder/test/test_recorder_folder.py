@@ -19,12 +19,12 @@ from h1_recorder.episode.folder import (
     remove_leftovers,
     restore,
 )
-from h1_recorder.recorder.folder_lock import FolderInUseError, FolderLock
+from h1_training_node.folder_lock import RECORDER_LOCK, FolderInUseError, FolderLock
 
 bench = pytest.fixture(bench_maker)
 
 
-def test_a_second_recorder_is_kept_out_of_the_folder_and_told_who_is_in_it(bench: Any, tmp_path: Path) -> None:
+def test_a_second_recorder_is_kept_out_of_the_folder_and_reads_who_is_in_it(bench: Any, tmp_path: Path) -> None:
     first, second = bench(), bench()
     first.record()
     second.hear()
@@ -34,11 +34,11 @@ def test_a_second_recorder_is_kept_out_of_the_folder_and_told_who_is_in_it(bench
 
 
 def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
+    lock = FolderLock(tmp_path, RECORDER_LOCK, leased=False)
     with pytest.raises(FolderInUseError):
-        FolderLock(tmp_path)
+        FolderLock(tmp_path, RECORDER_LOCK, leased=False)
     lock.release()
-    FolderLock(tmp_path).release()
+    FolderLock(tmp_path, RECORDER_LOCK, leased=False).release()
 
 
 def test_the_first_free_index_is_free_of_episodes_journals_and_discarded_ones(tmp_path: Path) -> None:

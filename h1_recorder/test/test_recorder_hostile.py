@@ -69,6 +69,11 @@ def outcome_of(folder: Path, data: bytes) -> list[str]:
 RULES = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+def is_recorded_untouched(problem: str) -> bool:
+    """A camera's own bytes, and what the robot measured, are recorded as they are; that they are odd is said."""
+    return problem.startswith("image") or ("beyond the joints' range" in problem and "'action'" not in problem)
+
+
 @given(damage=DAMAGE)
 @RULES
 def test_damaged_messages_never_make_a_wrong_row(damage: Any, sound: Sound, tmp_path: Path) -> None:
@@ -78,8 +83,7 @@ def test_damaged_messages_never_make_a_wrong_row(damage: Any, sound: Sound, tmp_
         at = start + where % (end - start)
         part = what[: end - at]
         data[at : at + len(part)] = part
-    pictures = ("image", "does not decode")  # a camera's own bytes are recorded untouched, whatever they are
-    assert [text for text in outcome_of(tmp_path / "it", bytes(data)) if not text.startswith(pictures)] == []
+    assert [text for text in outcome_of(tmp_path / "it", bytes(data)) if not is_recorded_untouched(text)] == []
 
 
 @given(damage=DAMAGE, cut=st.integers(0, 10**6))
@@ -92,8 +96,7 @@ def test_a_file_damaged_anywhere_is_an_episode_or_is_refused(
         at = (which * 301 + where) % len(data)
         data[at : at + len(what)] = what
     shortened = bytes(data[: max(100, len(data) - cut % 100_000)])
-    pictures = ("image", "does not decode")
-    assert [text for text in outcome_of(tmp_path / "it", shortened) if not text.startswith(pictures)] == []
+    assert [text for text in outcome_of(tmp_path / "it", shortened) if not is_recorded_untouched(text)] == []
 
 
 ODD: dict[str, Any] = {

@@ -16,14 +16,14 @@ from h1_training_testing import wait_until
 
 @pytest.fixture
 def recording(tmp_path: Path) -> tuple[Journal, Path, Path]:
-    """An open journal with 200 messages in a folder of its own, and a refuge."""
-    folder, refuge = tmp_path / "epoch", tmp_path / "refuge"
+    """An open journal with 200 messages in a folder of its own, and a fallback."""
+    folder, fallback = tmp_path / "epoch", tmp_path / "fallback"
     folder.mkdir()
-    journal = Journal(folder / ".episode_0.mcap", episode_info(), CHANNELS, queue_bytes=1 << 24, refuge=refuge)
+    journal = Journal(folder / ".episode_0.mcap", episode_info(), CHANNELS, queue_bytes=1 << 24, fallback=fallback)
     for number in range(200):
         append(journal, number)
     wait_until(lambda: journal.bytes_waiting == 0, "all is written")
-    return journal, folder, refuge
+    return journal, folder, fallback
 
 
 def closed_at(journal: Journal) -> Path:
@@ -41,11 +41,11 @@ def test_a_deleted_folder_is_made_anew_and_the_journal_is_in_it(recording: Any) 
     assert journal.error is None
 
 
-def test_a_folder_that_cannot_be_made_anew_is_replaced_by_the_refuge(recording: Any) -> None:
-    journal, folder, refuge = recording
+def test_a_folder_that_cannot_be_made_again_is_replaced_by_the_fallback(recording: Any) -> None:
+    journal, folder, fallback = recording
     shutil.rmtree(folder)
     folder.write_text("a file in its place")
-    assert closed_at(journal) == refuge / ".episode_0.mcap"
+    assert closed_at(journal) == fallback / ".episode_0.mcap"
 
 
 def test_a_deleted_journal_never_takes_the_name_of_another_episode(recording: Any) -> None:
@@ -72,10 +72,10 @@ def test_a_folder_reached_by_a_link_has_not_moved(tmp_path: Path) -> None:
 
 
 def test_without_any_place_the_journal_says_that_it_is_lost(recording: Any) -> None:
-    journal, folder, refuge = recording
+    journal, folder, fallback = recording
     shutil.rmtree(folder)
     folder.write_text("a file")
-    refuge.write_text("another file")
+    fallback.write_text("another file")
     journal.close(END)
     wait_until(lambda: journal.closed, "the journal is closed")
     assert journal.error is not None and "epoch/.episode_0.mcap" in journal.error

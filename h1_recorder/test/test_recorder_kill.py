@@ -16,11 +16,11 @@ from recorder_stage import CLOCK, Peers, Session
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
 from h1_recorder.recorder.definitions import Decoder, stamp_ns
-from h1_recorder.recorder.folder_lock import FolderLock
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recorder_node import RecorderNode
 from h1_recorder.recorder.save_process import CHILD_OPTION, SaveProcess
 from h1_training_msgs.msg import ArmStatus
+from h1_training_node.folder_lock import RECORDER_LOCK, FolderLock
 from h1_training_testing import Graph, wait_until
 
 
@@ -63,7 +63,7 @@ def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSe
     policy_ns = [stamp_ns(arm) for arm in arms if arm.mode == ArmStatus.MODE_POLICY]
     assert policy_ns[-1] - policy_ns[0] >= 29 * 20_000_000, "what the recorder had told of is there"
     assert problems(Path(save_journal(journal).path)) == []
-    FolderLock(live.folder).release()
+    FolderLock(live.folder, RECORDER_LOCK, leased=False).release()
 
 
 def test_killed_while_saving_the_saver_dies_too_and_the_next_start_saves(live: LiveSession, graph: Graph) -> None:

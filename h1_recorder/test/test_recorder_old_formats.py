@@ -1,4 +1,4 @@
-"""A journal and a file of format 1, stored when it was made, are read for ever."""
+"""A journal and a file of format 1, stored when it was made, stay readable."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from h1_recorder.episode.validate import problems
 from h1_training_node.cameras import CAMERAS
 
 DATA = Path(__file__).parent / "data"
-OF_THE_SAVING = {"attribute versions", *(f"attribute repeated_frames_{camera}" for camera in CAMERAS)}
-"""What tells which software computed the rows, and what later software counts besides."""
+OF_THE_SAVING = {
+    "attribute versions",
+    "attribute camera_fps",
+    *(f"attribute repeated_frames_{camera}" for camera in CAMERAS),
+}
+"""Which software computed the rows, and what later software says besides."""
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from recorder_bench import InProcess, bench_maker
 from recorder_builders import ordinary
 
 from h1_recorder.episode.folder import DISCARDED
-from h1_recorder.recorder.folder_lock import FolderLock
 from h1_recorder.recorder.recovery import recover
+from h1_training_node.folder_lock import RECORDER_LOCK, FolderLock
 
 bench = pytest.fixture(bench_maker)
 
@@ -49,7 +49,7 @@ def test_a_folder_of_another_session_is_not_recovered(bench: Any, tmp_path: Path
     folder = tmp_path / "training_session_epoch1"
     folder.mkdir()
     ordinary().write(folder / ".episode_0.mcap")
-    lock = FolderLock(folder)
+    lock = FolderLock(folder, RECORDER_LOCK, leased=False)
     one = bench()
     assert recover(one.recorder, one.parameters, lambda _, *event: one.events.append(event)) == []
     assert "in use by another session" in dict(one.events)["folder_in_use"]

@@ -10,7 +10,19 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from recorder_builders import DAMPING, MS, POLICY, START_NS, episode_info, jpeg, ordinary
+from recorder_builders import (
+    ASKED,
+    COMMANDED,
+    DAMPING,
+    MEASURED,
+    MS,
+    POLICY,
+    START_NS,
+    episode_info,
+    joints,
+    jpeg,
+    ordinary,
+)
 
 from h1_recorder.episode.content import CUT_REASON, JOINT_NAMES
 from h1_recorder.episode.episode import EpisodeError, read, summary
@@ -55,11 +67,11 @@ def test_rows_hold_what_the_streams_said_at_their_tick(journal: Path) -> None:
     human = episode.phase == "human"
     arm_ms = (episode.stamps["qpos"] - START_NS) / MS
     np.testing.assert_array_equal((episode.stamps["tick"] - START_NS) / MS, arm_ms + 10)
-    np.testing.assert_allclose(episode.qpos[:, 0], arm_ms / 1000, atol=1e-6)
-    np.testing.assert_allclose(episode.applied_action[~human, 0], arm_ms[~human] / 1000 + 100, atol=1e-4)
+    np.testing.assert_allclose(episode.qpos[:, 0], MEASURED + arm_ms / 1e5, atol=1e-7)
+    np.testing.assert_allclose(episode.applied_action[~human, 0], COMMANDED + arm_ms[~human] / 1e5, atol=1e-7)
     np.testing.assert_array_equal(episode.applied_action[human], episode.qpos[human])
     assert not episode.action[human].any()
-    np.testing.assert_allclose(episode.action[~human, 0], 200 + arm_ms[~human] / 1000, atol=1e-4)
+    np.testing.assert_allclose(episode.action[~human, 0], ASKED + arm_ms[~human] / 1e5, atol=1e-7)
     assert (episode.qvel[:, 0] == 1).all() and (episode.effort[:, 0] == 2).all()
     for row in (0, 49, 50, 99):
         shown_ms = (episode.stamps["ego_cam"][row] - START_NS) / MS
@@ -82,13 +94,13 @@ def test_hands_are_in_the_file_only_if_there_are_any(tmp_path: Path) -> None:
         builder.hand("left", ms, angle=0.25, command=0.75)
     builder.messages = [message for message in builder.messages if message[1] != "policy/action"]
     for ms in range(500, 1500, 20):
-        builder.action(ms + 2.0, 3.0, size=26)
+        builder.action(ms + 2.0, 300.0, size=26)
     episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
     assert problems(episode.path) == []
     assert episode.hand_qpos is not None and episode.hand_action is not None and episode.hand_command is not None
     assert np.isnan(episode.hand_qpos[0]).all(), "no hand had been heard of"
     assert (episode.hand_qpos[-1, :6] == 0.25).all() and np.isnan(episode.hand_qpos[-1, 6:]).all()
-    np.testing.assert_allclose(episode.hand_action[20], 3 + np.arange(14, 26) / 100, rtol=1e-6)
+    np.testing.assert_allclose(episode.hand_action[20], joints(300.0, ASKED, 26)[14:], rtol=1e-6)
     assert not episode.hand_action[-1].any()
     assert (episode.hand_command[-1, :6] == 0.75).all()
 
@@ -111,15 +123,15 @@ def test_events_are_merged_with_a_count_and_gaps_have_their_reason(tmp_path: Pat
     assert problems(episode.path) == []
 
 
-def test_pictures_that_are_not_jpeg_become_jpeg_of_quality_85(tmp_path: Path) -> None:
+def test_images_that_are_not_jpeg_become_jpeg_of_quality_85(tmp_path: Path) -> None:
     builder = ordinary()
     builder.messages = [message for message in builder.messages if message[1] != "ego_cam"]
-    picture = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
-    png = bytes(cv2.imencode(".png", picture)[1])
+    image = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
+    png = bytes(cv2.imencode(".png", image)[1])
     for ms in range(0, 2600, 33):
         builder.image("ego_cam", ms, data=png)
     episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
-    expected = bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
+    expected = bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
     assert set(episode.jpegs("ego_cam")) == {expected}
     assert episode.attributes["jpeg_source_ego_cam"] == "q85"
     assert episode.attributes["jpeg_source_cam_left_wrist"] == "passthrough"
@@ -129,27 +141,27 @@ def test_pictures_that_are_not_jpeg_become_jpeg_of_quality_85(tmp_path: Path) ->
 def test_messages_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None:
     builder = ordinary()
     builder.action(700.0, float("nan"))
-    builder.action(701.0, 1.0, size=13)
-    builder.image("ego_cam", 702.0, data=b"no picture")
+    builder.action(701.0, size=13)
+    builder.image("ego_cam", 702.0, data=b"no image")
     builder.arm(100_000_000, POLICY, delay_ms=-99_999_000.0)
     episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
-    said = {event["detail"] for event in episode.events if event["reason"] == "messages_unusable"}
-    assert any("policy/action: 2 left out; the first: an action that is not finite" in detail for detail in said)
-    assert any("ego_cam: 1 left out" in detail for detail in said)
-    assert any("arm_status: 1 left out" in detail and "clock" in detail for detail in said)
+    details = {event["detail"] for event in episode.events if event["reason"] == "messages_unusable"}
+    assert any("policy/action: 2 left out; the first: an action that is not finite" in detail for detail in details)
+    assert any("ego_cam: 1 left out" in detail for detail in details)
+    assert any("arm_status: 1 left out" in detail and "clock" in detail for detail in details)
     assert problems(episode.path) == []
 
 
-def test_a_picture_that_does_not_decode_is_left_out_and_named_and_none_is_stamped_as_it(tmp_path: Path) -> None:
+def test_an_image_that_does_not_decode_is_left_out_and_named_and_none_is_stamped_as_it(tmp_path: Path) -> None:
     builder = ordinary()
     builder.messages = [message for message in builder.messages if message[1] != "ego_cam"]
     png = bytes(cv2.imencode(".png", np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8))[1])
     for ms in range(0, 2600, 25):
         builder.image("ego_cam", ms, data=png[: 20 if ms in (0, 1000, 1025) else None])
     episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
-    said = {event["detail"] for event in episode.events if event["reason"] == "messages_unusable"}
-    assert said == {"ego_cam: 3 left out; the first: begins with 89 50 4e 47 and does not decode"}
-    assert START_NS + 975 * MS in episode.stamps["ego_cam"], "the picture before stands in, under its own stamp"
+    details = {event["detail"] for event in episode.events if event["reason"] == "messages_unusable"}
+    assert details == {"ego_cam: 3 left out; the first: begins with 89 50 4e 47 and does not decode"}
+    assert START_NS + 975 * MS in episode.stamps["ego_cam"], "the image before stands in, under its own stamp"
     assert not {START_NS + ms * MS for ms in (1000, 1025)} & set(episode.stamps["ego_cam"].tolist())
     assert episode.attributes["jpeg_source_ego_cam"] == "q85"
     assert problems(episode.path) == []

@@ -48,14 +48,14 @@ def test_a_file_of_that_name_is_never_overwritten(journal: Path, content: bytes)
 def test_a_name_taken_at_the_last_moment_is_not_overwritten_either(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = episode_file.publish
+    rename_new = episode_file.rename_new
 
     def taken_meanwhile(part: Path, path: Path) -> None:
         path.write_bytes(b"quicker")
-        publish(part, path)
+        rename_new(part, path)
 
-    monkeypatch.setattr(episode_file, "publish", taken_meanwhile)
-    with pytest.raises(SaveError, match="exists"):
+    monkeypatch.setattr(episode_file, "rename_new", taken_meanwhile)
+    with pytest.raises(SaveError, match="name is taken"):
         save_journal(journal)
     assert (journal.parent / "episode_0.hdf5").read_bytes() == b"quicker"
     assert journal.exists() and not part_path(journal.parent / "episode_0.hdf5").exists()
@@ -72,7 +72,7 @@ def test_an_episode_without_rows_is_set_aside(tmp_path: Path) -> None:
     assert names_in(tmp_path / DISCARDED) == {".episode_0.mcap"}
 
 
-def test_a_journal_without_a_required_camera_stays_and_can_be_recovered_with_grey_pictures(tmp_path: Path) -> None:
+def test_a_journal_without_a_required_camera_stays_and_can_be_recovered_with_grey_images(tmp_path: Path) -> None:
     builder = ordinary()
     builder.messages = [message for message in builder.messages if message[1] != "cam_left_wrist"]
     path = builder.write(tmp_path / ".episode_0.mcap")
@@ -93,9 +93,9 @@ def test_what_reads_back_differently_is_not_kept(journal: Path, monkeypatch: pyt
     def corrupting(path: Path, *more: Any) -> None:
         write(path, *more)
         with h5py.File(path, "r+") as file:
-            picture = file["observations/images/cam_left_wrist"][70]
-            picture[10] ^= 1
-            file["observations/images/cam_left_wrist"][70] = picture
+            image = file["observations/images/cam_left_wrist"][70]
+            image[10] ^= 1
+            file["observations/images/cam_left_wrist"][70] = image
 
     monkeypatch.setattr(episode_file, "_write", corrupting)
     with pytest.raises(SaveError, match="image 70 of cam_left_wrist does not read back"):

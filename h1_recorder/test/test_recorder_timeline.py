@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorder_builders import DAMPING, HOLD, HOME, MS, POLICY
 
+from h1_recorder.episode.images import Freshness
 from h1_recorder.episode.timeline import SILENT, NoRowsError, Rows, dummy_cameras, first_in_phase, make_rows
 from h1_recorder.episode.tracks import ActionTrack, ArmTrack, CameraTrack, HandTrack, StateTrack, Tracks
 from h1_training_node.cameras import CAMERAS
@@ -60,7 +61,7 @@ def arms(*spans: tuple[float, float, int], reason: str = "requested", forced: bo
 
 
 def rows_of(tracks: Tracks, **more: Any) -> Rows:
-    return make_rows(tracks, **{"fps": 50, "camera_fps": 30.0, **more})
+    return make_rows(tracks, **{"fps": 50, **more})
 
 
 def ticks_ms(rows: Rows) -> list[float]:
@@ -184,8 +185,21 @@ def test_silent_arms_are_repeated_for_a_tenth_of_a_second_and_then_a_gap() -> No
 
 def test_images_older_than_two_periods_are_counted() -> None:
     images = {"ego_cam": [0.0], "cam_left_wrist": [0.0, 100.0], "cam_right_wrist": list(np.arange(0, 200, 33.3))}
-    rows = rows_of(make_tracks(arms((0, 200, POLICY)), [(-1, "EXECUTING")], images=images))
-    assert rows.stale_frames == {"ego_cam": 6, "cam_left_wrist": 3, "cam_right_wrist": 0}
+    tracks = make_tracks(arms((0, 200, POLICY)), [(-1, "EXECUTING")], images=images)
+    rows, stale = rows_of(tracks), {}
+    for name, index in rows.cameras.items():
+        stamps = tracks.cameras[name].time[index]
+        stale[name] = int(Freshness(rows.tick, stamps, np.diff(index, prepend=-1) == 0, 30.0).stale.sum())
+    assert stale == {"ego_cam": 6, "cam_left_wrist": 3, "cam_right_wrist": 0}
+
+
+def test_an_image_is_as_old_as_its_content_whatever_its_stamp() -> None:
+    tick = 1_000 * MS + np.arange(30, dtype=np.int64) * 20 * MS
+    stamps, same = tick - 5 * MS, np.array([False] * 10 + [True] * 20)
+    stamps[5] = -1
+    freshness = Freshness(tick, stamps, same, 30.0)
+    assert freshness.stale.tolist() == [False] * 13 + [True] * 17
+    assert freshness.repeated.tolist() == [False] * 10 + [True] * 20
 
 
 def test_without_a_single_row_it_says_so() -> None:

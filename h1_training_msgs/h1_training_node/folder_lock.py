@@ -27,6 +27,9 @@ from typing import Any
 SESSION_LOCK = ".session.lock"
 """In a `save_dir`, held for as long as a session lives."""
 
+RECORDER_LOCK = ".recorder.lock"
+"""In a folder of episodes, held by the recorder that writes there; whoever cleans up takes it, too."""
+
 HOLDER_VARIABLE = "H1_SAVE_DIR_LOCKED"
 """In the environment of a session's processes: the `save_dir` that their session holds."""
 
@@ -46,6 +49,7 @@ class FolderLock:
     Args:
         folder: to hold; it is made if it is not there.
         name: of the lock file in it.
+        leased: also keep those out who cannot see the lock; a folder inside one that is leased needs no lease.
         lease_s: how long a lease of another computer counts without being renewed.
 
     Attributes:
@@ -56,7 +60,9 @@ class FolderLock:
         OSError: the lock file cannot be made.
     """
 
-    def __init__(self, folder: Path, name: str = SESSION_LOCK, *, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, folder: Path, name: str = SESSION_LOCK, *, leased: bool = True, lease_s: float = LEASE_S
+    ) -> None:
         self.folder, self._path, self._lease_s = folder, folder / name, lease_s
         self.remark = ""
         self._released = threading.Event()
@@ -64,15 +70,17 @@ class FolderLock:
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             self._has_locks = self._locked()
-            self._refuse_living_holder()
+            if leased:
+                self._refuse_living_holder()
             self._entry = json.dumps(_myself()).encode() + b"\n"
             self._write()
-            if not self._has_locks:
+            if leased and not self._has_locks:
                 self._settle()
         except BaseException:
             os.close(self._descriptor)
             raise
-        threading.Thread(target=self._renew, name="folder-lease", daemon=True).start()
+        if leased:
+            threading.Thread(target=self._renew, name="folder-lease", daemon=True).start()
 
     @property
     def is_there(self) -> bool:

@@ -1,4 +1,4 @@
-"""`episodes diff`: how two episodes differ, in rows, numbers, pictures and attributes."""
+"""`episodes diff`: how two episodes differ, in rows, numbers, images and attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.reason import reason
+from h1_recorder.commands.files import reason
 
 HELP = "how two episodes differ; exit status 1 if they do"
 
@@ -20,11 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each difference; 0 if there is none, 1 if there is, 2 if one cannot be read."""
-    from h1_recorder.episode.episode import EpisodeError
-
     try:
         found = differences(arguments.one, arguments.other)
-    except (EpisodeError, OSError) as error:
+    except Exception as error:  # of whatever kind: a damaged file is a line, not a traceback
         print(json.dumps({"failed": reason(error)}) if arguments.json else f"failed: {reason(error)}")
         return 2
     for name, text in found:
@@ -59,7 +57,7 @@ def differences(one: Path, other: Path) -> list[tuple[str, str]]:
         if getattr(a, name) != getattr(b, name):
             found.append((name, f"{len(getattr(a, name))} | {len(getattr(b, name))} entries, not the same"))
     for camera in sorted({*a.cameras, *b.cameras}):
-        found += _picture_difference(a, b, camera)
+        found += _image_difference(a, b, camera)
     return found
 
 
@@ -84,11 +82,11 @@ def _there(array: Any) -> str:
     return "there" if array is not None else "missing"
 
 
-def _picture_difference(a: Any, b: Any, camera: str) -> list[tuple[str, str]]:
+def _image_difference(a: Any, b: Any, camera: str) -> list[tuple[str, str]]:
     name = f"images/{camera}"
     if camera not in a.cameras or camera not in b.cameras:
         return [(name, "in one of them only")]
     if len(a) != len(b):
-        return [(name, f"{len(a)} | {len(b)} pictures")]
+        return [(name, f"{len(a)} | {len(b)} images")]
     rows = [row for row, (p, q) in enumerate(zip(a.jpegs(camera), b.jpegs(camera), strict=True)) if p != q]
-    return [(name, f"{len(rows)} pictures, the first is {rows[0]}")] if rows else []
+    return [(name, f"{len(rows)} images, the first is {rows[0]}")] if rows else []

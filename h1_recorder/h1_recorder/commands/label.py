@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from h1_recorder.episode.episode_file import SaveError
+from h1_recorder.commands.files import for_each, found_episodes, say
 from h1_recorder.episode.info import OUTCOMES
 from h1_recorder.episode.save import label_episode
 
@@ -15,20 +14,16 @@ HELP = "set the outcome (and with it the advantage) of episodes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's arguments."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="EPISODE")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="EPISODE|FOLDER")
     parser.add_argument("--outcome", choices=OUTCOMES, required=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Label each; 1 if any could not be."""
-    failed = False
-    for path in arguments.paths:
-        try:
-            label_episode(path, arguments.outcome)
-        except (SaveError, ValueError) as error:
-            failed = True
-            print(json.dumps({"failed": str(error)}) if arguments.json else f"failed: {error}", flush=True)
-        else:
-            report = {"labelled": str(path), "outcome": arguments.outcome}
-            print(json.dumps(report) if arguments.json else f"{path}: {arguments.outcome}", flush=True)
-    return int(failed)
+
+    def label(path: Path) -> bool:
+        label_episode(path, arguments.outcome)
+        say(arguments, {"labelled": str(path), "outcome": arguments.outcome}, f"{path}: {arguments.outcome}")
+        return True
+
+    return for_each(arguments, found_episodes(arguments.paths), "episodes", label)

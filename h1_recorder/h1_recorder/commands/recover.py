@@ -9,12 +9,13 @@ import time
 import traceback
 from pathlib import Path
 
+from h1_recorder.commands.files import for_each, found_in, say
 from h1_recorder.episode.episode_file import SaveError
 from h1_recorder.episode.folder import journals, was_uploaded
 from h1_recorder.episode.info import OUTCOMES
 from h1_recorder.episode.save import EmptyEpisodeError, save_journal
 
-HELP = "turn journals (.episode_N.mcap) into episodes; a folder means all in it that were not uploaded and deleted"
+HELP = "turn journals (.episode_N.mcap) into episodes; of folders, at any level, all that were not uploaded and deleted"
 _REPORT_PERIOD_S = 0.1
 
 
@@ -27,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Recover each; 1 if any could not be."""
-    failed = False
-    for journal in _journals(arguments.paths):
+    """Recover each; 1 if any could not be, or nothing was found."""
+
+    def recover(journal: Path) -> bool:
         try:
             saved = save_journal(
                 journal,
@@ -38,35 +39,25 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=_json_progress() if arguments.json else lambda _: None,
             )
         except SaveError as error:
-            failed = True
             empty = isinstance(error, EmptyEpisodeError)
-            _say(arguments, {"journal": str(journal), "failed": str(error), "empty": empty}, f"failed: {error}")
-            continue
+            say(arguments, {"journal": str(journal), "failed": str(error), "empty": empty}, f"failed: {error}")
+            return False
         except Exception as error:  # of whatever kind: the journals after it are to be saved all the same
-            failed = True
             traceback.print_exc()
             text = f"cannot save {journal}: {error!r}; the journal stays as it is"
-            _say(arguments, {"journal": str(journal), "failed": text, "empty": False}, f"failed: {text}")
-            continue
+            say(arguments, {"journal": str(journal), "failed": text, "empty": False}, f"failed: {text}")
+            return False
         text = "was there already" if saved.was_there else f"{saved.length} rows {saved.note}".rstrip()
-        _say(arguments, {"journal": str(journal), "saved": dataclasses.asdict(saved)}, f"{saved.path}: {text}")
+        say(arguments, {"journal": str(journal), "saved": dataclasses.asdict(saved)}, f"{saved.path}: {text}")
         if arguments.delete_journal:
             Path(saved.journal).unlink(missing_ok=True)
-    return int(failed)
+        return True
+
+    return for_each(arguments, found_in(arguments.paths, _not_uploaded), "journals", recover)
 
 
-def _journals(paths: list[Path]) -> list[Path]:
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += [journal for journal in journals(path) if not was_uploaded(journal)]
-        else:
-            found.append(path)
-    return found
-
-
-def _say(arguments: argparse.Namespace, report: dict[str, object], text: str) -> None:
-    print(json.dumps(report) if arguments.json else text, flush=True)
+def _not_uploaded(folder: Path) -> list[Path]:
+    return [journal for journal in journals(folder) if not was_uploaded(journal)]
 
 
 class _json_progress:  # noqa: N801 (used as a function)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from h1_recorder.commands.list import folders
+from h1_recorder.commands.files import for_each, found_in, say
 from h1_recorder.episode.folder import DISCARDED, restore
 
 HELP = "bring back what was discarded; without --all it only lists what is there"
@@ -20,29 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List or restore; 1 if any could not be."""
-    failed = False
-    for path in arguments.paths:
-        if not path.is_dir():
-            failed |= not _restored(path, arguments.json)
-            continue
-        for found in _discarded(path):
-            if arguments.all:
-                failed |= not _restored(found, arguments.json)
-            else:
-                print(json.dumps({"discarded": str(found)}) if arguments.json else found)
-    return int(failed)
 
-
-def _discarded(folder: Path) -> list[Path]:
-    return [path for inside in folders(folder) for path in sorted((inside / DISCARDED).glob("*episode_*"))]
-
-
-def _restored(path: Path, as_json: bool) -> bool:
-    try:
+    def bring_back(path: Path) -> bool:
+        if not arguments.all and path not in arguments.paths:
+            say(arguments, {"discarded": str(path)}, str(path))
+            return True
         if path.parent.name != DISCARDED:
-            raise FileNotFoundError(f"{path} is not in a {DISCARDED} folder")
-        report = {"restored": str(restore(path))}
-    except OSError as error:
-        report = {"path": str(path), "failed": str(error)}
-    print(json.dumps(report) if as_json else report.get("restored") or f"{path}: {report['failed']}")
-    return "restored" in report
+            raise ValueError(f"{path} is not in a {DISCARDED} folder")
+        restored = restore(path)
+        say(arguments, {"restored": str(restored)}, str(restored))
+        return True
+
+    return for_each(arguments, found_in(arguments.paths, _discarded), "discarded files", bring_back)
+
+
+def _discarded(folder: Path) -> Iterable[Path]:
+    return sorted((folder / DISCARDED).glob("*episode_*"))

@@ -1,4 +1,4 @@
-"""What goes into an episode file, computed from its journal: arrays by their path, pictures, events, attributes.
+"""What goes into an episode file, computed from its journal: arrays by their path, images, events, attributes.
 
 `docs/episode_format.md` is the layout; `episode_file` writes it.
 """
@@ -15,19 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.episode.images import FrameSource, with_jpegs
+from h1_recorder.episode.images import FrameSource, Freshness, with_jpegs
 from h1_recorder.episode.info import EpisodeEnd, EpisodeInfo, package_versions
 from h1_recorder.episode.timeline import Rows, dummy_cameras, make_rows
-from h1_recorder.episode.tracks import ARM_JOINTS, Int64, Tracks, decode_tracks
+from h1_recorder.episode.tracks import ARM_JOINTS, Bools, Int64, Tracks, decode_tracks
 from h1_recorder.recorder.journal_file import JournalFile
 from h1_recorder.recorder.streams import HANDS
+from h1_training_node.arm_joints import ARM_JOINT_NAMES
 from h1_training_node.cameras import CAMERAS
+from h1_training_node.session_end import noted_reason
 
-JOINT_NAMES = tuple(
-    f"{side}_{joint}_joint"
-    for side in HANDS
-    for joint in ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
-)
+JOINT_NAMES = ARM_JOINT_NAMES
 CUT_REASON = "journal_cut"
 """end_reason of a journal that was never finished."""
 
@@ -72,27 +70,31 @@ def make_content(journal: JournalFile, *, outcome: str | None = None, allow_dumm
         NoRowsError: it has no moment that is a row.
     """
     info = journal.info
-    end = journal.end or EpisodeEnd(CUT_REASON, "unlabeled", _last_ns(journal), dict(journal.drops))
+    end = journal.end or _cut_end(journal)
     tracks = with_jpegs(decode_tracks(journal))
     allowed = info.allow_dummy_cameras if allow_dummies is None else allow_dummies
     dummies = dummy_cameras(tracks, silent_at_start=info.dummy_cameras, allowed=allowed)
-    rows = make_rows(tracks, fps=info.fps, camera_fps=info.camera_fps, dummies=dummies)
+    rows = make_rows(tracks, fps=info.fps, dummies=dummies)
     images = {name: (FrameSource(name, tracks.cameras[name]), rows.cameras[name]) for name in CAMERAS}
-    events = _event_lines(tracks, rows, journal, dummies)
+    events = _event_lines(tracks, rows, journal, dummies, end.end_reason)
     arrays = _arrays(tracks, rows)
     attributes = _attributes(info, end, outcome or end.outcome, tracks, rows, arrays)
     for name, (source, index) in images.items():
-        attributes[f"stale_frames_{name}"] = rows.stale_frames[name]
+        freshness = Freshness(rows.tick, arrays[f"stamps/{name}"], source.same_as_before(index), info.camera_fps)
+        attributes[f"stale_frames_{name}"] = int(freshness.stale.sum())
         attributes[f"dummy_frames_{name}"] = int((index < 0).sum())
-        attributes[f"repeated_frames_{name}"] = source.repeated(index)
+        attributes[f"repeated_frames_{name}"] = int(freshness.repeated.sum())
         attributes[f"jpeg_source_{name}"] = source.source
     attributes |= {"event_count": len(events), "gap_count": len(rows.gaps)}
     attributes["lost_messages"] = json.dumps({**tracks.lost, **journal.drops})
     return Content(arrays, images, events, [json.dumps(asdict(gap)) for gap in rows.gaps], attributes)
 
 
-def _last_ns(journal: JournalFile) -> int:
-    return max((stream.log_ns[-1] for stream in journal.streams.values() if stream.log_ns), default=0)
+def _cut_end(journal: JournalFile) -> EpisodeEnd:
+    """The end of a journal that has none: whoever saw its session end may have noted why."""
+    last_ns = max((stream.log_ns[-1] for stream in journal.streams.values() if stream.log_ns), default=0)
+    reason = noted_reason(journal.path.parent, last_ns) or CUT_REASON
+    return EpisodeEnd(reason, "unlabeled", last_ns, dict(journal.drops))
 
 
 def _arrays(tracks: Tracks, rows: Rows) -> dict[str, Array]:
@@ -169,9 +171,10 @@ def _attributes(
         "episode": info.episode,
         "task": info.task,
         "prompt": info.prompt,
-        "interventions": int((rows.human & ~np.concatenate([[False], rows.human[:-1]])).sum()),
-        "duplicate_rows": int((np.diff(arrays["stamps/qpos"]) == 0).sum()),
-        "measured_fps": _measured_fps(arrays["stamps/qpos"], rows.segment),
+        "camera_fps": info.camera_fps,
+        "interventions": interventions(rows.human),
+        "duplicate_rows": int(duplicates(arrays).sum()),
+        "measured_fps": measured_fps(arrays["stamps/qpos"], rows.segment),
         "joint_names": json.dumps(JOINT_NAMES),
         "episode_uuid": info.uuid,
         "format_version": info.format_version,
@@ -192,8 +195,30 @@ def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {} if value is None else {"session": value}
 
 
-def _measured_fps(stamps: Int64, segment: Int64) -> float:
-    """How many different arm states a second the rows are made of, over all segments."""
+def interventions(human: Bools) -> int:
+    """How often a person took over, in (T,) whether a row is of phase `human`."""
+    return int((human & ~np.concatenate([[False], human[:-1]])).sum())
+
+
+def duplicates(arrays: Mapping[str, Array]) -> Bools:
+    """(T,) rows that say of the robot what the row before them said: the same message, or the same values bit by bit.
+
+    Args:
+        arrays: by path within the file.
+    """
+    same = np.diff(arrays["stamps/qpos"]) == 0
+    measured = [arrays[f"observations/{name}"].view(np.uint32) for name in ("qpos", "qvel", "effort")]
+    identical = np.logical_and.reduce([(values[1:] == values[:-1]).all(axis=1) for values in measured])
+    return np.array([False, *(same | identical)], np.bool_)[: len(arrays["stamps/qpos"])]
+
+
+def measured_fps(stamps: Int64, segment: Array) -> float:
+    """How many different arm states a second the rows are made of, over all segments.
+
+    Args:
+        stamps: (T,) ns, of each row's arm state.
+        segment: (T,).
+    """
     states, span_ns = 0, 0
     for number in np.unique(segment):
         distinct = np.unique(stamps[segment == number])
@@ -202,10 +227,10 @@ def _measured_fps(stamps: Int64, segment: Int64) -> float:
     return states * 1e9 / span_ns if span_ns else 0.0
 
 
-def _event_lines(tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tuple[str, ...]) -> list[str]:
+def _event_lines(tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tuple[str, ...], reason: str) -> list[str]:
     """Events of the session and of this conversion as JSON, repeats merged with a count, by their first stamp."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in [*tracks.events, *_own_events(tracks, rows, journal, dummies)]:
+    for event in [*tracks.events, *_own_events(tracks, rows, journal, dummies, reason)]:
         key = (event["source"], event["level"], event["reason"], event["detail"])
         first = merged.setdefault(key, {**event, "count": 0})
         first["count"] += 1
@@ -213,7 +238,9 @@ def _event_lines(tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tupl
     return [json.dumps(event) for event in sorted(merged.values(), key=lambda event: int(event["stamp"]))]
 
 
-def _own_events(tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tuple[str, ...]) -> list[dict[str, Any]]:
+def _own_events(
+    tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tuple[str, ...], reason: str
+) -> list[dict[str, Any]]:
     def event(stamp: int, level: int, reason: str, detail: str) -> dict[str, Any]:
         return {"stamp": stamp, "source": "recorder", "level": level, "reason": reason, "detail": detail}
 
@@ -235,5 +262,7 @@ def _own_events(tracks: Tracks, rows: Rows, journal: JournalFile, dummies: tuple
     ]
     if journal.end is None:
         left = journal.size - journal.whole_bytes
-        events.append(event(end, 2, CUT_REASON, f"the journal was cut; {left} bytes of its last record are lost"))
+        why = "" if reason == CUT_REASON else f" ({reason})"
+        detail = f"the journal was cut{why}; {left} bytes of its last record are lost"
+        events.append(event(end, 2, CUT_REASON, detail))
     return events

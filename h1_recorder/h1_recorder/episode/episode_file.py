@@ -1,8 +1,9 @@
 """Writes an episode as HDF5, reads it back, and gives it its name.
 
 A file appears under its final name complete, synced and verified, or not at all; an existing one is never replaced.
-Pictures go in by blocks of rows: one at a time costs 1 ms a row, in blocks 0.15 ms. Numbers are compressed, which for
-them is cheap and halves them; JPEGs are not, nothing is left in them to compress.
+Images go in by blocks of rows: one at a time costs 1 ms a row, in blocks 0.15 ms. Numbers are compressed, which for
+them is cheap and halves them; JPEGs are not, nothing is left in them to compress. HDF5's own locks stay unused: not
+every disk has them, and the folder has ours.
 """
 
 from __future__ import annotations
@@ -20,14 +21,21 @@ import h5py
 import numpy as np
 
 from h1_recorder.episode.content import Content
+from h1_recorder.episode.episode import IMAGES
 from h1_recorder.episode.folder import part_path
-from h1_recorder.recorder.reserve import release_rest, reserve
+from h1_recorder.recorder.filesystem import (
+    keep_private,
+    preallocate,
+    release_rest,
+    rename_new,
+    sync_file,
+    sync_folder,
+)
 from h1_training_node.cameras import CAMERAS
 
 LINKS = {"cam_head": "ego_cam", "cam_high": "ego_cam", "cam_low": "ego_cam"}
 """Further names of cameras, for loaders that look for those: the original client's and openpi's converters."""
 
-IMAGES = "observations/images"
 _BLOCK_ROWS = 100
 _CHUNK_ROWS = 1000
 _SYNC_PERIOD_S = 0.1
@@ -46,7 +54,7 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
     Args:
         path: final name.
         content: what to write.
-        progress: is told 0..1 now and then.
+        progress: receives 0..1 now and then.
 
     Raises:
         FileExistsError: there is a file of that name.
@@ -60,7 +68,8 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
             release_rest(part)
             synced.written()
             _verify(part, content, lambda share: progress(0.6 + 0.4 * share))
-        publish(part, path)
+        rename_new(part, path)
+        sync_folder(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -109,35 +118,6 @@ class _SyncedBeside:
         _sync(self._path)
 
 
-def publish(part: Path, path: Path) -> None:
-    """Give a finished file its name, durably.
-
-    Raises:
-        FileExistsError: the name is taken; `part` stays as it is.
-        OSError: of the file system.
-    """
-    try:
-        os.link(part, path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise
-        if path.exists():  # no hard links here (exFAT, some mounts); the folder's lock keeps others out
-            raise FileExistsError(errno.EEXIST, "the name is taken", str(path)) from None
-        part.rename(path)
-    else:
-        part.unlink()
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has a folder's names."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _plain(error: OSError) -> str:
     """h5py wraps the system's message in its own; give the system's where there is one."""
     if error.errno:
@@ -150,17 +130,18 @@ def _plain(error: OSError) -> str:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _write(path: Path, content: Content, progress: Progress) -> None:
-    with h5py.File(path, "x", libver="earliest") as file:  # a file that was truncated is flushed by ext4 as it closes
-        path.chmod(0o640)  # pictures of people: not for everybody
-        reserve(path, _largest_size(content))
+    # "x": a file that was truncated is flushed by ext4 as it closes
+    with h5py.File(path, "x", libver="earliest", locking=False) as file:
+        keep_private(path)
+        preallocate(path, _largest_size(content))
         for name, value in content.attributes.items():
             file.attrs[name] = value
         for name, array in content.arrays.items():
@@ -170,7 +151,7 @@ def _write(path: Path, content: Content, progress: Progress) -> None:
             file.create_dataset(name, data=np.array(lines, object), shape=(len(lines),), dtype=h5py.string_dtype())
         images = file.create_group(IMAGES)
         for link, camera in LINKS.items():
-            images[link] = h5py.SoftLink(f"/{IMAGES}/{camera}")
+            images[link] = h5py.SoftLink(camera)  # relative: it also holds where the group is copied to
         for number, camera in enumerate(CAMERAS):
             dataset = images.create_dataset(camera, (content.length,), dtype=h5py.vlen_dtype(np.uint8))
             for start, block in _image_blocks(content, camera):
@@ -179,28 +160,28 @@ def _write(path: Path, content: Content, progress: Progress) -> None:
 
 
 def _largest_size(content: Content) -> int:
-    """Bytes that the file takes at most; a picture is in a heap of its own of at least 4096 bytes."""
+    """Bytes that the file takes at most; an image is in a heap of its own of at least 4096 bytes."""
     numbers = sum(array.nbytes for array in content.arrays.values())
     texts = sum(map(len, (*content.events, *content.gaps))) * 4
-    pictures = sum(
+    images = sum(
         max(_SMALLEST_HEAP, size + _SMALLEST_HEAP // 32)
         for source, index in content.images.values()
         for size in source.sizes(index)
     )
-    return numbers + texts + pictures + _REST_BYTES
+    return numbers + texts + images + _REST_BYTES
 
 
 def _image_blocks(content: Content, camera: str) -> Any:
     """First row and JPEGs of each block of rows, as an object array of uint8 arrays."""
     source, index = content.images[camera]
-    last, picture = None, np.empty(0, np.uint8)
+    last, image = None, np.empty(0, np.uint8)
     for start in range(0, content.length, _BLOCK_ROWS):
         rows = index[start : start + _BLOCK_ROWS]
         block = np.empty(len(rows), dtype=h5py.vlen_dtype(np.uint8))
         for i, message in enumerate(rows):
             if message != last:
-                last, picture = message, np.frombuffer(source.jpeg(int(message)), np.uint8)
-            block[i] = picture
+                last, image = message, np.frombuffer(source.jpeg(int(message)), np.uint8)
+            block[i] = image
         yield start, block
 
 
@@ -210,7 +191,7 @@ def _verify(path: Path, content: Content, progress: Progress) -> None:
     Raises:
         SaveError: something differs.
     """
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         for name, array in content.arrays.items():
             if file[name].dtype != array.dtype or not np.array_equal(file[name][:], array, equal_nan=_is_float(array)):
                 raise SaveError(f"{path}: '{name}' does not read back as it was written")

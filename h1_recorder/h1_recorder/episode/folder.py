@@ -6,7 +6,7 @@ training_session_epoch3/
     .episode_2.uploaded      stands for an episode that was deleted here after its upload: its index stays taken
     .episode_1.outcome       a label that is being put into episode_1.hdf5
     .discarded/              episodes and journals that were discarded, under their own names
-    .recorder.lock           held by the recorder that writes here (`folder_lock.py`)
+    .recorder.lock           held by the recorder that writes here
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import re
 import tempfile
 import time
 from pathlib import Path
+
+from h1_recorder.recorder.filesystem import rename_new
 
 DISCARDED = ".discarded"
 _EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part|uploaded)$")
@@ -44,12 +46,13 @@ def outcome_path(journal: Path) -> Path:
 
 
 def was_uploaded(journal: Path) -> bool:
-    """The episode of `journal` was deleted here after its upload: made anew, it would replace the one at the target."""
+    """The episode of `journal` was deleted here after its upload; made again, it would replace that at the target."""
     return journal.with_suffix(".uploaded").exists()
 
 
-def rescue_path(journal: Path, refuge: Path | None) -> Path:
-    """A free name for a journal whose file was deleted: in its own folder, made anew if it must be, else in `refuge`.
+def rescue_path(journal: Path, fallback: Path | None) -> Path:
+    """A free name for a journal whose file was deleted: in its own folder, made again if it must be, else in
+    `fallback`.
 
     Raises:
         OSError: neither can be.
@@ -57,9 +60,9 @@ def rescue_path(journal: Path, refuge: Path | None) -> Path:
     try:
         folder = _writable(journal.parent)
     except OSError:
-        if refuge is None:
+        if fallback is None:
             raise
-        folder = _writable(refuge)
+        folder = _writable(fallback)
     path = folder / journal.name
     taken = path.exists() or episode_path(folder, index_of(path)).exists()
     return journal_path(folder, free_index(folder)) if taken else path
@@ -136,25 +139,6 @@ def remove_leftovers(folder: Path) -> list[Path]:
     return found
 
 
-def rename_new(source: Path, target: Path) -> None:
-    """Rename without ever replacing a file.
-
-    Raises:
-        FileExistsError: `target` is there.
-        OSError: of the file system.
-    """
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        if target.exists():
-            raise FileExistsError(f"{target} is there already") from None
-        source.rename(target)
-    else:
-        source.unlink()
-
-
 def discard(paths: list[Path]) -> list[Path]:
     """Move episodes and journals to `.discarded/` beside them; returns where they are now.
 
@@ -168,7 +152,8 @@ def discard(paths: list[Path]) -> list[Path]:
         place = path.parent / DISCARDED
         place.mkdir(exist_ok=True)
         rename_new(path, place / path.name)
-        os.utime(place / path.name)  # a week from now, not from its recording
+        with contextlib.suppress(OSError):
+            os.utime(place / path.name)  # a week from now, not from its recording
         moved.append(place / path.name)
     return moved
 

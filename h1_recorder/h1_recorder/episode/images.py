@@ -1,34 +1,36 @@
-"""Pictures on their way into an episode: a camera's own JPEG stays untouched, all else becomes JPEG quality 85."""
+"""Images on their way into an episode: a camera's own JPEG stays untouched, all else becomes JPEG quality 85."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise, starmap
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.tracks import CameraTrack, Tracks, is_jpeg
+from h1_training_node.clock import NS_PER_S
 
 JPEG_QUALITY = 85
 PASSTHROUGH, ENCODED = "passthrough", "q85"
-_ENCODED_ANEW = re.compile(r" (q\d+)$")
+_ENCODED_AGAIN = re.compile(r" (q\d+)$")
+STALE_PERIODS = 2
 _TAIL = 64
 _DUMMY_SHAPE, _DUMMY_GREY = (480, 640, 3), 128
 
 
 def encode(image: Any) -> bytes:
-    """A (H, W, 3) uint8 BGR picture as JPEG of quality 85."""
+    """A (H, W, 3) uint8 BGR image as JPEG of quality 85."""
     import cv2  # 0.1 s to import, and rarely needed
 
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
 
 
 def with_jpegs(tracks: Tracks) -> Tracks:
-    """The same tracks with every picture as JPEG; those that do not decode are left out and counted as `bad`."""
+    """The same tracks with every image as JPEG; those that do not decode are left out and counted as `bad`."""
     cameras, bad, reasons = dict(tracks.cameras), dict(tracks.bad), dict(tracks.bad_reasons)
     for name, track in tracks.cameras.items():
         if all(map(is_jpeg, track.data)):
@@ -41,28 +43,28 @@ def with_jpegs(tracks: Tracks) -> Tracks:
 
 
 def _as_jpegs(track: CameraTrack) -> tuple[CameraTrack, list[str]]:
-    """The track as JPEGs, each encoded here named as such in its format; and why pictures were left out."""
+    """The track as JPEGs, each encoded here named as such in its format; and why images were left out."""
     import cv2
 
-    times, pictures, formats = [], [], []
+    times, images, formats = [], [], []
     failed: list[str] = []
     for time, data, text in zip(track.time, track.data, track.format, strict=True):
-        picture, said = data, text
+        jpeg, said = data, text
         if not is_jpeg(data):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             if image is None:
                 failed.append(f"begins with {bytes(data[:4]).hex(' ')} and does not decode")
                 continue
-            picture, said = memoryview(encode(image)), f"{text} q{JPEG_QUALITY}"
+            jpeg, said = memoryview(encode(image)), f"{text} q{JPEG_QUALITY}"
         times.append(time)
-        pictures.append(picture)
+        images.append(jpeg)
         formats.append(said)
-    return CameraTrack(np.array(times, np.int64), pictures, formats), failed
+    return CameraTrack(np.array(times, np.int64), images, formats), failed
 
 
 @lru_cache
 def dummy_jpeg(camera: str) -> bytes:
-    """The grey picture that stands in for a camera without images; it says what it is."""
+    """The grey image that stands in for a camera without images; it says what it is."""
     import cv2
 
     image = np.full(_DUMMY_SHAPE, _DUMMY_GREY, np.uint8)
@@ -80,17 +82,24 @@ class FrameSource:
     def source(self) -> str:
         """`passthrough` or `q85`, as the attribute `jpeg_source_<camera>` has it.
 
-        Who had to encode anew says at which quality at the end of the message's `format`: `... q85`.
+        Who had to encode again says at which quality at the end of the message's `format`: `... q85`.
         """
         if not self._track.data:
             return ENCODED
-        encoded = {match[1] for text in self._track.format if (match := _ENCODED_ANEW.search(text))}
+        encoded = {match[1] for text in self._track.format if (match := _ENCODED_AGAIN.search(text))}
         return ",".join(sorted(encoded)) or PASSTHROUGH
 
-    def repeated(self, index: npt.NDArray[np.int64]) -> int:
-        """How many of these rows show a message whose picture is the one before it, byte by byte: a frozen camera."""
-        again = np.array([False, *starmap(_is_same, pairwise(self._track.data))], np.bool_)
-        return int(again[index[index >= 0]].sum()) if len(self._track.data) else 0
+    def same_as_before(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """(T,) whether each of these rows shows the image of the row before it, byte by byte."""
+        data = self._track.data
+        return np.array(
+            [False]
+            + [
+                one == other or (one >= 0 and other >= 0 and is_same_jpeg(data[one], data[other]))
+                for one, other in pairwise(index.tolist())
+            ],
+            np.bool_,
+        )[: len(index)]
 
     def sizes(self, index: npt.NDArray[np.int64]) -> list[int]:
         """Bytes of the JPEG of each row."""
@@ -103,6 +112,43 @@ class FrameSource:
         return dummy_jpeg(self._camera) if index < 0 else self._track.data[index]
 
 
-def _is_same(one: memoryview, other: memoryview) -> bool:
-    """Whether two pictures are the same bytes; most differ in length or in their last bytes already."""
-    return len(one) == len(other) and one[-_TAIL:] == other[-_TAIL:] and bytes(one) == bytes(other)
+def is_same_jpeg(one: Any, other: Any) -> bool:
+    """Whether two images are the same bytes; most differ in length or in their last bytes already."""
+    return len(one) == len(other) and bytes(one[-_TAIL:]) == bytes(other[-_TAIL:]) and bytes(one) == bytes(other)
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How new the images of one camera are, row by row; a pure function of what the file holds.
+
+    An image is as old as its content: no sensor repeats itself bit by bit, so that a camera that sends the same bytes
+    again has frozen, whatever stamps it gives them.
+
+    Args:
+        tick: (T,) ns.
+        stamps: (T,) ns of the image that each row shows; -1 is a dummy.
+        same: (T,) whether a row shows the bytes of the row before it.
+        camera_fps: images per second that the camera should deliver.
+    """
+
+    tick: npt.NDArray[np.int64]
+    stamps: npt.NDArray[np.int64]
+    same: npt.NDArray[np.bool_]
+    camera_fps: float
+
+    @property
+    def content_stamps(self) -> npt.NDArray[np.int64]:
+        """(T,) ns, when what each row shows was new."""
+        first = np.maximum.accumulate(np.where(self.same, 0, np.arange(len(self.same))))
+        return np.asarray(self.stamps[first], np.int64)
+
+    @property
+    def repeated(self) -> npt.NDArray[np.bool_]:
+        """(T,) rows that show another message of the same image."""
+        return np.asarray((self.stamps >= 0) & (self.stamps != self.content_stamps), np.bool_)
+
+    @property
+    def stale(self) -> npt.NDArray[np.bool_]:
+        """(T,) rows whose image is older than `STALE_PERIODS` of the camera's periods."""
+        age_ns = self.tick - self.content_stamps
+        return np.asarray((self.stamps >= 0) & (age_ns > STALE_PERIODS * NS_PER_S / self.camera_fps), np.bool_)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from h1_recorder.episode.content import make_content
+from h1_recorder.episode.episode import EpisodeError, attributes, not_ours, opened, summary
 from h1_recorder.episode.episode_file import Progress, SaveError, write_episode
 from h1_recorder.episode.folder import (
     discard,
@@ -18,12 +20,14 @@ from h1_recorder.episode.folder import (
     journal_path,
     outcome_path,
     part_path,
-    rename_new,
     was_uploaded,
 )
 from h1_recorder.episode.info import OUTCOMES
 from h1_recorder.episode.timeline import NoRowsError
+from h1_recorder.recorder.filesystem import lock_for_edit, rename_new, sync_file
 from h1_recorder.recorder.journal_file import JournalError, read_info, read_journal
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class EmptyEpisodeError(SaveError):
@@ -66,7 +70,7 @@ def save_journal(
         journal: `.episode_<k>.mcap`.
         outcome: instead of the one in the journal.
         allow_dummies: instead of what the journal says.
-        progress: is told 0..1.
+        progress: receives 0..1.
 
     Raises:
         EmptyEpisodeError: there is no row in it; the journal is in `.discarded/`.
@@ -114,65 +118,109 @@ def _target(journal: Path) -> tuple[Path, str, Saved | None]:
     if not path.exists():
         return path, "", None
     uuid = read_info(journal).uuid
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-    except OSError:
-        attributes = {}
-    if attributes.get("episode_uuid") == uuid:
+    found = _attributes(path)
+    if found.get("episode_uuid") == uuid:
         noted = _noted_outcome(journal)
-        if noted is not None and attributes["outcome"] != noted:
+        if noted is not None and found["outcome"] != noted:
             label_episode(path, noted)
         names = ("episode_length", "policy_frames", "human_frames")
-        length, policy, human = (int(attributes[name]) for name in names)
+        length, policy, human = (int(found[name]) for name in names)
         return path, "", Saved(str(path), str(journal), length, policy, human, was_there=True)
-    if not attributes and _noted_outcome(journal) is not None:
+    if not found and _noted_outcome(journal) is not None:
         path.replace(part_path(path))  # ours, broken while a label was put into it; the journal has everything
         return path, "", None
     free = episode_path(journal.parent, free_index(journal.parent))
     return free, f"{path.name} was there and is another episode; saved as {free.name}", None
 
 
-def label_episode(path: Path, outcome: str) -> None:
-    """Set `outcome` and `advantage` of a finished episode in place; if that fails, save it anew from its journal.
+def _attributes(path: Path) -> dict[str, Any]:
+    """Of the episode at `path`; none if it cannot be read as one."""
+    try:
+        with opened(path) as file:
+            return {} if not_ours(file) else attributes(file)
+    except (EpisodeError, OSError):
+        return {}
 
-    The label is noted beside the file until it is in it, so that being killed here costs nothing either.
+
+def label_episode(path: Path, outcome: str) -> None:
+    """Set `outcome` and `advantage` of a finished episode in place; if that fails, save it again from its journal.
+
+    The label is noted beside the file until it is in it, so that being killed here costs nothing either. Nothing is
+    opened for writing that was not read as an episode of ours.
 
     Raises:
-        SaveError: neither worked.
+        SaveError: neither worked, or it is no episode of ours.
     """
     if outcome not in OUTCOMES:
         raise SaveError(f"outcome is '{outcome}'; expected one of {', '.join(OUTCOMES)}")
     journal = journal_path(path.parent, index_of(path))
     note = outcome_path(journal)
     try:
-        if journal.exists():
-            _write_note(note, outcome)
-        _edit(path, outcome)
-    except (OSError, KeyError) as error:
-        if not journal.exists():
-            why = "no such file" if not path.exists() else f"{error}; its journal is gone"
-            raise SaveError(f"cannot label {path}: {why}") from error
-        _save_anew(path, journal, outcome)
+        summary(path)
+    except OSError as error:
+        raise SaveError(f"cannot label {path}: {error.strerror or error}") from error
+    except EpisodeError as error:
+        text = str(error).removeprefix(f"{path}: ") + ("" if journal.exists() else "; its journal is gone")
+        if not (journal.exists() and _is_cut_short(path)):
+            raise SaveError(f"cannot label {path}: {text}") from error
+        _save_again(path, journal, outcome)
+    else:
+        _edit_or_save_again(path, journal, outcome)
     note.unlink(missing_ok=True)
 
 
-def _edit(path: Path, outcome: str) -> None:
-    with h5py.File(path, "r+") as file:
-        file.attrs["outcome"] = outcome
-        file.attrs["advantage"] = outcome == "success"
-    descriptor = os.open(path, os.O_RDWR)
+def _is_cut_short(path: Path) -> bool:
+    """Whether a file begins as HDF5 does and cannot be opened: an episode that broke, if its journal is there."""
+    with path.open("rb") as file:
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            return False
     try:
-        os.fsync(descriptor)
+        with h5py.File(path, "r", locking=False):
+            return False
+    except OSError:
+        return True
+
+
+def _edit_or_save_again(path: Path, journal: Path, outcome: str) -> None:
+    try:
+        if journal.exists():
+            _write_note(outcome_path(journal), outcome)
+        _edit(path, outcome)
+    except BlockingIOError as error:
+        outcome_path(journal).unlink(missing_ok=True)
+        what = "another program has it open; close it there, then label it again"
+        raise SaveError(f"cannot label {path}: {what}") from error
+    except (OSError, KeyError, RuntimeError) as error:
+        if not journal.exists():
+            raise SaveError(f"cannot label {path}: {error}; its journal is gone") from error
+        _save_again(path, journal, outcome)
+
+
+def _edit(path: Path, outcome: str) -> None:
+    """Set the label of a file that nobody else has open.
+
+    Raises:
+        BlockingIOError: somebody has.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        lock_for_edit(descriptor)
+        with h5py.File(path, "r+", locking=False) as file:
+            file.attrs["outcome"] = outcome
+            file.attrs["advantage"] = outcome == "success"
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         if file.attrs["outcome"] != outcome:
             raise OSError(f"{path} does not read back its outcome")
 
 
-def _save_anew(path: Path, journal: Path, outcome: str) -> None:
-    content = make_content(read_journal(journal), outcome=outcome)
+def _save_again(path: Path, journal: Path, outcome: str) -> None:
+    try:
+        content = make_content(read_journal(journal), outcome=outcome)
+    except (JournalError, ValueError) as error:
+        raise SaveError(f"cannot label {path}: {error}") from error
     fresh = path.with_name(f".{path.stem}.again.hdf5")
     fresh.unlink(missing_ok=True)
     write_episode(fresh, content)
@@ -184,7 +232,7 @@ def _write_note(note: Path, outcome: str) -> None:
     with part.open("w") as file:
         file.write(outcome)
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     part.replace(note)
 
 

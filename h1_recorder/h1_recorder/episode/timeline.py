@@ -28,7 +28,6 @@ T0_AFTER_ARM_NS = 10_000_000
 ARM_PERIOD_NS = 20_000_000
 _PHASE_SAMPLE, _IN_PHASE_NS = 50, 2_000_000
 ARM_SILENT_NS = 100_000_000
-STALE_PERIODS = 2
 SILENT = "arm_status_silent"
 _NEVER = np.iinfo(np.int64).min
 
@@ -74,7 +73,6 @@ class Rows:
         action: (T,) into the action track.
         hands, cameras: (T,) each, by name.
         gaps: in order.
-        stale_frames: rows whose image was older than two periods of the camera, by camera.
     """
 
     tick: Int64
@@ -86,7 +84,6 @@ class Rows:
     hands: Mapping[str, Int64]
     cameras: Mapping[str, Int64]
     gaps: list[Gap] = field(default_factory=list)
-    stale_frames: Mapping[str, int] = field(default_factory=dict)
 
 
 def dummy_cameras(tracks: Tracks, *, silent_at_start: tuple[str, ...], allowed: bool) -> tuple[str, ...]:
@@ -96,13 +93,12 @@ def dummy_cameras(tracks: Tracks, *, silent_at_start: tuple[str, ...], allowed: 
     return tuple(name for name, track in tracks.cameras.items() if name in silent_at_start or not len(track.time))
 
 
-def make_rows(tracks: Tracks, *, fps: int, camera_fps: float, dummies: tuple[str, ...] = ()) -> Rows:
+def make_rows(tracks: Tracks, *, fps: int, dummies: tuple[str, ...] = ()) -> Rows:
     """The rows of an episode.
 
     Args:
         tracks: the decoded journal.
         fps: rows per second.
-        camera_fps: images per second that a camera should deliver.
         dummies: cameras that are not required.
 
     Raises:
@@ -128,9 +124,6 @@ def make_rows(tracks: Tracks, *, fps: int, camera_fps: float, dummies: tuple[str
         hands={side: newest(track.stamp, rows_tick) for side, track in tracks.hands.items()},
         cameras=cameras,
         gaps=_gaps(tracks, ticks, arm, wanted & ~is_row),
-        stale_frames={
-            name: _stale(tracks.cameras[name].time, index, rows_tick, camera_fps) for name, index in cameras.items()
-        },
     )
 
 
@@ -229,11 +222,3 @@ def _gaps(tracks: Tracks, ticks: Int64, arm: Int64, missing: Bools) -> list[Gap]
             gaps.append(Gap(int(ticks[n]), int(ticks[n]), 1, reason))
         previous = int(n)
     return gaps
-
-
-def _stale(times: Int64, index: Int64, tick: Int64, camera_fps: float) -> int:
-    """Rows whose image is older than `STALE_PERIODS` of the camera's periods."""
-    if not len(times):
-        return 0
-    age = tick - times[index]
-    return int(((index >= 0) & (age > STALE_PERIODS * 1e9 / camera_fps)).sum())

@@ -19,6 +19,7 @@ from h1_recorder.recorder.definitions import Decoder, DefinitionError, MessageEr
 from h1_recorder.recorder.journal_file import JournalFile, Recorded
 from h1_recorder.recorder.peek import RawImage, read_image
 from h1_recorder.recorder.streams import ARM_STATUS, HANDS, POLICY_ACTION, SESSION_EVENT, SESSION_STATE
+from h1_training_node.arm_joints import beyond_range
 from h1_training_node.cameras import CAMERAS, Dating
 from h1_training_node.clock import NS_PER_S
 
@@ -221,7 +222,10 @@ def decode_tracks(journal: JournalFile) -> Tracks:
 
 
 def _check_arm(value: Any) -> str:
-    return "" if np.isfinite(value.q).all() else "a measured joint position is not finite"
+    for name in ("q", "dq", "tau_est", "q_command"):
+        if not np.isfinite(getattr(value, name)).all():
+            return f"'{name}' of a joint is not finite"
+    return ""
 
 
 def _check_image(image: RawImage) -> str:
@@ -257,7 +261,10 @@ def _action_track(decoding: _Decoding) -> ActionTrack:
         positions = value.positions
         if len(positions) not in lengths:
             return f"an action of {len(positions)} values; expected 14 or 26"
-        return "" if np.isfinite(positions).all() else "an action that is not finite"
+        if not np.isfinite(positions).all():
+            return "an action that is not finite"
+        beyond = beyond_range(positions[:ARM_JOINTS])
+        return f"an action beyond the joints' range: {beyond}" if beyond else ""
 
     messages = decoding.messages(POLICY_ACTION, check=check)
     width = max((len(value.positions) for value in messages.values), default=ARM_JOINTS)

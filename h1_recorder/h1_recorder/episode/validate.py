@@ -1,119 +1,162 @@
-"""Checks an episode file against `docs/episode_format.md`: layout, counts, stamps, phases, pictures."""
+"""Checks an episode file against `docs/episode_format.md`: layout, values, and every number that it says of itself.
+
+A problem means that the file is not what it says; a warning, that it is, and that somebody should look at it before
+training on it. Every counter and attribute that follows from the data is computed again, by the code that wrote it.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
+import simplejpeg
 
-from h1_recorder.episode.episode import EpisodeError, opened, real_cameras
-from h1_recorder.episode.episode_file import IMAGES, LINKS
+from h1_recorder.episode.content import duplicates, interventions, measured_fps
+from h1_recorder.episode.episode import (
+    IMAGES,
+    NUMBERS,
+    Episode,
+    EpisodeError,
+    opened,
+    read,
+    structure_faults,
+)
+from h1_recorder.episode.episode_file import LINKS
+from h1_recorder.episode.images import STALE_PERIODS, Freshness, is_same_jpeg
+from h1_recorder.episode.info import OUTCOMES
+from h1_training_node.arm_joints import ARM_JOINT_NAMES, beyond_range
 from h1_training_node.cameras import CAMERAS
 
-_WIDTHS = {
-    "observations/qpos": 14,
-    "observations/qvel": 14,
-    "observations/effort": 14,
-    "action": 14,
-    "applied_action": 14,
-    "observations/hand_qpos": 12,
-    "hand_action": 12,
-    "hand_command": 12,
-}
-_OPTIONAL = ("observations/hand_qpos", "hand_action", "hand_command")
+_BLOCK_ROWS = 100
+_LONG_S = 0.5
+"""A stretch of old images or repeated arm states that lasts longer is worth a warning."""
+_CAMERA_FPS = 30.0
+"""Of early files, which do not say it."""
+
+_JSON = ("gains", "limits", "payload", "serials", "versions", "joint_names")
 _ATTRIBUTES = (
-    *("episode_length", "fps", "timestamp", "policy_frames", "human_frames", "outcome", "advantage", "end_reason"),
-    *("epoch", "episode", "task", "prompt", "interventions", "gap_count", "event_count", "duplicate_rows"),
-    *("measured_fps", "joint_names", "gains", "limits", "payload", "serials", "versions", "format_version"),
-    "config_sha256",
+    *("timestamp", "advantage", "prompt", "event_count", "config_sha256", *_JSON),
+    *(f"{name}_{camera}" for camera in CAMERAS for name in ("stale_frames", "jpeg_source")),
 )
+"""Besides those that every summary needs."""
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Findings:
+    """What is wrong with a file, and what is worth a look, a line each."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def problems(path: Path, *, decode_images: bool = True) -> list[str]:
-    """What is wrong with the episode at `path`, a line each; empty if nothing is.
+    """What is wrong with the episode at `path`; see `check`."""
+    return check(path, decode_images=decode_images).problems
+
+
+def check(path: Path, *, decode_images: bool = True) -> Findings:
+    """Look at everything in the episode at `path`.
 
     Args:
         path: of the file.
-        decode_images: decode every JPEG, not only look at its first bytes.
+        decode_images: decode every JPEG strictly, not only look at its first bytes.
     """
-    try:
+    findings = Findings()
+    with _noting_errors(path, findings):
         with opened(path) as file:
-            return list(_problems(file, decode_images))
+            findings.problems += structure_faults(file)
+            found = set(file.attrs)
+            findings.problems += [f"attribute '{name}' is missing" for name in _ATTRIBUTES if name not in found]
+            if not findings.problems:
+                findings.problems += _link_faults(file)
+        if findings.problems:
+            return findings
+        episode = read(path)
+        if not len(episode):
+            findings.problems.append("has no rows")
+            return findings
+        for part in (_counters, _json_attributes, _times, _phases, _values):
+            findings.problems += part(episode)
+        _add_duplicates(episode, findings)
+        for camera in CAMERAS:
+            _Images(episode, camera, decode_images).add_to(findings)
+    return findings
+
+
+@contextmanager
+def _noting_errors(path: Path, findings: Findings) -> Iterator[None]:
+    """Whatever reading finds out is one more problem."""
+    try:
+        yield
     except EpisodeError as error:
-        return [str(error).removeprefix(f"{path}: ")]
+        findings.problems.append(str(error).removeprefix(f"{path}: "))
     except OSError as error:
-        return [f"cannot be opened: {error.strerror or error}"]
+        findings.problems.append(f"cannot be opened: {error.strerror or error}")
 
 
-def _problems(file: h5py.File, decode_images: bool) -> Iterator[str]:
-    missing = list(_missing(file))
-    yield from missing
-    if missing:
-        return
-    length = int(file.attrs["episode_length"])
-    yield from _shapes(file, length)
-    if length == 0:
-        yield "has no rows"
-        return
-    with contextlib.suppress(ValueError):  # a wrong shape, reported above
-        yield from _counts(file, length)
-        yield from _times(file)
-        yield from _phases(file)
-    for camera in real_cameras(file):
-        yield from _pictures(file, camera, decode_images)
-
-
-def _missing(file: h5py.File) -> Iterator[str]:
-    for name in _ATTRIBUTES:
-        if name not in file.attrs:
-            yield f"attribute '{name}' is missing"
-    stamps = [f"stamps/{name}" for name in ("tick", "qpos", "action", *CAMERAS)]
-    images = [f"{IMAGES}/{name}" for name in (*CAMERAS, *LINKS)]
-    for name in (*_WIDTHS, "phase", "segment", "events", "gaps", *stamps, *images):
-        if name not in file and name not in _OPTIONAL:
+def _link_faults(file: h5py.File) -> Iterator[str]:
+    for link, camera in LINKS.items():
+        name = f"{IMAGES}/{link}"
+        if name not in file:
             yield f"'{name}' is missing"
-    for camera in CAMERAS:
-        for name in ("stale_frames", "jpeg_source"):
-            if f"{name}_{camera}" not in file.attrs:
-                yield f"attribute '{name}_{camera}' is missing"
+        elif file[name] != file[f"{IMAGES}/{camera}"]:
+            yield f"'{name}' is not {camera}"
 
 
-def _shapes(file: h5py.File, length: int) -> Iterator[str]:
-    for name, width in _WIDTHS.items():
-        if name in file and (file[name].shape != (length, width) or file[name].dtype != np.float32):
-            yield f"'{name}' is {file[name].shape} {file[name].dtype}; expected ({length}, {width}) float32"
-    if file["phase"].dtype != np.dtype("S10"):
-        yield f"'phase' is {file['phase'].dtype}; expected S10"
-    for name in ("phase", "segment", *(f"stamps/{key}" for key in file["stamps"])):
-        if file[name].shape != (length,):
-            yield f"'{name}' is {file[name].shape}; expected ({length},)"
-    for camera in CAMERAS:
-        dataset = file[IMAGES][camera]
-        if dataset.shape != (length,) or h5py.check_vlen_dtype(dataset.dtype) != np.uint8:
-            yield f"images of {camera} are {dataset.shape} {dataset.dtype}; expected ({length},) of uint8 strings"
+def _counters(episode: Episode) -> Iterator[str]:
+    found, human = episode.attributes, episode.phase == "human"
+    expected = {
+        "episode_length": len(episode),
+        "policy_frames": int((~human).sum()),
+        "human_frames": int(human.sum()),
+        "interventions": interventions(human),
+        "gap_count": len(episode.gaps),
+        "event_count": len(episode.events),
+    }
+    for name, value in expected.items():
+        yield from _differs(found, name, value)
+    fps = measured_fps(episode.stamps["qpos"], episode.segment)
+    if not np.isclose(_number(found["measured_fps"]), fps, atol=0.01):
+        yield f"attribute 'measured_fps' is {found['measured_fps']}; the rows say {fps:.3f}"
+    if found["outcome"] not in OUTCOMES:
+        yield f"outcome is '{found['outcome']}'; expected one of {', '.join(OUTCOMES)}"
+    if bool(found["advantage"]) != (found["outcome"] == "success"):
+        yield f"advantage is {found['advantage']}, but the outcome is {found['outcome']}"
 
 
-def _counts(file: h5py.File, length: int) -> Iterator[str]:
-    phase = file["phase"][:]
-    policy, human = int((phase == b"policy").sum()), int((phase == b"human").sum())
-    for name, found in (("policy_frames", policy), ("human_frames", human), ("episode_length", policy + human)):
-        if int(file.attrs[name]) != found:
-            yield f"attribute '{name}' is {file.attrs[name]}; the rows say {found} of {length}"
-    for name, dataset in (("gap_count", "gaps"), ("event_count", "events")):
-        if int(file.attrs[name]) != len(file[dataset]):
-            yield f"attribute '{name}' is {file.attrs[name]}; there are {len(file[dataset])}"
-    if bool(file.attrs["advantage"]) != (file.attrs["outcome"] == "success"):
-        yield f"advantage is {file.attrs['advantage']}, but the outcome is {file.attrs['outcome']}"
+def _differs(found: dict[str, Any], name: str, value: int) -> Iterator[str]:
+    if name in found and _number(found[name]) != value:
+        yield f"attribute '{name}' is {found[name]}; the rows say {value}"
 
 
-def _times(file: h5py.File) -> Iterator[str]:
-    tick, segment = file["stamps/tick"][:], file["segment"][:]
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (bool, int, float)) else float("nan")
+
+
+def _json_attributes(episode: Episode) -> Iterator[str]:
+    for name in _JSON:
+        try:
+            value = json.loads(episode.attributes[name])
+        except (TypeError, ValueError):
+            yield f"attribute '{name}' is no JSON"
+            continue
+        if name == "joint_names" and tuple(value) != ARM_JOINT_NAMES:
+            yield "attribute 'joint_names' names other joints, or in another order"
+
+
+def _times(episode: Episode) -> Iterator[str]:
+    tick, segment = episode.stamps["tick"], episode.segment
     step, same = np.diff(tick), np.diff(segment) == 0
-    period = 1e9 / int(file.attrs["fps"])
+    period = 1e9 / int(episode.attributes["fps"])
     if (np.abs(step[same] - period) > 1).any():
         yield f"within a segment rows are not {period / 1e6:.3f} ms apart"
     if (step <= 0).any():
@@ -122,50 +165,140 @@ def _times(file: h5py.File) -> Iterator[str]:
         yield "segments are not numbered 0, 1, 2 ..."
     if (step[~same] < 1.5 * period).any():
         yield "two segments follow each other without a break"
-    for name, dataset in file["stamps"].items():
-        stamps = dataset[:]
+    for name, stamps in episode.stamps.items():
+        if stamps.shape != tick.shape:
+            yield f"stamps/{name} is {stamps.shape}; expected {tick.shape}"
+            continue
         if (stamps > tick).any():
             yield f"stamps/{name} is later than its row"
-        known = stamps[stamps >= 0]
-        if (np.diff(known) < 0).any():
+        if (np.diff(stamps[stamps >= 0]) < 0).any():
             yield f"stamps/{name} goes back"
+        if name in ("tick", "qpos") and (stamps < 0).any():
+            yield f"stamps/{name} is negative"
 
 
-def _phases(file: h5py.File) -> Iterator[str]:
-    human = file["phase"][:] == b"human"
-    action, applied, qpos = file["action"][:], file["applied_action"][:], file["observations/qpos"][:]
-    stamps = file["stamps/action"][:]
-    if action[human].any():
+def _phases(episode: Episode) -> Iterator[str]:
+    human, stamps = episode.phase == "human", episode.stamps["action"]
+    if episode.action[human].any():
         yield "action is not zero in a human row"
-    if not np.array_equal(applied[human], qpos[human]):
+    if not np.array_equal(episode.applied_action[human], episode.qpos[human], equal_nan=True):
         yield "applied_action is not the measured position in a human row"
     if (stamps[human] != -1).any():
         yield "a human row has an action's stamp"
     waiting = ~human & (stamps == -1)
-    if not np.array_equal(action[waiting], applied[waiting]):
+    if not np.array_equal(episode.action[waiting], episode.applied_action[waiting], equal_nan=True):
         yield "action is not applied_action before a run's first action"
-    if not (np.isfinite(action).all() and np.isfinite(applied).all() and np.isfinite(qpos).all()):
-        yield "a joint position is not finite"
 
 
-def _pictures(file: h5py.File, camera: str, decode: bool) -> Iterator[str]:
-    dataset = file[IMAGES][camera]
-    previous: Any = None
-    for row in range(len(dataset)):
-        data = dataset[row]
-        if previous is not None and np.array_equal(data, previous):
+def _values(episode: Episode) -> Iterator[str]:
+    """Numbers that no joint can have, wherever they are."""
+    for path in NUMBERS:
+        name = path.rpartition("/")[2]
+        values = getattr(episode, name)
+        if values is None:
             continue
-        previous = data
-        if not _is_picture(data, decode):
-            yield f"image {row} of {camera} does not decode"
-            return
+        bad = ~np.isfinite(values)
+        if "hand" in name:  # NaN: no message yet
+            bad &= ~np.isnan(values)
+        if bad.any():
+            yield f"'{path}' is not finite in {int(bad.any(axis=1).sum())} rows, the first is {_first(bad.any(axis=1))}"
+        elif name in ("qpos", "action", "applied_action") and (what := beyond_range(values)):
+            yield f"'{path}' is beyond the joints' range: {what.replace('at step', 'in row')}"
 
 
-def _is_picture(data: Any, decode: bool) -> bool:
-    if bytes(data[:3]) != b"\xff\xd8\xff":
-        return False
+def _first(rows: Bools) -> int:
+    return int(np.argmax(rows))
+
+
+def _add_duplicates(episode: Episode, findings: Findings) -> None:
+    """Rows that say of the robot what the row before them said."""
+    observed = {f"observations/{name}": getattr(episode, name) for name in ("qpos", "qvel", "effort")}
+    same = duplicates({**observed, "stamps/qpos": episode.stamps["qpos"]})
+    findings.problems += _differs(episode.attributes, "duplicate_rows", int(same.sum()))
+    findings.warnings += _stretch(episode, same, "the robot's values stand still for {:.1f} s from row {}")
+
+
+def _stretch(episode: Episode, rows: Bools, text: str) -> Iterator[str]:
+    """A line about the longest unbroken run of `rows`, if it is long."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    if len(starts):
+        longest = int(np.argmax(ends - starts))
+        seconds = (ends[longest] - starts[longest]) / int(episode.attributes["fps"])
+        if seconds > _LONG_S:
+            yield text.format(seconds, starts[longest])
+
+
+class _Images:
+    """The images of one camera.
+
+    Args:
+        episode: that they belong to.
+        camera: its name.
+        decode: decode each, not only look at its first bytes.
+    """
+
+    def __init__(self, episode: Episode, camera: str, decode: bool) -> None:
+        self._episode, self._camera, self._decode = episode, camera, decode
+        self._bad: list[tuple[int, str]] = []
+
+    def add_to(self, findings: Findings) -> None:
+        camera, found = self._camera, self._episode.attributes
+        stamps = self._episode.stamps[camera]
+        same = self._same_as_before()
+        camera_fps = _number(found.get("camera_fps", _CAMERA_FPS))
+        freshness = Freshness(self._episode.stamps["tick"], stamps, same, camera_fps)
+        for row, why in self._bad[:1]:
+            more = f", and {len(self._bad) - 1} more" if len(self._bad) > 1 else ""
+            findings.problems.append(f"image {row} of {camera} does not decode: {why}{more}")
+        changed = ~same[1:] & (stamps[1:] == stamps[:-1]) & (stamps[1:] >= 0)
+        if changed.any():
+            findings.problems.append(f"image {_first(changed) + 1} of {camera} is another one with the same stamp")
+        counters = {"dummy": stamps < 0}
+        if "camera_fps" in found:
+            counters |= {"stale": freshness.stale, "repeated": freshness.repeated}
+        else:  # an early file: counted by stamps, and by a rate that is not in it
+            findings.problems += self._stale_at_least(stamps)
+        for name, rows in counters.items():
+            findings.problems += _differs(found, f"{name}_frames_{camera}", int(rows.sum()))
+        old_s = STALE_PERIODS / camera_fps
+        text = f"{camera} shows an image older than {old_s:.2f} s for {{:.1f}} s from row {{}}: frozen or silent"
+        findings.warnings += _stretch(self._episode, freshness.stale, text)
+        findings.warnings += _stretch(
+            self._episode, stamps < 0, f"{camera} is a grey dummy for {{:.1f}} s from row {{}}"
+        )
+
+    def _stale_at_least(self, stamps: Any) -> Iterator[str]:
+        name = f"stale_frames_{self._camera}"
+        same = np.concatenate([[False], stamps[1:] == stamps[:-1]])
+        old = Freshness(self._episode.stamps["tick"], stamps, same, STALE_PERIODS / _LONG_S).stale
+        if _number(self._episode.attributes[name]) < old.sum():
+            yield f"attribute '{name}' is {self._episode.attributes[name]}; {old.sum()} images are over {_LONG_S} s old"
+
+    def _same_as_before(self) -> Bools:
+        """(T,) whether a row shows the bytes of the row before it; those that are new are checked."""
+        same = np.zeros(len(self._episode), np.bool_)
+        before: Any = None
+        with opened(self._episode.path) as file:
+            dataset = file[IMAGES][self._camera]
+            for start in range(0, len(same), _BLOCK_ROWS):
+                for row, data in enumerate(dataset[start : start + _BLOCK_ROWS], start):
+                    same[row] = before is not None and is_same_jpeg(data, before)
+                    before = data
+                    if not same[row] and (why := _fault(data, self._decode)):
+                        self._bad.append((row, why))
+        return same
+
+
+def _fault(data: Any, decode: bool) -> str:
+    """What is wrong with a JPEG; empty if nothing is. libjpeg's warnings are faults."""
+    raw = bytes(data)
+    if raw[:3] != b"\xff\xd8\xff":
+        return f"begins with {raw[:4].hex(' ') or 'nothing'}"
     if not decode:
-        return True
-    import cv2
-
-    return cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
+        return ""
+    try:
+        simplejpeg.decode_jpeg(raw, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        return str(error).splitlines()[0]
+    return ""

@@ -1,47 +1,44 @@
-"""How much room the disk has, asked for where waiting for the answer delays nobody."""
+"""How much space the disk has, asked for where waiting for the answer delays nobody."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 from pathlib import Path
+
+from h1_recorder.recorder.filesystem import free_bytes, lacking
 
 GB = 1_000_000_000
 FILE_OVER_JOURNAL = 1.8
 """An episode file repeats 30 images a second in 50 rows: at most 5/3 of its journal, and numbers."""
 
 
-def free_bytes(folder: Path) -> int:
-    """Bytes that we may still write to the file system of `folder`, which need not be made yet.
-
-    Raises:
-        OSError: the file system does not answer.
-    """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-class DiskWatch:
+class DiskMonitor:
     """Asks once a second, in a thread of its own: a network file system may take its time.
+
+    Args:
+        probed: folder whose disk is probed once for what it lacks; None = none.
+        period_s: from one question to the next.
 
     Attributes:
         free: bytes, at the last answer; None if there is none.
-        exists: whether the watched path was there.
+        exists: whether the path asked about was there.
+        remarks: what the disk lacks (`filesystem.lacking`); None until it was probed.
     """
 
-    def __init__(self, period_s: float = 1.0) -> None:
+    def __init__(self, probed: Path | None = None, *, period_s: float = 1.0) -> None:
+        self.remarks: list[str] | None = None if probed else []
+        self._probed = probed
         self._period_s = period_s
         self._wake = threading.Event()
         self._stopped = False
         self._path: Path | None = None
         self.free: int | None = None
         self.exists = True
-        threading.Thread(target=self._watch, name="disk-watch", daemon=True).start()
+        threading.Thread(target=self._run, name="disk-monitor", daemon=True).start()
 
-    def watch(self, path: Path) -> None:
-        """Watch this file or folder from now on."""
+    def look_at(self, path: Path) -> None:
+        """Ask about this file or folder from now on."""
         self._path = path
         self.exists = True
         self._wake.set()
@@ -51,7 +48,9 @@ class DiskWatch:
         self._stopped = True
         self._wake.set()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
+        if self._probed is not None:
+            self.remarks = lacking(self._probed)
         while not self._stopped:
             path = self._path
             if path is not None:
@@ -60,24 +59,22 @@ class DiskWatch:
             self._wake.clear()
 
     def _ask(self, path: Path) -> None:
-        exists = path.exists()
-        try:
+        exists, free = path.exists(), None
+        with contextlib.suppress(OSError):
             free = free_bytes(path.parent if path.is_file() else path)
-        except OSError:
-            free = None
         if path == self._path:
             self.exists, self.free = exists, free
 
 
-class Room:
-    """What an episode may still grow by: its file needs a place beside its journal.
+class Budget:
+    """What an episode may still grow by: its file needs space beside its journal.
 
     Args:
         disk: that both are on.
         keep_free: bytes that are left to others.
     """
 
-    def __init__(self, disk: DiskWatch, keep_free: float) -> None:
+    def __init__(self, disk: DiskMonitor, keep_free: float) -> None:
         self._disk = disk
         self._keep_free = keep_free
 

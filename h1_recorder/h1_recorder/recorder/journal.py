@@ -1,8 +1,8 @@
 """The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
 
 Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a
-callback. A writer takes it from there within 8 ms and hands it to the kernel with `os.write`: from then on it survives
-the death of this process. A third calls `fdatasync` once a second, which may take as long as the disk likes; what
+callback. A writer takes it from there within 8 ms and hands it to the kernel: from then on it survives
+the death of this process. A third calls `fsync` once a second, which may take as long as the disk likes; what
 the machine's own death can cost is therefore about a second.
 
 The file is an MCAP without chunks, each record whole by one write: cut anywhere, it is good up to its last whole
@@ -12,7 +12,6 @@ message that finds it full is dropped and counted, never waited for.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter, deque
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from h1_recorder.episode.folder import DISCARDED, discard, rescue_path
 from h1_recorder.episode.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
+from h1_recorder.recorder.filesystem import sync_folder
 from h1_recorder.recorder.mcap_file import McapFile, Message
 
 _SYNC_PERIOD_S = 1.0
@@ -67,10 +67,10 @@ class Journal:
         info: what the episode is about; the file's first record.
         channels: the streams known so far.
         queue_bytes: how much may wait for the disk.
-        refuge: folder for the journal if its own has vanished when it ends and cannot be made anew.
+        fallback: folder for the journal if its own has vanished when it ends and cannot be made again.
 
     Attributes:
-        path: of the file; another than the one given if the file was moved, or vanished and was written anew.
+        path: of the file; another than the one given if the file was moved, or vanished and was written again.
 
     Raises:
         OSError: the file cannot be made, or its first records not be written (then there is no file).
@@ -83,10 +83,10 @@ class Journal:
         channels: tuple[Channel, ...],
         *,
         queue_bytes: int,
-        refuge: Path | None = None,
+        fallback: Path | None = None,
     ) -> None:
         self.path = path
-        self._refuge = refuge
+        self._fallback = fallback
         self._queue_bytes = queue_bytes
         self._file = McapFile(path, profile="ros2", library="h1_recorder")
         self._channel_ids: dict[str, int] = {}
@@ -142,8 +142,8 @@ class Journal:
     def discard(self) -> None:
         """Move the file into `.discarded/` beside it, at once: whatever ends this process now, it is no episode.
 
-        What is appended goes on into it. A file that is gone is written anew at `close`, under the name it had; discard
-        it again then. One that is discarded already stays.
+        What is appended goes on into it. A file that is gone is written again at `close`, under the name it had;
+        discard it again then. One that is discarded already stays.
 
         Raises:
             OSError: it cannot be moved, and stays.
@@ -194,7 +194,7 @@ class Journal:
                 self._rest(_PAUSE_S)
         except OSError as error:
             self._error = f"{self.path}: {error.strerror or error}"
-        except Exception as error:  # whatever it is, the episode must be told to have ended, not to be complete
+        except Exception as error:  # whatever it is, the episode has ended, and is not complete
             self._error = f"{self.path}: {error!r}"
             raise
         finally:
@@ -245,26 +245,20 @@ class Journal:
             self._closed.set()
 
     def _find_or_rescue(self, now: Path | None) -> None:
-        """The file is not where it was: follow it, or write it anew from what is still open of it.
+        """The file is not where it was: follow it, or write it again from what is still open of it.
 
         Raises:
             OSError: there is no place for it.
         """
         if now is None:
-            now = rescue_path(self.path, self._refuge)
+            now = rescue_path(self.path, self._fallback)
             self._file.copy_to(now)
         self.path = now
 
     # ---- the sync thread
 
     def _sync_all(self) -> None:
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the file's name, once
-        except OSError as error:
-            self._error = self._error or f"{self.path}: {error.strerror or error}"
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)  # the file's name, once
         while not self._closed.wait(_SYNC_PERIOD_S):
             try:
                 self._file.sync()

@@ -1,19 +1,19 @@
 """Reads a journal: a finished one, or one that was cut anywhere, up to its last whole record.
 
-The records are walked by hand over a memory map (https://mcap.dev/spec: opcode, uint64 length, content), because
-the readers at hand refuse a file without a footer, and because nothing needs to be copied: messages are views.
+The records are walked by hand over a memory map (https://mcap.dev/spec: opcode, uint64 length, content), so that
+nothing is copied: messages are views. `mcap.stream_reader.StreamReader` also reads a file that was cut, in two to three
+times the time (0.11 against 0.04 to 0.06 s for a minute), because it copies every record.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from h1_recorder.episode.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo, InfoError
+from h1_recorder.recorder.filesystem import mapped
 
 MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
@@ -96,13 +96,9 @@ def read_info(path: Path) -> EpisodeInfo:
 
 
 def _mapped(path: Path, *, whole: bool = False) -> memoryview:
-    """The file's bytes; `whole` maps them at once, which is half the time of a fault a page."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < len(MAGIC):
-            raise JournalError(f"{path}: {size} bytes; nothing was recorded")
-        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if whole else 0)
-        view = memoryview(mmap.mmap(file.fileno(), size, flags=flags, prot=mmap.PROT_READ))
+    view = mapped(path, whole=whole)
+    if len(view) < len(MAGIC):
+        raise JournalError(f"{path}: {len(view)} bytes; nothing was recorded")
     if bytes(view[: len(MAGIC)]) != MAGIC:
         raise JournalError(f"{path}: does not begin as an MCAP file does")
     return view

@@ -1,7 +1,7 @@
 """Writes an MCAP without chunks, whole records by each write, with nothing held back in this process.
 
-`mcap.writer.Writer` copies every message into a buffer of its own and makes a system call for each; at 300 messages
-a second, most of them pictures, that is half a percent of a core. Here a batch of messages goes to the kernel in one
+`mcap.writer.Writer(use_chunking=False)` copies every message into a buffer of its own and makes a system call for each:
+0.23 against 0.14 to 0.17 s of CPU for a minute. Here a batch of messages goes to the kernel in one
 `writev`, uncopied. All records but messages are serialized by the mcap library. Format: https://mcap.dev/spec.
 """
 
@@ -30,6 +30,8 @@ from mcap.records import (
     Statistics,
     SummaryOffset,
 )
+
+from h1_recorder.recorder.filesystem import sync_file
 
 MAGIC = b"\x89MCAP0\r\n"
 _MESSAGE = struct.Struct("<BQHIQQ")
@@ -129,8 +131,12 @@ class McapFile:
         self._write([summary + offsets + _serialized(footer) + MAGIC])
 
     def sync(self) -> None:
-        """Wait until the disk has it."""
-        os.fdatasync(self._descriptor)
+        """Wait until the disk has it, if it can say.
+
+        Raises:
+            OSError: the disk could not take it.
+        """
+        sync_file(self._descriptor)
 
     def where(self, expected: Path) -> Path | None:
         """Where the file is now: where it is expected, where somebody moved it, or None if it was deleted."""
@@ -150,8 +156,9 @@ class McapFile:
         try:
             done = 0
             while done < self.size:
-                done += os.sendfile(descriptor, self._descriptor, done, min(self.size - done, 1 << 24))
-            os.fsync(descriptor)
+                block = os.pread(self._descriptor, min(self.size - done, 1 << 22), done)
+                done += os.write(descriptor, block)
+            sync_file(descriptor)
         except OSError:
             path.unlink(missing_ok=True)
             raise

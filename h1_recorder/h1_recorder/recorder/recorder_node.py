@@ -1,22 +1,26 @@
-"""The recorder as a node: subscribes raw, answers the services, tells its status. The logic is in `recorder`."""
+"""The recorder as a node: subscribes raw, answers the services, publishes its status. The logic is in `recorder`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from h1_recorder.episode.folder import episode_path, index_of
 from h1_recorder.recorder.disk import FILE_OVER_JOURNAL
 from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import Recorder
 from h1_recorder.recorder.recovery import recover
-from h1_recorder.recorder.request import Answer, StartRequest, State, Status
+from h1_recorder.recorder.request import Response, StartRequest, Status
 from h1_recorder.recorder.subscriptions_node import RawSubscriptions
 from h1_training_msgs.msg import RecorderStatus
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, StartEpisode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.message_numbers import Level
+from h1_training_node.folder_lock import FolderInUseError, FolderLock, is_held_by_own_session
+from h1_training_node.message_numbers import Level, RecorderState
 from h1_training_node.node_main import run_node
+from h1_training_node.parameter import ParameterError
+from h1_training_node.report_once import ReportOnce
 
 _TICK_S = 0.1
 _SAVING_TICK_S = 0.01
@@ -33,21 +37,23 @@ _SAVE_BYTES_PER_S = 150_000_000
 class RecorderNode(BaseNode):
     """Journals what the session's topics carry, and turns a journal into an episode on request.
 
-    Told to end while an episode is open, it waits 1 s for somebody to finish it, finishes it itself, saves it if that
+    Asked to end while an episode is open, it waits 1 s for somebody to finish it, finishes it itself, saves it if that
     fits before the session's end, and otherwise leaves the journal and says so.
     """
 
     def __init__(self) -> None:
         super().__init__("recorder")
         parameters = self.parameters(RecorderParameters)
+        self._lock = self._locked(parameters.save_dir)
         self._recorder = Recorder(parameters, now_ns=self.clock_ns.now_ns, event=self.event)
         self._raw_subscriptions = RawSubscriptions(self, self._recorder.intake, self._on_topic_problem)
         for stream in parameters.streams():
             self._raw_subscriptions.add(stream)
         self._publisher = self.create_publisher(RecorderStatus, "recorder/status", qos.STATE)
+        self._reports = ReportOnce()
         self._seq = 0
         self._ticks = 0
-        self._told: Status | None = None
+        self._published: Status | None = None
         self._jump_ns = self.clock_ns.system_clock_jump_ns()
         self._stop_ns: int | None = None
         self._idle_since_ns: int | None = None
@@ -60,7 +66,25 @@ class RecorderNode(BaseNode):
         self._saving.cancel()
         for journal in recover(self._recorder, parameters, self.event):
             if not episode_path(journal.parent, index_of(journal)).exists():  # else it is only kept
-                self.event(Level.INFO, "journal_found", f"{journal} was left behind; it is being made an episode")
+                self.event(Level.INFO, "journal_found", f"{journal} was left behind; it is being saved")
+
+    def _locked(self, save_dir: str) -> FolderLock | None:
+        """The session's lock on `save_dir`, if nobody who started this node holds it.
+
+        Raises:
+            ParameterError: another session has it.
+        """
+        if not save_dir or is_held_by_own_session(Path(save_dir)):
+            return None
+        try:
+            lock = FolderLock(Path(save_dir))
+        except FolderInUseError as error:
+            raise ParameterError(f"{self.get_fully_qualified_name()}: parameter 'save_dir': {error}") from None
+        except OSError:
+            return None  # whatever is wrong with it, the probe of the disk reports
+        if lock.remark:
+            self.event(Level.WARN, "no_locks", lock.remark)
+        return lock
 
     # ---- services
 
@@ -90,48 +114,49 @@ class RecorderNode(BaseNode):
     def _on_label(self, request: LabelEpisode.Request, response: LabelEpisode.Response) -> LabelEpisode.Response:
         return self._answered("label", self._recorder.label(request.episode_id, request.outcome), response)
 
-    def _answered(self, what: str, answer: Answer, response):  # type: ignore[no-untyped-def]
+    def _answered(self, what: str, answer: Response, response):  # type: ignore[no-untyped-def]
         response.accepted, response.reason = answer.accepted, answer.reason
         if not answer.accepted:
             self.event(Level.WARN, f"{what}_refused", answer.reason)
-        self._tell(self._recorder.status())
-        if self._recorder.state == State.SAVING:
+        self._publish(self._recorder.status())
+        if self._recorder.state == RecorderState.SAVING:
             self._saving.restart()
         return response
 
     # ---- regularly
 
     def _on_saving_tick(self) -> None:
-        """While something is being saved its end is noticed, and told, at once."""
+        """While something is being saved its end is noticed, and published, at once."""
         self._recorder.tick()
-        if self._recorder.state != State.SAVING:
+        if self._recorder.state != RecorderState.SAVING:
             self._saving.cancel()
-            self._tell(self._recorder.status())
+            self._publish(self._recorder.status())
 
     def _on_tick(self) -> None:
         self._ticks += 1
         self._recorder.tick()
-        if self._recorder.state == State.SAVING:
+        if self._recorder.state == RecorderState.SAVING:
             self._saving.restart()
-        recording = self._recorder.state == State.RECORDING
+        recording = self._recorder.state == RecorderState.RECORDING
         if self._ticks % (_GRAPH_TICKS_RECORDING if recording else _GRAPH_TICKS) == 1:
             self._raw_subscriptions.adapt(recording=recording)
-            self._watch_clock()
+            self._check_clock()
         status = self._recorder.status()
-        told = self._told
-        changed = told is None or (status.state, status.episode_id, status.phase, status.last_error) != (
-            told.state,
-            told.episode_id,
-            told.phase,
-            told.last_error,
+        before = self._published
+        changed = before is None or (status.state, status.episode_id, status.phase, status.last_error) != (
+            before.state,
+            before.episode_id,
+            before.phase,
+            before.last_error,
         )
         if changed or self._ticks % _STATUS_TICKS == 0:
-            self._tell(status)
+            self._publish(status)
+        self._report_disk()
         if self._stop_ns is not None:
             self._move_on_ending(self.now_ns() - self._stop_ns)
 
-    def _tell(self, status: Status) -> None:
-        self._told = status
+    def _publish(self, status: Status) -> None:
+        self._published = status
         self._seq += 1
         now_ns = self.now_ns()
         figures = self._recorder.intake.figures(now_ns)
@@ -150,6 +175,7 @@ class RecorderNode(BaseNode):
                 verdicts=figures.verdicts,
                 machine_is_slow=figures.machine_is_slow,
                 drops=figures.drops,
+                disk_remarks=self._recorder.disk.remarks or [],
                 bytes_written=status.bytes_written,
                 bytes_free=status.bytes_free,
                 seconds_left=status.seconds_left,
@@ -159,7 +185,14 @@ class RecorderNode(BaseNode):
             )
         )
 
-    def _watch_clock(self) -> None:
+    def _report_disk(self) -> None:
+        """What the disk lacks, once it was probed."""
+        remarks = self._recorder.disk.remarks
+        if remarks is not None and self._reports.is_due("disk"):
+            for remark in remarks:
+                self.event(Level.WARN, "disk_lacks", f"the disk of save_dir {remark}")
+
+    def _check_clock(self) -> None:
         jump_ns = self.clock_ns.system_clock_jump_ns()
         moved_ns, self._jump_ns = jump_ns - self._jump_ns, jump_ns
         if abs(moved_ns) > _CLOCK_JUMP_NS:
@@ -174,7 +207,7 @@ class RecorderNode(BaseNode):
 
     def request_stop(self, why: str) -> None:
         """Finish what is open, save what fits, end."""
-        self.get_logger().info(f"told to end ({why})")
+        self.get_logger().info(f"asked to end ({why})")
         self._stop_ns = self.now_ns()
         self._recorder.ending = True
         self._recorder.jobs.drop_recovery()
@@ -184,7 +217,7 @@ class RecorderNode(BaseNode):
     def _move_on_ending(self, since_ns: int) -> None:
         """One step of the ending, `since_ns` after it was asked for."""
         recorder = self._recorder
-        if recorder.state == State.RECORDING:
+        if recorder.state == RecorderState.RECORDING:
             if since_ns >= _FINISH_BY_OTHERS_NS:
                 self.event(Level.WARN, "finished_by_recorder", "nobody finished the open episode within 1 s")
                 recorder.interrupt()
@@ -195,13 +228,15 @@ class RecorderNode(BaseNode):
                 kept = recorder.give_up_saving()
                 self.event(Level.WARN, "journal_kept", f"{kept} keeps the episode; the next start saves it")
         elif self._idle_since_ns is None:
-            self._idle_since_ns = since_ns  # the result has been told; leave it time to arrive
+            self._idle_since_ns = since_ns  # the result has been published; leave it time to arrive
         elif since_ns - self._idle_since_ns >= _LINGER_NS:
             self.end(0)
 
     def destroy_node(self) -> None:
         """Let go of locks and threads with the node."""
         self._recorder.close()
+        if self._lock is not None:
+            self._lock.release()
         super().destroy_node()
 
 

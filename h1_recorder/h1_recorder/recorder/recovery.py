@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from h1_recorder.episode.folder import (
     discard,
@@ -16,10 +17,53 @@ from h1_recorder.episode.folder import (
     was_uploaded,
 )
 from h1_recorder.recorder.disk import GB
-from h1_recorder.recorder.folder_lock import FolderInUseError
 from h1_recorder.recorder.parameters import RecorderParameters
-from h1_recorder.recorder.recorder import EventSink, Recorder
+from h1_training_node.folder_lock import FolderInUseError
 from h1_training_node.message_numbers import Level
+
+if TYPE_CHECKING:
+    from h1_recorder.recorder.recorder import EventSink, Recorder
+
+
+class VerifiedJournals:
+    """Journals that have become verified episodes, until `delete`.
+
+    Args:
+        parameters: say whether journals are kept, and within which limits.
+    """
+
+    def __init__(self, parameters: RecorderParameters) -> None:
+        self._parameters = parameters
+        self._paths: list[Path] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def add(self, journal: Path) -> None:
+        """Its episode was read back."""
+        self._paths.append(journal)
+
+    def forget(self) -> None:
+        """They are needed after all."""
+        self._paths = []
+
+    def delete(self, *, wait: bool = False) -> None:
+        """Delete them, in a thread: for a large file that takes a disk a tenth of a second, and messages arrive."""
+        paths, self._paths = self._paths, []
+        if paths:
+            thread = threading.Thread(target=self._delete, args=(paths,), name="delete-journals", daemon=True)
+            thread.start()
+            if wait:
+                thread.join()
+
+    def _delete(self, paths: list[Path]) -> None:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                if self._parameters.keep_journal:
+                    most = self._parameters.keep_journal_gb * GB
+                    prune_kept_journals(path.parent, days=self._parameters.keep_journal_days, most_bytes=most)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink) -> list[Path]:
@@ -28,7 +72,7 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
     Args:
         recorder: whose jobs do it, and who holds the locks.
         parameters: of the node.
-        event: is told what was found, and what became of it.
+        event: receives what was found, and what became of it.
 
     Returns:
         The journals found.
@@ -38,7 +82,7 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
     found: list[Path] = []
     for folder in _folders(Path(parameters.save_dir)):
         try:
-            recorder.locks.hold(folder)
+            recorder.lock(folder)
             found += _clean(folder, parameters)
         except FolderInUseError as error:
             event(Level.WARN, "folder_in_use", str(error))

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from h1_training_node.message_numbers import RecorderState
+
 _LARGEST_ATTRIBUTE = 48_000
-
-
-class State(IntEnum):
-    """As in h1_training_msgs/msg/RecorderStatus."""
-
-    IDLE = 0
-    RECORDING = 1
-    SAVING = 2
-    SAVED = 3
-    FAILED = 4
 
 
 @dataclass(frozen=True)
@@ -34,7 +25,7 @@ class StartRequest:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """Of a request: whether it was accepted, and if not, why not."""
 
     accepted: bool
@@ -47,7 +38,7 @@ class Answer:
 class Status:
     """As in h1_training_msgs/msg/RecorderStatus, without stamp and stream figures."""
 
-    state: State
+    state: RecorderState
     episode_id: str
     phase: str
     policy_frames: int

@@ -25,7 +25,7 @@ _NICE = 5
 
 
 class SaveProcess:
-    """A child: started idle, with everything imported, and told by `begin` what to do.
+    """A child: started idle, with everything imported, `begin` says what to do.
 
     Attributes:
         progress: 0..1, as last reported.
@@ -130,7 +130,7 @@ class SaveStarter:
 
 
 def arguments_for_child(parent: int) -> list[str] | None:
-    """In the child: what it is told to do; None if it is not needed after all.
+    """In the child: what it has to do; None if it is not needed after all.
 
     It dies with `parent`, and steps back behind the nodes that move the arms.
     """

@@ -6,7 +6,7 @@ A message is handed over as the bytes that came off the wire, so recording costs
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +17,9 @@ from rclpy.subscription import Subscription
 from h1_recorder.recorder.definitions import DefinitionError, schema_text
 from h1_recorder.recorder.intake import Intake
 from h1_recorder.recorder.journal import Channel
-from h1_recorder.recorder.qos_text import offered_qos_yaml
 from h1_recorder.recorder.streams import Stream
 from h1_training_node.base_node import BaseNode
+from h1_training_node.clock import NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RawSubscriptions:
     Args:
         node: that owns them.
         intake: takes the messages.
-        problem: is told of a topic that cannot be recorded: reason and one line.
+        problem: receives what cannot be recorded: reason and one line.
     """
 
     def __init__(self, node: BaseNode, intake: Intake, problem: Callable[[str, str], None]) -> None:
@@ -64,7 +64,7 @@ class RawSubscriptions:
     def adapt(self, *, recording: bool) -> None:
         """Look at what the publishers offer now, and ask for that.
 
-        While recording only a subscription that a publisher cannot serve is made anew, since that may cost a message.
+        While recording only a subscription that a publisher cannot serve is made again, since that may cost a message.
         """
         for stream in self._streams:
             offers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(stream.topic))
@@ -84,7 +84,7 @@ class RawSubscriptions:
                 self._subscribe(stream, wanted)
 
     def _make_known(self, stream: Stream, type_name: str) -> bool:
-        """Tell the intake of a stream; False if its type is not installed here."""
+        """Make a stream known to the intake; False if its type is not installed here."""
         topic = self._node.resolve_topic_name(stream.topic)
         try:
             channel = Channel(stream.name, topic, type_name, schema_text(type_name), "")
@@ -121,3 +121,32 @@ def _message_class(type_name: str) -> Any:
     """
     package, _, name = type_name.split("/")
     return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def offered_qos_yaml(profiles: Iterable[Any]) -> str:
+    """The profiles of a topic's publishers as YAML (ros2/rosbag2:rosbag2_storage/src/rosbag2_storage/qos.cpp).
+
+    Args:
+        profiles: with the attributes of `rclpy.qos.QoSProfile`.
+    """
+    return "".join(_entry(profile) for profile in profiles)
+
+
+def _entry(profile: Any) -> str:
+    lines = [
+        f"history: {profile.history.name.lower()}",
+        f"depth: {profile.depth}",
+        f"reliability: {profile.reliability.name.lower()}",
+        f"durability: {profile.durability.name.lower()}",
+        *_duration("deadline", profile.deadline.nanoseconds),
+        *_duration("lifespan", profile.lifespan.nanoseconds),
+        f"liveliness: {profile.liveliness.name.lower()}",
+        *_duration("liveliness_lease_duration", profile.liveliness_lease_duration.nanoseconds),
+        f"avoid_ros_namespace_conventions: {str(profile.avoid_ros_namespace_conventions).lower()}",
+    ]
+    return "- " + "\n  ".join(lines) + "\n"
+
+
+def _duration(name: str, ns: int) -> list[str]:
+    sec, nsec = divmod(ns, NS_PER_S)
+    return [f"{name}:", f"  sec: {sec}", f"  nsec: {nsec}"]

@@ -1,0 +1,84 @@
+"""What all verbs share: files found at any level of folders, one line about each, and a status that tells the truth.
+
+A verb goes through everything that it was given: what is wrong with one file is a line that names it, and the next one
+is looked at all the same. Nothing found is something wrong, too, unless `--allow-empty` says that it may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from h1_recorder.episode.folder import episodes
+
+
+def folders(path: Path) -> list[Path]:
+    """The folder `path` and all in it, hidden ones left out; none if it is a file."""
+    if not path.is_dir():
+        return []
+    found = []
+    for name, inside, _ in os.walk(path):
+        inside[:] = sorted(folder for folder in inside if not folder.startswith("."))
+        found.append(Path(name))
+    return found
+
+
+def found_in(paths: Iterable[Path], inside: Callable[[Path], Iterable[Path]]) -> list[Path]:
+    """Files as given, and of folders what `inside` finds in each, at any level."""
+    found: list[Path] = []
+    for path in paths:
+        found += [file for folder in folders(path) for file in inside(folder)] if path.is_dir() else [path]
+    return found
+
+
+def found_episodes(paths: Iterable[Path]) -> list[Path]:
+    """Episode files, of folders those at any level."""
+    return found_in(paths, episodes)
+
+
+def say(arguments: argparse.Namespace, report: dict[str, Any], text: str) -> None:
+    """One line on standard output: JSON if that was asked for."""
+    print(json.dumps(report) if arguments.json else text, flush=True)
+
+
+def for_each(arguments: argparse.Namespace, paths: list[Path], what: str, work: Callable[[Path], bool]) -> int:
+    """Do `work` with each path; the exit status: 1 if it was wrong with one, or if there is none.
+
+    Args:
+        arguments: of the verb.
+        paths: as found.
+        what: is looked for, in the plural.
+        work: with one path; False if something is wrong, which it has said. It may raise.
+    """
+    if not paths:
+        places = ", ".join(map(str, arguments.paths))
+        say(arguments, {"failed": f"no {what} found in {places}"}, f"no {what} found in {places}")
+        return int(not arguments.allow_empty)
+    failed = False
+    for path in paths:
+        try:
+            failed |= not work(path)
+        except Exception as error:  # of whatever kind: the files after it are to be looked at all the same
+            failed = True
+            say(arguments, {"path": str(path), "failed": reason(error)}, about(path, error))
+    return int(failed)
+
+
+def about(path: Path, error: Exception) -> str:
+    """One line that begins with the file's name."""
+    text = reason(error)
+    return text if text.startswith(str(path)) else f"{path}: {text}"
+
+
+def reason(error: Exception) -> str:
+    """Why something failed, in one line; the system's own words where it is one of the system's."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    lines = str(error).splitlines()
+    if isinstance(error, (ValueError, RuntimeError)) and lines:
+        return lines[0]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -25,11 +25,11 @@ from h1_training_testing import Graph
 CLOCK = SessionClock.from_environment()
 
 
-class Peers(Node):
+class Endpoints(Node):
     """Everything that the recorder listens to, published at its rate; and a client of its services."""
 
     def __init__(self, *, cameras: tuple[str, ...] = tuple(CAMERA_TOPICS), image_qos: QoSProfile = qos.IMAGE) -> None:
-        super().__init__("peers")
+        super().__init__("endpoints")
         self.state, self.mode, self.reason = "READY", ArmStatus.MODE_HOLD, "requested"
         self.seq = 0
         self.status = RecorderStatus()
@@ -103,17 +103,17 @@ def recorder_with(values: dict[str, Any]) -> RecorderNode:
 
 
 class Session:
-    """A recorder and its peers, spun together."""
+    """A recorder and its endpoints, spun together."""
 
-    def __init__(self, graph: Graph, save_dir: Path, parameters: dict[str, Any], **peers: Any) -> None:
+    def __init__(self, graph: Graph, save_dir: Path, parameters: dict[str, Any], **endpoints: Any) -> None:
         values = {"save_dir": str(save_dir), "min_free_start_gb": 0.0, **parameters}
         self.graph, self.folder = graph, save_dir / "training_session_epoch3"
-        self.peers = graph.add(Peers(**peers))
+        self.endpoints = graph.add(Endpoints(**endpoints))
         self.recorder = graph.add(recorder_with(values))
-        self.graph.spin_until(lambda: self.peers.status.seq > 0, "recorder/status")
+        self.graph.spin_until(lambda: self.endpoints.status.seq > 0, "recorder/status")
 
     def call(self, name: str, **fields: Any) -> Any:
-        client = self.peers.clients_by_name[name]
+        client = self.endpoints.clients_by_name[name]
         self.graph.spin_until(client.service_is_ready, f"service {name}")
         future = client.call_async(client.srv_type.Request(**fields))
         self.graph.spin_until(future.done, f"answer of {name}")
@@ -132,31 +132,31 @@ class Session:
 
     def until_heard(self) -> None:
         def heard() -> bool:
-            ages = dict(zip(self.peers.status.streams, self.peers.status.ages, strict=True))
+            ages = dict(zip(self.endpoints.status.streams, self.endpoints.status.ages, strict=True))
             return all(0 <= ages.get(name, -1) < 0.5 for name in ("arm_status", *CAMERA_TOPICS))
 
         self.graph.spin_until(heard, "all streams")
 
     def until_rows(self, policy: int, human: int) -> None:
         def enough() -> bool:
-            return self.peers.status.policy_frames >= policy and self.peers.status.human_frames >= human
+            return self.endpoints.status.policy_frames >= policy and self.endpoints.status.human_frames >= human
 
         self.graph.spin_until(enough, f"{policy} policy and {human} human frames")
 
     def until(self, state: int) -> RecorderStatus:
-        self.graph.spin_until(lambda: self.peers.status.state == state, f"recorder/status.state == {state}")
-        return self.peers.status
+        self.graph.spin_until(lambda: self.endpoints.status.state == state, f"recorder/status.state == {state}")
+        return self.endpoints.status
 
     def record(self) -> str:
         """One episode with policy and human rows, `recorder/finish` accepted; returns its id."""
         self.until_heard()
         started = self.start()
         assert started.accepted, started.reason
-        self.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        self.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
         self.until_rows(20, 0)
-        self.peers.enter("DAMPING", ArmStatus.MODE_DAMPING)
+        self.endpoints.enter("DAMPING", ArmStatus.MODE_DAMPING)
         self.until_rows(20, 20)
-        self.peers.enter("SAVING", ArmStatus.MODE_DAMPING)
+        self.endpoints.enter("SAVING", ArmStatus.MODE_DAMPING)
         answer = self.call("finish", episode_id=started.episode_id, end_reason="operator", outcome="unlabeled")
         assert answer.accepted, answer.reason
         return str(started.episode_id)

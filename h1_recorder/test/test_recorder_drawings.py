@@ -89,7 +89,7 @@ def test_diff_names_what_was_changed(tmp_path: Path, episode: Episode) -> None:
         file["observations/images/ego_cam"][9] = file["observations/images/ego_cam"][40]
     found = dict(differences(episode.path, other))
     assert found["action"] == "1 rows, the first is 7, by up to 0.5"
-    assert found["images/ego_cam"] == "1 pictures, the first is 9"
+    assert found["images/ego_cam"] == "1 images, the first is 9"
 
 
 @pytest.mark.parametrize("verb", ["info", "list", "validate", "plot", "video"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorder_stage import CLOCK, Peers, Session
+from recorder_stage import CLOCK, Endpoints, Session
 
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
@@ -29,7 +29,7 @@ class LiveSession(Session):
 
     def __init__(self, graph: Graph, save_dir: Path) -> None:
         self.graph, self.folder = graph, save_dir / "training_session_epoch3"
-        self.peers = graph.add(Peers())
+        self.endpoints = graph.add(Endpoints())
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "h1_recorder.recorder.recorder_node", "--ros-args"),
@@ -37,7 +37,7 @@ class LiveSession(Session):
             ],
             env={**os.environ, "H1_SESSION_CLOCK_OFFSET_NS": str(CLOCK.offset_ns)},
         )
-        self.graph.spin_until(lambda: self.peers.status.seq > 0, "recorder/status")
+        self.graph.spin_until(lambda: self.endpoints.status.seq > 0, "recorder/status")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def live(graph: Graph, tmp_path: Path) -> Iterator[LiveSession]:
 def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSession) -> None:
     live.until_heard()
     assert live.start().accepted
-    live.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    live.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
     live.until_rows(30, 0)
     live.process.kill()
     live.process.wait()
@@ -87,7 +87,7 @@ def test_killed_while_saving_the_saver_dies_too_and_the_next_start_saves(live: L
 def test_told_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveSession) -> None:
     live.until_heard()
     assert live.start().accepted
-    live.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    live.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
     live.until_rows(10, 0)
     live.process.send_signal(signal.SIGINT)
     live.graph.spin_until(lambda: live.process.poll() is not None, "the recorder ends")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rclpy.client import Client
-from recorder_stage import CLOCK, Peers
+from recorder_stage import CLOCK, Endpoints
 
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
@@ -87,17 +87,17 @@ class Simulation:
 
     def __init__(self, graph: Graph, farm: subprocess.Popen[str], folder: Path) -> None:
         self.graph, self._farm, self._folder = graph, farm, folder
-        self.peers = graph.add(Peers())
-        self.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+        self.endpoints = graph.add(Endpoints())
+        self.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
 
     def recorder(self, name: str, rows: int) -> Victim:
         assert self._farm.stdin is not None and self._farm.stdout is not None
         print(name, self._folder / name, file=self._farm.stdin, flush=True)
         pid = int(self._farm.stdout.readline())
         victim = Victim(
-            name, self._folder / name / "epoch", pid, self.peers.create_client(StartEpisode, f"{name}/start"), rows
+            name, self._folder / name / "epoch", pid, self.endpoints.create_client(StartEpisode, f"{name}/start"), rows
         )
-        self.peers.create_subscription(RecorderStatus, f"{name}/status", victim.told, qos.STATE)
+        self.endpoints.create_subscription(RecorderStatus, f"{name}/status", victim.told, qos.STATE)
         return victim
 
     def start(self, victims: list[Victim]) -> None:
@@ -127,7 +127,7 @@ def test_thirty_kills_cost_nothing_but_the_last_moment(
 
         graph.spin_until(kill_those_whose_time_has_come, "all are dead", 120.0)
         for victim in victims:
-            assert_nothing_is_missing(victim, simulation.peers.sent)
+            assert_nothing_is_missing(victim, simulation.endpoints.sent)
 
 
 def assert_nothing_is_missing(victim: Victim, sent: dict[str, list[int]]) -> None:

@@ -29,7 +29,7 @@ def one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def session(graph: Graph, tmp_path: Path) -> Callable[..., Session]:
-    return lambda parameters=None, **peers: Session(graph, tmp_path, parameters or {}, **peers)
+    return lambda parameters=None, **endpoints: Session(graph, tmp_path, parameters or {}, **endpoints)
 
 
 MakeSession = Callable[..., Session]
@@ -56,11 +56,11 @@ def test_the_journal_goes_only_when_deciding_is_left(session: MakeSession) -> No
     running.record()
     running.until(RecorderStatus.SAVED)
     journal = running.folder / ".episode_0.mcap"
-    running.peers.enter("DECIDING", ArmStatus.MODE_DAMPING)
+    running.endpoints.enter("DECIDING", ArmStatus.MODE_DAMPING)
     running.graph.spin_until(lambda: running.recorder._recorder.intake.estimate.state == "DECIDING", "DECIDING")
     running.recorder._recorder.tick()
     assert journal.exists()
-    running.peers.enter("READY", ArmStatus.MODE_HOLD)
+    running.endpoints.enter("READY", ArmStatus.MODE_HOLD)
     running.graph.spin_until(lambda: not journal.exists(), "the journal is deleted")
 
 
@@ -152,19 +152,19 @@ def test_told_to_end_the_recorder_finishes_and_saves_the_open_episode_by_itself(
     running = session()
     running.until_heard()
     running.start()
-    running.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    running.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
     running.until_rows(10, 0)
     running.recorder.request_stop("SIGTERM")
     running.graph.spin_until(lambda: running.recorder.exit_status == 0, "the recorder ends")
     assert summary(running.folder / "episode_0.hdf5").end_reason == "interrupted"
-    assert "finished_by_recorder" in running.peers.events
+    assert "finished_by_recorder" in running.endpoints.events
 
 
 def test_an_episode_finished_by_the_session_during_the_ending_keeps_its_reason(session: MakeSession) -> None:
     running = session()
     running.until_heard()
     episode_id = running.start().episode_id
-    running.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    running.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
     running.until_rows(10, 0)
     running.recorder.request_stop("SIGTERM")
     running.call("finish", episode_id=episode_id, end_reason="emergency_stop", outcome="failure")
@@ -179,15 +179,15 @@ def test_an_episode_without_rows_fails_by_name_and_its_journal_is_set_aside(sess
     running.call("finish", episode_id=episode_id, end_reason="operator", outcome="unlabeled")
     status = running.until(RecorderStatus.FAILED)
     assert status.last_error.startswith("nothing to save: ")
-    running.graph.spin_until(lambda: "nothing_to_save" in running.peers.events, "event nothing_to_save")
-    assert "save_failed" not in running.peers.events
+    running.graph.spin_until(lambda: "nothing_to_save" in running.endpoints.events, "event nothing_to_save")
+    assert "save_failed" not in running.endpoints.events
     assert (running.folder / ".discarded" / ".episode_0.mcap").exists()
 
 
 def test_extra_topics_are_journaled_as_soon_as_somebody_publishes_them(session: MakeSession) -> None:
     running = session({"extra_topics": ["remark"]})
     running.until_heard()
-    remark = running.peers.create_publisher(String, "remark", qos.STATE)
+    remark = running.endpoints.create_publisher(String, "remark", qos.STATE)
     running.start()
     journal = running.folder / ".episode_0.mcap"
 
@@ -205,12 +205,12 @@ def test_a_jump_of_the_system_clock_is_an_event_and_moves_no_row(
     made = session()
     made.until_heard()
     started = made.start()
-    made.peers.enter("EXECUTING", ArmStatus.MODE_POLICY)
+    made.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)
     made.until_rows(20, 0)
     monkeypatch.setattr(SessionClock, "system_clock_jump_ns", lambda clock: 3_600_000_000_000)
-    made.graph.spin_until(lambda: "clock_jump" in made.peers.events, "event clock_jump")
-    made.until_rows(made.peers.status.policy_frames + 20, 0)
-    made.peers.enter("SAVING", ArmStatus.MODE_HOLD)
+    made.graph.spin_until(lambda: "clock_jump" in made.endpoints.events, "event clock_jump")
+    made.until_rows(made.endpoints.status.policy_frames + 20, 0)
+    made.endpoints.enter("SAVING", ArmStatus.MODE_HOLD)
     made.call("finish", episode_id=started.episode_id, end_reason="operator", outcome="unlabeled")
     episode = read(made.until(RecorderStatus.SAVED).last_path)
     assert [event["detail"] for event in episode.events if event["reason"] == "clock_jump"] == [

@@ -13,11 +13,11 @@ from sensor_msgs.msg import CompressedImage, JointState
 from visualization_msgs.msg import Marker
 
 from h1_recorder.__main__ import main
+from h1_recorder.commands.replay import PAUSE_NS, Replay, ReplayError
+from h1_recorder.commands.replay_node import ReplayNode
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import save_journal
-from h1_recorder.replay.replay import PAUSE_NS, Replay, ReplayError
-from h1_recorder.replay.replay_node import ReplayNode
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
 from h1_training_node.cameras import CAMERA_TOPICS
@@ -69,7 +69,7 @@ def test_a_loop_begins_anew_after_a_pause(episode: Episode) -> None:
 def test_a_picture_is_given_out_when_it_changes(episode: Episode) -> None:
     replay = Replay(episode)
     scenes = [scene for ms in range(0, 3000, 20) if (scene := replay.due(ms * MS)) is not None]
-    shown = [scene.pictures["ego_cam"] for scene in scenes if "ego_cam" in scene.pictures]
+    shown = [scene.images["ego_cam"] for scene in scenes if "ego_cam" in scene.images]
     assert len(shown) == len(np.unique(episode.stamps["ego_cam"]))
     assert shown[-1] == episode.jpegs("ego_cam", slice(99, 100))[0]
     assert scenes[0].text.startswith("policy  0.0 s") and scenes[99].human

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from h1_recorder.commands.list import found_episodes
-from h1_recorder.commands.reason import reason
+from h1_recorder.commands.files import found_episodes, reason
 
 if TYPE_CHECKING:
     from h1_recorder.export.export import Exported

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from h1_recorder.commands.list import found_episodes, line, plain
-from h1_recorder.commands.reason import reason
-from h1_recorder.episode.episode import EpisodeError, read, summary
+from h1_recorder.commands.files import for_each, found_episodes, say
+from h1_recorder.commands.list import line, plain
+from h1_recorder.episode.episode import read, summary
 
 HELP = "all about one episode, or a line about each of several"
 _LONG = 100
@@ -22,20 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print; 1 if any is not an episode."""
     paths = found_episodes(arguments.paths)
-    if not paths:
-        where = ", ".join(map(str, arguments.paths))
-        print(json.dumps({"failed": f"no episodes in {where}"}) if arguments.json else f"no episodes in {where}")
-    failed = not paths
-    for path in paths:
-        try:
-            if len(paths) > 1:
-                print(json.dumps(plain(summary(path))) if arguments.json else line(summary(path)))
-            else:
-                _all_about(path, arguments.json)
-        except (EpisodeError, OSError) as error:
-            failed = True
-            print(reason(error))
-    return int(failed)
+
+    def show(path: Path) -> bool:
+        if len(paths) > 1:
+            say(arguments, plain(summary(path)), line(summary(path)))
+        else:
+            _all_about(path, arguments.json)
+        return True
+
+    return for_each(arguments, paths, "episodes", show)
 
 
 def _all_about(path: Path, as_json: bool) -> None:

@@ -7,11 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import folders, for_each, found_episodes, found_in, say
+from h1_recorder.commands.files import for_each, found_episodes, found_in, say
 from h1_recorder.episode.episode import Summary, summary
 from h1_recorder.episode.folder import unsaved_journals
-
-__all__ = ["folders", "found_episodes"]
 
 HELP = "a line an episode, and the journals that are not episodes yet"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from h1_recorder.commands.list import found_episodes
-from h1_recorder.commands.reason import reason
+from h1_recorder.commands.files import for_each, found_episodes, say
 
 HELP = "draw joints, hands, torques, events and image ages on a page, and a contact sheet of each camera"
 
@@ -23,26 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw each; 1 if any could not be."""
-    from h1_recorder.episode.episode import EpisodeError
-    from h1_recorder.export.labels import LabelError
-
     paths = found_episodes(arguments.paths)
-    if not paths:
-        print(json.dumps({"failed": "no episodes found"}) if arguments.json else "no episodes found")
-        return 1
-    failed = False
-    for group in [paths] if arguments.labels else [[path] for path in paths]:
-        try:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            drawn = _draw_labels(group, arguments) if arguments.labels else _draw(group[0], arguments)
-            for figure in drawn:
-                said = {"path": str(group[0]), "drawn": str(figure)}
-                print(json.dumps(said) if arguments.json else figure)
-        except (EpisodeError, LabelError, OSError) as error:
-            failed = True
-            said = {"path": str(group[0]), "failed": reason(error)}
-            print(json.dumps(said) if arguments.json else reason(error))
-    return int(failed)
+
+    def draw(path: Path) -> bool:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for figure in _draw_labels(paths, arguments) if arguments.labels else _draw(path, arguments):
+            say(arguments, {"path": str(path), "drawn": str(figure)}, str(figure))
+        return True
+
+    return for_each(arguments, paths[:1] if arguments.labels else paths, "episodes", draw)
 
 
 def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:

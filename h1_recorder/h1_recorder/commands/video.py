@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from h1_recorder.commands.list import found_episodes
-from h1_recorder.commands.reason import reason
+from h1_recorder.commands.files import for_each, found_episodes, say
 
 HELP = "make an MP4 of the cameras side by side, with names, time and who was in control"
 
@@ -27,21 +25,14 @@ def _at_least_one(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make each; 1 if any could not be."""
-    from h1_recorder.episode.episode import EpisodeError, read
+    from h1_recorder.episode.episode import read
     from h1_recorder.export.scene import make_video
 
-    paths = found_episodes(arguments.paths)
-    if not paths:
-        print(json.dumps({"failed": "no episodes found"}) if arguments.json else "no episodes found")
-    failed = not paths
-    for path in paths:
+    def make(path: Path) -> bool:
         target = arguments.out / f"{path.resolve().parent.name}_{path.stem}.mp4"
-        try:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            make_video(read(path), target, every=arguments.every)
-        except (EpisodeError, OSError) as error:
-            failed = True
-            print(json.dumps({"path": str(path), "failed": reason(error)}) if arguments.json else reason(error))
-        else:
-            print(json.dumps({"path": str(path), "video": str(target)}) if arguments.json else target)
-    return int(failed)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        make_video(read(path), target, every=arguments.every)
+        say(arguments, {"path": str(path), "video": str(target)}, str(target))
+        return True
+
+    return for_each(arguments, found_episodes(arguments.paths), "episodes", make)

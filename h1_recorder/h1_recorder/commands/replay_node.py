@@ -1,4 +1,4 @@
-"""Publishes an episode again, for rviz2: joint_states, the cameras' pictures, and a marker that says whose turn it was.
+"""Publishes an episode again, for rviz2: joint_states, the cameras' images, and a marker that says who was in control.
 
 In none of these does a driver take an interest: no policy/action, no hand command, no session/state, no arm_status.
 joint_states alone would mislead a running session's displays, so it keeps out of one.
@@ -9,19 +9,19 @@ from __future__ import annotations
 from sensor_msgs.msg import CompressedImage, JointState
 from visualization_msgs.msg import Marker
 
-from h1_recorder.replay.replay import Replay, ReplayError, Scene
+from h1_recorder.commands.replay import Replay, ReplayError, Scene
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.cameras import CAMERA_FRAMES, CAMERA_TOPICS, CAMERAS
 from h1_training_node.node_main import run_node
 
-WATCHED = ("joint_states", "arm_status", "session/state")
+SESSION_TOPICS = ("joint_states", "arm_status", "session/state")
 """If anybody else publishes one of these, a session runs here."""
 
 _LISTEN_S = 2.0
 """How long to look for a session before the first message; two participants find each other in 0.3 to 2.8 s."""
 _TICK_S = 0.005
-_LOOK_TICKS = 100
+_CHECK_TICKS = 100
 _FORMAT = "bgr8; jpeg compressed bgr8"
 _BLUE, _ORANGE = (0.35, 0.6, 0.9), (0.95, 0.6, 0.25)
 
@@ -50,8 +50,8 @@ class ReplayNode(BaseNode):
 
     def _on_tick(self) -> None:
         self._ticks += 1
-        if self._ticks % _LOOK_TICKS == 0 or self.now_ns() < self._first_ns:
-            self._look_for_a_session()
+        if self._ticks % _CHECK_TICKS == 0 or self.now_ns() < self._first_ns:
+            self._check_for_a_session()
         if self.exit_status is not None or self.now_ns() < self._first_ns:
             return
         scene = self._plan.due(self.now_ns())
@@ -60,8 +60,8 @@ class ReplayNode(BaseNode):
         if self._plan.finished:
             self.end(0)
 
-    def _look_for_a_session(self) -> None:
-        for topic in WATCHED:
+    def _check_for_a_session(self) -> None:
+        for topic in SESSION_TOPICS:
             others = [
                 info.node_name
                 for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
@@ -86,7 +86,7 @@ class ReplayNode(BaseNode):
                 effort=scene.efforts,
             )
         )
-        for camera, jpeg in scene.pictures.items():
+        for camera, jpeg in scene.images.items():
             header = self.header(frame_id=CAMERA_FRAMES[camera])
             self._cameras[camera].publish(
                 CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=jpeg)

@@ -1,1 +1,0 @@
-"""An episode as ROS messages again."""

@@ -153,7 +153,7 @@ def round_trip_figures(jpegs: list[bytes]) -> dict[str, float]:
         client.start()
         over = []
         for tag in range(ROUNDS):
-            while not client.submit(InferenceRequest(tag, lambda: message, np.zeros(14), 0)):
+            while not client.submit(InferenceRequest(tag, lambda _facts: message, np.zeros(14), 0)):
                 time.sleep(1e-3)
             outcomes: list[InferenceResult] = []
             while not outcomes:

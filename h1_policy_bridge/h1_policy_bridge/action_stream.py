@@ -11,6 +11,7 @@ import statistics
 from dataclasses import dataclass, field
 
 from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.observation import Remainder
 from h1_policy_bridge.strategy import TICK_NS, Step, Strategy
 
 
@@ -89,6 +90,13 @@ class ActionStream:
     def wants_chunk(self, latency_ns: int) -> bool:
         """Whether to observe and ask now, if an answer takes so long."""
         return self._strategy.wants_chunk(self._tick, -(-latency_ns // TICK_NS) + 1)
+
+    def remainder(self, observed_tick: int, latency_ns: int) -> Remainder | None:
+        """What the server is to continue, if the strategy wants that, and something is left."""
+        planned = getattr(self._strategy, "remainder", None)
+        if planned is None or not len(actions := planned(observed_tick)):
+            return None
+        return Remainder(actions, -(-latency_ns // TICK_NS))
 
     def tick_of(self, observation_ns: int, now_ns: int) -> int:
         """The tick at which something was observed. The one just put out was due now."""

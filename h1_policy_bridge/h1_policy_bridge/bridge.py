@@ -17,11 +17,12 @@ from dataclasses import replace
 import numpy as np
 
 from h1_policy_bridge.action_stream import ActionStream
-from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
+from h1_policy_bridge.chunk import ARM_JOINTS, Chunk, ServerFacts
 from h1_policy_bridge.inference import Client, Inference
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.values import ArmReading, BridgeStatus, ObservationError, OutgoingAction, SessionReading
+from h1_policy_bridge.warm_up import WarmUp
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Connection, Level
 from h1_training_node.report_once import ReportOnce
@@ -46,7 +47,8 @@ class PolicyBridge:
     Args:
         client: the way to the server.
         rules: how observations are made.
-        make_strategy: a new strategy for each entry of POLICY.
+        warm_up: what READY's inference must show.
+        make_strategy: a new strategy for each entry of POLICY, for such a server.
         on_event: takes (level, reason, detail).
     """
 
@@ -54,8 +56,9 @@ class PolicyBridge:
         self,
         client: Client,
         rules: ObservationRules,
-        make_strategy: Callable[[], Strategy],
+        make_strategy: Callable[[ServerFacts], Strategy],
         on_event: Callable[[Level, str, str], None],
+        warm_up: WarmUp | None = None,
     ) -> None:
         self.latest = LatestInputs()
         self._client = client
@@ -63,6 +66,7 @@ class PolicyBridge:
         self._make_strategy = make_strategy
         self._on_event = on_event
         self._inference = Inference(client, on_event)
+        self._warm_up = warm_up or WarmUp(math.inf)
         self._arms: ArmReading | None = None
         self._ticks_without_arms = 0
         self._session = SessionReading("", -1, "")
@@ -90,11 +94,14 @@ class PolicyBridge:
 
     def on_session(self, session: SessionReading) -> None:
         """A new session/state; READY with a new epoch makes the connection again."""
-        was_executing = self._is_executing
+        was_executing, was_ready = self._is_executing, self._is_ready
         self._session = session
         if session.state == "READY" and session.epoch != self._wanted_epoch:
             self._wanted_epoch = session.epoch
             self._client.reconnect(session.epoch)
+        if self._is_ready != was_ready:
+            self._inference.restart()
+            (self._warm_up.begin if self._is_ready else self._warm_up.end)()
         if self._is_executing and not was_executing:
             self._ended_for, self._done = "", False
             self._inference.restart()
@@ -117,6 +124,7 @@ class PolicyBridge:
     def status(self) -> BridgeStatus:
         """The bridge as of now."""
         facts, newest = self._client.state.facts, self._inference.newest
+        first_inference_ms, first_action_distance_rad = self._warm_up.figures
         return BridgeStatus(
             client=self._client.state,
             action_dim=facts.action_dim or (newest.actions.shape[1] if newest else 0),
@@ -129,6 +137,10 @@ class PolicyBridge:
             server_ms=newest.server_ms if newest else math.nan,
             reason=self._shown_reason,
             checkpoint=facts.checkpoint,
+            warm=self._is_ready and self._warm_up.is_warm,
+            first_inference_ms=first_inference_ms,
+            first_action_distance_rad=first_action_distance_rad,
+            warm_up_reason=self._shown_warm_up_reason,
         )
 
     @property
@@ -145,11 +157,27 @@ class PolicyBridge:
                 return f"the policy server has been inferring for {waited_s} s"
         return self._missed_shown if self._stream is not None else ""
 
+    @property
+    def _shown_warm_up_reason(self) -> str:
+        client, arms, asked = self._client.state, self._arms, self._inference.asked
+        if not self._is_ready or self._warm_up.is_warm:
+            return ""
+        if client.connection is not Connection.CONNECTED:
+            return client.reason or "the connection is being made"
+        if asked is not None and arms is not None:
+            waited_s = max(0, arms.stamp_ns - asked.asked_ns) // NS_PER_S
+            return f"the first inference has been under way for {waited_s} s"
+        return self._inference.reason or self._warm_up.reason
+
     # -- parts of a tick -----------------------------------------------------------------------------------------
 
     @property
     def _is_executing(self) -> bool:
         return self._session.state == "EXECUTING"
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._session.state == "READY"
 
     @property
     def _is_holding(self) -> bool:
@@ -165,6 +193,8 @@ class PolicyBridge:
         self._client_state = now
         # By count and not by change of state: a server nearby is connected to again between two ticks.
         if now.connections != before.connections:
+            if self._is_ready:
+                self._warm_up.begin()
             if now.connection is Connection.REFUSED:
                 self._on_event(Level.ERROR, "policy_refused", now.reason)
             else:
@@ -189,7 +219,9 @@ class PolicyBridge:
         ):
             self._drop()  # left and entered again, with the HOLD between not seen
         elif self._ready is not None:
-            self._stream = ActionStream(self._make_strategy(), self._ready, arms.mode_since_ns, arms.execution)
+            self._stream = ActionStream(
+                self._make_strategy(self._client.state.facts), self._ready, arms.mode_since_ns, arms.execution
+            )
             self._ready = None
 
     def _drop(self) -> None:
@@ -210,6 +242,9 @@ class PolicyBridge:
     def _collect(self, now_ns: int) -> None:
         good_before = self._inference.inferences
         for chunk, asked in self._inference.collect(now_ns, self._generation):
+            if self._is_ready:
+                self._warm_up.take(chunk, now_ns)
+                continue
             self._done = self._done or chunk.done
             if self._stream is not None:
                 self._stream.take(chunk, asked.observed_tick)
@@ -253,16 +288,26 @@ class PolicyBridge:
         try:
             observation = observe(self.latest, self._rules, now_ns=now_ns, task=self._session.task)
         except ObservationError as error:
-            self._inference.refuse(error)
+            if self._is_ready:  # cameras may come up; preflight names those that do not
+                self._warm_up.reason = str(error)
+            else:
+                self._inference.refuse(error)
             return
         if observation.oldest_ns <= self._hold_ns:
             return  # partly of before this HOLD, from another pose: the next one will do
-        observed_tick = self._stream.tick_of(observation.stamp_ns, now_ns) if self._stream is not None else 0
+        observed_tick = 0
+        if self._stream is not None:
+            observed_tick = self._stream.tick_of(observation.stamp_ns, now_ns)
+            observation = replace(
+                observation, remainder=self._stream.remainder(observed_tick, self._inference.latency_ns)
+            )
         self._inference.ask(observation, now_ns=now_ns, generation=self._generation, observed_tick=observed_tick)
 
     def _wants(self, now_ns: int) -> bool:
         if self._stream is not None:
             return self._stream.wants_chunk(self._inference.latency_ns)
+        if self._is_ready:
+            return self._warm_up.wants(now_ns)
         if not self._is_holding:
             return False
         return self._ready is None or now_ns - self._ready.observation_ns > _READY_FOR_NS

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge import server_text
+from h1_policy_bridge.layout import ObservationLayout, Part, find
 from h1_training_node.arm_joints import beyond_range
 
 ARM_JOINTS = 14
@@ -43,12 +44,14 @@ class Expectation:
         horizon: actions per chunk; 0 takes any.
         hand_unit: `unit` (0 closed .. 1 open) or `register` (0 .. 1000), of the hands' values on the wire.
         done_field: name of the flag by which a reply says that the task is over.
+        layout: where a reply has its actions, and what the observation has; None: the one array `actions`.
     """
 
     action_dim: int = ARM_JOINTS
     horizon: int = 0
     hand_unit: str = "unit"
     done_field: str = "done"
+    layout: ObservationLayout | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,16 @@ class ServerFacts:
 
     Attributes:
         checkpoint: name of the weights that serve, fit for a terminal.
+        takes_jpeg: images may be sent as JPEG files (`image_encodings` in the metadata holds `jpeg`).
+        takes_remainder: it does real-time chunking with what is left of the previous chunk (`rtc` in the metadata).
     """
 
     action_dim: int = 0
     horizon: int = 0
     done: bool = False
     checkpoint: str = ""
+    takes_jpeg: bool = False
+    takes_remainder: bool = False
 
 
 def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerFacts:
@@ -111,12 +118,16 @@ def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerF
         raise MetadataError(
             f"the server's chunks have {horizon} actions, the configuration asks for {expected.horizon}"
         )
-    checkpoint = metadata.get("checkpoint")
+    if expected.layout is not None:
+        _check_modalities(metadata.get("modalities"), expected.layout, expected.action_dim)
+    checkpoint, encodings = metadata.get("checkpoint"), metadata.get("image_encodings")
     return ServerFacts(
         action_dim,
         horizon,
         _flag(metadata, expected.done_field),
         server_text.one_line(checkpoint) if isinstance(checkpoint, str) else "",
+        takes_jpeg=isinstance(encodings, list) and "jpeg" in encodings,
+        takes_remainder=_flag(metadata, "rtc"),
     )
 
 
@@ -155,7 +166,10 @@ def read_reply(
 
 
 def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.float64]:
-    raw = reply.get("actions")
+    parts = expected.layout.actions if expected.layout is not None else ()
+    raw = _joined(reply, parts) if parts else reply.get("actions")
+    if isinstance(raw, np.ndarray):
+        raw = _without_leading_axes(raw)
     if raw is None:
         keys = server_text.one_line(", ".join(sorted(str(key)[: server_text.LINE] for key in reply)[:6])) or "nothing"
         raise ReplyError(f"reply has no 'actions'; it has {keys}")
@@ -176,6 +190,63 @@ def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.flo
     if problem := beyond_range(actions[:, :ARM_JOINTS]):
         raise ReplyError(f"'actions' is no pose of these arms: {problem}; expected absolute joint angles, in rad")
     return actions
+
+
+def _check_modalities(modalities: Any, layout: ObservationLayout, action_dim: int) -> None:
+    """GR00T's servers name what they look at and what they give: refuse before the first inference.
+
+    Raises:
+        MetadataError: something is wanted that no observation has, or not given that this robot needs.
+    """
+    if not isinstance(modalities, dict):
+        return
+    sent = [path for _, path in layout.images] + [part.path for part in layout.state if part.first < action_dim]
+    for kind in ("video", "state"):
+        ours = {path[1] for path in sent if len(path) == 2 and path[0] == kind}
+        if missing := [name for name in modalities.get(kind) or [] if name not in ours]:
+            raise MetadataError(
+                f"the server's policy wants {kind} '{server_text.one_line(missing[0])}', the observation has "
+                f"{', '.join(sorted(ours)) or 'none'}; write a mapping in 'observation_mapping'"
+            )
+    given = modalities.get("action") or []
+    needed = [part.path[-1] for part in layout.actions if part.first < action_dim]
+    if given and (missing := [name for name in needed if name not in given]):
+        raise MetadataError(
+            f"the server's policy gives no action '{missing[0]}', only {server_text.one_line(', '.join(given))}; "
+            "write a mapping in 'observation_mapping'"
+        )
+
+
+def _joined(reply: Mapping[str, Any], parts: tuple[Part, ...]) -> npt.NDArray[Any] | None:
+    """(H, A) from the parts of each action; None if none of them is there.
+
+    Raises:
+        ReplyError: some are missing, or do not belong together.
+    """
+    found = [(part, find(reply, part.path)) for part in parts]
+    arrays = [
+        (part, _without_leading_axes(array)) for part, array in found if isinstance(array, np.ndarray) and array.ndim
+    ]
+    if not arrays:
+        return None
+    width = max(part.end or 0 for part, _ in arrays)
+    shapes = {array.shape[0] for _, array in arrays}
+    if len(shapes) > 1:
+        raise ReplyError(f"the parts of the actions have {sorted(shapes)} steps; expected one number")
+    joined = np.full((shapes.pop(), width), np.nan)
+    for part, array in arrays:
+        if array.ndim != 2 or array.shape[1] != (part.end or width) - part.first:
+            shape = "x".join(map(str, array.shape))
+            raise ReplyError(f"'{'.'.join(part.path)}' is {shape}; expected steps x {(part.end or width) - part.first}")
+        joined[:, part.first : part.end] = array
+    return joined
+
+
+def _without_leading_axes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, A) from (1, H, A), as servers with a batch axis answer; others stay as they are."""
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    return array
 
 
 def _server_ms(reply: Mapping[str, Any]) -> float:

@@ -16,6 +16,9 @@ import simplejpeg
 DUMMY_LEVEL = 128
 """Grey of an image that stands in for a camera that is not there, as the original client has it."""
 
+_QUALITY = 95
+"""Of an image that was decoded from a camera's JPEG: what this adds is small beside what that took."""
+
 Image = npt.NDArray[np.uint8]
 
 
@@ -55,6 +58,19 @@ def padded(jpeg: bytes, size: int) -> Image:
     inner = _resized(_decoded(jpeg, inner_height, inner_width), inner_height, inner_width)
     canvas[top : top + inner_height, left : left + inner_width] = inner
     return canvas
+
+
+def encoded(image: Image) -> Image:
+    """A JPEG file as an array, for servers that take one: a sixth of the pixels' bytes.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+
+    Returns:
+        (N,) uint8.
+    """
+    file = simplejpeg.encode_jpeg(image, quality=_QUALITY, colorspace="RGB", colorsubsampling="444")
+    return np.frombuffer(file, np.uint8)
 
 
 def dummy(size: int) -> Image:

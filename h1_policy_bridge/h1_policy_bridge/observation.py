@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE
-from h1_policy_bridge.images import Image, ImageError, dummy, padded, stretched
+from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE, ServerFacts
+from h1_policy_bridge.images import Image, ImageError, dummy, encoded, padded, stretched
 from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.values import ObservationError
 from h1_training_node.cameras import CAMERAS, LATE_NS, image_time_ns
 
 HANDS = ("left", "right")
+
+_SILENT = ServerFacts()
 
 _CLOCK_TOLERANCE_NS = 20_000_000
 """Nodes that were started one by one have session clocks that differ by a little."""
@@ -41,6 +43,7 @@ class ObservationRules:
         with_hands: 26 values of state instead of 14.
         hand_unit: as in `chunk.Expectation`.
         allow_dummy_cameras: grey stands in for a camera that is missing or stale.
+        image_encoding: `raw` pixels, `jpeg` files, or `auto`: what the server's metadata allow.
     """
 
     layout: ObservationLayout
@@ -51,6 +54,23 @@ class ObservationRules:
     with_hands: bool = False
     hand_unit: str = "unit"
     allow_dummy_cameras: bool = False
+    image_encoding: str = "auto"
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of the chunk that is being played, for real-time chunking in the server.
+
+    Sent as `prev_action_chunk` and `inference_delay`, the names in openpi's forks that carry RTC (arXiv 2506.07339);
+    LeRobot's policies take the same as `prev_chunk_left_over` and `inference_delay`. Units are those of the replies.
+
+    Attributes:
+        actions: (R, action_dim), planned from the observation on; R >= 1.
+        delay_ticks: how many of them will have been played when the answer is here.
+    """
+
+    actions: npt.NDArray[np.float64]
+    delay_ticks: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,7 @@ class Observation:
         state: (14,) or (26,) float64, arms rad, hands 0..1.
         jpegs: by camera; None where grey stands in.
         prompt: finished text.
+        remainder: what is left of the chunk that is being played, for a server that continues it.
     """
 
     stamp_ns: int
@@ -108,25 +129,42 @@ class Observation:
     jpegs: Mapping[str, bytes | None]
     prompt: str
     rules: ObservationRules
+    remainder: Remainder | None = None
 
     @property
     def dummies(self) -> tuple[str, ...]:
         """Cameras that grey stands in for."""
         return tuple(camera for camera, jpeg in self.jpegs.items() if jpeg is None)
 
-    def message(self) -> dict[str, Any]:
+    def message(self, facts: ServerFacts = _SILENT) -> dict[str, Any]:
         """As it goes on the wire: decodes and resizes.
+
+        Args:
+            facts: what the server said of itself: it decides how images are encoded, and whether the remainder is sent.
 
         Raises:
             ObservationError: a camera's image does not decode.
         """
         rules = self.rules
         images = {camera: self._image(camera, jpeg) for camera, jpeg in self.jpegs.items()}
-        state = self.state
-        if rules.with_hands and rules.hand_unit == "register":
-            state = state.copy()
-            state[ARM_JOINTS:] *= REGISTER_FULL_SCALE
-        return rules.layout.message(state, images, self.prompt)
+        state = self._on_the_wire(self.state)
+        if rules.image_encoding == "jpeg" or (rules.image_encoding == "auto" and facts.takes_jpeg):
+            images = {camera: encoded(image) for camera, image in images.items()}
+        message = rules.layout.message(state, images, self.prompt)
+        if self.remainder is not None:
+            message.update(
+                prev_action_chunk=self._on_the_wire(self.remainder.actions).astype(np.float32),
+                inference_delay=min(self.remainder.delay_ticks, len(self.remainder.actions)),
+            )
+        return message
+
+    def _on_the_wire(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(..., action_dim) with the hands in the unit that the server has them in."""
+        if not (self.rules.with_hands and self.rules.hand_unit == "register"):
+            return values
+        scaled = values.copy()
+        scaled[..., ARM_JOINTS:] *= REGISTER_FULL_SCALE
+        return scaled
 
     def _image(self, camera: str, jpeg: bytes | None) -> Image:
         if jpeg is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from h1_policy_bridge.chunk import Expectation
+from h1_policy_bridge.chunk import Expectation, ServerFacts
 from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS, LayoutError, ObservationLayout, parse_layout
 from h1_policy_bridge.msgpack_numpy import MAX_BYTES
 from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
+from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
@@ -21,6 +22,12 @@ from h1_training_node.parameter import parameter
 from h1_training_node.server_access import API_KEY_VARIABLE, read_api_key, tls_context
 
 _ACTION_DIMS = (14, 26)
+_STRATEGY_NAMES = ("auto", *STRATEGIES)
+
+_LEROBOT = (
+    "its gRPC service carries Python pickles in both directions, which can run any code (CVE-2026-25874), so it is not "
+    "spoken here; serve the same policy by lerobot_policy_server (docs/policy_server.md) and set 'openpi'"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,9 @@ class BridgeParameters:
         "", "PEM file of the authority of a wss:// server's certificate, beside the system's", check=check_path
     )
     action_dim: int = parameter(14, "values per action: 14 arms, 26 arms and hands", low=14, high=26)
+    protocol: str = parameter(
+        "openpi", "the policy server's protocol: docs/policy_server.md", choices=(*PROTOCOLS, "lerobot")
+    )
     horizon: int = parameter(0, "actions per chunk that the server must give; 0 takes any", low=0, high=2000)
     preset: str = parameter("h1", "names and axes of the observation", choices=tuple(PRESETS))
     observation_mapping: str = parameter("", "YAML mapping, which goes before the preset: docs/policy_server.md")
@@ -45,11 +55,19 @@ class BridgeParameters:
     max_observation_age_s: float = parameter(
         LATE_NS / NS_PER_S, "an observation with an older part is not sent", unit="s", low=0.02
     )
+    image_encoding: str = parameter(
+        "auto", "images as pixels or JPEG; auto: what the metadata allow", choices=("auto", "raw", "jpeg")
+    )
     allow_dummy_cameras: bool = parameter(False, "grey stands in for a missing or stale camera")
     hand_unit: str = parameter("unit", "hands on the wire: 0..1, or 0..1000", choices=("unit", "register"))
     hand_state: str = parameter("measured", "hands in the state", choices=("measured", "commanded"))
+    max_first_action_distance_rad: float = parameter(
+        1.0, "READY refuses a policy whose first action is further from the pose", unit="rad", low=0.05, high=6.3
+    )
     done_field: str = parameter("done", "flag by which a reply says that the task is over")
-    strategy: str = parameter("blend", "how chunks become a stream", choices=tuple(STRATEGIES))
+    strategy: str = parameter(
+        "auto", "how chunks become a stream; auto: rtc where the metadata say so, else blend", choices=_STRATEGY_NAMES
+    )
     blend_window_s: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
     blend_execute_s: float = parameter(
         0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0
@@ -76,8 +94,10 @@ class BridgeParameters:
             raise ValueError(f"parameter 'action_dim' is {self.action_dim}; expected 14 (arms) or 26 (arms and hands)")
         if not self.host:
             raise ValueError("parameter 'host' is empty; name the policy server")
-        needed = max((end or 0 for _, _, end in self.layout().state), default=0)
-        if needed > self.action_dim:
+        if self.protocol == "lerobot":
+            raise ValueError(f"parameter 'protocol' is 'lerobot': {_LEROBOT}")
+        needed = max((part.end or 0 for part in self.layout().state), default=0)
+        if self.observation_mapping and needed > self.action_dim:
             raise ValueError(
                 f"parameter 'observation_mapping' sends {needed} values of the state, which has {self.action_dim} "
                 "('action_dim'); shorten the range, or configure the hands"
@@ -93,7 +113,7 @@ class BridgeParameters:
         return self.action_dim == _ACTION_DIMS[1]
 
     def _address(self) -> ServerAddress:
-        return ServerAddress(self.host, self.port)
+        return ServerAddress(self.host, self.port, PROTOCOLS[self.protocol].scheme)
 
     def layout(self) -> ObservationLayout:
         """The observation's layout: the mapping if there is one, else the preset.
@@ -119,11 +139,13 @@ class BridgeParameters:
             with_hands=self.with_hands,
             hand_unit=self.hand_unit,
             allow_dummy_cameras=self.allow_dummy_cameras,
+            image_encoding=self.image_encoding,
         )
 
-    def make_strategy(self) -> Strategy:
-        """A new strategy, as configured."""
-        return STRATEGIES[self.strategy](self.strategy_config())
+    def make_strategy(self, facts: ServerFacts) -> Strategy:
+        """A new strategy, as configured, for a server that says this of itself."""
+        automatic = "rtc" if facts.takes_remainder else "blend"
+        return STRATEGIES[automatic if self.strategy == "auto" else self.strategy](self.strategy_config())
 
     def strategy_config(self) -> StrategyConfig:
         """What the strategy is tuned by, in ticks."""
@@ -154,7 +176,8 @@ class BridgeParameters:
                 api_key=read_api_key(self.api_key_file, environ),
                 ca_file=self.ca_file,
             ),
-            expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field),
+            protocol=self.protocol,
+            expected=Expectation(self.action_dim, self.horizon, self.hand_unit, self.done_field, self.layout()),
             first_request_timeout_s=self.first_request_timeout_s,
             request_timeout_s=self.request_timeout_s,
             backoff_high_s=self.backoff_max_s,

@@ -15,6 +15,7 @@ from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
 from h1_policy_bridge.values import ArmReading, BridgeStatus, OutgoingAction, SessionReading
+from h1_policy_bridge.warm_up import WarmUp
 from h1_training_msgs.msg import (
     ArmStatus,
     HandCommand,
@@ -68,7 +69,8 @@ class PolicyBridgeNode(BaseNode):
             for side in (HANDS if parameters.with_hands else ())
         }
         self._client = PolicyClient(config, now_ns=self.now_ns, log=self.get_logger().error)
-        self._bridge = PolicyBridge(self._client, rules, parameters.make_strategy, self._on_event)
+        warm_up = WarmUp(parameters.max_first_action_distance_rad)
+        self._bridge = PolicyBridge(self._client, rules, parameters.make_strategy, self._on_event, warm_up)
         self._subscribe(rules.layout.cameras)
         self._unknown_mode_report = ReportOnce()
         self._status_seq = 0
@@ -162,11 +164,9 @@ class PolicyBridgeNode(BaseNode):
             publisher.publish(HandCommand(header=header, seq=action.seq, angle=angle))
 
     def _is_changed(self, status: BridgeStatus) -> bool:
+        names = ("client", "chunk_ready", "done", "reason", "failures", "horizon", "warm", "warm_up_reason")
         before = self._published
-        return before is None or (
-            (status.client, status.chunk_ready, status.done, status.reason, status.failures, status.horizon)
-            != (before.client, before.chunk_ready, before.done, before.reason, before.failures, before.horizon)
-        )
+        return before is None or any(getattr(status, name) != getattr(before, name) for name in names)
 
     def _publish_status(self, status: BridgeStatus) -> None:
         self._published, self._ticks_since_status = status, 0
@@ -190,6 +190,10 @@ class PolicyBridgeNode(BaseNode):
                 server_ms=float(status.server_ms),
                 reason=status.reason,
                 checkpoint=status.checkpoint,
+                warm=status.warm,
+                first_inference_ms=status.first_inference_ms,
+                first_action_distance_rad=status.first_action_distance_rad,
+                warm_up_reason=status.warm_up_reason,
             )
         )
 

@@ -210,7 +210,7 @@ class PolicyClient:
         """
         config = self._config
         try:
-            message = link.encode(request.build())
+            message = link.encode(request.build(self._state.facts))
         except ObservationError as error:
             return InferenceResult(request.tag, reason=str(error), was_sent=False)
         sent = time.monotonic()

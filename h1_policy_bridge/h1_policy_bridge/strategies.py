@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from h1_policy_bridge.blend import Blend
+from h1_policy_bridge.blend import Blend, Plan
 from h1_policy_bridge.chunk import Chunk
 from h1_policy_bridge.strategy import Step, Strategy, StrategyConfig
+
+_JOINED_WINDOW_TICKS = 3
 
 
 class OpenLoop:
@@ -43,4 +46,23 @@ class OpenLoop:
         return min(self._config.play_ticks or chunk.horizon, chunk.horizon)
 
 
-STRATEGIES: dict[str, Callable[[StrategyConfig], Strategy]] = {"blend": Blend, "open_loop": OpenLoop}
+class RealTimeChunking(Blend):
+    """Real-time chunking (arXiv 2506.07339): the server continues what is being played, and gets the remainder for it.
+
+    A chunk that the server has joined to the one before needs hardly any fading; what is left of a seam is bounded as
+    in `blend`, so a server that ignores the remainder costs smoothness and no jerk.
+    """
+
+    def __init__(self, config: StrategyConfig) -> None:
+        super().__init__(replace(config, window_ticks=min(config.window_ticks, _JOINED_WINDOW_TICKS)))
+
+    def remainder(self, tick: int) -> Plan:
+        """(R, A) what is planned from `tick` on; R is 0 when that is past."""
+        return self._plan[max(tick - self._seam_tick, 0) :]
+
+
+STRATEGIES: dict[str, Callable[[StrategyConfig], Strategy]] = {
+    "blend": Blend,
+    "open_loop": OpenLoop,
+    "rtc": RealTimeChunking,
+}

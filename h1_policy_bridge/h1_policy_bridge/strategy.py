@@ -63,7 +63,10 @@ class StrategyConfig:
 
 
 class Strategy(Protocol):
-    """See the module. `tick` is the one that comes next, in all methods."""
+    """See the module. `tick` is the one that comes next, in all methods.
+
+    One that has a method `remainder(tick)` besides, (R, A) planned from that tick on, has the server continue it.
+    """
 
     def start(self, chunk: Chunk) -> None:
         """Begin with this chunk, observed while the arms stood still; its step 0 is due at tick 0."""

@@ -84,6 +84,10 @@ class BridgeStatus:
     server_ms: float
     reason: str
     checkpoint: str
+    warm: bool
+    first_inference_ms: float
+    first_action_distance_rad: float
+    warm_up_reason: str
 
 
 # -- between bridge and client -------------------------------------------------------------------------------------
@@ -95,13 +99,13 @@ class InferenceRequest:
 
     Attributes:
         tag: comes back in the result, so that the asker knows what it belongs to.
-        build: makes the message; called in the client's thread; may raise `ObservationError`.
+        build: makes the message for such a server; called in the client's thread; may raise `ObservationError`.
         state: (action_dim,) what `build` sends as state, arms rad, hands 0..1.
         observation_ns: arm stamp of the observation.
     """
 
     tag: int
-    build: Callable[[], Mapping[str, Any]]
+    build: Callable[[ServerFacts], Mapping[str, Any]]
     state: npt.NDArray[np.float64]
     observation_ns: int
 

@@ -125,7 +125,7 @@ def client_config(address: ServerAddress, **changes: object) -> ClientConfig:
 
 def request(tag: int = 1, *, dim: int = 14) -> InferenceRequest:
     state = np.zeros(dim)
-    return InferenceRequest(tag, lambda: {"state": state.astype(np.float32)}, state, observation_ns=7)
+    return InferenceRequest(tag, lambda _facts: {"state": state.astype(np.float32)}, state, observation_ns=7)
 
 
 @dataclass
@@ -153,7 +153,7 @@ class FakeClient:
     def answer(self, actions: np.ndarray | None = None, **more: object) -> None:
         """Answer the last request with a chunk."""
         last = self.requests[-1]
-        made = chunk(actions, observation_ns=last.observation_ns, state=last.state, **more)  # type: ignore[arg-type]
+        made = chunk(actions, **{"observation_ns": last.observation_ns, "state": last.state, **more})  # type: ignore[arg-type]
         self._finish(InferenceResult(last.tag, made))
 
     def fail(self, reason: str, *, was_sent: bool = True) -> None:

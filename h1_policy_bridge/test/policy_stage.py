@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from policy_builders import FakeClient, ramp
 
@@ -9,8 +11,9 @@ from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.observation import ObservationRules
-from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.strategy import TICK_NS, Strategy, StrategyConfig
 from h1_policy_bridge.values import ArmReading, OutgoingAction, SessionReading
+from h1_policy_bridge.warm_up import WarmUp
 from h1_training_node.message_numbers import ArmMode, Level
 
 STATE_ONLY = ObservationLayout(state=((("state",), 0, None),), images=())
@@ -19,7 +22,13 @@ STATE_ONLY = ObservationLayout(state=((("state",), 0, None),), images=())
 class Stage:
     """A bridge, and time, arms and session to play with."""
 
-    def __init__(self, rules: ObservationRules | None = None, config: StrategyConfig | None = None) -> None:
+    def __init__(
+        self,
+        rules: ObservationRules | None = None,
+        config: StrategyConfig | None = None,
+        warm_up: WarmUp | None = None,
+        make_strategy: Callable[[], Strategy] | None = None,
+    ) -> None:
         self.client = FakeClient()
         self.events: list[tuple[Level, str, str]] = []
         self.now_ns = 1_000_000_000_000
@@ -29,8 +38,9 @@ class Stage:
         self.bridge = PolicyBridge(
             self.client,
             rules or ObservationRules(STATE_ONLY),
-            lambda: Blend(config or StrategyConfig(window_ticks=0)),
+            lambda _facts: make_strategy() if make_strategy else Blend(config or StrategyConfig(window_ticks=0)),
             lambda level, reason, detail: self.events.append((level, reason, detail)),
+            warm_up,
         )
 
     def session(self, state: str, epoch: int = 0) -> None:
@@ -63,6 +73,9 @@ class Stage:
 
     def until_streaming(self) -> None:
         self.until_ready()
+        self.until_in_policy()
+
+    def until_in_policy(self) -> None:
         self.enter(ArmMode.POLICY)
         assert self.tick() is not None
 

@@ -131,7 +131,7 @@ def run_virtually(
     """Play `ticks` ticks, with arms that follow exactly.
 
     Args:
-        make_strategy: as the bridge makes it.
+        make_strategy: a new strategy for each entry.
         policy: infers.
         latency_ns: time of the next inference.
         ticks: counted from the first action.
@@ -141,7 +141,7 @@ def run_virtually(
     record = VirtualRun()
     client = _VirtualClient(policy, latency_ns, record)
     with_hands = len(state) > ARM_JOINTS
-    bridge = PolicyBridge(client, _state_only(with_hands), make_strategy, _ignored)
+    bridge = PolicyBridge(client, _state_only(with_hands), lambda _facts: make_strategy(), _ignored)
     bridge.on_session(SessionReading("EXECUTING", 0, "virtual run"))
     mode, since_ns, silent = ArmMode.HOLD, client.now_ns, 0
     while len(record.actions) < ticks:

@@ -10,9 +10,9 @@ from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
 from h1_training_node.message_numbers import ArmMode
 
 
-def test_nothing_is_asked_before_the_session_executes():
+def test_nothing_is_asked_but_in_ready_before_the_session_executes():
     stage = Stage()
-    for state in ("STARTING", "WAITING", "READY", "LABELING", "DAMPING", "SAVING", "DECIDING", "SYNCING", "STOPPED"):
+    for state in ("STARTING", "WAITING", "LABELING", "DAMPING", "SAVING", "DECIDING", "SYNCING", "STOPPED"):
         stage.session(state)
         stage.ticks(3)
     assert stage.client.requests == []

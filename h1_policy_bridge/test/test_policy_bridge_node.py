@@ -107,6 +107,30 @@ def test_a_camera_that_the_recorder_finds_frozen_ends_the_stream(graph):
     assert "the policy is silent: ego_cam repeats the same image for 2.0 s" in ended
 
 
+def test_ready_shows_the_first_inference_and_refuses_a_far_first_action(graph):
+    far = threading.Event()
+
+    def handler(connection):
+        connection.send(METADATA)
+        for message in connection:
+            state = msgpack_numpy.unpack(message)["state"]
+            connection.send(reply(np.repeat(state[None] + (0.33 if far.is_set() else 0.0), 50, axis=0)))
+
+    far.set()
+    with server(handler) as address:
+        scene = Scene(graph, address, max_first_action_distance_rad=0.2)
+        scene.robot.epoch = 0
+        scene.robot.enter("READY", ArmStatus.MODE_HOLD)
+        scene.until(lambda it: "differs from the pose by 0.33 rad" in it.status.warm_up_reason, "it is refused")
+        assert not scene.robot.status.warm
+        far.clear()
+        scene.until(lambda it: it.status.warm, "a near first action is accepted")
+        status = scene.robot.status
+    assert status.first_inference_ms > 0
+    assert status.first_action_distance_rad == pytest.approx(0.0)
+    assert scene.robot.actions == []
+
+
 def test_leaving_executing_stops_the_stream_at_once(graph):
     with server(reaching()) as address:
         scene = Scene(graph, address)

@@ -128,7 +128,7 @@ def test_a_second_request_is_not_taken_while_one_is_under_way():
     with server(answering(reply())) as address, running(address) as it:
         it.until_connected()
         blocked = threading.Event()
-        slow = InferenceRequest(1, lambda: blocked.wait(5.0) and {"state": 1}, np.zeros(14), 0)
+        slow = InferenceRequest(1, lambda _facts: blocked.wait(5.0) and {"state": 1}, np.zeros(14), 0)
         assert it.client.submit(slow)
         assert not it.client.submit(request(2))
         blocked.set()
@@ -141,7 +141,7 @@ def test_an_observation_that_cannot_be_built_is_not_sent():
         connection.send(METADATA)
         received.extend(connection)
 
-    def build():
+    def build(_facts):
         raise ObservationError("ego_cam sent rubbish")
 
     with server(handler) as address, running(address) as it:
@@ -152,7 +152,7 @@ def test_an_observation_that_cannot_be_built_is_not_sent():
 
 
 def test_a_bug_while_building_is_logged_and_the_client_lives_on():
-    def build():
+    def build(_facts):
         raise ZeroDivisionError
 
     with server(answering(reply())) as address, running(address) as it:
@@ -174,7 +174,7 @@ def test_a_request_arrives_as_it_was_built():
     with server(handler) as address, running(address) as it:
         for size in (0, 1, 2, 3, 150_528):
             build = {"x": np.arange(size, dtype=np.uint32).astype(np.uint8), "state": np.zeros(14)}
-            it.outcome(InferenceRequest(size, lambda build=build: build, np.zeros(14), 0))
+            it.outcome(InferenceRequest(size, lambda _facts, build=build: build, np.zeros(14), 0))
             np.testing.assert_equal(received.pop(), build)
 
 

@@ -38,7 +38,7 @@ def test_an_authority_of_the_system_is_enough(monkeypatch):
     ):
         assert it.outcome().chunk is not None
         big = {"x": np.zeros(450_000, np.uint8)}
-        assert it.outcome(InferenceRequest(2, lambda: big, np.zeros(14), 0)).chunk is not None
+        assert it.outcome(InferenceRequest(2, lambda _facts: big, np.zeros(14), 0)).chunk is not None
 
 
 def test_an_authority_may_be_named_in_a_file():

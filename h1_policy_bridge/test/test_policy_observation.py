@@ -208,7 +208,7 @@ def test_an_address_as_openpi_writes_it(host, port, url):
             {"observation_mapping": "state: {a: [0, 20]}\nimages: {ego_cam: b}"},
             "sends 20 values of the state, which has 14",
         ),
-        ({"strategy": "fast"}, "expected one of blend, open_loop"),
+        ({"strategy": "fast"}, "expected one of auto, blend, open_loop"),
         ({"preset": "droid"}, "expected one of h1, aloha"),
     ],
 )

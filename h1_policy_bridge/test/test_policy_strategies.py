@@ -12,6 +12,7 @@ from policy_builders import chunk, ramp
 from policy_virtual_run import run_virtually
 
 from h1_policy_bridge.blend import Blend
+from h1_policy_bridge.chunk import ServerFacts
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.strategies import STRATEGIES, OpenLoop
 from h1_policy_bridge.strategy import Step, StrategyConfig
@@ -117,8 +118,10 @@ class Hasty:
 
 def test_a_third_strategy_is_one_class_and_one_line(monkeypatch):
     monkeypatch.setitem(STRATEGIES, "hasty", Hasty)
-    make = BridgeParameters(strategy="hasty").make_strategy
-    record = run_virtually(make, swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14))
+    parameters = BridgeParameters(strategy="hasty")
+    record = run_virtually(
+        lambda: parameters.make_strategy(ServerFacts()), swaying, lambda: 200 * MS, ticks=300, state=np.zeros(14)
+    )
     assert record.missing_ticks == 0
     assert len(record.chunks) >= 6
 

@@ -64,7 +64,7 @@ LACKED_BY_APT = (
 )
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
-    *("openpi-client", "mcap-ros2-support", "ruff", "mypy"),
+    *("openpi-client", "json-numpy", "mcap-ros2-support", "ruff", "mypy"),
 )
 COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
 UV_PROGRESS = ("Resolved", "Prepared", "Installed")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from h1_policy_bridge.connection import Wake
-from h1_policy_bridge.protocols.link import LinkConfig, PolicyLink
+from h1_policy_bridge.protocols.groot import GrootLink
+from h1_policy_bridge.protocols.http_act import HttpActLink
+from h1_policy_bridge.protocols.link import PolicyLink
 from h1_policy_bridge.protocols.openpi import OpenpiLink
 
-PROTOCOLS: dict[str, Callable[[LinkConfig, Wake], PolicyLink]] = {"openpi": OpenpiLink}
+PROTOCOLS: dict[str, type[PolicyLink]] = {
+    "openpi": OpenpiLink,
+    "groot": GrootLink,
+    "http": HttpActLink,
+}

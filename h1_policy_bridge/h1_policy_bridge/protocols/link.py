@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from h1_policy_bridge.connection import ServerAddress
+from h1_policy_bridge.connection import ServerAddress, Wake
 from h1_policy_bridge.msgpack_numpy import MAX_BYTES
 
 
@@ -43,13 +43,18 @@ class LinkConfig:
 class PolicyLink(Protocol):
     """A connection whose metadata has been read. Not thread-safe.
 
-    A class of this kind is opened with `(LinkConfig, Wake)`; setting the wake interrupts the opening, `receive` and
-    `wait` by `InterruptedWait`. All its methods raise `connection.LinkError` when the connection is of no use any more,
-    with a message for the operator.
+    Setting the wake interrupts the opening, `receive` and `wait` by `InterruptedWait`. All methods raise
+    `connection.LinkError` when the connection is of no use any more, with a message for the operator.
+
+    Attributes:
+        scheme: of its addresses, without TLS: `ws`, `http`, `tcp`.
+        metadata: what the server says of itself; may be empty.
     """
 
+    scheme: ClassVar[str]
     metadata: Mapping[str, Any]
-    """What the server says of itself; may be empty."""
+
+    def __init__(self, config: LinkConfig, wake: Wake) -> None: ...
 
     def encode(self, observation: Mapping[str, Any]) -> bytes:
         """The request as it goes on the wire; raises `ObservationError` for what cannot go there."""

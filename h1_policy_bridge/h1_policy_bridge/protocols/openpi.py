@@ -13,7 +13,7 @@ import os
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import websocket
@@ -53,7 +53,7 @@ logging.getLogger("websocket").addHandler(logging.NullHandler())
 class OpenpiLink:
     """A `PolicyLink`; see the module."""
 
-    scheme = "ws"
+    scheme: ClassVar[str] = "ws"
 
     def __init__(self, config: LinkConfig, wake: Wake) -> None:
         self._config = config

@@ -76,6 +76,7 @@ KEYS: tuple[Key, ...] = (
     _sets("task.description", "session_manager.task"),
     _sets("policy_server.host", "policy_bridge.host", "session_manager.policy_host"),
     _sets("policy_server.port", "policy_bridge.port", "session_manager.policy_port"),
+    _sets("policy_server.protocol", "policy_bridge.protocol"),
     _sets("policy_server.poll_interval_sec", "session_manager.poll_interval_s"),
     _sets("policy_server.training_status", "session_manager.training_status"),
     _sets("policy_server.epoch", "session_manager.policy_epoch"),

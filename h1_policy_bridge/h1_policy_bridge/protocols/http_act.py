@@ -1,0 +1,214 @@
+"""`POST /act` with JSON, in which arrays are json-numpy's maps: OpenVLA-OFT and what is modelled on it.
+
+moojink/openvla-oft: `vla-scripts/deploy.py` (server) and `experiments/robot/openvla_utils.py` (client). The answer is a
+list with one array a step, or an array, or plain nested lists, or a map with one of these as `actions` or `action`; the
+text `"error"` is all that OpenVLA's server says of a failure. json-numpy: PyPI, `json_numpy.py` (`__numpy__`, `dtype`,
+`shape`). The server says nothing of itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import http.client
+import json
+import re
+import select
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from h1_policy_bridge import server_text
+from h1_policy_bridge.chunk import ReplyError
+from h1_policy_bridge.connection import (
+    DeadlineError,
+    DeadlineSocket,
+    InterruptedWait,
+    LinkError,
+    TooMuchError,
+    Wake,
+    connected,
+)
+from h1_policy_bridge.protocols.link import LinkConfig
+from h1_policy_bridge.values import ObservationError, ServerError
+from h1_training_node.server_access import authorization
+
+_DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
+_HEAD_BYTES = 64 * 1024
+_MAX_AXES = 8
+
+
+class HttpActLink:
+    """A `PolicyLink`; see the module. One connection is kept open, and made again when the server closed it."""
+
+    scheme: ClassVar[str] = "http"
+
+    def __init__(self, config: LinkConfig, wake: Wake) -> None:
+        self._config = config
+        self._wake = wake
+        url = urlsplit(config.address.url)
+        self._host, self._path = url.netloc, url.path.rstrip("/") or "/act"
+        self._headers = {
+            "Content-Type": "application/json",
+            "Host": self._host,
+            **authorization(config.api_key),
+        }
+        self._sock: DeadlineSocket | None = self._opened()
+        self.metadata: Mapping[str, Any] = {}
+
+    def encode(self, observation: Mapping[str, Any]) -> bytes:
+        try:
+            return json.dumps(observation, default=_encoded, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ObservationError(f"cannot be encoded: {error}") from None
+
+    def send(self, request: bytes, timeout_s: float) -> None:
+        head = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
+        message = f"POST {self._path} HTTP/1.1\r\n{head}Content-Length: {len(request)}\r\n\r\n".encode() + request
+        if self._sock is None:
+            self._sock = self._opened()
+        self._sock.set_deadline(timeout_s, interruptible=False)
+        self._sock.set_budget(self._config.max_reply_bytes + _HEAD_BYTES)
+        with self._as_link_error(f"the policy server took no request within {timeout_s:g} s"):
+            self._sock.sendall(message)
+
+    def receive(self, timeout_s: float) -> Any:
+        assert self._sock is not None
+        # Only the wait for the first byte can be interrupted and continued; the answer itself is read in one go.
+        self._await_data(timeout_s)
+        self._sock.set_deadline(timeout_s, interruptible=False)
+        with self._as_link_error(f"the policy server gave no answer within {timeout_s:g} s"):
+            response = http.client.HTTPResponse(self._sock, method="POST")  # type: ignore[arg-type]
+            response.begin()
+            if (response.length or 0) > self._config.max_reply_bytes:
+                raise TooMuchError
+            body = response.read()
+        if response.will_close:
+            self._drop()
+        self._check_status(response, body)
+        try:
+            return _actions(_decoded_body(body))
+        except ServerError as error:  # it goes on serving
+            raise ReplyError(str(error)) from None
+
+    def wait(self) -> None:
+        """A server may close an idle connection whenever it likes: that is no loss, the next request opens another."""
+        while True:
+            sources: list[Any] = [self._wake] if self._sock is None else [self._wake, self._sock]
+            ready, _, _ = select.select(sources, [], [])
+            if self._wake in ready:
+                raise InterruptedWait
+            self._drop()
+
+    def close(self) -> None:
+        self._drop()
+
+    def _opened(self) -> DeadlineSocket:
+        config = self._config
+        return DeadlineSocket(
+            connected(config.address.url, config.connect_timeout_s, ca_file=config.ca_file), self._wake
+        )
+
+    def _drop(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _await_data(self, timeout_s: float) -> None:
+        sources: list[Any] = [self._sock, self._wake]
+        ready, _, _ = select.select(sources, [], [], timeout_s)
+        if self._wake in ready:
+            raise InterruptedWait
+        if not ready:
+            raise LinkError(f"the policy server gave no answer within {timeout_s:g} s")
+
+    def _check_status(self, response: http.client.HTTPResponse, body: bytes) -> None:
+        if response.status == 200:
+            return
+        url = self._config.address.url
+        if response.status // 100 == 3:
+            location = server_text.one_line(response.headers.get("location", "elsewhere"))
+            raise LinkError(f"{url} redirects to {location}, which is not followed; set that URL")
+        if response.status in (401, 403):
+            raise LinkError(f"{url} answered HTTP {response.status}; check the API key")
+        if response.status in (404, 405):
+            raise LinkError(f"{url} answered HTTP {response.status} to POST {self._path}; check host, port and path")
+        words = server_text.one_line(body.decode(errors="replace")) or "no text"
+        raise ReplyError(f"the policy server answered HTTP {response.status}: {words}")
+
+    @contextlib.contextmanager
+    def _as_link_error(self, late: str) -> Iterator[None]:
+        try:
+            yield
+        except LinkError:
+            raise
+        except DeadlineError:
+            raise LinkError(late) from None
+        except TooMuchError:
+            largest = self._config.max_reply_bytes
+            raise LinkError(f"the policy server sent a message without end; at most {largest} are read") from None
+        except (http.client.RemoteDisconnected, ConnectionError):
+            raise LinkError("the policy server closed the connection") from None
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            reason = server_text.one_line(str(error)) or type(error).__name__
+            raise LinkError(f"the policy server does not speak HTTP: {reason}") from None
+
+
+def _encoded(value: Any) -> dict[str, Any]:
+    if not isinstance(value, (np.ndarray, np.generic)):
+        raise TypeError(f"{type(value).__name__} cannot be encoded")
+    return {
+        "__numpy__": base64.b64encode(value.tobytes()).decode(),
+        "dtype": value.dtype.str,
+        "shape": list(value.shape),
+    }
+
+
+def _decoded_body(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"), object_hook=_decoded)
+    except ReplyError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ReplyError(f"not JSON: {server_text.one_line(str(error))}") from None
+
+
+def _decoded(fields: dict[str, Any]) -> Any:
+    if "__numpy__" not in fields:
+        return fields
+    data, dtype, shape = fields["__numpy__"], fields.get("dtype"), fields.get("shape")
+    if not isinstance(dtype, str) or _DTYPE.fullmatch(dtype) is None:
+        raise ReplyError(f"array dtype is {dtype!r:.60}; only plain numbers (b1, i1-i8, u1-u8, f2-f8) are accepted")
+    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(type(n) is int and n >= 0 for n in shape):
+        raise ReplyError(f"array shape is {shape!r:.60}; expected a list of whole numbers")
+    try:
+        raw = base64.b64decode(data, validate=True)
+        return np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise ReplyError(f"array cannot be decoded: {server_text.one_line(str(error))}") from None
+
+
+def _actions(reply: Any) -> Any:
+    """The reply with its actions as one array, wherever this server puts them."""
+    if isinstance(reply, str):
+        raise ServerError(reply)
+    if isinstance(reply, dict):
+        for name in ("actions", "action"):
+            if name in reply:
+                return {**reply, "actions": _as_array(reply[name])}
+        if isinstance(error := reply.get("error", reply.get("detail")), str):
+            raise ServerError(error)
+        return reply
+    return {"actions": _as_array(reply)}
+
+
+def _as_array(value: Any) -> Any:
+    if isinstance(value, list):
+        try:
+            return np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise ReplyError("'actions' is a list that is no array of numbers") from None
+    return value

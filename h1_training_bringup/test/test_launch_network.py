@@ -16,8 +16,8 @@ def test_the_launch_file_shows_the_line_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
-    for name in ("_take_signals", "keep_the_terminal_for_the_operator"):
-        monkeypatch.setattr(description, name, lambda: None)
+    for name in ("_take_signals", "_keep_the_terminal_for_the_operator"):
+        monkeypatch.setattr(description, name, lambda *_: None)
     monkeypatch.setattr(description.graph, "processes", lambda *_: ())
     context = LaunchContext()
     for entity in description.description_of("session").entities:

@@ -127,7 +127,7 @@ def test_a_process_is_started_again_only_where_that_is_wanted_and_not_for_ever(
 
 
 def test_parameters_arrive_in_a_file_and_remappings_on_the_command_line(tmp_path: Path, programs: Programs) -> None:
-    code = "import sys\nprint('up', *sys.argv[1:], flush=True)\n"
+    code = "import sys\nprint(' '.join(['up', *sys.argv[1:]]), flush=True)\n"
     process = programs.process("echo", code, parameters={"rate": 50.0}, remappings=(("/lowstate", "sim/lowstate"),))
     group = started(tmp_path, process)
     output = group.log_path("echo").read_text()

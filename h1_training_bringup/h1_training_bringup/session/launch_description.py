@@ -22,7 +22,7 @@ from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.launch_arguments import arguments_of, request_from
 from h1_training_bringup.session.launch_included import inclusion, launch_path
 from h1_training_bringup.session.launch_supervisor import LaunchSupervisor, Starter
-from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
+from h1_training_bringup.session.middleware import DOMAIN_VARIABLE, check_domain, graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_problem
 from h1_training_bringup.session.page import Lines, with_page
 from h1_training_bringup.session.process import Process, Session
@@ -57,13 +57,10 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
         if process.launch_file:
             launch_path(process)
     variables = session_variables(Path(launch_config.log_dir))
-    if session.simulated:
-        variables |= _domain(session, context)
-    else:
-        interface = configuration["robot.network_interface"]
-        variables |= (network := robot_variables(interface, os.environ))
-        if notice := robot_notice(interface, os.environ, network):
-            _show(notice)
+    domain_id = _domain(session, context) if session.simulated else None
+    of_graph, lines = graph_variables(os.environ, configuration["robot.network_interface"], domain_id)
+    variables |= of_graph
+    _show("\n".join(lines))
     if part == "session":
         lock = FolderLock(session.save_dir)
         lock.export(variables)
@@ -99,20 +96,20 @@ def _has_console(given: Mapping[str, str], session: Session) -> bool:
     return True
 
 
-def _domain(session: Session, context: LaunchContext) -> dict[str, str]:
+def _domain(session: Session, context: LaunchContext) -> int:
     """A domain of its own for the simulation; drivers that are started alone join that of the peers."""
     if session.part == "robot":
-        if not (domain := os.environ.get("ROS_DOMAIN_ID", "")):
+        check_domain(os.environ)
+        if not (domain := os.environ.get(DOMAIN_VARIABLE, "")):
             raise ConfigurationError(
-                "the simulated robot lives in a ROS domain of its own: start sim.launch.py and export the "
-                "ROS_DOMAIN_ID that it prints"
+                "the simulated robot is in a ROS domain of its own: start sim.launch.py and export the "
+                f"{DOMAIN_VARIABLE} that it prints"
             )
-        return simulation_variables(int(domain))
+        return int(domain)
     claim = DomainClaim()
     # The context lives as long as the launch process: so does the claim.
     context.extend_globals({"h1_domain_claim": claim})
-    _show(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
-    return simulation_variables(claim.domain_id)
+    return claim.domain_id
 
 
 def _starter(process: Process, given: Mapping[str, str]) -> Starter:

@@ -21,7 +21,7 @@ from h1_training_bringup.session import graph
 from h1_training_bringup.session.closing_table import closing_table
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.log_tail import LogTail
-from h1_training_bringup.session.middleware import robot_notice, robot_variables, simulation_variables
+from h1_training_bringup.session.middleware import graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
 from h1_training_bringup.session.page import with_page
 from h1_training_bringup.session.process import OPERATORS, Session
@@ -52,26 +52,20 @@ def main() -> int:
         processes = graph.processes(configuration, session)
         log_dir = _new_log_dir(options.log_dir)
         environment = os.environ | {"ROS_LOG_DIR": str(log_dir / "ros")} | session_variables(log_dir)
-        if not session.simulated:
-            interface = configuration["robot.network_interface"]
-            environment |= (network := robot_variables(interface, os.environ))
-            if notice := robot_notice(interface, os.environ, network):
-                print(notice)
         claims = [DomainClaim()] if session.simulated else []
-        for claim in claims:
-            environment |= simulation_variables(claim.domain_id)
-            print(f"Simulation: ROS_DOMAIN_ID={claim.domain_id} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST")
+        domain_id = claims[0].domain_id if claims else None
+        variables, lines = graph_variables(os.environ, configuration["robot.network_interface"], domain_id)
+        environment |= variables
         lock = FolderLock(session.save_dir)
         lock.export(environment)
-        if lock.remark:
-            print(f"! {lock.remark}")
+        lines += [f"! {lock.remark}"] if lock.remark else []
         handed_down = [*(claim.fileno() for claim in claims), lock.fileno()]
         screen = OperatorScreen(Path(environment[LINES_VARIABLE]), hidden=session.console)
         group = ProcessGroup(processes, log_dir, environment, handed_down, options.namespace, screen.fileno())
     except (ConfigurationError, DomainsExhaustedError, FolderInUseError, StartError, OSError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return EXIT_USAGE
-    print("\n".join((f"Logs: {log_dir}", *page_lines)), flush=True)
+    print("\n".join((*lines, f"Logs: {log_dir}", *page_lines)), flush=True)
     started = time.time()
     announce = ending_announcer(Path(environment[ENDING_VARIABLE]), session.save_dir)
     status = Runner(group, screen, announce).run()

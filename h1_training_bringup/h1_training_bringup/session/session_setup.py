@@ -89,8 +89,6 @@ def session_variables(log_dir: Path) -> dict[str, str]:
         ENDING_VARIABLE: str(log_dir / "ending"),
         LINES_VARIABLE: str(log_dir / "operator.log"),
         "PYTHONUNBUFFERED": "1",
-        # Warnings are found in what the nodes log, by their first word.
-        "RCUTILS_COLORIZED_OUTPUT": "0",
         # Matrices of 14 joints: a second thread of a linear algebra library would only spin.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

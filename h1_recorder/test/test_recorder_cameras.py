@@ -12,7 +12,7 @@ from recorder_builders import DAMPING, HOLD, MS, POLICY, jpeg, ordinary
 from h1_recorder.episode.episode import read
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
-from h1_training_node.cameras import CAMERAS
+from h1_training_node.cameras import CAMERAS, jpeg_size
 
 bench = pytest.fixture(bench_maker)
 FROZEN = jpeg(77)
@@ -46,6 +46,16 @@ def test_a_frozen_camera_shows_within_half_a_second_as_one_that_delivers_nothing
     assert age == pytest.approx(0.48, abs=0.021)
     assert rate < 15
     assert reasons(one) == ["camera_frozen"] * 3, "reported once a camera, recording or not"
+
+
+def test_the_size_of_each_cameras_images_is_in_the_figures(bench: Any) -> None:
+    one = bench()
+    look(one, 200, HOLD, "READY")
+    figures = one.recorder.intake.figures(one.now_ns)
+    width, height = jpeg_size(FROZEN)
+    sizes = dict(zip(figures.streams, figures.image_sizes, strict=True))
+    assert {sizes[camera] for camera in CAMERAS} == {f"{width}x{height}"}
+    assert sizes["arm_status"] == ""
 
 
 def test_an_episode_of_freezing_is_reported_once_and_its_end_too(bench: Any) -> None:

@@ -43,11 +43,13 @@ class Preflight:
         findings: what is not in order.
         cameras: the operator's line about the cameras.
         dummies: the cameras in whose place grey images would be recorded.
+        images: of each camera its name and the size of its images.
     """
 
     findings: tuple[Finding, ...]
     cameras: str
     dummies: tuple[str, ...] = ()
+    images: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -70,7 +72,8 @@ class Preflight:
         lines = [f"Not ready: {problem}" for problem in self.problems] or ["Ready"]
         lines += [f"Warning: {warning}" for warning in self.warnings]
         good = ", ".join(item for item, level, _ in self.by_item() if level is Level.INFO)
-        return "\n".join([*lines, f"In order: {good or 'nothing'}", self.cameras])
+        images = [f"Images: {self.images}"] if self.images else []
+        return "\n".join([*lines, f"In order: {good or 'nothing'}", self.cameras, *images])
 
     def by_item(self) -> list[tuple[str, Level, str]]:
         """Of each of `ITEMS`: its worst level, INFO if it is in order, and its findings, a line each."""
@@ -106,7 +109,9 @@ def check(observed: Observed, config: SessionParameters, epoch: int, own_episode
     findings = [Finding(items if isinstance(items, tuple) else (items,), Level.ERROR, text) for items, text in problems]
     findings += [Finding((item,), Level.WARN, text) for item, text in warnings]
     working = [name for name in config.cameras if name not in broken]
-    return Preflight(tuple(findings), cameras_line(working, list(broken)), tuple(broken))
+    sizes = [f"{name} {streams[name].image_size}" for name in config.cameras if name in streams]
+    images = ", ".join(text for text in sizes if not text.endswith(" "))
+    return Preflight(tuple(findings), cameras_line(working, list(broken)), tuple(broken), images)
 
 
 def cameras_line(working: list[str], broken: list[str]) -> str:

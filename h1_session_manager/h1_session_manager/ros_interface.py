@@ -75,7 +75,8 @@ def guard(message: Bool) -> values.Guard:
 def recorder(message: RecorderStatus) -> values.Recorder:
     """Raises ValueError for a state or verdict that there is not, or lists of different lengths."""
     verdicts = map(Verdict, message.verdicts)
-    streams = zip(message.streams, message.rates, message.ages, message.drops, verdicts, strict=True)
+    sizes = message.image_sizes or [""] * len(message.streams)
+    streams = zip(message.streams, message.rates, message.ages, message.drops, verdicts, sizes, strict=True)
     return _same(
         values.Recorder,
         message,

@@ -42,13 +42,16 @@ class Guard:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream as the recorder sees it: Hz, s since it last said something new (-1: never), messages lost."""
+    """One stream as the recorder sees it: Hz, s since it last said something new (-1: never), messages lost, and of a
+    camera the size of its images, e.g. `640x480`.
+    """
 
     name: str
     rate: float
     age: float
     drops: int = 0
     verdict: Verdict = Verdict.FRESH
+    image_size: str = ""
 
 
 @dataclass(frozen=True)

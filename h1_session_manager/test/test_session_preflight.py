@@ -93,6 +93,15 @@ def test_a_camera_that_the_recorder_calls_fresh_works_however_old_its_last_image
     assert problems(recorder=recorder) == ()
 
 
+def test_the_size_of_each_cameras_images_is_shown_where_it_is_known():
+    sizes = ("1280x480", "640x480", "")
+    judged = tuple(replace(stream, image_size=size) for stream, size in zip(streams(), sizes, strict=False))
+    recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=judged, bytes_free=10**12)
+    checks = check(observed(recorder=recorder), SessionParameters(), 1)
+    assert checks.text.splitlines()[-1] == "Images: ego_cam 1280x480, cam_left_wrist 640x480"
+    assert "Images" not in check(observed(), SessionParameters(), 1).text
+
+
 def test_a_computer_that_is_too_slow_is_named_instead_of_every_camera():
     late = tuple(replace(stream, verdict=Verdict.LATE) for stream in streams())
     recorder = Recorder(NOW_NS, RecorderState.IDLE, streams=late, bytes_free=10**12, machine_is_slow=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
 from h1_training_bringup.head_camera.payload import DeviceStamp, RefusedFrameError, frame_of
+from h1_training_node.cameras import jpeg_size
 
 WHOLE = jpeg(64, 48)
 MAX = 1_000_000
@@ -21,6 +22,17 @@ def test_size_and_grid_are_read_without_decoding() -> None:
 
 def test_a_progressive_jpeg_with_many_scans_is_whole() -> None:
     assert jpeg_header(jpeg(320, 240, progressive=True)).width == 320
+
+
+@pytest.mark.parametrize("form", [{}, {"grey": True}, {"progressive": True}])
+def test_the_size_that_all_nodes_read_is_the_same(form: dict[str, bool]) -> None:
+    assert jpeg_size(jpeg(320, 240, **form)) == (320, 240)
+
+
+@given(st.binary(max_size=60) | st.integers(0, len(WHOLE)).map(lambda length: WHOLE[:length]))
+def test_of_any_bytes_a_size_or_none_is_read(data: bytes) -> None:
+    size = jpeg_size(data)
+    assert size is None or len(size) == 2
 
 
 def test_zeros_behind_the_end_are_what_usb_cameras_pad_with() -> None:

@@ -12,6 +12,7 @@ period (`h1_recorder/test/test_recorder_parity.py`).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -59,6 +60,18 @@ CAMERA_DATING = {
 def image_time_ns(camera: str, stamp_ns: int, received_ns: int) -> int:
     """The time that places an image: its stamp or its reception, ns of the session clock."""
     return stamp_ns if CAMERA_DATING[camera] == Dating.STAMP else received_ns
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height, px, from the frame header of a JPEG (ISO/IEC 10918-1, annex B); None if it has none."""
+    position = 2
+    while data[position : position + 1] == b"\xff" and position + 9 <= len(data):
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            return width, height
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
 
 
 def newest(times_ns: npt.NDArray[np.int64] | Sequence[int], at_ns: Any) -> Any:

@@ -18,7 +18,7 @@ PINNED = {
     "msg/PolicyAction": "RIHS01_9490e029cf54fcc4c3ead6aeef0ff72165eea952c2028719e0eda4bd84ad3727",
     "msg/PolicyStatus": "RIHS01_f321260ab5f04b70d6e993a60496d9dd5e40555ba1369243bfd589a2622bc090",
     "msg/Preflight": "RIHS01_06dfbe56da5072b3da65726bdae4fdd51e7ff8699660501dd8a83303e31a3a4e",
-    "msg/RecorderStatus": "RIHS01_76fabfcb7dfa9753a728325eee7f29e994467d5f3955031f5307e341fac12975",
+    "msg/RecorderStatus": "RIHS01_0f6a1d80f7edbd5bca1438648bb85f96f28a854df501eabcab75e9dff5ab80fc",
     "msg/SessionState": "RIHS01_ebed12ca4e13c1bac03d96ae89eaeae67b9aa07584b87a1cb3b1b0db04e81988",
     "msg/SyncProgress": "RIHS01_ee9d5929e73ab9247ea8d4318ae662496f878ce8be73a843dd35fbb7d93f2479",
     "msg/TrainingStatus": "RIHS01_4108bba3bd758bc15fedf3a65ffdc7c19517dff7a5b7f09b142fc30b19a352fd",

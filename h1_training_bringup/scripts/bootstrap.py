@@ -2,7 +2,7 @@
 
     bootstrap.py            for the session
     bootstrap.py --tests    also the programs that only the tests need
-    bootstrap.py --print    changes nothing; prints what apt lacks, for pip beside a stock `colcon build` and `colcon test`
+    bootstrap.py --print    changes nothing; prints what apt lacks, for pip beside a stock `colcon build`
 
 Two kinds of machine (h1_training_bringup/docs/installing.md):
   * ROS 2 Jazzy is sourced: the environment adds to it only what apt lacks;

@@ -1,0 +1,121 @@
+"""Draws the README's animation from a real simulated session: `make docs`.
+
+Runs one episode by the scripted operator, and draws the head camera's recorded images with the phase and time of each,
+then the table that ends the session. What it shows is what was recorded; nothing is drawn by hand.
+
+    python h1_training_bringup/docs/animation.py [OUTPUT.gif]
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+OUTPUT = Path(__file__).resolve().parent / "session.gif"
+MOST_BYTES = 3_000_000
+WIDTH, BAR_HEIGHT = 480, 30
+FRAMES_PER_S, SPEED = 6, 1.5
+TABLE_SHOWN_S = 5
+COLOURS = (96, 64, 48, 32)
+"""Of the palette; the first that keeps the file below MOST_BYTES."""
+PHASES = {b"policy": ("the policy moves the arms", (38, 84, 140)), b"human": ("a person guides them", (176, 88, 20))}
+SESSION_TIMEOUT_S = 300
+
+
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The monospaced font that matplotlib brings along."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSansMono.ttf"), size)
+
+
+def run_session(folder: Path) -> tuple[Path, list[str]]:
+    """Run one episode; returns its file, and the lines of the table that the session printed last.
+
+    Raises:
+        SystemExit: the session recorded no episode of both phases.
+    """
+    command = ["run_session", "--sim", "--operator", "scripted", "--epochs", "1", "--episodes", "1"]
+    command += [
+        "--save-dir",
+        f"{folder}/episodes",
+        "--rsync-target",
+        f"{folder}/uploaded",
+        "--log-dir",
+        f"{folder}/log",
+    ]
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SESSION_TIMEOUT_S, check=False
+    )
+    episodes = sorted(folder.glob("episodes/**/episode_*.hdf5"))
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", result.stdout).splitlines()
+    begin = next((number for number, line in enumerate(lines) if line.startswith("Episodes of this session")), None)
+    if result.returncode != 0 or not episodes or begin is None:
+        raise SystemExit(f"the session ended with {result.returncode}:\n" + "\n".join(lines[-30:]) + result.stderr)
+    return episodes[0], [lines[begin].replace(str(folder), "data"), *lines[begin + 1 : begin + 8]]
+
+
+def episode_frames(path: Path) -> list[Image.Image]:
+    """The head camera at FRAMES_PER_S of the animation, each with a bar that names phase and time."""
+    with h5py.File(path) as episode:
+        phases, ticks = episode["phase"][:], episode["stamps/tick"][:]
+        if set(phases) != set(PHASES):
+            raise SystemExit(f"the episode has the phases {set(phases)}; run it again")
+        seconds = (ticks - ticks[0]) / 1e9
+        rows = np.searchsorted(seconds, np.arange(0.0, seconds[-1], SPEED / FRAMES_PER_S))
+        jpegs = episode["observations/images/ego_cam"]
+        return [drawn(jpegs[row].tobytes(), phases[row], seconds[row], seconds[-1]) for row in rows]
+
+
+def drawn(jpeg: bytes, phase: bytes, time_s: float, length_s: float) -> Image.Image:
+    """One image of the head camera above its bar."""
+    camera = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    camera = camera.resize((WIDTH, WIDTH * camera.height // camera.width), Image.Resampling.LANCZOS)
+    image = Image.new("RGB", (WIDTH, camera.height + BAR_HEIGHT), (16, 16, 16))
+    image.paste(camera)
+    text, colour = PHASES[phase]
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, camera.height, WIDTH * time_s / length_s, image.height), fill=colour)
+    draw.text((8, camera.height + 7), f"{phase.decode():<7}{text}", font=font(13), fill="white")
+    draw.text((WIDTH - 64, camera.height + 7), f"{time_s:5.1f} s", font=font(13), fill="white")
+    return image
+
+
+def table_image(lines: list[str], size: tuple[int, int]) -> Image.Image:
+    """The session's last table, as large as fits."""
+    image = Image.new("RGB", size, (16, 16, 16))
+    letters = next(letter for letter in range(16, 4, -1) if font(letter).getlength(max(lines, key=len)) <= size[0] - 16)
+    ImageDraw.Draw(image).multiline_text((8, 24), "\n".join(lines), font=font(letters), fill="white", spacing=6)
+    return image
+
+
+def main() -> None:
+    """Run, draw, and keep the file below MOST_BYTES."""
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT
+    with tempfile.TemporaryDirectory(prefix="animation_") as name:
+        episode, table = run_session(Path(name))
+        frames = episode_frames(episode)
+    frames.append(table_image(table, frames[0].size))
+    durations_ms = [1000 // FRAMES_PER_S] * (len(frames) - 1) + [1000 * TABLE_SHOWN_S]
+    for colours in COLOURS:
+        palette = frames[len(frames) // 2].quantize(colours)
+        drawn_frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+        drawn_frames[0].save(
+            output, save_all=True, append_images=drawn_frames[1:], duration=durations_ms, loop=0, optimize=True
+        )
+        if output.stat().st_size <= MOST_BYTES:
+            break
+    else:
+        raise SystemExit(f"{output} has {output.stat().st_size} bytes, more than {MOST_BYTES}")
+    print(f"{output}: {len(frames)} images, {output.stat().st_size / 1e6:.1f} MB, {colours} colours")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Health of the container, by the session's own word: its heartbeat advances, and no emergency has stopped it.
-# A simulation chooses its ROS domain when it starts: the session manager's own environment tells which. Its command line
-# tells the namespace.
+# A simulation chooses its ROS domain when it starts: the session manager's own environment says which, and
+# its command line names the namespace.
 set -eo pipefail
 manager=$(pgrep --oldest --full 'lib/h1_session_manager/session_manager') || { echo "no session manager runs"; exit 1; }
 while IFS= read -r -d '' line; do

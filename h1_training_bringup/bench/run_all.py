@@ -30,6 +30,7 @@ BARS = {
     "missing_ticks_400ms": "0",
     "seam_ratio_400ms": "≤ 1.5",
     "ready_s": "≤ 10",
+    "first_session_s": "≤ 100",
 }
 
 

@@ -216,13 +216,13 @@ def newest_episode(folder: Path) -> str:
 
 
 def run_undisturbed(block: Block, environment: dict[str, str], terminal: Path, report: Report) -> None:
-    """A robot that stands still with this machine is lost, rightly, and so is the block: it is run again, and told."""
+    """A robot that stands still with this machine is lost, rightly, and so is the block: it is run again, reported."""
     for attempt in range(ATTEMPTS):
-        shown = len(terminal.read_text())
+        before = len(terminal.read_text())
         come_to_ready(environment)
         result = Report()
         run(block, environment, result)
-        said = terminal.read_text()[shown:]
+        said = terminal.read_text()[before:]
         if not result.failures or STOOD_STILL not in said or attempt + 1 == ATTEMPTS:
             break
         print(f"  again, because {STOOD_STILL} meanwhile", flush=True)

@@ -1,4 +1,4 @@
-"""What an installation is made by tells the truth: package.xml, Docker files, .repos. No container engine runs here."""
+"""What an installation is made by is right: package.xml, Docker files, .repos. No container engine runs here."""
 
 import ast
 import os

@@ -65,7 +65,10 @@ LACKED_BY_APT = (
     "rosbags",
     "starlette",
 )
-LACKED_BY_APT_FOR_TESTS = ("openpi-client", "json-numpy", "mcap-ros2-support")
+LACKED_BY_APT_FOR_TESTS = (
+    *("openpi-client", "json-numpy", "mcap-ros2-support", "mfusepy"),
+    *("playwright", "axe-playwright-python"),
+)
 TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy")
 COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
 UV_PROGRESS = ("Resolved", "Prepared", "Installed")

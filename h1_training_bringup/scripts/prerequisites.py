@@ -19,8 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ((3, 12), (3, 11))
 """Newest first. Against 3.13 stands openpi-client (the tests' peer): it wants numpy < 2, without wheels for 3.13."""
 DEBIAN_PACKAGES = {"c++": "g++", "make": "make", "rsync": "rsync", "ssh": "openssh-client"}
-"""By program, the Debian package that has it."""
-DEBIAN_PACKAGES_OF_TESTS = {"sshd": "openssh-server", "tmux": "tmux", "pgrep": "procps"}
+"""By program, or programs any of which will do, the Debian package that has it."""
+DEBIAN_PACKAGES_OF_TESTS = {
+    "sshd": "openssh-server",
+    "tmux": "tmux",
+    "pgrep": "procps",
+    "fusermount3": "fuse3",
+    "chromium chromium-browser google-chrome": "chromium",
+}
 VENV_MODULES = "import venv, ensurepip"
 SYSTEMD = Path("/run/systemd/system")
 _PREFIX = "[setup]"
@@ -71,7 +77,11 @@ def missing_packages(for_tests: bool) -> list[str]:
     """Debian packages of the programs that this machine lacks, each once."""
     wanted = {**DEBIAN_PACKAGES, **(DEBIAN_PACKAGES_OF_TESTS if for_tests else {})}
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}"
-    return [package for program, package in wanted.items() if shutil.which(program, path=path) is None]
+    return [
+        package
+        for programs, package in wanted.items()
+        if not any(shutil.which(program, path=path) for program in programs.split())
+    ]
 
 
 def root_prefix() -> list[str] | None:

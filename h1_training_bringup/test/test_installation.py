@@ -25,11 +25,15 @@ KEYS = {
 """Modules whose rosdep key (ros/rosdistro:rosdep/python.yaml) is not python3-MODULE."""
 NOT_OF_ROSDEP = {
     "av",
+    "axe_playwright_python",
+    "json_numpy",
     "lerobot",
     "mcap",
-    "mujoco",
     "mcap_ros2",
+    "mfusepy",
+    "mujoco",
     "openpi_client",
+    "playwright",
     "pyarrow",
     "rosbags",
     "simplejpeg",

@@ -34,7 +34,20 @@ def bootstrap(tmp_path: Path, monkeypatch: Patch) -> Iterator[ModuleType]:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**12, 0, 10**12))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    have(monkeypatch, "c++", "make", "rsync", "ssh", "sshd", "tmux", "pgrep", "apt-get", *PYTHONS)
+    have(
+        monkeypatch,
+        "c++",
+        "make",
+        "rsync",
+        "ssh",
+        "sshd",
+        "tmux",
+        "pgrep",
+        "fusermount3",
+        "google-chrome",
+        "apt-get",
+        *PYTHONS,
+    )
 
     def version_of(python: str) -> tuple[int, int] | None:
         made = Path(python).parent / "version"
@@ -115,7 +128,7 @@ def test_only_the_tests_need_sshd_and_tmux(bootstrap: ModuleType, monkeypatch: P
     assert whats(ran) == FIRST
     monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--tests"])
     assert bootstrap.main() == 0
-    assert ran[-1][1][-3:] == ["openssh-server", "tmux", "procps"]
+    assert ran[-1][1][-5:] == ["openssh-server", "tmux", "procps", "fuse3", "chromium"]
 
 
 def test_an_sshd_for_the_tests_is_never_one_that_the_network_reaches(

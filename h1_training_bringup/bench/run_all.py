@@ -31,6 +31,7 @@ BARS = {
     "seam_ratio_400ms": "≤ 1.5",
     "ready_s": "≤ 10",
     "first_session_s": "≤ 100",
+    "page_cpu_percent": "≤ 15",
 }
 
 

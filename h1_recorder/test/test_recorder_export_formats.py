@@ -163,3 +163,17 @@ def test_an_image_that_does_not_decode_is_named_with_its_row(
         file["observations/images/ego_cam"][33] = np.frombuffer(b"\xff\xd8\xffgarbage", np.uint8)
     assert main(["export", form, str(path), str(tmp_path / "dataset"), "--jobs", "1"]) == 1
     assert f"failed: {path}: image 33 of ego_cam does not decode" in capsys.readouterr().out
+
+
+def test_a_dataset_has_a_card_whose_own_part_is_kept(tmp_path: Path, path: Path) -> None:
+    folder = exported("lerobot", [path], tmp_path / "dataset").folder
+    card = folder / "README.md"
+    said = card.read_text()
+    assert said.startswith("---\nlicense: unknown\n") and "configs:\n- config_name: default" in said
+    for line in ("| files, episodes, rows | 1, 2, 100 at 50 Hz |", "| outcomes | 1 success |", "lookahead"):
+        assert line in said, line
+    assert cv2.imread(str(folder / "contact_sheet.jpg")) is not None
+    card.write_text(said.replace("license: unknown", "license: mit"))
+    label_episode(path, "failure")
+    exported("lerobot", [path], folder)
+    assert "license: mit" in card.read_text() and "| outcomes | 1 failure |" in card.read_text()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.export.card import write_card
 from h1_recorder.export.folder import MEMORY, Progress, claimed, each
 from h1_recorder.export.plan import Options, Plan, planned
 from h1_recorder.export.rows import ExportError
@@ -78,4 +79,5 @@ def export(
     plan = planned(surveys, options)
     writer = importlib.import_module(f"h1_recorder.export.{FORMATS[form]}")
     made = writer.write(plan, folder, reuse=reuse, jobs=jobs, progress=progress, **more)
+    write_card(plan, folder, form)
     return Exported(folder, plan, made)

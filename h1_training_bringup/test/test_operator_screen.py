@@ -63,3 +63,31 @@ def test_a_bell_is_no_prompt(path, capsys):
     screen.print("! arm_driver: release_warning")
     screen.follow()
     assert capsys.readouterr().out == "stand clear\n! arm_driver: release_warning\n"
+
+
+def test_what_was_asked_for_is_not_asked_again_when_the_session_ends(path, capsys):
+    screen = OperatorScreen(path)
+    session_says(screen, "[READY]\n  Press 'y': ")
+    screen.print("Ending ...", keeps_prompt=False)
+    screen.print("! arm_driver: stand clear")
+    screen.follow()
+    assert capsys.readouterr().out == "[READY]\n  Press 'y': \nEnding ...\n! arm_driver: stand clear\n"
+
+
+def test_several_lines_stand_above_one_prompt(path, capsys):
+    screen = OperatorScreen(path)
+    session_says(screen, "  Press 'y': ")
+    screen.print("! recorder ended", "    KeyError")
+    screen.follow()
+    assert capsys.readouterr().out == "  Press 'y': \n! recorder ended\n    KeyError\n  Press 'y': "
+
+
+def test_on_a_narrow_terminal_lines_wrap_at_words(path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((40, 24)))
+    monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
+    screen = OperatorScreen(path)
+    screen.print("! head_camera: no frame from tcp://10.0.0.1:5555 for 5.0 s; is it running?")
+    screen.follow()
+    assert capsys.readouterr().out == (
+        "! head_camera: no frame from\n  tcp://10.0.0.1:5555 for 5.0 s; is it\n  running?\n"
+    )

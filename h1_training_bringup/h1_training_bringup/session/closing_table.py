@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 
 import h5py
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from h1_training_bringup.session.session_memory import session_memory
 
-_COLUMNS = ("frames", "policy", "human", "interventions", "outcome", "fps", "gaps", "upload")
+WIDTH = 80
+_COLUMNS = ("frames", "policy", "human", "inter-\nvent.", "outcome", "fps", "gaps", "upload")
 _ATTRIBUTES = (
     "episode_length",
     "policy_frames",
@@ -36,18 +36,19 @@ def closing_table(save_dir: Path, since_s: float) -> str:
         key=lambda path: path.stat().st_mtime,
     )
     journals = [path for path in sorted(save_dir.glob("training_session_epoch*/.episode_*.mcap")) if _is_pending(path)]
-    table = Table(box=box.SIMPLE_HEAD, title=f"Episodes of this session in {save_dir}", title_justify="left")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("episode", no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("outcome", "upload") else "right", no_wrap=True)
     uploads, verified = _upload_states(save_dir), _verified(save_dir)
     for path in paths:
-        name = path.relative_to(save_dir).as_posix()
-        state = "uploaded, verified" if path in verified else uploads.get(_epoch(path), "not uploaded")
-        table.add_row(name, *_cells(path), state)
+        name = f"{path.parent.name.removeprefix('training_session_')}/{path.stem}"
+        table.add_row(name, *_cells(path), "verified" if path in verified else uploads.get(_epoch(path), "not sent"))
     drawn = io.StringIO()  # not the terminal, which may be gone
-    Console(file=drawn, width=140, no_color=True).print(table)
-    lines = drawn.getvalue().splitlines() if paths else ["No episode was finished in this session."]
+    Console(file=drawn, width=WIDTH, no_color=True).print(table)
+    lines = [f"Episodes of this session, in {save_dir}/training_session_...:", *drawn.getvalue().splitlines()]
+    if not paths:
+        lines = ["No episode was finished in this session."]
     lines += [f"Unreadable: {path}: {reason}" for path in paths if (reason := _defect(path))]
     lines += [f"Kept as a journal, becomes an episode at the next start: {journal}" for journal in journals]
     return "\n".join(line.rstrip() for line in lines)
@@ -62,7 +63,7 @@ def _cells(path: Path) -> list[str]:
         return ["unreadable", *[""] * (len(_ATTRIBUTES) - 1)]
     with h5py.File(path, "r") as file:
         values = [file.attrs[name] for name in _ATTRIBUTES]
-    return [f"{value:.2f}" if isinstance(value, float) else str(value) for value in values]
+    return [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
 
 
 def _defect(path: Path) -> str:
@@ -83,9 +84,9 @@ def _epoch(path: Path) -> int:
 def _upload_states(save_dir: Path) -> dict[int, str]:
     """What the session manager remembers of each epoch's upload, in words."""
     memory = session_memory(save_dir)
-    words = {"synced": "uploaded, verified", "kept": "kept locally", "skipped": "skipped"}
-    told = {epoch: words.get(how, how) for epoch, how in memory.finished.items()}
-    return told | dict.fromkeys(memory.owed, "owed")
+    words = {"synced": "verified", "kept": "kept", "skipped": "skipped"}
+    states = {epoch: words.get(how, how) for epoch, how in memory.finished.items()}
+    return states | dict.fromkeys(memory.owed, "owed")
 
 
 def _verified(save_dir: Path) -> set[Path]:

@@ -120,11 +120,9 @@ class LaunchSupervisor:
         follows = self._rules.ended(process, event.returncode)
         if follows.cause:
             self._announce(follows.cause)
-        if follows.line and follows.status is None:
-            self._line(f"! {follows.line}")
         if follows.line:
-            for line in self._logs[process.name].last:
-                self._line(f"    {line}")
+            said = [] if follows.status is not None else [f"! {follows.line}"]  # else launch says it, see below
+            self._line(*said, *(f"    {line}" for line in self._logs[process.name].last))
         if process.name == "console":
             self.go_plain()
         if follows.status == EXIT_LOST:
@@ -140,7 +138,10 @@ class LaunchSupervisor:
     def _on_shutdown(self, event: Event, context: LaunchContext) -> list[Action]:
         if event.due_to_sigint:
             self._announce(interruption(signal.SIGINT))
-        self._line(ENDING if event.due_to_sigint and self._save_dir is not None else "Ending ...")
+        self._screen.print(
+            ENDING if event.due_to_sigint and self._save_dir is not None else "Ending ...", keeps_prompt=False
+        )
+        self._screen.follow()
         own = [node for node in self._running if not self._processes[node].ends_last]
         # On Ctrl+C launch relies on the terminal to have signalled everybody; `kill -INT` signals launch alone.
         signals = _signals(signal.SIGINT, own) if event.due_to_sigint and not context.noninteractive else []
@@ -152,7 +153,7 @@ class LaunchSupervisor:
             self._is_over = True
             self._screen.show()
             if self._save_dir is not None:
-                self._line(closing_table(self._save_dir, self._began_s))
+                self._line(*closing_table(self._save_dir, self._began_s).splitlines())
             self._line(f"Logs: {launch_config.log_dir}")
         running = [self._processes[node] for node in self._running]
         if self._ends_last_signalled or len(last(running)) < len(running):
@@ -160,8 +161,8 @@ class LaunchSupervisor:
         self._ends_last_signalled = True
         return _signals(signal.SIGTERM, self._running)
 
-    def _line(self, text: str) -> None:
-        self._screen.print(text)
+    def _line(self, *lines: str) -> None:
+        self._screen.print(*lines)
         self._screen.follow()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 _LINE = re.compile(r"^\[(WARN|ERROR|FATAL)\] (?:\[[\d.]+\] )?(?:\[[^\]]+\]:? ?)?(.*)$")
 _REPEAT_S = 10.0
+_SAID_ELSEWHERE = re.compile(r"emergency_stop: by (session_manager|arm_driver/emergency_stop: service called)")
+"""What the session manager did or reports itself: one cause, one line."""
 
 
 class Warnings:
@@ -24,7 +26,7 @@ class Warnings:
     def text(self, name: str, line: str) -> str | None:
         """What to show of `line` of the node `name`; None if it is no warning, or was shown just now."""
         match = _LINE.match(line)
-        if match is None:
+        if match is None or _SAID_ELSEWHERE.match(match[2]):
             return None
         now, key = self._monotonic_s(), (name, match[2])
         if now - self._shown.get(key, -_REPEAT_S) < _REPEAT_S:

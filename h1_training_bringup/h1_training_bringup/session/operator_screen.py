@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 LINES_VARIABLE = "H1_OPERATOR_LINES"
@@ -31,6 +32,18 @@ def console_problem() -> str:
     return ""
 
 
+def _wrapped(line: str) -> str:
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):  # no terminal
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    found = textwrap.wrap(
+        line, max(columns, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(found) if len(line) > columns else line
+
+
 class OperatorScreen:
     """The stream of lines.
 
@@ -49,10 +62,16 @@ class OperatorScreen:
         """What the session manager writes to."""
         return self._file.fileno()
 
-    def print(self, line: str) -> None:
-        """A line of the supervisor's own, above the prompt if there is one."""
+    def print(self, *lines: str, keeps_prompt: bool = True) -> None:
+        """Lines of the supervisor's own, above the prompt if there is one; wrapped at words where a terminal is narrow.
+
+        Args:
+            lines: whole lines.
+            keeps_prompt: False: what was asked for is over, the prompt does not come again.
+        """
         prompt = self._path.read_bytes().rpartition(b"\n")[2].replace(b"\a", b"")
-        self._file.write((b"\n" if prompt else b"") + f"{line}\n".encode() + prompt)
+        text = "".join(f"{_wrapped(line)}\n" for line in lines)
+        self._file.write((b"\n" if prompt else b"") + text.encode() + (prompt if keeps_prompt else b""))
 
     def show(self) -> None:
         """The console is gone: the last lines, and from now on all that come."""

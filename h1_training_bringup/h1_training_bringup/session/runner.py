@@ -109,7 +109,7 @@ class Runner:
                 self._announce(interruption(self._signal))
             status = EXIT_INTERRUPTED if self._signal else self._status_of_ended()
         if status != EXIT_CLEAN:
-            self._screen.print(f"\n{ENDING}")
+            self._screen.print("", ENDING, keeps_prompt=False)
         killed = self._group.stop(self._meanwhile)  # among them: that the arms are about to be released
         self._show_warnings()
         self._screen.show()
@@ -141,9 +141,7 @@ class Runner:
         if follows.starts:
             self._group.start_one(follows.starts)
         if follows.line:
-            self._screen.print(f"! {follows.line}")
-            for text in self._tail.end_of(name):
-                self._screen.print(f"    {text}")
+            self._screen.print(f"! {follows.line}", *(f"    {text}" for text in self._tail.end_of(name)))
 
     def _meanwhile(self) -> None:
         self._show_warnings()

@@ -1,12 +1,14 @@
 # make session   two epochs of the training loop against the simulation (OPERATOR=keyboard: you press the keys)
 # make test      all tests                    make lint    ruff and mypy
 # make bench     what it costs, measured      make setup   only set up
+# make learn     a robot that gets better: corrections, training, evaluation, the curve (FAST=1: in one process)
 # make soak      record for MINUTES=60, and print rates, memory, gaps
 # make docs      write the generated parts of the pages, and the README's animation of a real session
 # make docs-check   run the pages' commands
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
-#            EPOCHS=N  EPISODES=N  PYTHON=python3.11 (the interpreter of .venv)
+#            EPOCHS=N  EPISODES=N  SEED=N  SEEDS=N  FAST=1  TRAINER=FILE (your training command)
+#            ABLATION=zeros|policy_only|demonstrations|lookahead1|split_none|blind  PYTHON=python3.11 (the interpreter of .venv)
 
 SAVE_DIR ?= data/episodes
 RSYNC_TARGET ?= data/uploaded
@@ -28,13 +30,17 @@ RUNNER_OPTIONS = --sim --operator "$(OPERATOR)" --console "$(CONSOLE)" --save-di
 LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rsync_target:=$(RSYNC_TARGET)" \
   $(if $(CONFIG),"config:=$(CONFIG)") $(if $(EPOCHS),"epochs:=$(EPOCHS)") $(if $(EPISODES),"episodes:=$(EPISODES)")
 
+LEARN_OPTIONS = $(if $(FAST),--fast) $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(EPISODES),--episodes "$(EPISODES)") \
+  $(if $(SEED),--seed "$(SEED)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(ABLATION),--ablation "$(ABLATION)") \
+  $(if $(TRAINER),--trainer "$(TRAINER)")
+
 # Ctrl+C reaches the command and make. The command ends in its own time and says how; make then ends by the signal, silently.
 WAIT_FOR_CTRL_C = trap : INT;
 END_BY_CTRL_C = || { status=$$?; [ $$status -ne 130 ] || kill -INT $$PPID; exit $$status; }
 
 export PYTHON
 
-.PHONY: session test lint bench soak setup setup-tests docs docs-check
+.PHONY: session learn test lint bench soak setup setup-tests docs docs-check
 .DEFAULT_GOAL := session
 
 setup:
@@ -61,6 +67,9 @@ lint: setup
 
 bench: setup
 	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES) $(END_BY_CTRL_C)
+
+learn: setup
+	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) learn $(LEARN_OPTIONS) $(END_BY_CTRL_C)
 
 soak: setup
 	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)" $(END_BY_CTRL_C)

@@ -12,7 +12,20 @@ import sys
 
 from h1_recorder.recorder.save_process import CHILD_OPTION, arguments_for_child
 
-VERBS = ("info", "list", "validate", "recover", "label", "restore", "plot", "video", "replay", "diff", "export")
+VERBS = (
+    "info",
+    "list",
+    "validate",
+    "recover",
+    "label",
+    "restore",
+    "plot",
+    "video",
+    "replay",
+    "diff",
+    "export",
+    "lineage",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

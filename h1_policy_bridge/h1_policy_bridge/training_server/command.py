@@ -18,6 +18,7 @@ import signal
 import socket
 import string
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ class ServedPolicy:
 
     def __init__(self, command: str, values: dict[str, Any], settings: CommandSettings) -> None:
         self._infer_s = settings.infer_s
+        self._asking = threading.Lock()
         with socket.create_server((_HOST, 0)) as free:
             port = int(free.getsockname()[1])
         line = arguments(command, {**values, "port": str(port)}, "serve")
@@ -168,9 +170,10 @@ class ServedPolicy:
 
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         """Pass it on. See `policy.Policy`."""
-        self._connection.send(msgpack_numpy.pack(observation))
         try:
-            reply = self._connection.recv(timeout=self._infer_s)
+            with self._asking:  # clients, and the check of newer weights
+                self._connection.send(msgpack_numpy.pack(observation))
+                reply = self._connection.recv(timeout=self._infer_s)
         except TimeoutError:
             raise TrainingError(f"the serving command did not answer within {self._infer_s:g} s") from None
         if isinstance(reply, str):

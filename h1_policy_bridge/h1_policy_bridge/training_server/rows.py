@@ -59,15 +59,15 @@ class Run:
     is_human: bool
 
 
-def read_rows(path: Path) -> EpisodeRows:
-    """The rows of an episode's file. Its images are decoded as the bridge shows them to a policy.
+def read_rows(path: Path, *, images: bool = True) -> EpisodeRows:
+    """The rows of an episode's file. Its images are decoded as the bridge shows them to a policy; without, none is.
 
     Raises:
         TrainingError: it is no episode, or an image in it (when it is asked for) does not decode.
     """
     try:
         found = episode_file.read(path)
-        jpegs = found.jpegs("ego_cam")
+        jpegs = found.jpegs("ego_cam") if images else []
     except (episode_file.EpisodeError, OSError) as error:
         raise TrainingError(str(error)) from None
     return EpisodeRows(

@@ -53,6 +53,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
             parameters={
                 "head_port": configuration["robot.head_camera_server_port"],
                 "fps": configuration["simulation.camera_fps"],
+                "jpeg_quality": max(configuration["recording.image_quality"], 10),
                 "seed": seed,
             },
             when=sim | {"cameras"},

@@ -195,9 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.fast:
             rows = fast(plan, lambda row: print(table([row]).splitlines()[-1], flush=True))
         else:
-            from h1_training_bringup.sim.learn_graph import over_the_graph
+            from h1_training_bringup.sim.learn_graph import LearnError, over_the_graph
 
-            rows = over_the_graph(plan, options.out, options.trainer)
+            try:
+                rows = over_the_graph(plan, options.out, options.trainer)
+            except LearnError as error:
+                print(f"[ERROR] {error}", file=sys.stderr)
+                return 2
         print(table(rows), flush=True)
         save(rows, options.out)
         complaints = [] if plan.ablation else missed(rows)

@@ -164,10 +164,10 @@ def test_binary_rubbish_is_refused_by_name(tmp_path: Path) -> None:
 def test_an_older_spelling_sets_the_same_key(tmp_path: Path, spelling: str) -> None:
     key = BY_SPELLING[spelling]
     *sections, name = spelling.split(".")
-    value = {bool: "false", str: "elsewhere"}[key.about.type]
+    value = "-av" if key.path == "rsync.options" else {bool: "false", str: "elsewhere"}[key.about.type]
     text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
     configuration = load(written(tmp_path, f"{text}{'  ' * len(sections)}{name}: {value}\n"))
-    assert configuration[key.path] == {"false": False, "elsewhere": "elsewhere"}[value]
+    assert configuration[key.path] == {"false": False}.get(value, value)
     assert configuration.given == {key.path}
 
 

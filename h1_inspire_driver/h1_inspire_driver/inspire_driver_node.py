@@ -27,7 +27,7 @@ from h1_training_node.message_numbers import Level
 from h1_training_node.node_main import run_node
 from h1_training_node.stamps import to_ns
 
-_WATCH_PERIOD_S = 0.05
+_WATCH_PERIOD_S, _GRAPH_CHECK_S = 0.05, 0.5
 _JOIN_S = 3.0
 
 
@@ -51,6 +51,7 @@ class InspireDriverNode(BaseNode):
                 self._add_hand(side, host, port)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.every(_WATCH_PERIOD_S, self._watch)
+        self.every(_GRAPH_CHECK_S, self._check_graph)
         for hand in self._hands.values():
             hand.start()
 
@@ -103,6 +104,21 @@ class InspireDriverNode(BaseNode):
         else:
             response.message = f"the {side} hand is not connected: {self._events[side].last_loss or 'still connecting'}"
         return response
+
+    def _check_graph(self) -> None:
+        """Who commands is known by the writer: where there are two, neither is followed."""
+        topics = ["session/state", *(f"hands/{side}/command" for side in self._hands)]
+        counts = {topic: self.count_publishers(topic) for topic in topics}
+        doubled = [
+            f"{count} publishers on {self.resolve_topic_name(topic)}" for topic, count in counts.items() if count > 1
+        ]
+        before, self._gate.foreign = self._gate.foreign, ", ".join(doubled)
+        if doubled and not before:
+            text = f"{self._gate.foreign}, where there may be one; the fingers stay. End the other one"
+            self.event(int(Level.ERROR), "foreign_commander", f"{text} (one that was killed is forgotten after 20 s)")
+        if before != self._gate.foreign:
+            for hand in self._hands.values():
+                hand.session_changed()
 
     def _watch(self) -> None:
         """A thread that ends unasked is a defect: say so and end, rather than leave a hand silently unattended."""

@@ -29,7 +29,14 @@ class DriverParameters:
     write_rate_hz: float = parameter(20.0, "most writes to one hand", unit="Hz", low=1.0, high=20.0)
     min_change_raw: int = parameter(5, "raw angle changes below this are not written", unit="1/1000", low=0, high=50)
     speed_raw: int = parameter(500, "SPEED_SET of every finger; 1000 is full travel in 0.6 s", low=1, high=1000)
-    force_g: int = parameter(500, "FORCE_SET of every finger, at which it stops closing", unit="g", low=0, high=1000)
+    force_g: int = parameter(
+        500,
+        "FORCE_SET of every finger, at which it stops closing; the hand keeps it by itself if this driver dies, so it "
+        "must harm neither what it holds nor a person's finger for as long as nobody comes",
+        unit="g",
+        low=0,
+        high=1000,
+    )
     answer_timeout_s: float = parameter(
         2.0, "longest wait for a hand's answer; hands pause for up to 1.5 s", unit="s", low=0.05, high=10.0
     )

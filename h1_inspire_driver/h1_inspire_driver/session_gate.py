@@ -23,11 +23,15 @@ class SessionGate:
 
     Args:
         timeout_ns: the session is lost when `seq` has not advanced for this long.
+
+    Attributes:
+        foreign: who else commands the hands, or plays the session; empty if nobody. Then no command is followed.
     """
 
     def __init__(self, timeout_ns: int) -> None:
         self._timeout_ns = timeout_ns
         self._heartbeat: _Heartbeat | None = None
+        self.foreign = ""
 
     def heard(self, seq: int, state: str, now_ns: int) -> None:
         """A `session/state` has arrived.
@@ -44,6 +48,8 @@ class SessionGate:
     def why_closed(self, now_ns: int) -> str:
         """Why commands are ignored now; empty while they are followed."""
         heartbeat = self._heartbeat
+        if self.foreign:
+            return f"foreign_commander: {self.foreign}"
         if heartbeat is None:
             return "no session/state yet"
         if self._is_lost(heartbeat, now_ns):

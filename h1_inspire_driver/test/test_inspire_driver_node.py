@@ -186,3 +186,20 @@ def test_sigterm_makes_the_fingers_stay_and_ends_the_process_with_0(graph: Graph
 
 def _address(hand: QuirkyHand) -> tuple[tuple[str, str], ...]:
     return ("host", "127.0.0.1"), ("port", str(hand.port))
+
+
+@pytest.mark.parametrize("topic", ["hands/left/command", "session/state"])
+def test_a_second_commander_stops_the_fingers_and_is_reported(
+    graph: Graph, hands: dict[str, QuirkyHand], topic: str
+) -> None:
+    peer = graph.add(Peer())
+    a_driver(graph, hands["left"].port, hands["right"].port)
+    peer.session_state, peer.opening = "EXECUTING", 0.25
+    graph.spin_until(lambda: (250,) * 6 in hands["left"].written(ANGLE_SET), "the hand is commanded")
+    other = peer.create_publisher(HandCommand if topic.startswith("hands") else SessionState, topic, qos.STATE)
+    graph.spin_until(lambda: peer.states["left"][-1].reason.startswith("foreign_commander: "), "seen")
+    assert peer.states["left"][-1].gated
+    graph.spin_until(lambda: peer.reasons().count("foreign_commander") == 1, "reported")
+    assert hands["left"].written(ANGLE_SET)[-1] == OPEN_HAND, "the fingers stay where they were measured"
+    peer.destroy_publisher(other)
+    graph.spin_until(lambda: not peer.states["left"][-1].gated, "followed again")

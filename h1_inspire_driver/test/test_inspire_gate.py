@@ -76,3 +76,11 @@ def test_it_is_never_open_500_ms_after_seq_last_rose(messages: list[tuple[int, s
         if not gate.why_closed(now):
             assert rose is not None
             assert now - rose <= 500 * MS
+
+
+def test_a_second_commander_closes_it_by_name_until_it_is_gone() -> None:
+    gate = a_gate_in("EXECUTING")
+    gate.foreign = "2 publishers on /hands/left/command"
+    assert gate.why_closed(200 * MS) == "foreign_commander: 2 publishers on /hands/left/command"
+    gate.foreign = ""
+    assert gate.why_closed(200 * MS) == ""

@@ -118,6 +118,7 @@ class Session(BaseNode):
             self._action_seq += 1
             now_ns = self.now_ns()
             action = PolicyAction(seq=self._action_seq, positions=[0.2 * np.sin(self._action_seq / 25)] * 14)
+            action.execution = self.status.execution
             action.header.stamp, action.observation_stamp = to_stamp(now_ns), to_stamp(now_ns - 20_000_000)
             self._actions.publish(action)
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.parameters import ArmParameters, GuardParameters, JointSettings
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.sim.rig import MS, Rig
 from h1_training_bringup.sim.rig import START_NS as START_NS
+from h1_training_bringup.sim.robot_command import ArmSdkInbox
 from h1_training_node.message_numbers import ArmMode
 from h1_training_node.parameter import parameter
 
@@ -68,10 +70,35 @@ def reading(stamp_ns: int, q: Any = 0.0, **changes: Any) -> Sensed:
         "waist_q": 0.0,
         "down": np.array([0.0, 0.0, -1.0]),
         "mode_machine": 6,
-        "enabled": True,
+        "tick": stamp_ns // MS,
+        "motor_fault": "",
+        "out_of_range": -1,
         "buttons": 0,
     }
     return Sensed(**{**values, **changes})
+
+
+@pytest.fixture(params=["none", "ramp"])
+def arm_sdk_timeout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both things that a robot may do when /arm_sdk falls silent; which one an H1-2 does is not known."""
+    does: str = request.param
+    monkeypatch.setattr(
+        "h1_training_bringup.sim.robot.ArmSdkInbox",
+        lambda mode_machine, ramps_down: ArmSdkInbox(mode_machine, ramps_down=does == "ramp" or ramps_down),
+    )
+    return does
+
+
+def outward(value: float) -> np.ndarray:
+    """Both arms alike, (14,), rad: every joint at `value`, but the upper arms out to the sides, clear of the body."""
+    out = abs(value)
+    return both_arms((value, out, out, value, value, value, out))
+
+
+def both_arms(left: tuple[float, ...]) -> np.ndarray:
+    """The pose of both arms from the left one's: mirrored where a joint turns about x or z."""
+    signs = np.array([1, -1, -1, 1, -1, 1, -1])
+    return np.r_[left, signs * left]
 
 
 def taken(**parameters: object) -> Rig:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import weakref
 
 import numpy as np
+from arm_builders import outward
 from arm_robot_stub import RobotStub
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
@@ -31,7 +31,7 @@ class Peer(Node):
         self.statuses: list[ArmStatus] = []
         self.joint_states: list[JointState] = []
         self.events: list[Event] = []
-        self.heartbeats = True
+        self.sends_heartbeat = True
         self.acts: float | None = None
         self._seq = self._action_seq = 0
         self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
@@ -91,7 +91,8 @@ class Peer(Node):
             return
         self._action_seq += 1
         now_ns = self._session_clock.now_ns()
-        action = PolicyAction(seq=self._action_seq, positions=np.full(COUNT, self.acts, np.float32))
+        action = PolicyAction(seq=self._action_seq, positions=outward(self.acts).astype(np.float32))
+        action.execution = self.status.execution
         action.header.stamp = to_stamp(now_ns)
         action.observation_stamp = to_stamp(now_ns - 30_000_000)
         self._actions.publish(action)

@@ -43,6 +43,8 @@ class RobotStub(Node):
         holds_still: its arms do not follow.
         breaks_crc: every state has a wrong checksum.
         divisor: only every n-th state is published.
+        tick_step: how far the robot's own count goes from state to state.
+        has_noise: no two states are alike, as of any robot.
         states: how many it has published: the robot's own clock.
         state: the LowState record that is published.
         weight: of the last command.
@@ -54,8 +56,9 @@ class RobotStub(Node):
         self.crc_failures = 0
         self.talks = True
         self.breaks_crc = self.holds_still = False
-        self.divisor = 1
-        self.states = 0
+        self.divisor = self.tick_step = 1
+        self.has_noise = True
+        self.states = self._ticks = 0
         self.weight = 0.0
         self._states_at_command: list[int] = []
         self.state = new_low_state()
@@ -80,8 +83,11 @@ class RobotStub(Node):
         return self._states_at_command[index]
 
     def _on_tick(self) -> None:
-        self.state["tick"] = int(self.state["tick"]) + 1
-        if not self.talks or int(self.state["tick"]) % self.divisor:
+        self.state["tick"] = (int(self.state["tick"]) + self.tick_step) % 2**32
+        if self.has_noise:
+            self.state["motor_state"]["tau_est"][ARM_MOTORS] = 1e-3 * (int(self.state["tick"]) % 7)
+        self._ticks += 1
+        if not self.talks or self._ticks % self.divisor:
             return
         sample = encode_low_state(self.state)
         self._states.publish(sample[:-1] + bytes([sample[-1] ^ 0xFF]) if self.breaks_crc else sample)

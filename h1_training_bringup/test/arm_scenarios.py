@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import mujoco
 import numpy as np
-from arm_builders import Rig, S
+from arm_builders import Rig, S, both_arms
 from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.intake import StateIntake
@@ -25,12 +25,6 @@ _GUIDED_RAD_S = 0.5
 HANGING, FORWARD_REACH = (0.0, 0.2, 0.0, 0.3, 0.0, 0.0, 0.0), (-1.5, 0.1, 0.0, 1.4, 0.0, 0.0, 0.0)
 FOREARMS_AHEAD, ARMS_AHEAD = (0.0,) * 7, (-1.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """Left arm, rad."""
-
-
-def both_arms(left: tuple[float, ...]) -> NDArray[np.float64]:
-    """The pose of both arms from the left one's: mirrored where a joint turns about x or z."""
-    signs = np.array([1, -1, -1, 1, -1, 1, -1])
-    return np.r_[left, signs * left]
 
 
 def robots() -> Iterator[tuple[Rig, dict[str, float]]]:
@@ -86,7 +80,7 @@ def from_full_speed() -> tuple[float, float]:
         for _ in range(2):
             place(rig, rng.uniform(-0.2, 0.2, 14), masses)
             assert rig.ask(ArmMode.POLICY) == ""
-            target = rng.choice([-1, 1], 14) * 2.0
+            target = np.clip(rng.choice([-1, 1], 14) * 2.0, rig.joints.lower, rig.joints.upper)
             rig.follow(lambda n, target=target: target, 0.35)  # type: ignore[misc]
             way, speed = damp(rig, 0.3)
             ways.append(way.max())

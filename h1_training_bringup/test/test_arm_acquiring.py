@@ -15,7 +15,7 @@ def test_nothing_is_sent_before_the_arms_are_asked_for() -> None:
     assert rig.sent == [] and rig.mode is ArmMode.RELEASED and rig.controller.reason == "not_acquired"
 
 
-def test_arms_cannot_be_taken_before_the_session_was_ever_seen() -> None:
+def test_arms_cannot_be_acquired_before_the_session_was_ever_seen() -> None:
     rig = Rig()
     rig.heartbeat = False
     rig.run(1.0)
@@ -39,7 +39,7 @@ def test_arms_cannot_be_asked_for_before_the_robot_was_heard() -> None:
     assert rig.ask(ArmMode.HOLD).startswith("no_robot_state")
 
 
-def test_arms_are_taken_after_half_a_second_of_good_state_with_a_ramp_of_two_seconds() -> None:
+def test_arms_are_acquired_after_half_a_second_of_good_state_with_a_ramp_of_two_seconds() -> None:
     rig = Rig()
     rig.run(0.2)
     assert rig.ask(ArmMode.HOLD) == ""
@@ -67,7 +67,7 @@ def test_while_the_weight_rises_the_arms_are_held_where_they_were_with_gravity_c
     assert np.abs(rig.sent[-1][1].tau).max() > 1.0
 
 
-def test_taking_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None:
+def test_acquiring_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.ask(ArmMode.HOLD)
@@ -88,7 +88,7 @@ def test_taking_is_aborted_when_a_joint_moves_and_the_weight_goes_back() -> None
     assert np.abs(np.diff(falling)).max() <= 1 / 750 + 1e-9 and falling[-1] == 0.0
 
 
-def test_taking_is_given_up_when_the_state_does_not_become_good() -> None:
+def test_acquiring_is_given_up_when_the_state_does_not_become_good() -> None:
     rig = Rig()
     rig.run(1.0)
     for n in range(12):
@@ -101,20 +101,20 @@ def test_taking_is_given_up_when_the_state_does_not_become_good() -> None:
     assert rig.controller.reason == "no_good_state" and rig.sent == []
 
 
-def test_arms_are_not_taken_without_the_guard() -> None:
+def test_arms_are_not_acquired_without_the_guard() -> None:
     rig = Rig()
-    rig.controller.conditions.guard_is_there = False
+    rig.guard_lives = False
     rig.run(1.0)
     assert rig.ask(ArmMode.HOLD) == ""
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "given up")
     assert rig.controller.reason == "no_guard" and rig.sent == []
     rig.ask(ArmMode.HOLD)
     rig.run(1.0)
-    rig.controller.conditions.guard_is_there = True
+    rig.guard_lives = True
     rig.run_until(lambda: rig.controller.handover.weight > 0.1, "it was there in time")
 
 
-def test_arms_are_not_taken_at_the_low_rate_of_the_robots_other_state_topic() -> None:
+def test_arms_are_not_acquired_at_the_low_rate_of_the_robots_other_state_topic() -> None:
     rig = Rig()
     rig.robot.inject("slow_state 10")
     rig.run(1.0)
@@ -124,7 +124,7 @@ def test_arms_are_not_taken_at_the_low_rate_of_the_robots_other_state_topic() ->
     assert rig.notices == ["state_slow"]
 
 
-def test_nothing_but_damping_is_granted_while_the_arms_are_being_taken() -> None:
+def test_nothing_but_damping_is_granted_while_the_arms_are_being_acquired() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.ask(ArmMode.HOLD)
@@ -136,7 +136,7 @@ def test_nothing_but_damping_is_granted_while_the_arms_are_being_taken() -> None
     assert rig.mode is ArmMode.DAMPING and rig.controller.handover.weight == weight < 1
 
 
-def test_holding_again_after_a_damped_taking_goes_on_with_the_ramp() -> None:
+def test_holding_again_after_a_damped_acquisition_goes_on_with_the_ramp() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.ask(ArmMode.HOLD)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arm_builders import MS, Rig, joint_settings, reading
+from arm_builders import MS, Rig, joint_settings, outward, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.wire import decode_low_cmd
 from h1_training_node.message_numbers import ArmMode
 
+TOKEN = 7
 VALUES = st.one_of(st.floats(-4, 4), st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30]))
 ACTIONS = st.fixed_dictionaries(
     {
@@ -40,6 +41,7 @@ def gate() -> ActionGate:
 
 def action(now_ns: int = 10_010 * MS, **changes: Any) -> ReceivedAction:
     values = {"seq": 1, "stamp_ns": now_ns, "observation_ns": 9_500 * MS, "positions": np.zeros(COUNT)}
+    values["execution"] = TOKEN
     return ReceivedAction(**{**values, **changes})
 
 
@@ -54,36 +56,40 @@ def action(now_ns: int = 10_010 * MS, **changes: Any) -> ReceivedAction:
         ({"stamp_ns": 9_800 * MS}, "action_late"),
         ({"stamp_ns": 10_500 * MS}, "action_late"),
         ({"seq": 0}, "action_replayed"),
+        ({"execution": 8}, "action_of_another_execution"),
+        ({"execution": 0, "seq": 10**9}, "action_of_another_execution"),
+        ({"positions": np.full(COUNT, 1e30)}, "action_out_of_range"),
+        ({"positions": np.r_[np.zeros(13), 1.58]}, "action_out_of_range"),
     ],
 )
 def test_a_bad_action_is_refused_whole_and_counted(changes: dict[str, Any], name: str) -> None:
     subject = gate()
-    positions, reason = subject.offer(10_010 * MS, action(**changes))
+    positions, reason = subject.offer(10_010 * MS, action(**changes), TOKEN)
     assert positions is None and reason.startswith(f"{name}:")
     assert subject.refused == 1 and subject.seq == 0
 
 
 def test_an_action_is_followed_once_only() -> None:
     subject = gate()
-    assert subject.offer(10_010 * MS, action(seq=5))[0] is not None
-    assert subject.offer(10_012 * MS, action(seq=5))[1].startswith("action_replayed")
-    assert subject.offer(10_014 * MS, action(seq=4))[1].startswith("action_replayed")
+    assert subject.offer(10_010 * MS, action(seq=5), TOKEN)[0] is not None
+    assert subject.offer(10_012 * MS, action(seq=5), TOKEN)[1].startswith("action_replayed")
+    assert subject.offer(10_014 * MS, action(seq=4), TOKEN)[1].startswith("action_replayed")
 
 
 def test_a_refused_action_does_not_keep_the_stream_fresh() -> None:
     subject = gate()
-    subject.offer(10_010 * MS, action(seq=1))
-    subject.offer(10_100 * MS, action(seq=2, stamp_ns=10_100 * MS, positions=np.full(COUNT, np.nan)))
+    subject.offer(10_010 * MS, action(seq=1), TOKEN)
+    subject.offer(10_100 * MS, action(seq=2, stamp_ns=10_100 * MS, positions=np.full(COUNT, np.nan)), TOKEN)
     assert subject.stale_for_ns(10_111 * MS) > 0
 
 
 def test_numbers_count_from_the_start_again_in_each_entry() -> None:
     subject = gate()
-    subject.offer(10_010 * MS, action(seq=500))
+    subject.offer(10_010 * MS, action(seq=500), TOKEN)
     subject.leave()
     subject.enter(11_000 * MS, hold_since_ns=10_500 * MS)
     late = action(seq=1, stamp_ns=11_010 * MS, observation_ns=10_600 * MS)
-    assert subject.offer(11_010 * MS, late)[0] is not None
+    assert subject.offer(11_010 * MS, late, TOKEN)[0] is not None
 
 
 def test_an_action_observed_before_the_arms_were_held_is_refused() -> None:
@@ -96,7 +102,7 @@ def test_an_action_observed_before_the_arms_were_held_is_refused() -> None:
     rig.ask(ArmMode.HOLD)
     rig.run(0.3)
     rig.ask(ArmMode.POLICY)
-    rig.act(np.full(COUNT, 0.5), observation_ns=seen_ns)
+    rig.act(outward(0.5), observation_ns=seen_ns)
     rig.run(0.02)
     assert rig.controller.gate.refused == 1 and "action_too_old" in rig.notices
     np.testing.assert_allclose(rig.sent[-1][1].dq, 0.0, atol=1e-9)
@@ -115,7 +121,7 @@ def test_bad_actions_are_reported_once_and_the_arms_end_up_holding() -> None:
 def test_an_action_that_arrives_outside_of_policy_is_ignored_without_complaint() -> None:
     rig = Rig()
     rig.take()
-    rig.act(np.full(COUNT, 1.0))
+    rig.act(outward(0.6))
     rig.run(0.1)
     assert rig.controller.gate.refused == 0 and not rig.sent[-1][1].dq.any()
 
@@ -149,6 +155,10 @@ class Followed:
             self.measured.append(self.q)
             self.q = self.q + self.share * (command.q - self.q)
 
+    def offer(self, seq: int, stamp_ns: int, observation_ns: int, positions: np.ndarray) -> None:
+        action = ReceivedAction(seq, stamp_ns, observation_ns, positions, self.controller.execution)
+        self.controller.offer_action(self.now_ns, action)
+
     def into_policy(self) -> None:
         for _ in range(3):
             self.tick()
@@ -170,7 +180,9 @@ def test_for_any_stream_the_wire_is_finite_within_limits_and_continuous(stream: 
         seq += item["seq_step"]
         stamp_ns = arms.now_ns - item["age_ms"] * MS
         observed_ns = arms.now_ns - item["observed_ms"] * MS
-        arms.controller.offer_action(arms.now_ns, ReceivedAction(seq, stamp_ns, observed_ns, positions))
+        arms.controller.offer_action(
+            arms.now_ns, ReceivedAction(seq, stamp_ns, observed_ns, positions, arms.controller.execution)
+        )
         for _ in range(item["periods"]):
             arms.tick()
     arms.tick()
@@ -197,7 +209,7 @@ def test_an_arm_that_is_held_back_is_never_asked_for_more_than_its_spring(
     for seq, item in enumerate(stream, 1):
         positions = np.full(item["length"], item["value"])
         positions[3:4] = item["odd"]
-        arms.controller.offer_action(arms.now_ns, ReceivedAction(seq, arms.now_ns, arms.now_ns - 30 * MS, positions))
+        arms.offer(seq, arms.now_ns, arms.now_ns - 30 * MS, positions)
         for _ in range(item["periods"]):
             arms.tick()
     arms.tick()
@@ -216,9 +228,7 @@ def test_a_blocked_arm_is_held_where_it_is_and_the_command_does_not_jump_there()
     arms.into_policy()
     begin = len(arms.rows)
     for seq in range(1, 40):
-        arms.controller.offer_action(
-            arms.now_ns, ReceivedAction(seq, arms.now_ns, arms.now_ns - 30 * MS, np.full(COUNT, 1.0))
-        )
+        arms.offer(seq, arms.now_ns, arms.now_ns - 30 * MS, outward(0.6))
         for _ in range(5):
             arms.tick()
     assert arms.controller.reason == "blocked"

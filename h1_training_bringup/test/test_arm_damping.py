@@ -48,7 +48,7 @@ def test_the_bodies_do_differ_from_the_model() -> None:
     assert np.abs(rig.robot.body.carrying_torque[1:] - known).max() > 0.15
 
 
-def test_the_imu_tells_where_down_is() -> None:
+def test_the_imu_says_where_down_is() -> None:
     rig = Rig()
     rig.take()
     damp(rig, 0.1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_builders import Rig, taken_in
+from arm_builders import Rig, S, taken_in
 
 from h1_training_node.message_numbers import ArmMode
 
@@ -24,14 +24,14 @@ def test_a_disabled_motor_a_changed_machine_and_a_falling_robot_are_motor_faults
 
 
 @pytest.mark.parametrize("fault", ["motor_disabled 20", "tilt -0.7"])
-def test_arms_are_not_taken_with_a_motor_fault(fault: str) -> None:
+def test_arms_are_not_acquired_with_a_motor_fault(fault: str) -> None:
     rig = Rig()
     rig.robot.inject(fault)
     rig.run(0.6)
     assert rig.ask(ArmMode.HOLD).startswith("motor_fault")
 
 
-def test_a_robot_that_was_restarted_with_another_number_can_be_taken_once_the_arms_were_given_back() -> None:
+def test_a_robot_that_was_restarted_with_another_number_can_be_acquired_once_the_arms_were_released() -> None:
     rig = taken_in(ArmMode.HOLD)
     rig.robot.inject("mode_machine 9")
     rig.run(0.1)
@@ -97,7 +97,7 @@ def test_a_foreign_commander_damps_and_is_named() -> None:
     assert rig.controller.acknowledge().accepted
 
 
-def test_a_foreign_commander_forbids_taking_the_arms() -> None:
+def test_a_foreign_commander_forbids_acquiring_the_arms() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.controller.conditions.foreign = "teleop also publishes on /arm_sdk; end it"
@@ -106,16 +106,32 @@ def test_a_foreign_commander_forbids_taking_the_arms() -> None:
 
 @pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
 def test_without_the_guard_nothing_sets_the_arms_in_motion(mode: ArmMode) -> None:
-    rig = taken_in(ArmMode.DAMPING)
-    rig.controller.conditions.guard_is_there = False
-    assert rig.ask(ArmMode.HOLD) == "", "to be held is no worse than to be compliant"
-    rig.run(0.1)
+    rig = taken_in(ArmMode.HOLD)
+    rig.guard_lives = False
+    rig.run(0.6)
     assert rig.ask(mode).startswith("no_guard: ") and rig.mode is ArmMode.HOLD
-    rig.controller.conditions.guard_is_there = True
+    assert rig.ask(ArmMode.DAMPING) == "" and rig.ask(ArmMode.HOLD).startswith("no_guard: ")
+    rig.guard_lives = True
+    rig.run(0.3)
+    assert rig.ask(ArmMode.HOLD) == ""
+    rig.run(0.1)
     assert rig.ask(mode) == ""
 
 
-def test_once_the_guard_has_spoken_the_driver_is_silent_for_good() -> None:
+@pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
+def test_a_guard_that_hangs_ends_the_motion_in_hold_within_half_a_second(mode: ArmMode) -> None:
+    rig = taken_in(mode)
+    rig.guard_lives = False
+    at_ns = rig.now_ns
+    while rig.mode is mode:
+        if rig._ticks % 5 == 0:
+            rig.act(rig.q)
+        rig.tick()
+    assert rig.mode is ArmMode.HOLD and rig.controller.reason == "no_guard"
+    assert rig.now_ns - at_ns <= 0.5 * S and rig.notices.count("no_guard") == 1
+
+
+def test_once_the_guard_has_taken_over_the_driver_is_silent_for_good() -> None:
     rig = taken_in(ArmMode.HOLD)
     rig.controller.yield_to_guard(rig.now_ns)
     sent = len(rig.sent)
@@ -146,7 +162,7 @@ def test_another_button_of_the_remote_does_nothing() -> None:
     assert rig.mode is ArmMode.HOLD
 
 
-def test_a_fault_in_the_middle_of_giving_back_damps_and_the_ramp_goes_on() -> None:
+def test_a_fault_in_the_middle_of_releasing_damps_and_the_ramp_goes_on() -> None:
     rig = taken_in(ArmMode.HOLD)
     rig.controller.release(rig.now_ns)
     rig.run(4.0)

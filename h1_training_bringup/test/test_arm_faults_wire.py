@@ -30,6 +30,19 @@ def enable(robot: RobotStub) -> None:
     robot.state["motor_state"]["mode"][ELBOW] = 1
 
 
+def report(robot: RobotStub, code: int = 0x200) -> None:
+    robot.state["motor_state"]["motorstate"][ELBOW] = code
+
+
+def brake(robot: RobotStub) -> None:
+    robot.state["motor_state"]["mode"][ELBOW] = 8
+
+
+def misread(robot: RobotStub, radians: float = 3.6) -> None:
+    robot.holds_still = True  # an encoder does not follow
+    robot.state["motor_state"]["q"][ELBOW] = radians
+
+
 def set_machine(robot: RobotStub, value: int = 9) -> None:
     robot.state["mode_machine"] = value
 
@@ -46,6 +59,9 @@ def heat(robot: RobotStub, celsius: int = 92) -> None:
     ("fault", "break_it", "mend_it", "said"),
     [
         ("motor_fault", disable, enable, "is disabled"),
+        ("motor_fault", report, lambda robot: report(robot, 0), "left_elbow_joint reports motorstate 0x200 (winding"),
+        ("motor_fault", brake, enable, "left_elbow_joint is in mode 8"),
+        ("joint_out_of_range", misread, lambda robot: misread(robot, 0.2), "left_elbow_joint is measured at 3.60 rad"),
         ("motor_fault", set_machine, lambda robot: set_machine(robot, 6), "mode_machine changed from 6 to 9"),
         ("motor_fault", lean, lambda robot: lean(robot, 0.0), "leans by more than 0.5 rad"),
         ("overheated", heat, lambda robot: heat(robot, 40), "left_elbow_joint at 92"),
@@ -148,7 +164,7 @@ def test_states_at_a_low_rate_end_the_policy_and_are_reported_once(
     stage.until(lambda: stage.peer.reasons("arm_driver").count("state_slow") == 1, "reported once")
 
 
-def test_arms_are_not_taken_from_the_robots_slow_state_topic_but_it_can_be_watched(
+def test_arms_are_not_acquired_from_the_robots_slow_state_topic_but_it_can_be_watched(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick_parameters(monkeypatch, min_state_rate_hz=200.0, acquire_timeout_s=1.0)
@@ -176,7 +192,7 @@ def test_a_joint_that_is_held_back_stops_the_policy(stage: Stage) -> None:
     assert stage.peer.call("arm_driver/acknowledge").success
 
 
-def test_taking_that_is_disturbed_gives_back_with_the_warning(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acquiring_that_is_disturbed_releases_with_the_warning(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     quick_parameters(monkeypatch, acquire_ramp_s=5.0, acquire_motion_limit_rad=0.05)
     stage = Stage(graph)
     stage.robot.holds_still = True

@@ -14,13 +14,13 @@ def test_it_says_nothing_while_the_driver_lives() -> None:
     assert not scene.guard.has_taken_over and scene.guard_sent == []
 
 
-def test_it_says_nothing_before_the_driver_ever_spoke() -> None:
+def test_it_says_nothing_before_the_driver_ever_commanded() -> None:
     scene = Scene()
     scene.step(2.0)
     assert not scene.guard.has_taken_over
 
 
-def test_it_says_nothing_after_a_driver_that_had_given_the_arms_back() -> None:
+def test_it_says_nothing_after_a_driver_that_had_released_the_arms() -> None:
     scene = Scene()
     scene.drive(0.5)
     scene.drive(0.1, weight=0.0)
@@ -44,7 +44,7 @@ def test_after_100_ms_of_silence_it_damps_with_the_weight_and_the_waist_as_they_
     assert scene.notices == ["guard_took_over"]
 
 
-def test_once_it_has_spoken_it_stays_though_the_driver_comes_back() -> None:
+def test_once_it_has_taken_over_it_stays_though_the_driver_comes_back() -> None:
     scene = Scene()
     scene.drive(0.5)
     scene.step(0.2)
@@ -139,7 +139,7 @@ def test_at_the_end_of_the_graph_it_ends_at_once_if_nobody_had_the_arms() -> Non
 
 
 @pytest.mark.parametrize("spoken_before", [True, False])
-def test_at_the_end_of_the_graph_it_gives_back_what_a_dead_driver_left(spoken_before: bool) -> None:
+def test_at_the_end_of_the_graph_it_releases_what_a_dead_driver_left(spoken_before: bool) -> None:
     scene = Scene()
     scene.drive(0.5)
     scene.step(0.5 if spoken_before else 0.02)

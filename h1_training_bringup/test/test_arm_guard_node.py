@@ -18,7 +18,7 @@ def quick_programs_without_predecessors(monkeypatch: pytest.MonkeyPatch) -> None
     quick_parameters(monkeypatch, needs_guard=True)
 
 
-def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_given_the_arms_back(graph: Graph) -> None:
+def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_released_the_arms(graph: Graph) -> None:
     driver, guard, robot = graph.add(ArmDriverNode()), graph.add(ArmGuardNode()), graph.add(RobotStub())
     peer = graph.add(Peer(graph, driver.clock_ns))
     heard: list[bool] = []

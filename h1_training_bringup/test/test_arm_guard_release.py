@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arm_builders import Rig
+from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 from arm_duo import Duo
 from arm_scenarios import ARMS_AHEAD, FORWARD_REACH, both_arms, place
 from numpy.testing import assert_allclose
 
 from h1_training_bringup.sim.robot_body import deviating_masses
 from h1_training_node.message_numbers import ArmMode
+
+pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
+"""Whatever the robot does when nothing is sent to it."""
 
 
 @pytest.mark.parametrize("pose", [FORWARD_REACH, ARMS_AHEAD])

@@ -78,7 +78,7 @@ def test_it_fades_and_stays_silent_when_the_robot_was_lost_until_a_person_releas
     assert weights[740] == 1.0 and weights[-1] == 0.0 and scene.notices[-1] == "release_warning"
 
 
-def test_a_robot_that_is_lost_while_the_guard_gives_it_back_needs_a_person_again() -> None:
+def test_a_robot_that_is_lost_while_the_guard_releases_it_needs_a_person_again() -> None:
     scene = Scene()
     scene.drive(0.5)
     scene.step(0.5)

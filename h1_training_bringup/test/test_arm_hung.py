@@ -8,10 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arm_builders import MODES, S, pause, taken_in
+from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 from arm_duo import Duo
 
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_node.message_numbers import ArmMode
+
+pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
+"""Whatever the robot does when nothing is sent to it."""
 
 
 def lost_and_hung(*, back: bool = True, faded: bool = True) -> Duo:
@@ -47,7 +51,7 @@ def is_given_back_in_good_order(duo: Duo, begin_ns: int) -> None:
 
 
 @pytest.mark.parametrize("faded", [True, False])
-def test_a_person_has_the_guard_give_back_the_arms_that_a_hung_driver_cannot(faded: bool) -> None:
+def test_a_person_has_the_guard_release_the_arms_that_a_hung_driver_cannot(faded: bool) -> None:
     duo = lost_and_hung(faded=faded)
     begin_ns, before = duo.now_ns, duo.q
     refusal = duo.controller.release(duo.now_ns)
@@ -61,7 +65,7 @@ def test_a_person_has_the_guard_give_back_the_arms_that_a_hung_driver_cannot(fad
     assert duo.controller.reason == "guard_took_over" and not duo.guard.release(duo.now_ns).accepted
 
 
-def test_ctrl_c_ends_such_a_session_and_the_guard_gives_the_arms_back() -> None:
+def test_ctrl_c_ends_such_a_session_and_the_guard_releases_the_arms() -> None:
     duo = lost_and_hung()
     begin_ns = duo.now_ns
     duo.end()
@@ -72,7 +76,7 @@ def test_ctrl_c_ends_such_a_session_and_the_guard_gives_the_arms_back() -> None:
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_giving_back(back: bool) -> None:
+def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_releasing(back: bool) -> None:
     duo = Duo()
     duo.take()
     duo.robot.inject("stop_state")
@@ -90,7 +94,7 @@ def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_giving
     is_given_back_in_good_order(duo, begin_ns)
 
 
-def test_while_the_robot_is_still_lost_nothing_is_given_back_and_ctrl_c_is_named_and_ends() -> None:
+def test_while_the_robot_is_still_lost_nothing_is_released_and_ctrl_c_is_named_and_ends() -> None:
     duo = lost_and_hung(back=False)
     refusal = duo.guard.release(duo.now_ns)
     assert not refusal.accepted and "Ctrl+C ends the session" in refusal.reason
@@ -102,7 +106,7 @@ def test_while_the_robot_is_still_lost_nothing_is_given_back_and_ctrl_c_is_named
     assert duo.guard_sent == []
 
 
-def test_a_release_that_the_guard_granted_is_void_when_the_driver_speaks_first() -> None:
+def test_a_release_that_the_guard_granted_is_void_when_the_driver_commands_first() -> None:
     duo = Duo()
     duo.take()
     duo.robot.inject("stop_state")
@@ -116,7 +120,7 @@ def test_a_release_that_the_guard_granted_is_void_when_the_driver_speaks_first()
     assert duo.guard.release(duo.now_ns).reason.startswith("not_taken_over")
 
 
-def test_a_robot_that_is_lost_anew_before_the_guard_speaks_needs_a_person_anew() -> None:
+def test_a_robot_that_is_lost_again_before_the_guard_takes_over_needs_a_person_again() -> None:
     duo = lost_and_hung()
     assert duo.guard.release(duo.now_ns).accepted
     duo.robot.inject("stop_state")
@@ -129,7 +133,7 @@ def test_a_robot_that_is_lost_anew_before_the_guard_speaks_needs_a_person_anew()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_with_the_robot_there_the_guard_has_the_arms_of_a_hung_driver_and_gives_them_back(mode: ArmMode) -> None:
+def test_with_the_robot_there_the_guard_has_the_arms_of_a_hung_driver_and_releases_them(mode: ArmMode) -> None:
     duo = Duo()
     duo.take()
     assert duo.ask(mode) == ""
@@ -158,7 +162,7 @@ def test_a_driver_that_waits_for_a_guards_word_that_never_comes_can_be_ended() -
     assert rig.controller.has_ended and len(rig.sent) == sent
 
 
-def test_how_long_an_answer_was_waited_for_is_counted_for_each_question_anew() -> None:
+def test_how_long_an_answer_was_waited_for_is_counted_for_each_question_again() -> None:
     pauses, now_ns = Pauses(S), 0
     for _ in range(3):
         now_ns += 60_000_000

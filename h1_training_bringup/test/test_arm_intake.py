@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from arm_builders import MS, START_NS
 
 from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.joints import ARM_MOTORS, REMOTE_BUTTONS
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, REMOTE_BUTTONS
 from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
 from h1_training_bringup.arm_driver.wire import Record, encode_low_state, new_low_state
 
@@ -20,10 +22,23 @@ def good_state() -> Record:
     return record
 
 
+_COUNT = itertools.count(1)
+
+
+def sample_of(record: Record) -> bytes:
+    """As the next one of a living robot: its tick goes on, and no two readings are alike."""
+    state = new_low_state()
+    state[...] = record
+    if state["tick"] == 0:
+        state["tick"] = 2 * next(_COUNT)
+        state["motor_state"]["tau_est"][13] += 1e-3 * int(state["tick"])
+    return encode_low_state(state)
+
+
 def intake_with(*records: Record) -> StateIntake:
     intake = StateIntake(gap_ns=50 * MS)
     for index, record in enumerate(records):
-        intake.receive(encode_low_state(record), START_NS + index * 2 * MS)
+        intake.receive(sample_of(record), START_NS + index * 2 * MS)
     return intake
 
 
@@ -34,6 +49,7 @@ def test_a_reading_has_every_value_from_its_own_motor() -> None:
     motors["q"], motors["dq"], motors["tau_est"] = numbers / 100, numbers / 10, -numbers
     motors["temperature"][:, 0], motors["temperature"][:, 1] = numbers, 60 - numbers
     record["wireless_remote"][2:4] = [0, 0b10]
+    record["tick"] = 77
     reading = intake_with(record).latest()
     assert reading is not None
     np.testing.assert_allclose(reading.q, numbers[ARM_MOTORS] / 100, atol=1e-6)
@@ -41,29 +57,45 @@ def test_a_reading_has_every_value_from_its_own_motor() -> None:
     np.testing.assert_allclose(reading.tau_est, -numbers[ARM_MOTORS])
     assert reading.temperature == tuple(max(n, 60 - n) for n in range(13, 27))
     assert reading.waist_q == pytest.approx(0.12)
-    assert (reading.mode_machine, reading.enabled, reading.stamp_ns) == (6, True, START_NS)
+    assert (reading.mode_machine, reading.tick, reading.motor_fault, reading.stamp_ns) == (6, 77, "", START_NS)
     assert [button for button in REMOTE_BUTTONS if reading.buttons & button_bit(button)] == ["B"]
     assert button_bit("none") == 0
 
 
-def test_one_disabled_motor_of_waist_or_arms_shows() -> None:
-    for motor in (12, 13, 26):
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("mode", 0, "is disabled"),
+        ("mode", 8, "is in mode 8"),
+        ("motorstate", 0x201, "reports motorstate 0x201 (over-current, winding overheated)"),
+        ("motorstate", 0x4000000, "reports motorstate 0x4000000 (no published meaning)"),
+    ],
+)
+def test_what_one_motor_of_waist_or_arms_reports_is_named_with_its_code(field: str, value: int, fault: str) -> None:
+    for motor, name in ((12, "torso_joint"), (13, NAMES[0]), (26, NAMES[-1])):
         record = good_state()
-        record["motor_state"]["mode"][motor] = 0
+        record["motor_state"][field][motor] = value
         reading = intake_with(record).latest()
-        assert reading is not None and not reading.enabled
+        assert reading is not None and reading.motor_fault == f"{name} {fault}"
     record = good_state()
-    record["motor_state"]["mode"][[0, 11, 27]] = 0
+    record["motor_state"][field][[0, 11, 27]] = value
     reading = intake_with(record).latest()
-    assert reading is not None and reading.enabled
+    assert reading is not None and reading.motor_fault == "", "the legs are the robot's own controller's"
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0])
+def test_a_joint_measured_beyond_its_range_is_a_reading_like_any_other() -> None:
+    record = good_state()
+    record["motor_state"]["q"][20] = 3.0
+    reading = intake_with(record).latest()
+    assert reading is not None and reading.q[7] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 13.0])
 def test_a_position_that_cannot_be_is_dropped_and_counted(value: float) -> None:
     record = good_state()
     record["motor_state"]["q"][20] = value
     intake = intake_with(good_state(), record)
-    intake.receive(encode_low_state(record), START_NS + 4 * MS)
+    intake.receive(sample_of(record), START_NS + 4 * MS)
     assert intake.latest() is None
     assert intake.bad_states == 1 and [notice.reason for notice in intake.notices] == ["state_bad"]
 
@@ -73,12 +105,12 @@ def test_a_joint_that_is_suddenly_elsewhere_is_a_wrong_reading_and_the_next_righ
     glitch["motor_state"]["q"][16] = 1.0
     intake = StateIntake(gap_ns=50 * MS)
     for index, record in enumerate([good_state(), glitch, good_state()]):
-        intake.receive(encode_low_state(record), START_NS + index * 2 * MS)
+        intake.receive(sample_of(record), START_NS + index * 2 * MS)
         reading = intake.latest()
         assert reading is not None and not reading.q.any()
     assert intake.bad_states == 1 and reading.stamp_ns == START_NS + 4 * MS
     for n in range(3, 60):  # it stays there: then it is so
-        intake.receive(encode_low_state(glitch), START_NS + n * 2 * MS)
+        intake.receive(sample_of(glitch), START_NS + n * 2 * MS)
         reading = intake.latest()
     assert reading is not None and reading.q[3] == 1.0
 
@@ -103,16 +135,16 @@ def test_the_newest_of_several_is_read() -> None:
     assert reading is not None and reading.mode_machine == 2
 
 
-def test_a_gap_begins_the_run_of_good_states_anew() -> None:
+def test_a_gap_begins_the_run_of_good_states_again() -> None:
     intake = StateIntake(gap_ns=50 * MS)
     now_ns = START_NS
     for _ in range(100):
         now_ns += 2 * MS
-        intake.receive(encode_low_state(good_state()), now_ns)
+        intake.receive(sample_of(good_state()), now_ns)
         intake.latest()
     assert intake.good_for_ns(now_ns) == 198 * MS
     assert intake.good_for_ns(now_ns + 60 * MS) == 0
-    intake.receive(encode_low_state(good_state()), now_ns + 80 * MS)
+    intake.receive(sample_of(good_state()), now_ns + 80 * MS)
     intake.latest()
     assert intake.good_for_ns(now_ns + 80 * MS) == 0
 
@@ -120,7 +152,7 @@ def test_a_gap_begins_the_run_of_good_states_anew() -> None:
 def test_the_rate_is_of_the_last_second() -> None:
     intake = StateIntake(gap_ns=50 * MS)
     for index in range(600):
-        intake.receive(encode_low_state(good_state()), START_NS + index * 5 * MS)
+        intake.receive(sample_of(good_state()), START_NS + index * 5 * MS)
     intake.latest()
     assert intake.rate(START_NS + 599 * 5 * MS) == pytest.approx(200, abs=1)
     assert intake.rate(START_NS + 600 * 5 * MS + 2000 * MS) == 0.0

@@ -83,7 +83,7 @@ def scene(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     yield Scene(graph)
 
 
-def test_the_command_takes_the_arms_moves_the_joint_and_gives_them_back(
+def test_the_command_acquires_the_arms_moves_the_joint_and_releases_them(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subject = scene.jog()
@@ -116,7 +116,7 @@ def test_it_leaves_the_arms_of_a_running_session_alone(scene: Scene, capsys: pyt
     assert len(scene.robot.commands) == 0
 
 
-def test_a_motion_that_the_driver_stops_is_said_and_the_arms_are_given_back(
+def test_a_motion_that_the_driver_stops_is_reported_and_the_arms_are_released(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene.robot.holds_still = True
@@ -150,7 +150,7 @@ def test_an_emergency_stop_is_left_to_a_person_to_lift(scene: Scene, capsys: pyt
     stays_stopped(scene, subject, capsys)
 
 
-def test_an_emergency_stop_while_the_jog_gives_back_is_left_to_a_person_too(
+def test_an_emergency_stop_while_the_jog_releases_is_left_to_a_person_too(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     subject = scene.jog(0.02)
@@ -158,7 +158,7 @@ def test_an_emergency_stop_while_the_jog_gives_back_is_left_to_a_person_too(
     stays_stopped(scene, subject, capsys)
 
 
-def test_arms_that_another_has_are_not_given_back_by_a_jog_that_is_refused(
+def test_arms_that_another_has_are_not_released_by_a_jog_that_is_refused(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     peer = scene.graph.add(Peer(scene.graph, scene.driver.clock_ns))

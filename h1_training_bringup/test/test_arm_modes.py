@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from arm_builders import joint_settings, taken
+from arm_builders import joint_settings, outward, taken
 
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_node.message_numbers import ArmMode
@@ -34,7 +34,7 @@ def test_speed_scale_slows_home_and_policy() -> None:
     assert max(np.abs(command.dq).max() for _, command in rig.sent[begin:]) <= 0.125 * 1.02
     rig.enter_policy()
     begin = len(rig.sent)
-    rig.follow(lambda n: np.full(COUNT, 0.3), 1.0)
+    rig.follow(lambda n: outward(0.3), 1.0)
     assert max((np.abs(command.dq) / rig.joints.speed).max() for _, command in rig.sent[begin:]) <= 0.25 * 1.0001
 
 
@@ -47,15 +47,15 @@ def test_home_that_is_not_reached_says_so() -> None:
     assert {"home_missed", "blocked"} & set(rig.notices)
 
 
-def test_policy_follows_the_actions_and_tells_which() -> None:
+def test_policy_follows_the_actions_and_names_which() -> None:
     rig = taken()
     rig.ask(ArmMode.HOME)
     rig.run_until(lambda: rig.controller.reason == "home_reached", "home")
     rig.enter_policy()
     assert rig.controller.gate.seq == 0
-    rig.follow(lambda n: np.full(COUNT, 0.3 * math.sin(n / 25)), 2.0)
+    rig.follow(lambda n: outward(0.3 * math.sin(n / 25)), 2.0)
     assert rig.mode is ArmMode.POLICY and rig.controller.gate.seq == 100
-    np.testing.assert_allclose(rig.q, 0.3 * math.sin(99 / 25), atol=0.05)
+    np.testing.assert_allclose(rig.q, outward(0.3 * math.sin(99 / 25)), atol=0.05)
 
 
 def test_an_action_with_hands_moves_the_arms_by_its_first_14_values() -> None:
@@ -80,7 +80,7 @@ def test_a_far_first_target_is_approached_within_the_limits_from_the_very_pose()
     rig.run(0.2)
     np.testing.assert_allclose(rig.sent[begin][1].q, left_at, atol=0.005)
     rig.enter_policy()
-    rig.follow(lambda n: np.full(COUNT, 2.5), 1.0)
+    rig.follow(lambda n: np.clip(outward(2.5), rig.joints.lower, rig.joints.upper), 1.0)
     rows = np.array([command.q for _, command in rig.sent[begin:]])
     speed = np.diff(rows, axis=0) / 0.004
     assert (np.abs(speed) <= rig.joints.speed * 1.001).all()

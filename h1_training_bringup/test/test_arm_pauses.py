@@ -17,7 +17,7 @@ def test_a_pause_of_the_driver_itself_is_not_taken_for_a_lost_robot(mode: ArmMod
     assert rig.sent[-1][0] == rig.now_ns
 
 
-def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_speaks() -> None:
+def test_after_a_pause_of_its_own_the_driver_asks_the_guard_before_it_commands() -> None:
     rig = taken_in(ArmMode.POLICY)
     rig.guard_answers = False
     pause(rig, 0.06)
@@ -47,7 +47,7 @@ def test_an_answer_from_before_another_pause_counts_for_nothing() -> None:
     assert rig.sent[-1][0] == rig.now_ns and rig.mode is ArmMode.HOLD
 
 
-def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_damps() -> None:
+def test_a_guard_that_gives_no_answer_and_acquires_no_arms_is_lost_and_the_driver_damps() -> None:
     rig = taken_in(ArmMode.POLICY)
     rig.guard_answers = False
     pause(rig, 0.06)
@@ -63,7 +63,7 @@ def test_a_guard_that_gives_no_answer_and_takes_no_arms_is_lost_and_the_driver_d
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_driver_that_stood_still_for_long_never_speaks_again(mode: ArmMode) -> None:
+def test_a_driver_that_stood_still_for_long_never_commands_again(mode: ArmMode) -> None:
     rig = taken_in(mode)
     pause(rig, 1.1)
     sent = len(rig.sent)

@@ -185,7 +185,7 @@ def test_after_kill_9_of_the_driver_the_guard_damps_the_arms_within_500_ms(mode:
 
 
 @pytest.mark.parametrize("fate", ["hung", "killed"])
-def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_back_by_the_guard(fate: str) -> None:
+def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_released_by_the_guard(fate: str) -> None:
     def scenario(at: Programs) -> None:
         peer, robot = at.peer, at.robot
         at.take()
@@ -217,7 +217,7 @@ def test_arms_left_behind_a_lost_robot_by_a_driver_that_hung_or_died_are_given_b
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_a_driver_that_was_stopped_and_is_continued_stays_silent_once_the_guard_has_spoken(long: bool) -> None:
+def test_a_driver_that_was_stopped_and_is_continued_stays_silent_once_the_guard_has_taken_over(long: bool) -> None:
     commands: list[LowCmd] = []
 
     def scenario(at: Programs) -> None:

@@ -10,7 +10,7 @@ from h1_training_node.message_numbers import ArmMode
 HOME_POSE = (0.0, 0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, -0.2, 0.0, 0.4, 0.0, 0.0, 0.0)
 
 
-def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
+def test_releasing_warns_waits_three_seconds_and_ramps_for_three() -> None:
     rig = taken()
     rig.ask(ArmMode.DAMPING)
     rig.run(0.2)
@@ -26,7 +26,7 @@ def test_giving_back_warns_waits_three_seconds_and_ramps_for_three() -> None:
     assert rig.sent[-1][1].weight == 0.0
 
 
-def test_after_giving_back_it_says_weight_zero_for_a_while_and_is_silent() -> None:
+def test_after_releasing_it_says_weight_zero_for_a_while_and_is_silent() -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
@@ -42,7 +42,7 @@ def test_a_release_from_hold_stays_stiff_so_that_nothing_drops() -> None:
     assert rig.mode is ArmMode.HOLD and rig.controller.transition
 
 
-def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
+def test_no_mode_but_damping_is_granted_while_the_arms_are_released() -> None:
     rig = taken()
     rig.controller.release(rig.now_ns)
     rig.run(0.5)
@@ -52,7 +52,7 @@ def test_no_mode_but_damping_is_granted_while_the_arms_are_given_back() -> None:
     assert not rig.controller.release(rig.now_ns).accepted
 
 
-def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
+def test_the_arms_can_be_acquired_again_after_they_were_released() -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
@@ -62,7 +62,7 @@ def test_the_arms_can_be_taken_again_after_they_were_given_back() -> None:
 
 
 @pytest.mark.parametrize("mode", [ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY, ArmMode.DAMPING])
-def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_given_back(mode: ArmMode) -> None:
+def test_an_emergency_stop_is_damping_at_once_and_stays_until_the_arms_are_released(mode: ArmMode) -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.ask(mode)
     rig.run(0.1)
@@ -97,7 +97,7 @@ def test_who_stopped_and_why_is_reported_though_another_was_faster() -> None:
     assert [notice.detail for notice in rig.controller.notices][:1] == ["by service: called"], "a new stop is reported"
 
 
-def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> None:
+def test_an_emergency_stop_while_the_arms_are_released_stops_that_too() -> None:
     rig = taken()
     rig.controller.release(rig.now_ns)
     rig.run(4.0)
@@ -107,7 +107,7 @@ def test_an_emergency_stop_while_the_arms_are_given_back_stops_that_too() -> Non
     assert rig.controller.handover.weight == weight and rig.mode is ArmMode.DAMPING
 
 
-def test_an_emergency_stop_before_the_arms_are_taken_forbids_taking_them() -> None:
+def test_an_emergency_stop_before_the_arms_are_acquired_forbids_acquiring_them() -> None:
     rig = Rig()
     rig.run(0.6)
     rig.controller.emergency_stop(rig.now_ns, "a test", "")
@@ -132,7 +132,7 @@ def test_the_end_of_the_process_is_damping_at_once_then_warning_ramp_and_done(mo
     assert rig.sent[-1][1].weight == 0.0
 
 
-def test_the_end_of_the_process_before_anything_was_taken_is_immediate() -> None:
+def test_the_end_of_the_process_before_anything_was_acquired_is_immediate() -> None:
     rig = Rig()
     rig.run(0.2)
     rig.controller.end(rig.now_ns, "ending_sigint")

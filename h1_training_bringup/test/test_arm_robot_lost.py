@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arm_builders import MODES, MS, Rig, S, taken_in
+from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 
 from h1_training_node.message_numbers import ArmMode
+
+pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
+"""Whatever the robot does when nothing is sent to it."""
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -63,7 +67,7 @@ def test_a_robot_that_comes_back_is_left_in_silence_until_a_person_acknowledges(
     assert rig.mode is ArmMode.HOLD and rig.sent[-1][0] == rig.now_ns
 
 
-def test_arms_acknowledged_and_held_in_one_go_are_damped_anew_by_the_next_key() -> None:
+def test_arms_acknowledged_and_held_in_one_go_are_damped_again_by_the_next_key() -> None:
     rig = faded_and_back()
     assert rig.controller.acknowledge().accepted and rig.ask(ArmMode.HOLD) == ""
     rig.tick()
@@ -75,7 +79,7 @@ def test_arms_acknowledged_and_held_in_one_go_are_damped_anew_by_the_next_key() 
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_robot_that_came_back_is_given_back_with_all_of_the_torque_warning_and_ramp(stopped: bool) -> None:
+def test_a_robot_that_came_back_is_released_with_all_of_the_torque_warning_and_ramp(stopped: bool) -> None:
     rig = faded_and_back()
     if stopped:
         rig.controller.emergency_stop(rig.now_ns, "a test", "")
@@ -90,7 +94,7 @@ def test_a_robot_that_came_back_is_given_back_with_all_of_the_torque_warning_and
     assert rig.notices.count("release_warning") == 1 and rig.now_ns - begin_ns >= 5.9 * S
 
 
-def test_a_robot_that_is_lost_again_while_it_is_given_back_needs_a_person_again() -> None:
+def test_a_robot_that_is_lost_again_while_it_is_released_needs_a_person_again() -> None:
     rig = faded_and_back()
     assert rig.controller.release(rig.now_ns).accepted
     rig.run(4.0)
@@ -104,7 +108,7 @@ def test_a_robot_that_is_lost_again_while_it_is_given_back_needs_a_person_again(
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
 
 
-def test_a_process_that_must_end_gives_a_robot_back_that_came_back() -> None:
+def test_a_process_that_must_end_releases_a_robot_that_came_back() -> None:
     rig = faded_and_back()
     begin = len(rig.sent)
     rig.controller.end(rig.now_ns, "ending_sigint")
@@ -126,7 +130,7 @@ def test_a_robot_that_comes_back_before_the_torque_was_gone_gets_it_back_slowly(
     assert rig.mode is ArmMode.DAMPING and rig.ask(ArmMode.HOLD).startswith("acknowledge_needed")
 
 
-def test_the_arms_are_not_given_back_while_nobody_sees_where_they_go() -> None:
+def test_the_arms_are_not_released_while_nobody_sees_where_they_go() -> None:
     rig = taken_in(ArmMode.HOLD)
     rig.robot.inject("stop_state")
     rig.run(0.2)

@@ -50,7 +50,7 @@ def test_a_bad_action_is_refused_whole_reported_once_and_the_arms_hold(
         nonlocal sent
         sent += 1
         now_ns = stage.driver.now_ns()
-        action = PolicyAction(seq=sent, positions=positions)
+        action = PolicyAction(seq=sent, positions=positions, execution=peer.status.execution)
         action.header.stamp = to_stamp(now_ns)
         action.observation_stamp = to_stamp(now_ns - round(seen_s_ago * 1e9))
         actions.publish(action)

@@ -11,6 +11,7 @@ import numpy as np
 from h1_training_bringup.arm_driver.joints import COUNT, NAMES, WAIST_NAME
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.urdf import urdf_text
+from h1_training_node.cameras import CAMERA_FRAMES
 
 URDF = Path(__file__).parent.parent / "urdf" / "h1_2_arms.urdf"
 
@@ -22,6 +23,11 @@ def test_the_file_is_what_the_table_of_links_makes() -> None:
 def test_it_has_the_joints_of_joint_states_and_the_waist() -> None:
     moving = [joint.get("name") for joint in ElementTree.parse(URDF).iter("joint") if joint.get("type") == "revolute"]
     assert moving == [WAIST_NAME, *NAMES]
+
+
+def test_the_frames_of_all_images_are_in_it() -> None:
+    links = {link.get("name") for link in ElementTree.parse(URDF).iter("link")}
+    assert set(CAMERA_FRAMES.values()) <= links
 
 
 def test_its_arms_hang_as_heavily_as_the_drivers_model() -> None:

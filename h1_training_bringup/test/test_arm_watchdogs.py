@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_builders import MODES, MS, Rig, taken_in
+from arm_builders import MODES, MS, Rig, outward, taken_in
 
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.parameters import ArmParameters
@@ -38,20 +38,20 @@ def test_policy_without_any_action_does_not_wait_for_ever() -> None:
 
 def test_policy_that_comes_back_is_entered_again_with_the_ramp() -> None:
     rig = taken_in(ArmMode.POLICY)
-    rig.follow(lambda n: np.full(COUNT, 0.2), 0.3)
+    rig.follow(lambda n: outward(0.2), 0.3)
     rig.run(0.3)
     assert rig.mode is ArmMode.HOLD
     rig.run(0.2)
     begin = len(rig.sent)
     assert rig.ask(ArmMode.POLICY) == ""
-    rig.follow(lambda n: np.full(COUNT, -0.3), 0.5)
+    rig.follow(lambda n: outward(-0.3), 0.5)
     rows = np.array([command.q for _, command in rig.sent[begin:]])
     assert (np.abs(np.diff(rows, axis=0)) / 0.004 <= rig.joints.speed * 1.001).all()
 
 
 def test_arms_that_hold_after_a_stale_action_stop_without_a_jerk() -> None:
     rig = taken_in(ArmMode.POLICY)
-    rig.follow(lambda n: np.full(COUNT, 0.8), 0.2)
+    rig.follow(lambda n: outward(0.8), 0.2)
     begin = len(rig.sent)
     rig.run(0.6)
     rows = np.array([command.q for _, command in rig.sent[begin:]])
@@ -96,7 +96,7 @@ def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: ArmMode) -
     begin = len(rig.sent)
     for _ in range(125):
         if mode is ArmMode.POLICY:
-            rig.act(np.full(COUNT, 0.3))
+            rig.act(outward(0.3))
         rig.run(0.02)
     assert rig.mode is ArmMode.HOLD and rig.controller.reason == "state_slow"
     assert rig.notices.count("state_slow") == 1 and not rig.controller.faults

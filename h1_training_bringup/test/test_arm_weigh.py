@@ -41,7 +41,7 @@ def test_on_a_robot_of_other_masses_it_is_right_within_its_tolerance() -> None:
     assert result["left"].tolerance_kg < 0.35
 
 
-def test_a_hanging_arm_tells_nothing_and_it_says_what_would() -> None:
+def test_a_hanging_arm_says_nothing_and_it_says_what_would() -> None:
     q = np.zeros((1, COUNT))
     q[0, [3, 10]] = np.pi / 2
     with pytest.raises(WeighingError, match="raise the forearm"):

@@ -23,9 +23,11 @@ from h1_inspire_driver.registers import (
     FORCE_SET,
     SECONDARY,
     SPEED_SET,
+    Block,
     angles_of,
 )
 from h1_training_bringup.sim.hand_fingers import FORCE_REACHED, GRASPING, REACHED, RELEASING, Finger, Fingers
+from h1_training_bringup.sim.hand_registers import HAND_ID, POS_ACT, POS_SET, TOUCH, HandDevice
 from h1_training_testing import wait_until
 
 
@@ -177,3 +179,27 @@ def test_a_taken_port_is_reported_with_what_to_do(ports: tuple[int, int]) -> Non
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{ports[0]}" in text.decode()
     assert "Choose another port" in text.decode()
+
+
+def test_every_block_of_the_vendors_map_is_answered_as_its_sdk_reads_it(ports: tuple[int, int]) -> None:
+    link = _link(ports[0])
+    link.write(FORCE_SET, (300,) * 6)
+    for block in (HAND_ID, POS_SET, POS_ACT, *TOUCH):
+        assert len(link.read(block)) == block.count, block.name
+    link.write(POS_SET, (1000, -1, 2000, 0, -1, -1))
+    wait_until(lambda: link.read(POS_ACT)[0] == 1000 and link.read(POS_ACT)[2] == 2000, "the fingers are there")
+    assert link.read(ANGLE_ACT)[:4] == [500, 1000, 0, 1000]
+    for block in (Block("SAVE", 1005, 1), Block("GESTURE_FORCE_CLB", 1009, 1)):
+        link.write(block, [1])
+    link.write(ANGLE_SET, (1000,) * 6)
+    link.close()
+
+
+def test_touch_feels_what_a_finger_presses_with() -> None:
+    device = HandDevice(Fingers(contact=600.0), clock_ns=lambda: 0)
+    device.fingers.set_forces((400,) * 6)
+    device.fingers.set_angles((0,) * 6)
+    device.fingers.advance(2.0)
+    felt = {block.name: values for block, values in device._measured().items()}
+    assert felt["TOUCH index tip"] == [400] * 9 and felt["TOUCH thumb tip"] == [0] * 9
+    assert felt["TOUCH palm"] == [1600] * 112

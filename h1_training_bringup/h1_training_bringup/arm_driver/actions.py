@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
+from h1_training_node.arm_joints import beyond_range
 
 WITH_HANDS = COUNT + 12
 """Values of an action that also moves the hands; they come after the arms'."""
@@ -23,12 +24,14 @@ class ReceivedAction:
         stamp_ns: when it was put out, session clock.
         observation_ns: arm stamp of the observation that it was inferred from.
         positions: any length, rad; the first 14 are the arms.
+        execution: token of the POLICY that it was made for.
     """
 
     seq: int
     stamp_ns: int
     observation_ns: int
     positions: NDArray[np.float64]
+    execution: int
 
 
 class ActionGate:
@@ -58,9 +61,15 @@ class ActionGate:
         """POLICY was left."""
         self.seq = 0
 
-    def offer(self, now_ns: int, action: ReceivedAction) -> tuple[Joints | None, str]:
-        """The arms' 14 positions if the action may be followed; else None and the reason."""
-        reason = self._objection(now_ns, action)
+    def offer(self, now_ns: int, action: ReceivedAction, execution: int) -> tuple[Joints | None, str]:
+        """The arms' 14 positions if the action may be followed; else None and the reason.
+
+        Args:
+            now_ns: session time.
+            action: as received.
+            execution: token of the present POLICY.
+        """
+        reason = self._objection(now_ns, action, execution)
         if reason:
             self.refused += 1
             return None, reason
@@ -73,11 +82,15 @@ class ActionGate:
             return now_ns - self._entered_ns - self._first_ns
         return now_ns - self._accepted_ns - self._stale_ns
 
-    def _objection(self, now_ns: int, action: ReceivedAction) -> str:
+    def _objection(self, now_ns: int, action: ReceivedAction, execution: int) -> str:
+        if action.execution != execution:
+            return "action_of_another_execution: its token is not the one in arm_status; who puts it out, and why?"
         if len(action.positions) not in (COUNT, WITH_HANDS):
             return f"action_length: {len(action.positions)} values; expected {COUNT} or {WITH_HANDS}"
         if not np.isfinite(action.positions).all():
             return "action_not_finite: NaN or infinity among its values"
+        if beyond := beyond_range(action.positions[:COUNT]):
+            return f"action_out_of_range: {beyond}"
         if action.observation_ns < self._hold_since_ns:
             return "action_too_old: inferred from before the arms were held"
         if action.seq <= self.seq:

@@ -16,7 +16,9 @@ from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
 from h1_training_bringup.arm_driver.actions import ReceivedAction
+from h1_training_bringup.arm_driver.clearance import nearest
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
+from h1_training_bringup.arm_driver.commanders import SentCommands, Writer, is_allowed, others
 from h1_training_bringup.arm_driver.controller import ArmController
 from h1_training_bringup.arm_driver.intake import StateIntake
 from h1_training_bringup.arm_driver.joints import NAMES
@@ -24,7 +26,7 @@ from h1_training_bringup.arm_driver.modes import RequestResult
 from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
-from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
+from h1_training_msgs.msg import ArmStatus, Event, GuardStatus, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -41,6 +43,13 @@ _COLLECT_S = 5.0
 _NO_ROBOT_S = 3.0
 _STATES_KEPT = 50
 """Between two periods there are two; after a pause of this process the newest count, not their number."""
+_CLEARANCE_EVERY = 5
+"""Messages of arm_status, 10 Hz: how near the arms are to the body is for people to read."""
+_COMMANDS_KEPT, _LOOK_EVERY = 64, 4
+"""Of /arm_sdk, and after how many periods it is looked into."""
+_END_IT = "end the other one (one that was killed is forgotten after 20 s)"
+_IN_COMMAND_NS = 50_000_000
+"""Who sent a command so short a time ago commands: the guard does not, and what is not ours is foreign."""
 
 
 class ArmDriverNode(BaseNode):
@@ -50,7 +59,7 @@ class ArmDriverNode(BaseNode):
         super().__init__("arm_driver")
         parameters = self.parameters(ArmParameters)
         joints = load_joint_settings(parameters)
-        self._guard_name, self._needs_guard = parameters.guard_name, parameters.needs_guard
+        self._guard_name, self._allowed = parameters.guard_name, parameters.arm_sdk_allowed
         self._controller = ArmController(joints, parameters)
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
@@ -63,15 +72,20 @@ class ArmDriverNode(BaseNode):
         self._started_ns = self.now_ns()
         self._no_robot_reported = False
         self._asked = 0
+        self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
+        self._content_tells = True
+        self._joint_states_reported = False
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._arm_status = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
         self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
+        self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=_COMMANDS_KEPT, suffix="arm_sdk")
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
         self.create_subscription(Bool, "arm_guard/active", self._on_guard, GUARD_QOS)
+        self.create_subscription(GuardStatus, "arm_guard/status", self._on_guard_status, qos.LATEST)
         self.create_service(SetArmMode, "arm_driver/set_mode", self._on_set_mode)
         self.create_service(Trigger, "arm_driver/acknowledge", self._on_acknowledge)
         self.create_service(Trigger, "arm_driver/release", self._on_release)
@@ -86,8 +100,9 @@ class ArmDriverNode(BaseNode):
         self._controller.end(self.now_ns(), f"ending_{why.lower()}")
 
     def destroy_node(self) -> None:
-        """Leave the graph, with the subscription to the robot's state."""
+        """Leave the graph, with the subscriptions that are polled."""
         self._lowstate.close()
+        self._commands.close()
         super().destroy_node()
 
     # ---- in -------------------------------------------------------------------------------------------------------
@@ -103,6 +118,7 @@ class ArmDriverNode(BaseNode):
             stamp_ns=to_ns(message.header.stamp),
             observation_ns=to_ns(message.observation_stamp),
             positions=np.array(message.positions, dtype=float),
+            execution=message.execution,
         )
         self._controller.offer_action(self.now_ns(), action)
 
@@ -116,6 +132,9 @@ class ArmDriverNode(BaseNode):
     def _on_guard(self, message: Bool) -> None:
         if message.data:
             self._controller.yield_to_guard(self.now_ns())
+
+    def _on_guard_status(self, message: GuardStatus) -> None:
+        self._controller.conditions.guard.receive(self.now_ns(), message.seq)
 
     def _on_set_mode(self, request: SetArmMode.Request, response: SetArmMode.Response) -> SetArmMode.Response:
         answer = self._controller.set_mode(
@@ -144,6 +163,9 @@ class ArmDriverNode(BaseNode):
     def _tick(self) -> None:
         now_ns = self.now_ns()
         sensed = self._newest(now_ns)
+        self._ticks += 1
+        if self._ticks % _LOOK_EVERY == 0:
+            self._look_for_foreign_commands(now_ns)
         if sensed is None:
             self._miss_robot(now_ns)
         else:
@@ -157,12 +179,22 @@ class ArmDriverNode(BaseNode):
     def _step(self, now_ns: int, sensed: Sensed) -> None:
         controller, intake = self._controller, self._intake
         command = controller.step(now_ns, sensed, intake.good_for_ns(now_ns), intake.rate(now_ns))
+        controller.conditions.frozen = intake.frozen(now_ns)
         if command is not None:
-            self._arm_sdk.publish(self._encoder.encode(command))
+            sample = self._encoder.encode(command)
+            self._sent.add(sample)
+            self._sent_ns = now_ns
+            self._arm_sdk.publish(sample)
         if controller.question == 0:
             self._command = command
         elif controller.question != self._asked:
             self._ask_guard(controller.question)
+
+    def _look_for_foreign_commands(self, now_ns: int) -> None:
+        count = self._sent.count_foreign(sample for sample, _ in self._commands.samples(now_ns))
+        if count and self._content_tells and now_ns - self._sent_ns < _IN_COMMAND_NS:
+            text = f"{count} commands on {self._commands.topic_name} are not this driver's; end the other program"
+            self._controller.see_foreign_command(now_ns, text)
 
     def _ask_guard(self, question: int) -> None:
         """This process had paused: does the guard command the arms meanwhile?"""
@@ -235,6 +267,9 @@ class ArmDriverNode(BaseNode):
         status.crc_errors = self._intake.crc_errors
         status.refused_actions = controller.gate.refused
         status.execution = controller.execution
+        if status.seq % _CLEARANCE_EVERY == 1:
+            status.clearance, status.closest = nearest(controller.stiff.collisions, sensed.q, sensed.waist_q)
+        status.release_countdown = controller.handover.release_countdown_s(now_ns)
 
     def _report_notices(self) -> None:
         for notices in (self._intake.notices, self._controller.notices):
@@ -249,27 +284,38 @@ class ArmDriverNode(BaseNode):
             self.event(Event.WARN, "no_robot_state", text)
 
     def _check_graph(self) -> None:
-        """Who else commands the arms, or claims to be the robot."""
-        expected = {self.get_name(), self._guard_name}
-        others = []
-        for endpoint in self.get_publishers_info_by_topic(self._arm_sdk.topic_name):
-            if endpoint.node_name in expected:
-                expected.remove(endpoint.node_name)
-            else:
-                others.append(endpoint.node_name)
-        robots = self.count_publishers(self._lowstate.topic_name)
-        if others:
-            text = (
-                f"{', '.join(sorted(others))} also publishes on {self._arm_sdk.topic_name}; end it "
-                "(one that was killed is forgotten after 20 s)"
-            )
-        elif robots > 1:
-            text = f"{robots} publishers on {self._lowstate.topic_name}; only one robot may be in this domain"
+        """Who else commands the arms, puts out actions, plays the session, or claims to be the robot."""
+        conditions = self._controller.conditions
+        writers = [
+            Writer(endpoint.node_name, bytes(endpoint.endpoint_gid).hex())
+            for endpoint in self.get_publishers_info_by_topic(self._arm_sdk.topic_name)
+        ]
+        # Where a writer is allowed besides, its commands are none of ours, and yet no intruder's.
+        self._content_tells = not any(is_allowed(writer, self._allowed) for writer in writers)
+        found = others(writers, (self.get_name(), self._guard_name), self._allowed)
+        if found:
+            conditions.foreign = f"{', '.join(found)} also publishes on {self._arm_sdk.topic_name}; {_END_IT}"
         else:
-            text = ""
-        self._controller.conditions.foreign = text
-        if self._needs_guard:
-            self._controller.conditions.guard_is_there = self._guard.service_is_ready()
+            conditions.foreign = self._doubled(self._lowstate.topic_name, "session/state")
+        conditions.foreign_actions = self._doubled("policy/action", "hands/left/command", "hands/right/command")
+        self._check_joint_states()
+
+    def _doubled(self, *topics: str) -> str:
+        """Which of `topics`, that have one publisher each, has several now; empty if none."""
+        for topic in topics:
+            if (count := self.count_publishers(topic)) > 1:
+                return f"{count} publishers on {self.resolve_topic_name(topic)}, where there may be one; {_END_IT}"
+        return ""
+
+    def _check_joint_states(self) -> None:
+        """Without a namespace ours has the name of the robot's own, if it has one: two in one would be false."""
+        topic = self._joint_states.topic_name
+        is_shared = self.count_publishers(topic) > 1
+        text = f"somebody else publishes {topic}, too: give the session a namespace (robot.namespace), or end the other"
+        self._controller.conditions.not_ours = f"joint_states_shared: {text}" if is_shared else ""
+        if is_shared and not self._joint_states_reported:
+            self.event(Event.ERROR, "joint_states_shared", text)
+        self._joint_states_reported = is_shared
 
     def _collect(self) -> None:
         """The collector is off in this process; a young heap is gone through in the pause between two periods."""

@@ -11,11 +11,16 @@ from h1_training_bringup.arm_driver.command import CommandEncoder
 from h1_training_bringup.arm_driver.guard import CHECK_PERIOD_S, ArmGuard
 from h1_training_bringup.arm_driver.parameters import GuardParameters, load_joint_settings
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
+from h1_training_msgs.msg import GuardStatus
+from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
 from h1_training_node.polled_subscription import PolledSubscription
+from h1_training_node.stamps import to_stamp
 
 _ARM_SDK_QOS = QoSProfile(depth=10)
+_STATUS_PERIOD_NS = 100_000_000
+"""The driver demands the guard's heartbeat at least every 400 ms (`guard_timeout_s`)."""
 _ACTIVE_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -32,6 +37,8 @@ class ArmGuardNode(BaseNode):
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", _ARM_SDK_QOS)
         self._active = self.create_publisher(Bool, "arm_guard/active", _ACTIVE_QOS)
         self._active.publish(Bool(data=False))
+        self._status_publisher = self.create_publisher(GuardStatus, "arm_guard/status", qos.STATE)
+        self._status, self._status_due_ns = GuardStatus(), 0
         self._states = PolledSubscription(self, LowState, "/lowstate", depth=1, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)
@@ -63,7 +70,7 @@ class ArmGuardNode(BaseNode):
             self._command()
             self.every(PERIOD_S, self._command)
             self._active.publish(Bool(data=True))
-        self._finish_period()
+        self._finish_period(now_ns)
 
     def _command(self) -> None:
         now_ns = self.now_ns()
@@ -71,9 +78,17 @@ class ArmGuardNode(BaseNode):
         command = self._guard.command(now_ns)
         if command is not None:
             self._arm_sdk.publish(self._encoder.encode(command))
-        self._finish_period()
+        self._finish_period(now_ns)
 
-    def _finish_period(self) -> None:
+    def _finish_period(self, now_ns: int) -> None:
+        """Publish what the period brought. The heartbeat comes from the work itself: a guard that hangs has none."""
+        if now_ns >= self._status_due_ns:
+            self._status_due_ns = now_ns + _STATUS_PERIOD_NS
+            self._status.header.stamp = to_stamp(now_ns)
+            self._status.seq += 1
+            self._status.has_taken_over = self._guard.has_taken_over
+            self._status.release_countdown = self._guard.release_countdown_s(now_ns)
+            self._status_publisher.publish(self._status)
         for notice in self._guard.notices:
             self.event(int(notice.level), notice.reason, notice.detail)
         self._guard.notices.clear()

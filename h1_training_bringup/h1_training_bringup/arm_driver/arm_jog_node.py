@@ -85,7 +85,7 @@ class ArmJogNode(BaseNode):
             self._leave_stopped(stop)
             return
         self._failed = True
-        self._steps = self._giving_back(ArmStatus.MODE_DAMPING)
+        self._steps = self._releasing(ArmStatus.MODE_DAMPING)
         self._condition = next(self._steps)
 
     def _leave_stopped(self, stop: str) -> None:
@@ -114,7 +114,7 @@ class ArmJogNode(BaseNode):
         yield from self._move()
         for line in self._jog.report(np.array(self._measured)):
             print(line, flush=True)
-        yield from self._giving_back(ArmStatus.MODE_HOLD)
+        yield from self._releasing(ArmStatus.MODE_HOLD)
 
     def _move(self) -> Iterator[Condition]:
         start = np.array(self._now().q_command, float)
@@ -129,6 +129,7 @@ class ArmJogNode(BaseNode):
             self._actions += 1
             positions = self._jog.positions(start, elapsed_s).astype(np.float32)
             action = PolicyAction(header=self.header(), seq=self._actions, positions=positions)
+            action.execution = status.execution
             action.observation_stamp = status.header.stamp
             self._action.publish(action)
             return elapsed_s > self._jog.duration_s
@@ -145,7 +146,7 @@ class ArmJogNode(BaseNode):
         self._check_answer()
         yield self._wait(lambda: self._now().mode == mode)
 
-    def _giving_back(self, mode: int) -> Iterator[Condition]:
+    def _releasing(self, mode: int) -> Iterator[Condition]:
         if self._now().mode != mode:
             yield from self._enter(mode)
         self._answer = None

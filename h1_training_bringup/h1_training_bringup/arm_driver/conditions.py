@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import math
 
-from h1_training_bringup.arm_driver.faults import OVERHEATED, Heartbeat, Temperatures
+from h1_training_bringup.arm_driver.faults import (
+    FOREIGN_COMMANDER,
+    OVERHEATED,
+    ROBOT_FROZEN,
+    ROBOT_LOST,
+    Heartbeat,
+    Temperatures,
+)
+from h1_training_bringup.arm_driver.joints import LOWER, NAMES, UPPER
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed
@@ -16,11 +24,18 @@ _HEAT_EVERY = 10
 """Periods; heat does not hurry."""
 _SLOW_NS = 1_000_000_000
 """For so long the state's rate, itself a mean over a second, may be too low before it means something."""
-NO_GUARD = "the arm guard is not there, and nobody would see to the arms if this driver died; start it"
+NO_GUARD = "the arm guard's heartbeat does not advance, and nobody would see to the arms if this driver died; start it"
 
 
 class Conditions:
-    """Each condition is a reason in snake_case and a line that says what is so."""
+    """Each condition is a reason in snake_case and a line that says what is so.
+
+    Attributes:
+        frozen: what shows that the arriving states are no living robot's; empty if they are.
+        foreign: who else commands the arms, or plays the robot; empty if nobody.
+        foreign_actions: who else puts out actions, which matters to POLICY only; empty if nobody.
+        not_ours: what else stands against acquiring the arms, as `reason: what is so`; empty if nothing.
+    """
 
     def __init__(self, parameters: ArmParameters) -> None:
         p = parameters
@@ -31,8 +46,11 @@ class Conditions:
             p.temperature_damping_degc,
             p.temperature_critical_degc,
         )
-        self.foreign = ""
-        self.guard_is_there = not p.needs_guard
+        self.frozen = self.foreign = self.foreign_actions = self.not_ours = ""
+        self.guard = Heartbeat(round(p.guard_timeout_s * _NS))
+        self._needs_guard = p.needs_guard
+        self._guard_timeout_ns = round(p.guard_timeout_s * _NS)
+        self._guard_advances, self._guard_silent_ns = 0, self._guard_timeout_ns + 1
         self.state_rate = 0.0
         self._least_rate = p.min_state_rate_hz
         self._slow_ns = 0
@@ -49,8 +67,13 @@ class Conditions:
 
     @property
     def robot_is_lost(self) -> bool:
-        """No robot state for too long, by the last `update`."""
+        """No state of a living robot for too long, by the last `update`."""
         return self._lost
+
+    @property
+    def guard_is_there(self) -> bool:
+        """Whether the guard's heartbeat advances, by the last `update`; true where none is needed."""
+        return not self._needs_guard or self._guard_silent_ns <= self._guard_timeout_ns
 
     @property
     def state_comes_fast(self) -> bool:
@@ -96,8 +119,8 @@ class Conditions:
     def update(self, now_ns: int, sensed: Sensed, state_rate: float) -> Notice | None:
         """Look at the newest reading; a notice when a motor got hotter by a step.
 
-        The robot's silence is counted in periods in which this process itself ran: a pause of its own is none of the
-        robot's.
+        The silence of robot and guard is counted in periods in which this process itself ran: a pause of its own is
+        none of theirs.
 
         Args:
             now_ns: session time.
@@ -108,6 +131,8 @@ class Conditions:
         self._silent_ns = 0 if sensed.stamp_ns != self._stamp_ns else self._silent_ns + ran_ns
         self._updated_ns, self._stamp_ns = now_ns, sensed.stamp_ns
         self._lost = self._silent_ns > self._robot_timeout_ns
+        self._guard_silent_ns = 0 if self.guard.advances != self._guard_advances else self._guard_silent_ns + ran_ns
+        self._guard_advances = self.guard.advances
         self.state_rate = state_rate
         self._slow_ns = 0 if self._lost or self.state_comes_fast else self._slow_ns + ran_ns
         self._periods += 1
@@ -120,30 +145,38 @@ class Conditions:
             self._critical_since_ns = now_ns
         return notice
 
-    def forcing(self, now_ns: int, sensed: Sensed, good_for_ns: int, *, was_lost: bool) -> dict[str, str]:
+    def forcing(self, now_ns: int, sensed: Sensed, good_for_ns: int, *, was_unseen: str) -> dict[str, str]:
         """Conditions that force DAMPING while the arms are ours.
 
         Args:
             now_ns: session time.
             sensed: the newest good reading.
             good_for_ns: how long readings have been good without a break.
-            was_lost: robot_lost is latched: then it lasts until readings have been good for a while.
+            was_unseen: `Faults.unseen`: it lasts until readings have been good for a while.
         """
-        present = {}
+        present: dict[str, str] = {}
         if self._lost:
-            age_ms = (now_ns - sensed.stamp_ns) / 1e6
-            present["robot_lost"] = f"no robot state for {age_ms:.0f} ms; check the robot's power and the network cable"
-        elif was_lost and good_for_ns < self._good_state_ns:
-            present["robot_lost"] = "the robot's state has only just come back; wait a moment"
+            present.update([self._why_unseen(now_ns, sensed)])
+        elif was_unseen and good_for_ns < self._good_state_ns:
+            present[was_unseen] = "the robot's state has only just come back; wait a moment"
         if text := self._session_problem(now_ns):
             present["session_lost"] = text
         if text := self._motor_problem(sensed):
             present["motor_fault"] = text
+        if text := _out_of_range(sensed):
+            present["joint_out_of_range"] = text
         if self.temperatures.forces_damping:
             present[OVERHEATED] = f"{self.temperatures.text}; let it cool down"
         if self.foreign:
-            present["foreign_commander"] = self.foreign
+            present[FOREIGN_COMMANDER] = self.foreign
         return present
+
+    def _why_unseen(self, now_ns: int, sensed: Sensed) -> tuple[str, str]:
+        age_ms = (now_ns - sensed.stamp_ns) / 1e6
+        if self.frozen:
+            text = f"robot states come, but for {age_ms:.0f} ms none of a living robot: {self.frozen}"
+            return ROBOT_FROZEN, f"{text}; see the robot's own controller"
+        return ROBOT_LOST, f"no robot state for {age_ms:.0f} ms; check the robot's power and the network cable"
 
     def _session_problem(self, now_ns: int) -> str:
         if not self.heartbeat.was_seen:
@@ -153,10 +186,20 @@ class Conditions:
         return ""
 
     def _motor_problem(self, sensed: Sensed) -> str:
-        if not sensed.enabled:
-            return "a motor of the arms or the waist is disabled; see the robot's own controller"
+        if sensed.motor_fault:
+            return f"{sensed.motor_fault}; see the robot's own controller"
         if self._mode_machine is not None and sensed.mode_machine != self._mode_machine:
             return f"mode_machine changed from {self._mode_machine} to {sensed.mode_machine}: the robot was restarted?"
         if -sensed.down[2] < self._level_cos:
             return f"the robot leans by more than {self._tilt_limit} rad"
         return ""
+
+
+def _out_of_range(sensed: Sensed) -> str:
+    joint = sensed.out_of_range
+    if joint < 0:
+        return ""
+    return (
+        f"{NAMES[joint]} is measured at {sensed.q[joint]:.2f} rad, its range is {LOWER[joint]:g} to {UPPER[joint]:g}; "
+        "its torque is that of the nearer end; see its encoder"
+    )

@@ -7,84 +7,59 @@ ROS or waits for anything; time comes in as session nanoseconds.
 
 from __future__ import annotations
 
-import secrets
-
 import numpy as np
 
-from h1_training_bringup.arm_driver.actions import ActionGate, ReceivedAction
+from h1_training_bringup.arm_driver.actions import ReceivedAction
+from h1_training_bringup.arm_driver.arm_modes import NS, ArmModes
 from h1_training_bringup.arm_driver.command import ArmCommand
-from h1_training_bringup.arm_driver.conditions import Conditions
-from h1_training_bringup.arm_driver.damping import Damping, GravityTorque
+from h1_training_bringup.arm_driver.conditions import NO_GUARD
 from h1_training_bringup.arm_driver.faults import (
     DRIVER_HUNG,
     EMERGENCY_STOP,
+    FOREIGN_COMMANDER,
     GUARD_LOST,
     GUARD_TOOK_OVER,
     OVERHEATED,
-    Faults,
+    UNSEEN,
 )
-from h1_training_bringup.arm_driver.handover import Handover, HandoverPhase
+from h1_training_bringup.arm_driver.handover import HandoverPhase
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
 from h1_training_bringup.arm_driver.modes import (
     ACCEPTED,
     NOT_RELEASED_BLIND,
     STIFF,
-    Notice,
     RequestResult,
     refused,
-    release_warning,
 )
 from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_bringup.arm_driver.requests import RequestedFrom, objection, obstacle
-from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
-from h1_training_bringup.arm_driver.stiff import StiffArms
 from h1_training_node.message_numbers import ArmMode, Level
 
-_NS = 1e9
 _ZEROS = np.zeros(COUNT)
 _FINAL_COMMANDS = 25
 """Commands with weight 0 after the arms were released, before falling silent."""
-_TOKEN_BITS = 53
-"""Of an execution's token: a tool that shows it as a float or as JSON shows all of it."""
 
 
-class ArmController:
+class ArmController(ArmModes):
     """All state of the arms that outlives a period.
 
     Args:
         joints, parameters: gains and limits of each joint; everything else.
 
     Attributes:
-        mode, mode_since_ns, reason, execution: as in ArmStatus.
-        notices: for people, oldest first; whoever publishes them empties the list.
         has_ended: after `end`: arm control is released, the process may go.
     """
 
     def __init__(self, joints: JointSettings, parameters: ArmParameters) -> None:
-        self.parameters = parameters
-        self.conditions = Conditions(parameters)
-        self.faults = Faults()
-        self.handover = Handover(
-            parameters.weight_limit, parameters.acquire_ramp_s, parameters.release_warning_s, parameters.release_ramp_s
-        )
-        self.gate = ActionGate(round(parameters.stale_action_s * _NS), round(parameters.first_action_s * _NS))
-        self.stiff = StiffArms(joints, parameters)
-        self._joints = joints
-        self._gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
-        self._damping = Damping(joints, self._gravity)
-        self.mode, self.mode_since_ns, self.reason = ArmMode.RELEASED, 0, "not_acquired"
-        self.execution = 0
-        self.notices: list[Notice] = []
+        super().__init__(joints, parameters)
         self.has_ended = False
         self._ending = self._has_yielded = False
-        self._pauses = Pauses(round(parameters.hung_s * _NS))
-        self._sensed: Sensed | None = None
-        self._waist_q, self._final_commands_left = 0.0, 0
+        self._pauses = Pauses(round(parameters.hung_s * NS))
+        self._final_commands_left = 0
         self._stop_button, self._button_was_down = button_bit(parameters.stop_button), True
-        self._slow_reported = False
-        self._refusals_reported: set[str] = set()
+        self._slow_reported = self._guard_loss_reported = False
 
     @property
     def question(self) -> int:
@@ -195,11 +170,17 @@ class ArmController:
             self.handover.begin(HandoverPhase.IDLE, now_ns)
             self._to_damping(now_ns, reason)
 
+    def see_foreign_command(self, now_ns: int, detail: str) -> None:
+        """A command on /arm_sdk that neither this driver nor the guard has sent: compliant at once."""
+        if self.handover.weight > 0.0 and not self._has_yielded and self.faults.latch(FOREIGN_COMMANDER, detail):
+            self._notice(Level.ERROR, FOREIGN_COMMANDER, f"{detail} (arms in DAMPING)")
+            self._to_damping(now_ns, FOREIGN_COMMANDER)
+
     def offer_action(self, now_ns: int, action: ReceivedAction) -> None:
         """An action of the policy; followed in POLICY if it may be, else refused whole."""
         if self.mode is not ArmMode.POLICY:
             return
-        positions, why_not = self.gate.offer(now_ns, action)
+        positions, why_not = self.gate.offer(now_ns, action, self.execution)
         if positions is not None:
             self.stiff.aim(positions)
             return
@@ -207,6 +188,21 @@ class ArmController:
         if name not in self._refusals_reported:
             self._refusals_reported.add(name)
             self._notice(Level.WARN, name, f"{why_not.partition(': ')[2]}; refused, and so will others like it")
+
+    def _objection(self, now_ns: int, mode: int, expected: int) -> str:
+        """Why a mode is not granted, or an empty string."""
+        state = RequestedFrom(
+            mode=self.mode,
+            reason=self.reason,
+            is_acquiring=self.handover.is_acquiring,
+            is_releasing=self.handover.is_releasing or self._ending,
+            fault=self.faults.first,
+        )
+        if why_not := objection(state, mode, expected):
+            return why_not
+        if mode == ArmMode.DAMPING or mode == self.mode:
+            return ""
+        return obstacle(now_ns, ArmMode(mode), self.mode, self._sensed, self.conditions)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
@@ -240,6 +236,7 @@ class ArmController:
         self._check_button(now_ns, sensed)
         self._check_conditions(now_ns, sensed, good_for_ns)
         self._check_rate(now_ns)
+        self._check_guard(now_ns)
         self._advance_handover(now_ns, sensed, good_for_ns)
         return self._command(now_ns, sensed)
 
@@ -253,11 +250,14 @@ class ArmController:
     def _check_conditions(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
         if self.handover.weight == 0.0 and self.handover.phase is not HandoverPhase.WAITING:
             return
-        present = self.conditions.forcing(now_ns, sensed, good_for_ns, was_lost="robot_lost" in self.faults)
+        present = self.conditions.forcing(now_ns, sensed, good_for_ns, was_unseen=self.faults.unseen)
+        if self.mode is ArmMode.POLICY and self.conditions.foreign_actions:
+            present.setdefault(FOREIGN_COMMANDER, self.conditions.foreign_actions)
         if self.handover.is_releasing or self._ending:
             present.pop("session_lost", None)
         if self.handover.phase is HandoverPhase.WAITING:
-            present.pop("robot_lost", None)  # that is what it waits for
+            for reason in UNSEEN:  # to be seen is what it waits for
+                present.pop(reason, None)
             if present:
                 reason, detail = next(iter(present.items()))
                 self._give_up_acquiring(now_ns, reason, detail)
@@ -279,6 +279,17 @@ class ArmController:
         if self.mode in (ArmMode.HOME, ArmMode.POLICY):
             self._enter(now_ns, ArmMode.HOLD, "state_slow")
 
+    def _check_guard(self, now_ns: int) -> None:
+        """Arms that nobody would see to if this driver died do not move by themselves."""
+        if self.conditions.guard_is_there or self.handover.weight == 0.0:
+            self._guard_loss_reported = False
+            return
+        if not self._guard_loss_reported:
+            self._guard_loss_reported = True
+            self._notice(Level.ERROR, "no_guard", NO_GUARD)
+        if self.mode in (ArmMode.HOME, ArmMode.POLICY):
+            self._enter(now_ns, ArmMode.HOLD, "no_guard")
+
     def _advance_handover(self, now_ns: int, sensed: Sensed, good_for_ns: int) -> None:
         handover = self.handover
         if handover.phase is HandoverPhase.WAITING:
@@ -288,7 +299,7 @@ class ArmController:
                 self.conditions.remember_mode_machine(sensed)
                 self.stiff.start(sensed, at_rest=True)
                 handover.begin(HandoverPhase.RISING, now_ns)
-            elif handover.waited_ns(now_ns) > self.parameters.acquire_timeout_s * _NS:
+            elif handover.waited_ns(now_ns) > self.parameters.acquire_timeout_s * NS:
                 self._give_up_acquiring(now_ns, *missing)
         elif handover.phase is HandoverPhase.RISING and (mover := self._moved(sensed)):
             # Somebody is at the arms: compliant with the weight that we have, and released like always, with warning.
@@ -321,7 +332,7 @@ class ArmController:
             return self._compose(sensed, self.stiff.q, self.stiff.dq, tau, self._joints.kp, self._joints.kd)
         is_lost = self.conditions.robot_is_lost
         if self._damping.is_faded:  # silent since then
-            if is_lost or ("robot_lost" in self.faults and not self.handover.is_releasing):
+            if is_lost or (self.faults.unseen and not self.handover.is_releasing):
                 self.has_ended = self._ending
                 return None
             self._resume_commands(sensed)
@@ -331,11 +342,6 @@ class ArmController:
             return None
         return self._compose(sensed, sensed.q, _ZEROS, tau, _ZEROS, self._damping.kd)
 
-    def _resume_commands(self, sensed: Sensed) -> None:
-        """The robot's own controller may have the arms by now: all of the torque from the first command on."""
-        self._waist_q = sensed.waist_q
-        self._damping.enter(sensed)
-
     def _step_stiff(self, now_ns: int, sensed: Sensed) -> None:
         """The trajectory, and the changes of mode that come from it."""
         if self.mode is ArmMode.POLICY and self.gate.stale_for_ns(now_ns) > 0:
@@ -343,79 +349,26 @@ class ArmController:
             self._enter(now_ns, ArmMode.HOLD, "stale_action")
         self.stiff.step(self.mode, sensed)
         if self.mode is ArmMode.HOME and self.stiff.home_result:
-            reached = self.stiff.home_result == "home_reached"
-            if not reached:
-                self._notice(Level.WARN, self.stiff.home_result, "the arms stopped short of home; look what holds them")
-            self._enter(now_ns, ArmMode.HOLD, self.stiff.home_result)
+            self._finish_home(now_ns, self.stiff.home_result)
+        if self.mode in (ArmMode.HOME, ArmMode.POLICY) and (parts := self.stiff.collision_ahead()):
+            text = f"{parts} would come nearer than {self.parameters.min_distance_m:g} m; the arms hold"
+            self._notice(Level.WARN, "collision_ahead", text)
+            self._enter(now_ns, ArmMode.HOLD, "collision_ahead")
         if self.handover.phase is HandoverPhase.IDLE and (joint := self.stiff.blocked_joint(now_ns)):
             if self.faults.latch("blocked", joint):
                 self._notice(Level.ERROR, "blocked", f"{joint} is held back; the arms hold where they are")
             self._enter(now_ns, ArmMode.HOLD, "blocked")
             self.stiff.give_in(sensed)
 
+    def _finish_home(self, now_ns: int, result: str) -> None:
+        if result == "home_no_way":
+            text = "no way home around the robot's own body; guide the arms to an open pose, then try again"
+            self._notice(Level.ERROR, result, f"{text} (arms in DAMPING)")
+            self._to_damping(now_ns, result)
+            return
+        if result == "home_missed":
+            self._notice(Level.WARN, result, "the arms stopped short of home; look what holds them")
+        self._enter(now_ns, ArmMode.HOLD, result)
+
     def _compose(self, sensed: Sensed, q: Joints, dq: Joints, tau: Joints, kp: Joints, kd: Joints) -> ArmCommand:
         return ArmCommand(q, dq, tau, kp, kd, self.handover.weight, self._waist_q, sensed.mode_machine)
-
-    # ---- changes of mode ------------------------------------------------------------------------------------------
-
-    def _objection(self, now_ns: int, mode: int, expected: int) -> str:
-        """Why a mode is not granted, or an empty string."""
-        state = RequestedFrom(
-            mode=self.mode,
-            reason=self.reason,
-            is_acquiring=self.handover.is_acquiring,
-            is_releasing=self.handover.is_releasing or self._ending,
-            fault=self.faults.first,
-        )
-        if why_not := objection(state, mode, expected):
-            return why_not
-        if mode == ArmMode.DAMPING or mode == self.mode:
-            return ""
-        return obstacle(now_ns, ArmMode(mode), self.mode, self._sensed, self.conditions)
-
-    def _enter(self, now_ns: int, mode: ArmMode, reason: str) -> None:
-        previous, since_ns = self.mode, self.mode_since_ns
-        if mode is ArmMode.HOLD and previous is ArmMode.DAMPING and self._sensed is not None:
-            self.stiff.start(self._sensed)
-            if self._damping.is_faded:
-                self._resume_commands(self._sensed)
-        if mode is ArmMode.POLICY:
-            self.gate.enter(now_ns, since_ns)
-            self._refusals_reported.clear()
-        else:
-            self.gate.leave()
-            # Whoever drove the arms until now drives them no more; who reads this may drive the next POLICY.
-            self.execution = 1 + secrets.randbits(_TOKEN_BITS) if mode is ArmMode.HOLD else 0
-        self.mode, self.mode_since_ns, self.reason = mode, now_ns, reason
-        self.stiff.enter(mode)
-
-    def _to_damping(self, now_ns: int, reason: str) -> None:
-        """DAMPING, from whatever mode, unless the arms are in it already; a ramp that acquires arm control stops."""
-        if self.handover.is_acquiring:
-            self.handover.begin(HandoverPhase.IDLE, now_ns)
-        if self.mode is ArmMode.DAMPING:
-            self.reason = reason
-            return
-        assert self._sensed is not None, "the weight is above 0, so there has been a state"
-        if mismatch := self._damping.mismatch(self._sensed):
-            self._notice(Level.WARN, "torque_mismatch", mismatch)
-        self._damping.enter(self._sensed)
-        self._enter(now_ns, ArmMode.DAMPING, reason)
-
-    def _become_released(self, now_ns: int, reason: str) -> None:
-        self.handover.begin(HandoverPhase.IDLE, now_ns)
-        self.conditions.forget_mode_machine()
-        if reason != EMERGENCY_STOP:
-            self.faults.clear()
-        self._enter(now_ns, ArmMode.RELEASED, reason)
-
-    def _give_up_acquiring(self, now_ns: int, reason: str, detail: str) -> None:
-        self._notice(Level.ERROR, reason, f"{detail} (arm control was not acquired)")
-        self._become_released(now_ns, reason)
-
-    def _warn(self, now_ns: int) -> None:
-        self.notices.append(release_warning(self.parameters.release_warning_s))
-        self.handover.begin(HandoverPhase.WARNING, now_ns)
-
-    def _notice(self, level: Level, reason: str, detail: str) -> None:
-        self.notices.append(Notice(level, reason, detail))

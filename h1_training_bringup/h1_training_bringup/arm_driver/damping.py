@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from h1_training_bringup.arm_driver.joints import COUNT, NAMES, Joints
+from h1_training_bringup.arm_driver.joints import COUNT, LOWER, NAMES, UPPER, Joints
 from h1_training_bringup.arm_driver.parameters import JointSettings
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed
@@ -50,7 +50,11 @@ class GravityTorque:
     def __call__(self, sensed: Sensed) -> Joints:
         waist = sensed.waist_q if self._imu_on_pelvis else 0.0
         # np.clip takes five times as long as these two, and this runs 250 times a second.
-        torque = self._model.gravity_torque(sensed.q, waist, sensed.down)
+        q = sensed.q
+        if sensed.out_of_range >= 0:
+            # That joint is not where it is measured; the others need a good guess of it to be carried well.
+            q = np.minimum(np.maximum(q, LOWER), UPPER)
+        torque = self._model.gravity_torque(q, waist, sensed.down)
         np.minimum(torque, self._bound, out=torque)
         return np.maximum(torque, -self._bound, out=torque)
 

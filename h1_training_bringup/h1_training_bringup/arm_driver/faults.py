@@ -16,6 +16,12 @@ GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"
 GUARD_LOST = "guard_lost"
 OVERHEATED = "overheated"
+ROBOT_LOST = "robot_lost"
+ROBOT_FROZEN = "robot_frozen"
+FOREIGN_COMMANDER = "foreign_commander"
+
+UNSEEN = (ROBOT_LOST, ROBOT_FROZEN)
+"""Faults in which nothing is known of where the arms are: the torque fades, then nothing is sent."""
 
 RELEASED_BY = {
     EMERGENCY_STOP: "arm_driver/release",
@@ -47,6 +53,11 @@ class Faults:
 
     def __contains__(self, reason: str) -> bool:
         return reason in self._latched
+
+    @property
+    def unseen(self) -> str:
+        """The reason of `UNSEEN` that is among them; empty if none is."""
+        return next((reason for reason in self._latched if reason in UNSEEN), "")
 
     @property
     def first(self) -> str:
@@ -146,16 +157,20 @@ class Temperatures:
 
 
 class Heartbeat:
-    """The session is alive while its sequence number advances.
+    """Session or guard is alive while its sequence number advances.
 
     Args:
         timeout_ns: without an advance for so long, it is lost.
+
+    Attributes:
+        advances: how often the number has advanced.
     """
 
     def __init__(self, timeout_ns: int) -> None:
         self._timeout_ns = timeout_ns
         self._seq: int | None = None
         self._advanced_ns: int | None = None
+        self.advances = 0
 
     @property
     def was_seen(self) -> bool:
@@ -163,9 +178,10 @@ class Heartbeat:
         return self._advanced_ns is not None
 
     def receive(self, now_ns: int, seq: int) -> None:
-        """A message of the session; a repeated or lower number shows no life, but a restart counts on from it."""
+        """A message arrived; a repeated or lower number shows no life, but a restart counts on from it."""
         if self._seq is not None and seq > self._seq:
             self._advanced_ns = now_ns
+            self.advances += 1
         self._seq = seq
 
     def is_alive(self, now_ns: int) -> bool:

@@ -108,6 +108,10 @@ class ArmGuard:
             self._release_is_asked = True  # by the next `check`
         return ACCEPTED
 
+    def release_countdown_s(self, now_ns: int) -> float:
+        """Time until its announced release begins to move the arms; 0 if none is announced."""
+        return self._handover.release_countdown_s(now_ns)
+
     def end(self, now_ns: int) -> None:
         """The graph ends: releases arm control if they are here; else see the driver's own ending through."""
         if self._ending_since_ns is None:

@@ -46,6 +46,12 @@ class Handover:
     def is_releasing(self) -> bool:
         return self.phase in (HandoverPhase.WARNING, HandoverPhase.FALLING)
 
+    def release_countdown_s(self, now_ns: int) -> float:
+        """Time until an announced release begins to move the arms; 0 if none is announced."""
+        if self.phase is not HandoverPhase.WARNING:
+            return 0.0
+        return max(self._warning_ns - self.waited_ns(now_ns), 0) / _NS
+
     def waited_ns(self, now_ns: int) -> int:
         """How long the present phase has lasted."""
         return now_ns - self._since_ns

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import VELOCITY
+from h1_training_bringup.arm_driver.liveness import Liveness
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.wire import CrcError, Record, WireError, decode_low_state
@@ -21,7 +22,7 @@ class StateIntake:
     """Takes every sample of the robot's state as it arrives, and hands out the newest good one.
 
     Args:
-        gap_ns: a longer silence breaks the run of good states.
+        gap_ns: a longer silence breaks the run of good states; so does a longer time without life in them.
 
     Attributes:
         crc_errors, bad_states: samples that were read and dropped, for a wrong checksum; for anything else.
@@ -29,6 +30,8 @@ class StateIntake:
 
     def __init__(self, gap_ns: int) -> None:
         self._gap_ns = gap_ns
+        self._liveness = Liveness(gap_ns)
+        self._received_ns = 0
         self._arrivals: deque[int] = deque()
         self._pending: list[tuple[bytes, int]] = []
         self._good: Sensed | None = None
@@ -53,6 +56,7 @@ class StateIntake:
             if record is not None:
                 self._arrivals.extend(at_ns for _, at_ns in pending)
                 self._arrivals.append(stamp_ns)
+                self._received_ns = stamp_ns
                 self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
                 break
         return self._good
@@ -70,11 +74,13 @@ class StateIntake:
     def _take(self, reading: Sensed | None, stamp_ns: int) -> None:
         if reading is None:
             self._good_since_ns = stamp_ns
-            self._count_bad("robot state with values that cannot be (not finite, far out of range, or no IMU)")
+            self._count_bad("robot state with values that cannot be (not finite, no angle, or no IMU)")
             return
         if self._good is not None and _leaps(self._good, reading):
             self._good_since_ns = stamp_ns
             self._count_bad("robot state in which a joint is suddenly elsewhere, faster than its motor can turn")
+            return
+        if not self._liveness.judge(reading):
             return
         if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
             self._good_since_ns = reading.stamp_ns
@@ -85,6 +91,10 @@ class StateIntake:
         if self._good is None or now_ns - self._good.stamp_ns > self._gap_ns:
             return 0
         return self._good.stamp_ns - self._good_since_ns
+
+    def frozen(self, now_ns: int) -> str:
+        """What shows that the states which arrive are no living robot's; empty if they are, or none arrive."""
+        return self._liveness.complaint if now_ns - self._received_ns <= self._gap_ns else ""
 
     def rate(self, now_ns: int) -> float:
         """Hz, states received over the last second."""

@@ -150,6 +150,22 @@ class ArmParameters(BodyParameters):
     home_speed_rad_s: float = parameter(0.5, "greatest speed of HOME", unit="rad/s", low=0.05, high=1.0)
     home_tolerance_rad: float = parameter(0.05, "error at which home counts as reached", unit="rad", low=0.01, high=0.2)
 
+    min_distance_m: float = parameter(
+        0.03, "distance that commanded arms keep from each other and from the body", unit="m", low=0.01, high=0.1
+    )
+    slow_distance_m: float = parameter(
+        0.08, "distance from which parts that approach each other slow down", unit="m", low=0.02, high=0.14
+    )
+    hand_length_m: float = parameter(
+        0.29, "from the wrist_yaw_link's origin to the fingertips; 0.07 for bare wrists", unit="m", low=0.05, high=0.5
+    )
+    hand_radius_m: float = parameter(0.055, "around the palm, with what it holds", unit="m", low=0.03, high=0.2)
+    table_m: tuple[float, ...] = parameter((), "a table's top: height and near edge's x, pelvis frame; empty: none")
+    workspace_left_m: tuple[float, ...] = parameter(
+        (), "box that the left hand keeps to: x, y, z from, x, y, z to, pelvis frame; empty: off", unit="m"
+    )
+    workspace_right_m: tuple[float, ...] = parameter((), "the same of the right hand", unit="m")
+
     good_state_s: float = parameter(0.5, "unbroken good robot state before arm control is acquired", unit="s", low=0.1)
     min_state_rate_hz: float = parameter(
         200.0, "rate of robot states below which arms are not acquired, nor moved", unit="Hz", low=20.0, high=500.0
@@ -160,6 +176,9 @@ class ArmParameters(BodyParameters):
 
     stale_action_s: float = parameter(0.1, "without a fresh action, POLICY becomes HOLD", unit="s", low=0.04, high=0.5)
     first_action_s: float = parameter(1.0, "POLICY without a first action becomes HOLD", unit="s", low=0.1, high=5.0)
+    guard_timeout_s: float = parameter(
+        0.4, "without the guard's heartbeat (10 Hz), POLICY and HOME become HOLD", unit="s", low=0.2, high=0.5
+    )
     session_timeout_s: float = parameter(0.5, "without the session's heartbeat, DAMPING", unit="s", low=0.2, high=2.0)
     hung_s: float = parameter(
         1.0, "pause of this very process after which it leaves the arms to the guard", unit="s", low=0.2, high=5.0
@@ -172,7 +191,10 @@ class ArmParameters(BodyParameters):
     temperature_critical_degc: int = parameter(100, "the arms sink slowly from here", unit="degC", low=30, high=150)
     stop_button: str = parameter("B", "button of the robot's remote that stops", choices=(*REMOTE_BUTTONS, "none"))
     guard_name: str = parameter("arm_guard", "node that may command the arms when this one has fallen silent")
-    needs_guard: bool = parameter(True, "arms are taken only while the guard is there")
+    needs_guard: bool = parameter(True, "arm control is acquired, and the arms move, only while the guard is alive")
+    arm_sdk_allowed: tuple[str, ...] = parameter(
+        (), "node names, or GIDs as hex digits, of the robot's own that may publish on /arm_sdk, too"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,6 +205,14 @@ class ArmParameters(BodyParameters):
                 raise ValueError(
                     f"parameter 'home_pose_rad' has {value} rad for {name}; its range is {low} to {high} rad"
                 )
+        if not self.min_distance_m < self.slow_distance_m:
+            raise ValueError(f"slow_distance_m is {self.slow_distance_m}; expected more than {self.min_distance_m}")
+        if len(self.table_m) not in (0, 2):
+            raise ValueError(f"parameter 'table_m' is {self.table_m}; expected height and near edge, or none")
+        for side in ("left", "right"):
+            box = getattr(self, f"workspace_{side}_m")
+            if len(box) not in (0, 6) or any(low >= high for low, high in zip(box[:3], box[3:], strict=True)):
+                raise ValueError(f"parameter 'workspace_{side}_m' is {box}; expected least x, y, z, then greatest")
         steps = (
             self.temperature_warn_degc,
             self.temperature_no_policy_degc,

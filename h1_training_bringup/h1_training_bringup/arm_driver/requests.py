@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from h1_training_bringup.arm_driver.conditions import NO_GUARD, Conditions
+from h1_training_bringup.arm_driver.faults import FOREIGN_COMMANDER, UNSEEN
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_node.message_numbers import ArmMode
 
@@ -69,13 +70,20 @@ def obstacle(now_ns: int, wanted: ArmMode, present_mode: ArmMode, sensed: Sensed
     """
     if sensed is None:
         return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
-    present = conditions.forcing(now_ns, sensed, 0, was_lost=False)
+    present = conditions.forcing(now_ns, sensed, 0, was_unseen="")
     if present_mode is ArmMode.RELEASED:
-        present.pop("robot_lost", None)  # it is given a moment to become good
+        for reason in UNSEEN:  # it has a moment to become good
+            present.pop(reason, None)
     for reason, detail in present.items():
         return f"{reason}: {detail}"
-    if wanted in (ArmMode.HOME, ArmMode.POLICY) and not conditions.guard_is_there:
+    if present_mode is ArmMode.RELEASED and conditions.not_ours:
+        return conditions.not_ours
+    is_less = wanted is ArmMode.HOLD and present_mode in (ArmMode.HOME, ArmMode.POLICY)
+    # Whoever asks to acquire the arms waits for the guard, as for the robot.
+    if present_mode is not ArmMode.RELEASED and not is_less and not conditions.guard_is_there:
         return f"no_guard: {NO_GUARD}"
+    if wanted is ArmMode.POLICY and conditions.foreign_actions:
+        return f"{FOREIGN_COMMANDER}: {conditions.foreign_actions}"
     if wanted is ArmMode.POLICY and conditions.temperatures.forbids_policy:
         return f"motor_hot: {conditions.temperatures.text}; let it cool down"
     slow = not conditions.state_comes_fast if wanted is ArmMode.POLICY else conditions.state_is_slow

@@ -11,32 +11,41 @@ import numpy as np
 
 from h1_training_bringup.arm_driver.joints import (
     ARM_MOTORS,
+    COUNT,
     LOWER,
-    MOTOR_DISABLED,
+    MOTOR_ENABLED,
+    NAMES,
     REMOTE_BUTTONS,
     REMOTE_BUTTONS_OFFSET,
     UPPER,
     WAIST_MOTOR,
+    WAIST_NAME,
     Joints,
 )
+from h1_training_bringup.arm_driver.motor_faults import fault_text
 from h1_training_bringup.arm_driver.robot_model import gravity_direction
 from h1_training_bringup.arm_driver.wire import MOTOR_STATE, MOTORS, Record
 
 _RANGE_TOLERANCE_RAD = 0.3
-"""A joint measured further outside its range than this is a bad reading."""
+"""Encoders and stops differ by less; a joint measured further outside its range is broken, or its encoder is."""
 _LOWEST, _HIGHEST = (LOWER - _RANGE_TOLERANCE_RAD).tolist(), (UPPER + _RANGE_TOLERANCE_RAD).tolist()
+_FARTHEST_RAD = 4 * np.pi
+"""No encoder of these joints reads more; what does is no reading at all."""
 
 _EACH = MOTOR_STATE.itemsize
 _READ = struct.Struct(
-    "<9x B 6x 4f 40x"  # mode_machine, the IMU's quaternion
+    "<9x B 2x I 4f 40x"  # mode_machine, tick, the IMU's quaternion
     + f"{_EACH}x" * WAIST_MOTOR
-    + "B 3x 4f 2h 32x" * (ARM_MOTORS.stop - WAIST_MOTOR)  # mode; q, dq, ddq, tau_est; two temperatures
+    # mode; q, dq, ddq, tau_est; two temperatures; motorstate
+    + "B 3x 4f 2h 12x I 16x" * (1 + COUNT)
     + f"{_EACH}x" * (MOTORS - ARM_MOTORS.stop)
     + f"{REMOTE_BUTTONS_OFFSET}x H"
 )
 """What is wanted of a LowState, at one go; through the structured dtype it takes five times as long."""
-_VALUES = 7
-"""Of each motor among them."""
+_HEAD, _VALUES = 6, 8
+"""Values before the motors, and of each motor."""
+_NAMES = (WAIST_NAME, *NAMES)
+_ALL_ENABLED, _ALL_WELL = (MOTOR_ENABLED,) * (1 + COUNT), (0,) * (1 + COUNT)
 
 
 class Sensed(NamedTuple):
@@ -49,7 +58,9 @@ class Sensed(NamedTuple):
         waist_q: rad.
         down: (3,), direction of gravity in the IMU's frame.
         mode_machine: the robot's own, to be echoed.
-        enabled: whether waist and arm motors all are.
+        tick: the robot's own count, which advances while it lives.
+        motor_fault: what the motors of waist and arms report about themselves, each with its codes; empty if nothing.
+        out_of_range: index of a joint that is measured where it cannot be; -1 if there is none.
         buttons: of the remote, one bit each in the order of `REMOTE_BUTTONS`.
     """
 
@@ -61,22 +72,26 @@ class Sensed(NamedTuple):
     waist_q: float
     down: tuple[float, float, float]
     mode_machine: int
-    enabled: bool
+    tick: int
+    motor_fault: str
+    out_of_range: int
     buttons: int
 
     @classmethod
     def from_record(cls, record: Record, stamp_ns: int) -> Sensed | None:
-        """The reading of a LowState (C layout); None if it cannot be right: not finite, far out of range, no IMU."""
+        """The reading of a LowState (C layout); None if it cannot be right: not finite, no angle, no IMU."""
         # 250 times a second, out of cold caches: there Python's own tools are the faster ones for so few numbers.
         values = _READ.unpack_from(record)  # type: ignore[arg-type]
-        motors, arms = values[5:-1], values[5 + _VALUES : -1]
+        motors, arms = values[_HEAD:-1], values[_HEAD + _VALUES : -1]
         positions = arms[1::_VALUES]
-        down = gravity_direction(values[1:5])
+        down = gravity_direction(values[2:_HEAD])
         # A sum is finite only if every part is.
         if down is None or not isfinite(sum(motors)):
             return None
-        if not (all(map(le, _LOWEST, positions)) and all(map(le, positions, _HIGHEST))):
+        if max(positions) > _FARTHEST_RAD or min(positions) < -_FARTHEST_RAD:
             return None
+        is_within = all(map(le, _LOWEST, positions)) and all(map(le, positions, _HIGHEST))
+        is_well = motors[::_VALUES] == _ALL_ENABLED and motors[7::_VALUES] == _ALL_WELL
         return cls(
             stamp_ns=stamp_ns,
             q=np.array(positions),
@@ -86,9 +101,16 @@ class Sensed(NamedTuple):
             waist_q=motors[1],
             down=down,
             mode_machine=values[0],
-            enabled=MOTOR_DISABLED not in motors[::_VALUES],
+            tick=values[1],
+            motor_fault="" if is_well else fault_text(_NAMES, motors[::_VALUES], motors[7::_VALUES]),
+            out_of_range=-1 if is_within else _first_outside(positions),
             buttons=values[-1],
         )
+
+
+def _first_outside(positions: tuple[float, ...]) -> int:
+    within = [low <= q <= high for low, q, high in zip(_LOWEST, positions, _HIGHEST, strict=True)]
+    return within.index(False)
 
 
 def button_bit(button: str) -> int:

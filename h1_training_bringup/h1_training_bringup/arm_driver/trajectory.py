@@ -7,6 +7,8 @@ mean over the last five periods, which is what goes out, keeps all bounds and ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, VELOCITY, Joints
@@ -19,6 +21,7 @@ ACTION_TICKS = 5
 _MIN_JERK_PEAK_SPEED = 1.875
 _MIN_JERK_PEAK_ACCELERATION = 5.7735
 """Of a minimum-jerk move over unit distance in unit time."""
+_ZEROS = np.zeros(COUNT)
 _BOUND_STEP_RAD = VELOCITY * PERIOD_S
 """No arm moves faster than its motors can turn, so no command needs to, to stay near it."""
 
@@ -56,6 +59,16 @@ class Tracker:
         return np.count_nonzero(self._velocity) + np.count_nonzero(self.dq) == 0
 
     @property
+    def position(self) -> Joints:
+        """rad, the end of the trajectory, a little ahead of what goes out."""
+        return self._position
+
+    @property
+    def velocity(self) -> Joints:
+        """rad/s, there."""
+        return self._velocity
+
+    @property
     def stopping_point(self) -> Joints:
         """rad, where the trajectory ends if it brakes from now on."""
         v, step = np.abs(self._velocity), self._speed_step
@@ -74,15 +87,30 @@ class Tracker:
         self._position = self._history[-1].copy()
         self._slot = 0
 
-    def follow(self, reference: Joints) -> None:
-        """One period towards `reference`."""
+    def follow(
+        self, reference: Joints, scale: float = 1.0, may_go: Callable[[Joints, Joints, Joints], bool] | None = None
+    ) -> bool:
+        """One period towards `reference`; whether it was taken, or braked instead.
+
+        Args:
+            reference: (14,), rad.
+            scale: share of the speed.
+            may_go: judges where the period would lead: position, velocity, and the acceleration to brake with.
+        """
         error = reference - self._position
-        wanted = np.copysign(np.minimum(stopping_speed(np.abs(error), self._acceleration), self._speed), error)
-        self._accelerate(wanted)
+        speed = self._speed if scale == 1.0 else scale * self._speed
+        velocity = self._towards(
+            np.copysign(np.minimum(stopping_speed(np.abs(error), self._acceleration), speed), error)
+        )
+        if may_go is not None and not may_go(self._position + velocity * PERIOD_S, velocity, self._acceleration):
+            self.brake()
+            return False
+        self._advance(velocity)
+        return True
 
     def brake(self) -> None:
         """One period towards standstill."""
-        self._accelerate(np.zeros(COUNT))
+        self._advance(self._towards(_ZEROS))
 
     def bound(self, low: Joints, high: Joints) -> bool:
         """Pull the command into `low`..`high`, where it stops; whether any joint had to be.
@@ -99,13 +127,14 @@ class Tracker:
         self.dq[outside] = 0.0
         return True
 
-    def _accelerate(self, wanted: Joints) -> None:
-        change = np.maximum(np.minimum(wanted - self._velocity, self._speed_step), -self._speed_step)
-        self._velocity = self._velocity + change
-        self._advance(self._position + self._velocity * PERIOD_S)
+    def _towards(self, wanted: Joints) -> Joints:
+        """The velocity of the next period, if `wanted` is to be reached."""
+        change: Joints = np.maximum(np.minimum(wanted - self._velocity, self._speed_step), -self._speed_step)
+        return self._velocity + change
 
-    def _advance(self, position: Joints) -> None:
-        self._position = position
+    def _advance(self, velocity: Joints) -> None:
+        self._velocity = velocity
+        self._position = position = self._position + velocity * PERIOD_S
         self._history[self._slot] = position
         self._slot = (self._slot + 1) % WINDOW
         mean = self._history.sum(axis=0) / WINDOW

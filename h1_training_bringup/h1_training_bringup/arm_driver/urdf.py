@@ -12,12 +12,17 @@ import sys
 from collections.abc import Sequence
 
 from h1_training_bringup.arm_driver.kinematics import ARMS, LEFT_ARM, RIGHT_ARM, TORSO, Link, Vector
+from h1_training_bringup.arm_driver.robot_model import SIDES
 
 _FIXED: tuple[tuple[str, str, Vector, Vector], ...] = (
     ("imu_joint", "imu_link", (-0.04452, -0.01891, 0.27756), (0.0, 0.0, 0.0)),
     ("camera_joint", "camera_link", (0.11109, 0.0175, 0.68789), (0.0, 0.8859291283123216, 0.0)),
 )
 """On the torso: joint, link, xyz, rpy (unitree_ros:robots/h1_2_description/h1_2_handless.urdf)."""
+_OPTICAL = (-math.pi / 2, 0.0, -math.pi / 2)
+"""From a body's frame (x ahead, z up) to an optical one (z ahead, y down): REP-103."""
+_WRIST_CAMERA: tuple[Vector, Vector] = ((-0.03, 0.0, 0.095), (0.0, 0.6, 0.0))
+"""Above the wrist, looking along the hand: where the simulated one is; a real mount is whoever built it's."""
 _RADII = (0.045, 0.045, 0.04, 0.035, 0.032, 0.028, 0.025)
 _HAND: Vector = (0.16, 0.0, 0.0)
 _LIMB, _HEAD, _HAND_COLOUR = "limb", "body", "hand"
@@ -37,10 +42,28 @@ def urdf_text() -> str:
     for joint, name, xyz, rpy in _FIXED:
         lines += [f'  <link name="{name}"/>', f'  <joint name="{joint}" type="fixed">']
         lines += [f'    <parent link="torso_link"/><child link="{name}"/>{_origin(xyz, rpy)}', "  </joint>"]
+    lines += _camera("head_camera", "camera_link", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    for side in SIDES:
+        lines += _camera(f"{side}_wrist_camera", f"{side}_wrist_yaw_link", *_WRIST_CAMERA)
     return "\n".join([*lines, "</robot>", ""])
 
 
 _HEADER = "Waist and arms of the Unitree H1-2, REP-103 frames; written by h1_training_bringup/arm_driver/urdf.py"
+
+
+def _camera(name: str, parent: str, xyz: Vector, rpy: Vector) -> list[str]:
+    """A camera and its optical frame, which is the `frame_id` of its images (`h1_training_node.cameras`)."""
+    optical = f"{name}_color_optical_frame"
+    return [
+        f'  <link name="{name}_link"/>',
+        f'  <joint name="{name}_joint" type="fixed">',
+        f'    <parent link="{parent}"/><child link="{name}_link"/>{_origin(xyz, rpy)}',
+        "  </joint>",
+        f'  <link name="{optical}"/>',
+        f'  <joint name="{name}_color_optical_joint" type="fixed">',
+        f'    <parent link="{name}_link"/><child link="{optical}"/>{_origin((0.0, 0.0, 0.0), _OPTICAL)}',
+        "  </joint>",
+    ]
 
 
 def _link(link: Link, shapes: Sequence[str]) -> list[str]:

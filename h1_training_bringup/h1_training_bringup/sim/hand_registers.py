@@ -13,11 +13,14 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from h1_inspire_driver.registers import (
     ANGLE_ACT,
     ANGLE_SET,
+    ANGLE_UNITS,
     CLEAR_ERROR,
     CURRENT,
     ERROR,
+    FINGERS,
     FORCE_ACT,
     FORCE_SET,
+    LEAVE,
     SPEED_SET,
     STATUS,
     TEMPERATURE,
@@ -26,9 +29,35 @@ from h1_inspire_driver.registers import (
 )
 from h1_training_bringup.sim.hand_fingers import Fingers
 
-HAND_ID = Block("HAND_ID", 1000, 1)
-_WRITABLE = (CLEAR_ERROR, ANGLE_SET, FORCE_SET, SPEED_SET)
-_MEASURED = (ANGLE_ACT, FORCE_ACT, CURRENT, ERROR, STATUS, TEMPERATURE)
+HAND_ID = Block("HAND_ID", 1000, 2)
+POS_SET, POS_ACT = Block("POS_SET", 1474), Block("POS_ACT", 1534)
+_SETTINGS = (
+    Block("SAVE", 1005, 1),
+    Block("RESET_PARA", 1006, 1),
+    Block("GESTURE_FORCE_CLB", 1009, 1),
+    Block("DEFAULT_SPEED_SET", 1032),
+    Block("DEFAULT_FORCE_SET", 1044),
+    Block("IP_PART", 1700, 4),
+)
+_WRITABLE = (CLEAR_ERROR, ANGLE_SET, FORCE_SET, SPEED_SET, POS_SET, *_SETTINGS)
+_MEASURED = (ANGLE_ACT, FORCE_ACT, CURRENT, ERROR, STATUS, TEMPERATURE, POS_ACT)
+_STROKE = 2000
+"""POS_SET and POS_ACT of a closed finger; 0 is open."""
+_FINGER_PADS = (("tip", 0, 9), ("nail", 18, 96), ("pad", 210, 80))
+_THUMB_PADS = (("tip", 0, 9), ("nail", 18, 96), ("middle", 210, 9), ("pad", 228, 96))
+_FINGERS_AT = {"little": 3000, "ring": 3370, "middle": 3740, "index": 4110}
+_THUMB_AT, _PALM = 4480, Block("TOUCH palm", 4900, 112)
+TOUCH = (
+    *(
+        Block(f"TOUCH {name} {pad}", at + by, cells)
+        for name, at in _FINGERS_AT.items()
+        for pad, by, cells in _FINGER_PADS
+    ),
+    *(Block(f"TOUCH thumb {pad}", _THUMB_AT + by, cells) for pad, by, cells in _THUMB_PADS),
+    _PALM,
+)
+"""Touch sensors, one register a cell, 0..4095 (manual; `inspire_hand_sdk/inspire_sdkpy/inspire_hand_defaut.py`)."""
+_MOST_TOUCH, _TOUCH_PER_G = 4095, 1.0
 _ALL_DEVICES = 0
 """Over TCP the hand answers to every unit id (manual)."""
 
@@ -49,12 +78,16 @@ class HandDevice:
             ANGLE_SET.address: fingers.set_angles,
             SPEED_SET.address: fingers.set_speeds,
             FORCE_SET.address: fingers.set_forces,
+            POS_SET.address: self._set_positions,
         }
+        self._plain = {block.address: block.count for block in (CLEAR_ERROR, *_SETTINGS)}
 
     def device(self) -> SimDevice:
         """For `ModbusTcpServer`."""
         opened = [1000] * 6
-        values = {ANGLE_SET: opened, SPEED_SET: opened, FORCE_SET: opened, ANGLE_ACT: opened, HAND_ID: [1]}
+        values = {ANGLE_SET: opened, SPEED_SET: opened, FORCE_SET: opened, ANGLE_ACT: opened, HAND_ID: [1, 0]}
+        values |= {Block("DEFAULT_SPEED_SET", 1032): opened, Block("DEFAULT_FORCE_SET", 1044): opened}
+        values |= {Block("IP_PART", 1700, 4): [192, 168, 11, 210]}
         blocks = [
             SimData(
                 block.address,
@@ -62,7 +95,7 @@ class HandDevice:
                 datatype=DataType.REGISTERS,
                 readonly=block not in _WRITABLE,
             )
-            for block in (HAND_ID, *_WRITABLE, *_MEASURED)
+            for block in sorted((HAND_ID, *_WRITABLE, *_MEASURED, *TOUCH), key=lambda block: block.address)
         ]
         return SimDevice(_ALL_DEVICES, simdata=blocks, action=self._on_access)
 
@@ -87,7 +120,7 @@ class HandDevice:
         return None
 
     def _write(self, address: int, values: list[int]) -> ExcCodes | None:
-        if address == CLEAR_ERROR.address:
+        if self._plain.get(address) == len(values):
             return None
         if address not in self._setters or len(values) != ANGLE_SET.count:
             return ExcCodes.ILLEGAL_ADDRESS
@@ -103,7 +136,25 @@ class HandDevice:
             ERROR: [0] * ERROR.count,
             STATUS: _packed([finger.status for finger in fingers]),
             TEMPERATURE: _packed([round(finger.temperature) for finger in fingers]),
+            POS_ACT: [round((ANGLE_UNITS - finger.angle) * _STROKE / ANGLE_UNITS) for finger in fingers],
+            **self._touched(),
         }
+
+    def _touched(self) -> dict[Block, list[int]]:
+        """Each finger's pads feel what it presses with, the palm what all do together."""
+        forces = dict(zip(FINGERS, (finger.force for finger in self.fingers.fingers), strict=True))
+        forces |= {"palm": sum(forces.values()), "thumb": forces["thumb bend"]}
+        felt = {}
+        for block in TOUCH:
+            part = block.name.split()[1]
+            felt[block] = [min(round(forces[part] * _TOUCH_PER_G), _MOST_TOUCH)] * block.count
+        return felt
+
+    def _set_positions(self, values: Sequence[int]) -> None:
+        """POS_SET, (6,) 0 open .. 2000 closed, or -1 to leave a finger where it is going."""
+        self.fingers.set_angles(
+            [LEAVE if p == LEAVE else round(ANGLE_UNITS - p * ANGLE_UNITS / _STROKE) for p in values]
+        )
 
 
 def _packed(values: Sequence[int]) -> list[int]:

@@ -35,7 +35,7 @@ class Rig:
     Attributes:
         sent: every command, with its time in ns.
         person: (2, 3), N, what a person does at the wrists from now on; None for nothing.
-        heartbeat, guard_answers: whether session and guard are alive.
+        heartbeat, guard_answers, guard_lives: whether session and guard are alive.
     """
 
     parameters: ArmParameters = field(default_factory=ArmParameters)
@@ -47,7 +47,7 @@ class Rig:
         joints = self.joints = self.joints or load_joint_settings(self.parameters)
         self.robot = SimulatedRobot(self.robot_parameters, self.now_ns)
         self.controller = ArmController(joints, self.parameters)
-        self.controller.conditions.guard_is_there = True
+        self.guard_lives = True
         self.intake = StateIntake(round(self.parameters.robot_timeout_s * NS_PER_S))
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self.command: ArmCommand | None = None
@@ -55,7 +55,7 @@ class Rig:
         self.notices: list[str] = []
         self.heartbeat = self.guard_answers = True
         self.person: NDArray[np.float64] | None = None
-        self._heartbeats = 0
+        self._heartbeats = self._guard_heartbeats = 0
         self._actions = 0
         self._ticks = 0
 
@@ -84,8 +84,12 @@ class Rig:
         if self.heartbeat and self._ticks % _HEARTBEAT_TICKS == 0:
             self._heartbeats += 1
             self.controller.conditions.heartbeat.receive(self.now_ns, self._heartbeats)
+        if self.guard_lives and self._ticks % _HEARTBEAT_TICKS == 0:
+            self._guard_heartbeats += 1
+            self.controller.conditions.guard.receive(self.now_ns, self._guard_heartbeats)
         self._ticks += 1
         sensed = self.intake.latest()
+        self.controller.conditions.frozen = self.intake.frozen(self.now_ns)
         if sensed is not None:
             good_for_ns, rate = self.intake.good_for_ns(self.now_ns), self.intake.rate(self.now_ns)
             self.command = self.controller.step(self.now_ns, sensed, good_for_ns, rate)
@@ -145,6 +149,7 @@ class Rig:
         """Put out one action, as the policy bridge does every 20 ms."""
         self._actions += 1
         values = {"seq": self._actions, "stamp_ns": self.now_ns, "observation_ns": self.now_ns - 50 * MS}
+        values["execution"] = self.controller.execution
         self.controller.offer_action(
             self.now_ns, ReceivedAction(positions=np.array(positions, float), **{**values, **changes})
         )

@@ -37,6 +37,12 @@ class RobotParameters:
     left_payload_kg: float = parameter(0.0, "what the left wrist carries", unit="kg", low=0, high=5)
     right_payload_kg: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0, high=5)
     mode_machine: int = parameter(6, "the robot's type in LowState", low=0, high=255)
+    arm_sdk_timeout: str = parameter(
+        "none",
+        "what silence on arm_sdk does, which is not known of a real H1-2: none, the last command stands; "
+        "ramp, the robot's own controller has the arms again within 2 s",
+        choices=("none", "ramp"),
+    )
     person: bool = parameter(True, "a person guides the arms in DAMPING")
     person_force_n: float = parameter(30.0, "greatest force of the person at a wrist", unit="N", low=0, high=60)
 
@@ -55,7 +61,7 @@ class SimulatedRobot:
     """
 
     def __init__(self, parameters: RobotParameters, now_ns: int) -> None:
-        self.inbox = ArmSdkInbox(parameters.mode_machine)
+        self.inbox = ArmSdkInbox(parameters.mode_machine, ramps_down=parameters.arm_sdk_timeout == "ramp")
         self._payloads_kg = (parameters.left_payload_kg, parameters.right_payload_kg)
         masses = deviating_masses(parameters.seed, parameters.mass_deviation)
         self.body = RobotBody(OWN_POSE, masses, parameters.friction_scale, self._payloads_kg)
@@ -65,6 +71,7 @@ class SimulatedRobot:
         self._steps = 0
         self._faults = InjectedFaults()
         self._samples = 0
+        self._last_sample: bytes | None = None
 
     def inject(self, line: str) -> None:
         """Cause a fault, see `robot_faults`.
@@ -94,6 +101,7 @@ class SimulatedRobot:
         if due <= 0:
             return
         self.body.pull(self._faults.push_n if person_n is None else self._faults.push_n + person_n)
+        self.inbox.advance(now_ns)
         self.body.command(self._effective_command())
         self.body.step(due)
         self._steps += due
@@ -104,7 +112,11 @@ class SimulatedRobot:
         if self._faults.silent or self._samples % self._faults.state_divisor:
             return None
         body = self.body
-        return self._writer.sample(body.q, body.dq, body.ddq, body.tau, self._steps, self._faults.anomalies)
+        if self._last_sample is None or not self._faults.repeats:
+            self._last_sample = self._writer.sample(
+                body.q, body.dq, body.ddq, body.tau, self._steps, self._faults.anomalies
+            )
+        return self._last_sample
 
     def _effective_command(self) -> MotorCommands:
         """weight · arm_sdk + (1 - weight) · own controller, as torques; the latter knows its own masses."""

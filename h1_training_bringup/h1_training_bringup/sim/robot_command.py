@@ -1,7 +1,7 @@
 """What arrives at the simulated robot on arm_sdk: checked, then latched.
 
-Like the robot, it goes on with the last command when commands stop: the arms stay with whoever had them. That is what
-makes the arm driver's end and its guard worth testing.
+What a real H1-2 does when commands stop is not known: accounts of a G1 say that the last one stands, and that the
+weight is ramped down. Both can be had here, and the arm driver has to be safe with both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from h1_training_bringup.sim.robot_body import MotorCommands
 
 _MOTORS = slice(WAIST_MOTOR, WAIST_MOTOR + 1 + COUNT)
 _FIELDS = ("q", "dq", "tau", "kp", "kd")
+_SILENT_AFTER_NS, _RAMP_NS = 500_000_000, 1_500_000_000
+"""With `ramps_down`: silence from here on, and the time from all of the weight to none."""
 _BURST_GAP_NS = 1_000_000_000
 """Refusals closer together than this are one burst, and are said once."""
 
@@ -36,6 +38,7 @@ class ArmSdkInbox:
 
     Args:
         mode_machine: the robot's own; a command that echoes another one is obeyed, but said.
+        ramps_down: silence returns the arms to the robot's own controller.
 
     Attributes:
         motors: the last command accepted, waist and arms.
@@ -43,8 +46,10 @@ class ArmSdkInbox:
         counters: see `CommandCounters`.
     """
 
-    def __init__(self, mode_machine: int) -> None:
+    def __init__(self, mode_machine: int, *, ramps_down: bool = False) -> None:
         self._mode_machine = mode_machine
+        self._ramps_down = ramps_down
+        self._received_ns = self._advanced_ns = 0
         self._last_complaint_ns: dict[str, int] = {}
         self.motors = MotorCommands()
         self.weight = 0.0
@@ -55,6 +60,12 @@ class ArmSdkInbox:
         """The last command lets a person move the arms: no stiffness, some damping, and a weight."""
         kp, kd = self.motors.kp[1:], self.motors.kd[1:]
         return self.weight > 0 and not kp.any() and bool((kd > 0).any())
+
+    def advance(self, now_ns: int) -> None:
+        """Time goes on until `now_ns`, whether commands come or not."""
+        passed_ns, self._advanced_ns = now_ns - self._advanced_ns, now_ns
+        if self._ramps_down and now_ns - self._received_ns > _SILENT_AFTER_NS:
+            self.weight = max(self.weight - passed_ns / _RAMP_NS, 0.0)
 
     def take(self, sample: bytes, now_ns: int) -> str | None:
         """Accept a command or refuse it whole; the previous one then stays.
@@ -75,7 +86,7 @@ class ArmSdkInbox:
         if not (np.isfinite(weight) and all(np.isfinite(values).all() for values in fields.values())):
             self.counters.not_finite += 1
             return self._once("not_finite", "arm_sdk command refused: it has numbers that are not finite", now_ns)
-        self.motors = MotorCommands(**fields)
+        self.motors, self._received_ns = MotorCommands(**fields), now_ns
         self.weight = min(max(weight, 0.0), 1.0)
         self.counters.accepted += 1
         return self._check_mode_machine(record, now_ns)

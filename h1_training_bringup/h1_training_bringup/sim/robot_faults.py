@@ -32,6 +32,7 @@ class InjectedFaults:
     Attributes:
         anomalies: of the state that it reports.
         silent: it publishes no state.
+        repeats: it publishes the same state again and again.
         state_divisor: only every n-th state is published.
         stuck: (15,), joints of waist and arms that do not move.
         payload_kg: by side, what somebody has put into a hand.
@@ -40,6 +41,7 @@ class InjectedFaults:
 
     anomalies: Anomalies = field(default_factory=Anomalies)
     silent: bool = False
+    repeats: bool = False
     state_divisor: int = 1
     stuck: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(DOFS, bool))
     payload_kg: dict[int, float] = field(default_factory=dict)
@@ -67,6 +69,30 @@ def apply_fault(faults: InjectedFaults, line: str) -> InjectedFaults:
 
 def _stop_state(faults: InjectedFaults) -> None:
     faults.silent = True
+
+
+def _repeat_state(faults: InjectedFaults) -> None:
+    faults.repeats = True
+
+
+def _freeze_arms(faults: InjectedFaults) -> None:
+    faults.anomalies.is_frozen = True
+
+
+def _tick_offset(faults: InjectedFaults, ticks: str) -> None:
+    faults.anomalies.tick_offset = int(_within(ticks, -(2**31), 2**31, "ticks"))
+
+
+def _motor_mode(faults: InjectedFaults, motor: str, mode: str) -> None:
+    faults.anomalies.modes[_dof(motor) + WAIST_MOTOR] = int(_within(mode, 0, 255, "mode"))
+
+
+def _motorstate(faults: InjectedFaults, motor: str, code: str) -> None:
+    faults.anomalies.motorstates[_dof(motor) + WAIST_MOTOR] = int(_within(code, 0, 2**32 - 1, "motorstate"))
+
+
+def _encoder_offset(faults: InjectedFaults, motor: str, radians: str) -> None:
+    faults.anomalies.offset_rad[_dof(motor)] = _within(radians, -6.3, 6.3, "rad")
 
 
 def _slow_state(faults: InjectedFaults, divisor: str) -> None:
@@ -127,6 +153,12 @@ def _dof(motor: str) -> int:
 
 _TABLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("stop_state", _stop_state),
+    ("repeat_state", _repeat_state),
+    ("freeze_arms", _freeze_arms),
+    ("tick_offset N", _tick_offset),
+    ("motor_mode MOTOR MODE", _motor_mode),
+    ("motorstate MOTOR CODE", _motorstate),
+    ("encoder_offset MOTOR RADIANS", _encoder_offset),
     ("slow_state N (publish every N-th)", _slow_state),
     ("bad_crc", _bad_crc),
     ("motor_disabled MOTOR (12..26)", _motor_disabled),

@@ -39,6 +39,10 @@ class Anomalies:
     Attributes:
         wrong_crc: the checksum of every state is wrong.
         disabled: (15,), motors of waist and arms that report `mode` 0 and are without torque.
+        modes, motorstates: by motor index, what else a motor reports as its `mode`, and as its `motorstate`.
+        offset_rad: (15,), by which an encoder is wrong.
+        is_frozen: the arms' values stay what they were, whatever the arms do; the tick goes on.
+        tick_offset: added to the tick, which has jumped or gone back.
         temperature_c: by motor index 0..34, what its winding reports.
         tilt_rad: the robot leans over its left side by this much.
         mode_machine: reported instead of the robot's own.
@@ -47,6 +51,11 @@ class Anomalies:
 
     wrong_crc: bool = False
     disabled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(DOFS, bool))
+    modes: dict[int, int] = field(default_factory=dict)
+    motorstates: dict[int, int] = field(default_factory=dict)
+    offset_rad: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DOFS))
+    is_frozen: bool = False
+    tick_offset: int = 0
     temperature_c: dict[int, int] = field(default_factory=dict)
     tilt_rad: float = 0.0
     mode_machine: int | None = None
@@ -85,15 +94,20 @@ class StateWriter:
         """One LowState as CDR bytes. `q`, `dq`, `ddq`, `tau`: (15,), waist and arms; `tick_ms`: the robot's time."""
         record, noise = self._record, self._random.standard_normal((3, DOFS))
         motors = record["motor_state"]
-        motors["q"][_MOTORS] = q + _NOISE_Q_RAD * noise[0]
-        motors["dq"][_MOTORS] = dq + _NOISE_DQ * noise[1]
-        motors["ddq"][_MOTORS] = ddq
-        motors["tau_est"][_MOTORS] = tau + _NOISE_TAU_NM * noise[2]
+        if not anomalies.is_frozen:
+            motors["q"][_MOTORS] = q + anomalies.offset_rad + _NOISE_Q_RAD * noise[0]
+            motors["dq"][_MOTORS] = dq + _NOISE_DQ * noise[1]
+            motors["ddq"][_MOTORS] = ddq
+            motors["tau_est"][_MOTORS] = tau + _NOISE_TAU_NM * noise[2]
         motors["mode"][_MOTORS] = np.where(anomalies.disabled, MOTOR_DISABLED, MOTOR_ENABLED)
+        motors["motorstate"] = 0
+        for name, values in (("mode", anomalies.modes), ("motorstate", anomalies.motorstates)):
+            for motor, value in values.items():
+                motors[name][motor] = value
         self._heat(tau, tick_ms, anomalies.temperature_c)
         self._write_imu(anomalies.tilt_rad)
         self._write_remote(anomalies.buttons)
-        record["tick"] = tick_ms & 0xFFFFFFFF
+        record["tick"] = (tick_ms + anomalies.tick_offset) & 0xFFFFFFFF
         record["mode_machine"] = self._mode_machine if anomalies.mode_machine is None else anomalies.mode_machine
         sample = encode_low_state(record)
         return sample[:-4] + bytes(byte ^ 0xFF for byte in sample[-4:]) if anomalies.wrong_crc else sample

@@ -1,0 +1,49 @@
+"""What a motor reports about itself, in words.
+
+`MotorState.motorstate` is a set of bits, which Unitree lists for the G1, whose low-level messages are the H1-2's
+(support.unitree.com/home/en/G1_developer/common_istakes_and_definitions, "Motor status information"); its examples take
+any but 0 for an error. `MotorState.mode` is 1 for an enabled motor, 0 for a disabled one; other modes brake, or worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from h1_training_bringup.arm_driver.joints import MOTOR_DISABLED, MOTOR_ENABLED
+
+BITS = {
+    0x1: "over-current",
+    0x2: "transient over-voltage",
+    0x4: "sustained over-voltage",
+    0x8: "transient under-voltage",
+    0x10: "chip overheated",
+    0x20: "MOSFET overheated or undercooled",
+    0x40: "MOSFET temperature abnormal",
+    0x80: "housing overheated or undercooled",
+    0x100: "housing temperature abnormal",
+    0x200: "winding overheated",
+    0x400: "rotor encoder 1",
+    0x800: "rotor encoder 2",
+    0x1000: "output encoder",
+    0x2000: "calibration or boot data",
+    0x4000: "abnormal reset",
+    0x8000: "locked, authentication",
+    0x10000: "chip validation",
+    0x20000: "calibration mode",
+    0x40000: "communication check",
+    0x80000: "driver version too low",
+    0x40000000: "motor's time-out of its host",
+    0x80000000: "host's time-out of its motor",
+}
+
+
+def fault_text(names: Iterable[str], modes: Iterable[int], codes: Iterable[int]) -> str:
+    """Each motor that is not enabled, or reports a code, with what that means; empty if all are well."""
+    faults = []
+    for name, mode, code in zip(names, modes, codes, strict=True):
+        if mode != MOTOR_ENABLED:
+            faults.append(f"{name} is disabled" if mode == MOTOR_DISABLED else f"{name} is in mode {mode}")
+        if code:
+            meaning = ", ".join(text for bit, text in BITS.items() if code & bit) or "no published meaning"
+            faults.append(f"{name} reports motorstate 0x{code:X} ({meaning})")
+    return ", ".join(faults)

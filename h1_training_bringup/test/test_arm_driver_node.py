@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
+
 import numpy as np
 import pytest
 from arm_robot_stub import RobotStub
@@ -9,10 +11,13 @@ from arm_stage import Stage, quick_parameters
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
 from unitree_hg.msg import LowCmd
+from visualization_msgs.msg import MarkerArray
 
 from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
+from h1_training_bringup.arm_driver.urdf import urdf_text
 from h1_training_msgs.msg import ArmStatus
+from h1_training_node import qos
 from h1_training_node.stamps import to_ns
 from h1_training_testing import Graph
 
@@ -142,3 +147,12 @@ def test_when_the_guard_has_taken_over_the_driver_is_silent(stage: Stage, graph:
     seq = stage.peer.status.seq
     stage.until(lambda: stage.peer.status.seq > seq + 10, "time passes")
     assert len(stage.robot.commands) <= count + 2
+
+
+def test_the_shapes_that_keep_clear_of_each_other_are_there_for_rviz2_in_the_frames_of_the_model(stage: Stage) -> None:
+    shapes: list[MarkerArray] = []
+    stage.peer.create_subscription(MarkerArray, "arm_driver/collision_shapes", shapes.append, qos.LATCHED)
+    stage.until(lambda: shapes, "they are latched")
+    links = {link.get("name") for link in ElementTree.fromstring(urdf_text()).iter("link")}
+    assert {marker.header.frame_id for marker in shapes[0].markers} <= links
+    assert {"left_elbow_link", "right_wrist_yaw_link", "torso_link"} <= {m.header.frame_id for m in shapes[0].markers}

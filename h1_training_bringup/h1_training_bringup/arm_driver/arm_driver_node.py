@@ -7,16 +7,19 @@ import sys
 from array import array
 
 import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool, ColorRGBA, Header, String
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
+from visualization_msgs.msg import Marker, MarkerArray
 
 from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
 from h1_training_bringup.arm_driver.actions import ReceivedAction
 from h1_training_bringup.arm_driver.clearance import nearest
+from h1_training_bringup.arm_driver.collision_model import Capsule
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arm_driver.commanders import SentCommands, Writer, is_allowed, others
 from h1_training_bringup.arm_driver.controller import ArmController
@@ -43,6 +46,7 @@ _COLLECT_S = 5.0
 _NO_ROBOT_S = 3.0
 _STATES_KEPT = 50
 """Between two periods there are two; after a pause of this process the newest count, not their number."""
+_BALLS = 9
 _CLEARANCE_EVERY = 5
 """Messages of arm_status, 10 Hz: how near the arms are to the body is for people to read."""
 _COMMANDS_KEPT, _LOOK_EVERY = 64, 4
@@ -79,6 +83,8 @@ class ArmDriverNode(BaseNode):
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._arm_status = self.create_publisher(ArmStatus, "arm_status", qos.STATE)
+        self._shapes = self.create_publisher(MarkerArray, "arm_driver/collision_shapes", qos.LATCHED)
+        self._shapes.publish(_drawn(self._controller.stiff.collisions.capsules))
         self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=_COMMANDS_KEPT, suffix="arm_sdk")
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
@@ -326,6 +332,28 @@ class ArmDriverNode(BaseNode):
 def _answered(response: Trigger.Response, answer: RequestResult) -> Trigger.Response:
     response.success, response.message = answer.accepted, answer.reason
     return response
+
+
+def _drawn(capsules: list[tuple[str, Capsule]]) -> MarkerArray:
+    """Each capsule as a row of balls in the frame of its link, for rviz2."""
+    markers = []
+    for index, (_, capsule) in enumerate(capsules):
+        line = np.linspace(capsule.begin, capsule.end, _BALLS)
+        size = 2 * capsule.radius_m
+        markers.append(
+            Marker(
+                header=Header(frame_id=capsule.link),  # stamp 0: at the newest transform
+                ns="collision_shapes",
+                id=index,
+                type=Marker.SPHERE_LIST,
+                pose=Pose(orientation=Quaternion(w=1.0)),
+                scale=Vector3(x=size, y=size, z=size),
+                color=ColorRGBA(r=0.95, g=0.6, b=0.2, a=0.35),
+                frame_locked=True,
+                points=[Point(x=x, y=y, z=z) for x, y, z in line.tolist()],
+            )
+        )
+    return MarkerArray(markers=markers)
 
 
 def _without_collector() -> ArmDriverNode:

@@ -46,6 +46,8 @@ _BEFORE_S = 0.05
 """Before the kill, in which the driver's last commands are."""
 IDLE_S, LOADED_S = 15.0, 8.0
 _ATTEMPTS = 5
+_FREE = np.array([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0] * 2)
+"""Joints that the policy moves: forearms and wrists in front of the body, clear of it."""
 MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, "DAMPING": ArmStatus.MODE_DAMPING}
 _CLAIMS: list[DomainClaim] = []
 
@@ -60,28 +62,29 @@ class Session(BaseNode):
         self.samples: list[tuple[float, bytes]] = []
         self.states: list[tuple[float, bytes]] = []
         self.acts = False
-        self._heart = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._take_int = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self.keyboard = self.create_publisher(String, "keyboard", qos.STATE)
+        self.fault = self.create_publisher(String, "sim/robot/fault", qos.STATE)
         self.set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
         self.acknowledge = self.create_client(Trigger, "arm_driver/acknowledge")
         self.create_subscription(String, "keyboard", lambda _: self.ask(ArmStatus.MODE_DAMPING), qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
-        self._ear: PolledSubscription | None = None
+        self._commands: PolledSubscription | None = None
         self.listen()
-        self.every(_LISTEN_S, self._hear)
-        self.every(0.1, self._beat)
+        self.every(_LISTEN_S, self._take_in)
+        self.every(0.1, self._heartbeat)
         self.every(0.02, self._act)
 
     def listen(self) -> None:
         """Keep the commands from now on, stamped where they come off the wire."""
-        self._ear = PolledSubscription(self, LowCmd, "sim/arm_sdk", depth=200, suffix="arm_sdk")
+        self._commands = PolledSubscription(self, LowCmd, "sim/arm_sdk", depth=200, suffix="arm_sdk")
 
     def stop_listening(self) -> None:
         """Only those listen to the driver who do in a session."""
-        if self._ear is not None:
-            self._ear.close()
-            self._ear = None
+        if self._commands is not None:
+            self._commands.close()
+            self._commands = None
 
     def close(self) -> None:
         """Leave the graph."""
@@ -103,24 +106,32 @@ class Session(BaseNode):
     def _on_status(self, message: ArmStatus) -> None:
         self.status = message
 
-    def _hear(self) -> None:
-        if self._ear is None:
+    def _take_in(self) -> None:
+        if self._commands is None:
             return
-        for sample, stamp_ns in self._ear.samples(self.now_ns()):
+        for sample, stamp_ns in self._commands.samples(self.now_ns()):
             self.samples.append(((stamp_ns - self.clock_ns.offset_ns) / 1e9, sample))
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         self._seq += 1
-        self._heart.publish(SessionState(seq=self._seq, state="EXECUTING"))
+        self._take_int.publish(SessionState(seq=self._seq, state="EXECUTING"))
 
     def _act(self) -> None:
         if self.acts and self.status is not None and self.status.mode == ArmStatus.MODE_POLICY:
             self._action_seq += 1
             now_ns = self.now_ns()
-            action = PolicyAction(seq=self._action_seq, positions=[0.2 * np.sin(self._action_seq / 25)] * 14)
+            action = PolicyAction(
+                seq=self._action_seq, positions=(0.2 * np.sin(self._action_seq / 25) * _FREE).tolist()
+            )
             action.execution = self.status.execution
             action.header.stamp, action.observation_stamp = to_stamp(now_ns), to_stamp(now_ns - 20_000_000)
             self._actions.publish(action)
+
+
+def moving(number: int) -> list[float]:
+    """The n-th action of a policy that moves forearms and wrists."""
+    positions: list[float] = (0.2 * np.sin(number / 25) * _FREE).tolist()
+    return positions
 
 
 class Stage:
@@ -161,15 +172,19 @@ class Stage:
     def enter(self, mode: int) -> None:
         """Ask for a mode; what a machine that is too busy has forced meanwhile is acknowledged, and said."""
         for _ in range(_ATTEMPTS):
-            answer = self._answer(self.session.ask(mode))
+            answer = self.answer(self.session.ask(mode))
             if answer.accepted:
                 return
             print(f"refused: {answer.reason}", flush=True)
             self.spin(0.3)
-            self._answer(self.session.acknowledge.call_async(Trigger.Request()))
+            self.answer(self.session.acknowledge.call_async(Trigger.Request()))
         raise RuntimeError(f"arm_driver refused mode {mode}: {answer.reason}")
 
-    def _answer(self, future: rclpy.task.Future) -> Any:
+    def acknowledged(self) -> str:
+        """Why the last fault is not acknowledged; empty once it is."""
+        return str(self.answer(self.session.acknowledge.call_async(Trigger.Request())).message)
+
+    def answer(self, future: rclpy.task.Future) -> Any:
         self.until(future.done, "the driver answers")
         return future.result()
 

@@ -42,7 +42,7 @@ class InspireDriverNode(BaseNode):
         self._gate = SessionGate(int(self._parameters.session_timeout_s * NS_PER_S))
         self._is_stopping = False
         self._hands: dict[str, HandThread] = {}
-        self._events: dict[str, HandEvents] = {}
+        self._hand_events: dict[str, HandEvents] = {}
         for side, host, port in (
             ("left", self._parameters.left_host, self._parameters.left_port),
             ("right", self._parameters.right_host, self._parameters.right_port),
@@ -66,14 +66,14 @@ class InspireDriverNode(BaseNode):
             _fill(message, state)
             publisher.publish(message)
 
-        self._events[side] = HandEvents(side, self._on_event, self.now_ns)
+        self._hand_events[side] = HandEvents(side, self._on_event, self.now_ns)
         self._hands[side] = HandThread(
             side,
             HandLink(host, port, unit_id=parameters.unit_id, timeout_s=parameters.answer_timeout_s),
             parameters,
             gate=self._gate,
             publish=publish,
-            events=self._events[side],
+            events=self._hand_events[side],
             clock_ns=self.now_ns,
         )
         self.create_subscription(HandCommandMsg, f"hands/{side}/command", partial(self._on_command, side), qos.LATEST)
@@ -91,7 +91,7 @@ class InspireDriverNode(BaseNode):
         try:
             command = command_of(to_ns(message.header.stamp), [float(angle) for angle in message.angle])
         except BadCommandError as error:
-            self._events[side].command_refused(str(error))
+            self._hand_events[side].command_refused(str(error))
             return
         self._hands[side].command(command)
 
@@ -102,7 +102,9 @@ class InspireDriverNode(BaseNode):
             hand.clear_error()
             response.message = f"clearing; watch hands/{side}/state.error"
         else:
-            response.message = f"the {side} hand is not connected: {self._events[side].last_loss or 'still connecting'}"
+            response.message = (
+                f"the {side} hand is not connected: {self._hand_events[side].last_loss or 'still connecting'}"
+            )
         return response
 
     def _check_graph(self) -> None:

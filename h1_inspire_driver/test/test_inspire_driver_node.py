@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -69,6 +70,7 @@ def hands() -> Iterator[dict[str, QuirkyHand]]:
 
 
 def a_driver(graph: Graph, left_port: int, right_port: int) -> InspireDriverNode:
+    gc.collect()  # the test before may still hold publishers, which would be foreign commanders here
     values = {"left_host": "127.0.0.1", "right_host": "127.0.0.1", "left_port": left_port, "right_port": right_port}
 
     class Driver(InspireDriverNode):

@@ -200,6 +200,6 @@ def test_touch_feels_what_a_finger_presses_with() -> None:
     device.fingers.set_forces((400,) * 6)
     device.fingers.set_angles((0,) * 6)
     device.fingers.advance(2.0)
-    felt = {block.name: values for block, values in device._measured().items()}
+    felt = {block.name: values for block, values in device._touched().items()}
     assert felt["TOUCH index tip"] == [400] * 9 and felt["TOUCH thumb tip"] == [0] * 9
     assert felt["TOUCH palm"] == [1600] * 112

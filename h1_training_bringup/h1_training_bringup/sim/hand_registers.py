@@ -114,7 +114,8 @@ class HandDevice:
         self._moved_ns = now_ns
         if written is not None:
             return self._write(address, [int(value) for value in written])
-        for block, values in self._measured().items():
+        measured = self._measured() if address < TOUCH[0].address else self._touched()
+        for block, values in measured.items():
             begin = block.address - start
             registers[begin : begin + block.count] = values
         return None
@@ -137,7 +138,6 @@ class HandDevice:
             STATUS: _packed([finger.status for finger in fingers]),
             TEMPERATURE: _packed([round(finger.temperature) for finger in fingers]),
             POS_ACT: [round((ANGLE_UNITS - finger.angle) * _STROKE / ANGLE_UNITS) for finger in fingers],
-            **self._touched(),
         }
 
     def _touched(self) -> dict[Block, list[int]]:

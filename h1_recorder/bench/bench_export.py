@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "h1_recorder/test/data/format_1.hdf5"
 FIGURES = ROOT / "data/bench/h1_recorder.json"
 ROWS, MANY = 150, 1000
+_INTO_RANGE = np.float32(0.001)
+"""The sample's joints are at hundreds of radians, which is no pose of the arms."""
 OPTIONS = Options(labelling=Labelling("lookahead", 1))
 
 
@@ -82,7 +84,7 @@ def _lengthen(old: h5py.File, new: h5py.File) -> None:
         elif name == "segment":
             new[name] = np.zeros(ROWS, np.int32)
         else:
-            new[name] = np.resize(item[0], (ROWS, item.shape[1])).astype(np.float32)
+            new[name] = _INTO_RANGE * np.resize(item[0], (ROWS, item.shape[1])).astype(np.float32)
 
     old.visititems(stretch)
 
@@ -145,6 +147,8 @@ def many(folder: Path) -> dict[str, float]:
         shutil.copy(SAMPLE, path)
         with h5py.File(path, "r+") as file:
             file.attrs["episode_uuid"] = str(uuid.UUID(int=number))
+            for column in ("observations/qpos", "action", "applied_action"):
+                file[column][:] = file[column][:] * _INTO_RANGE
         paths.append(path)
     begun = time.monotonic()
     export("lerobot", paths, folder / "dataset", OPTIONS, jobs=cores())

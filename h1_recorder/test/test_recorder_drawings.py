@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from export_builders import made
 from recorder_builders import ordinary
 
 from h1_recorder.__main__ import main
@@ -15,7 +16,9 @@ from h1_recorder.commands.diff import differences
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode, save_journal
 from h1_recorder.export.episode_figure import camera_ages_ms, contact_sheet
-from h1_recorder.export.labels import bands
+from h1_recorder.export.label_figure import distances, plot_labels
+from h1_recorder.export.labels import LabelError, bands
+from h1_recorder.export.scene import make_video
 
 
 def make_episode(folder: Path) -> Path:
@@ -50,11 +53,11 @@ def test_a_contact_sheet_has_24_pictures_from_first_to_last(episode: Episode) ->
 
 
 def test_plot_draws_a_page_and_a_sheet_a_camera(tmp_path: Path, episode: Episode) -> None:
-    assert main(["plot", str(episode.path), "--out", str(tmp_path / "pictures")]) == 0
-    found = {path.name: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
+    assert main(["plot", str(episode.path), "--out", str(tmp_path / "figures")]) == 0
+    found = {path.name: cv2.imread(str(path)) for path in (tmp_path / "figures").iterdir()}
     cameras = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
     assert set(found) == {"epoch_episode_0.png", *(f"epoch_episode_0_{camera}.jpg" for camera in cameras)}
-    assert all(picture is not None for picture in found.values())
+    assert all(image is not None for image in found.values())
 
 
 def test_a_video_shows_the_cameras_side_by_side_as_long_as_the_episode(tmp_path: Path, episode: Episode) -> None:
@@ -102,3 +105,40 @@ def test_a_command_names_a_missing_and_a_foreign_file_in_one_line_each(
     said = " ".join(capsys.readouterr().out.split())
     assert "gone.hdf5: No such file" in said.replace("cannot be opened: ", "")
     assert "thesis.hdf5: no HDF5 file" in said
+
+
+def test_a_break_in_the_rows_is_a_slide_in_the_video(tmp_path: Path, episode: Episode) -> None:
+    episode.segment[60:] += 1
+    episode.stamps["tick"][60:] += 2_000_000_000
+    make_video(episode, tmp_path / "video.mp4", every=5)
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        shades = [frame.to_ndarray(format="rgb24")[40:120].mean() for frame in container.decode(video=0)]
+    assert len(shades) == 20 + 7, "0.7 s at 10 images a second"
+    assert max(shades[12:19]) < 0.5 * shades[19], "the scene after it, dimmed"
+
+
+def test_labels_of_both_phases_are_drawn_on_one_figure(tmp_path: Path) -> None:
+    moving = made(("policy", 200), ("human", 100))
+    moving.qpos[:] = np.sin(np.arange(300) / 20)[:, None]
+    moving.qvel[:] = np.cos(np.arange(300) / 20)[:, None]
+    moving.action[:200] = np.sin((np.arange(200) + 4) / 20)[:, None]
+    found = distances([moving])
+    assert found.model.lookahead_rows == 4
+    assert found.overlap("look-ahead") > 0.5 > 0.3 > found.overlap("next row")
+    plot_labels(found, tmp_path / "labels.png", "a heading")
+    assert cv2.imread(str(tmp_path / "labels.png")) is not None
+
+
+def test_labels_that_cannot_be_compared_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LabelError, match="no joint moves"):
+        plot_labels(distances([made(("policy", 50))]), tmp_path / "labels.png", "")
+    assert main(["plot", "--labels", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "no episodes found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["info", "plot", "video"])
+def test_a_folder_without_episodes_is_said_to_have_none(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, str(tmp_path)]) == 1
+    assert "no episodes" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from h1_recorder.__main__ import main
 from h1_recorder.episode.episode import read
 from h1_recorder.episode.save import label_episode
 from h1_recorder.export import video_store
+from h1_recorder.export.folder import claimed
 from h1_recorder.export.rows import ExportError
 from h1_recorder.export.statistics import statistics
 from h1_recorder.export.video_file import VideoSettings
@@ -233,10 +234,10 @@ def test_the_tasks_text_names_the_advantage_when_asked(tmp_path: Path, two: list
 def test_an_episode_with_a_nan_is_refused_with_file_and_row(tmp_path: Path, two: list[Path]) -> None:
     with h5py.File(two[1], "r+") as file:
         file["observations/qvel"][7, 3] = np.nan
-    with pytest.raises(ExportError, match=r"episode_1\.hdf5: row 7: qvel is not finite"):
+    with pytest.raises(ExportError, match=r"episode_1\.hdf5: .*qvel' is not finite in 1 rows, the first is 7"):
         exported("lerobot", two, tmp_path / "dataset")
     done = exported("lerobot", two, tmp_path / "dataset", skip_invalid=True)
-    assert done.plan.rows == 100 and "row 7" in done.plan.notes[0]
+    assert done.plan.rows == 100 and "the first is 7" in done.plan.notes[0]
 
 
 def test_the_same_episode_under_two_names_is_refused(tmp_path: Path, two: list[Path]) -> None:
@@ -257,6 +258,12 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, two: l
     (tmp_path / "theirs/thesis.txt").write_text("mine")
     with pytest.raises(ExportError, match="not empty"):
         exported("lerobot", two, tmp_path / "theirs")
+
+
+def test_a_second_export_into_the_same_folder_at_the_same_time_is_refused(tmp_path: Path, two: list[Path]) -> None:
+    with claimed(tmp_path / "dataset"), pytest.raises(ExportError, match="another export is at work in"):
+        exported("lerobot", two, tmp_path / "dataset")
+    assert exported("lerobot", two[:1], tmp_path / "dataset").plan.rows == 100
 
 
 def test_a_camera_whose_images_change_their_size_is_named_with_episode_and_row(

@@ -114,8 +114,8 @@ def error_rad(seed: int, episode: Episode, labelling: Labelling, model: LabelMod
     """Root mean square over all joints and human rows between demonstrated and replayed motion."""
     human = episode.phase == "human"
     labels = labelled(episode, labelling, model)[0][human].astype(float)
-    shown = episode.qpos[human].astype(float)
-    return float(np.sqrt(((replayed(seed, shown[0], labels) - shown) ** 2).mean()))
+    guided = episode.qpos[human].astype(float)
+    return float(np.sqrt(((replayed(seed, guided[0], labels) - guided) ** 2).mean()))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -72,12 +72,11 @@ def export(
             raise ExportError(f"{other} is no export of ours, or its folder {MEMORY} was deleted: no videos to reuse")
     if not paths:
         raise ExportError("no episodes found")
-    claimed(folder)
-    surveys: list[Survey] = list(
-        each(partial(surveyed, memory=folder / MEMORY / "surveys"), paths, jobs, "surveys", progress)
-    )
-    plan = planned(surveys, options)
     writer = importlib.import_module(f"h1_recorder.export.{FORMATS[form]}")
-    made = writer.write(plan, folder, reuse=reuse, jobs=jobs, progress=progress, **more)
-    write_card(plan, folder, form)
+    with claimed(folder):
+        survey = partial(surveyed, memory=folder / MEMORY / "surveys")
+        surveys: list[Survey] = list(each(survey, paths, jobs, "surveys", progress))
+        plan = planned(surveys, options)
+        made = writer.write(plan, folder, reuse=reuse, jobs=jobs, progress=progress, **more)
+        write_card(plan, folder, form)
     return Exported(folder, plan, made)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -29,11 +31,12 @@ class Work(Protocol[Item, Result]):
     def __call__(self, item: Item, /) -> Result: ...
 
 
-def claimed(folder: Path) -> Path:
-    """`folder`, made if it is not there, for an export.
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """`folder`, made if it is not there, for one export at a time.
 
     Raises:
-        ExportError: it holds something else.
+        ExportError: it holds something else, or another export is at work in it.
         OSError: of the file system.
     """
     if folder.exists() and not folder.is_dir():
@@ -41,7 +44,12 @@ def claimed(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()) and not (folder / MEMORY).is_dir():
         raise ExportError(f"{folder} is not empty and no export of ours; choose another folder")
     (folder / MEMORY).mkdir(parents=True, exist_ok=True)
-    return folder
+    with (folder / MEMORY / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportError(f"another export is at work in {folder}; wait for it, or choose another folder") from None
+        yield folder
 
 
 def each(work: Work[Item, Result], items: Sequence[Item], jobs: int, what: str, progress: Progress) -> Iterator[Result]:
@@ -63,6 +71,10 @@ def each(work: Work[Item, Result], items: Sequence[Item], jobs: int, what: str, 
                 done += 1
                 progress(what, done, len(items))
                 running += [pool.submit(work, item) for item in islice(waiting, 1)]
+        except BrokenExecutor:
+            raise ExportError(
+                "a worker process was killed, by lack of memory perhaps; run again to go on, with fewer --jobs"
+            ) from None
         finally:
             for future in running:
                 future.cancel()

@@ -142,7 +142,8 @@ def planned(surveys: Sequence[Survey], options: Options) -> Plan:
     kept = [(survey, runs, drawn[at]) for at, (survey, runs) in enumerate(cut) if runs]
     ordered = _shard([entry for entry in kept if not entry[2]] + [entry for entry in kept if entry[2]], options.shard)
     if not ordered:
-        raise ExportError("no row is asked for")
+        number, count = options.shard
+        raise ExportError(f"shard {number}/{count} has none of {len(kept)} files" if kept else "no row is asked for")
     sources = _placed(ordered, options, models)
     return Plan(sources, kind, options, models, kind_weights(options.weights, counts), tuple(notes))
 
@@ -216,9 +217,9 @@ def _runs(survey: Survey, options: Options, kind: Kind, models: dict[str, LabelM
 def _shard(entries: list[_Entry], shard: tuple[int, int]) -> list[_Entry]:
     """Part `shard` of about as many rows as each other, in the dataset's order."""
     number, count = shard
-    rows = np.cumsum([sum(last - first for first, last in runs) for _, runs, _ in entries])
-    before = rows - np.diff(rows, prepend=0)
-    part = np.minimum(before * count // max(int(rows[-1]), 1), count - 1) if len(rows) else rows
+    rows = np.array([sum(last - first for first, last in runs) for _, runs, _ in entries], np.int64)
+    middles = rows.cumsum() - rows / 2
+    part = np.minimum((middles * count / max(int(rows.sum()), 1)).astype(int), count - 1)
     return [entry for entry, its in zip(entries, part, strict=True) if its == number - 1]
 
 

@@ -1,7 +1,7 @@
 """robomimic (ARISE-Initiative/robomimic: docs/datasets/overview.md): one HDF5 file, `data/demo_N`, `mask/train`.
 
 Images are stored decoded, as robomimic reads them; `resize` keeps that affordable. `next_obs` is a view of `obs`, one
-row later, and takes no space. The file is written anew with each export.
+row later, and takes no space. The file is written again with each export.
 """
 
 from __future__ import annotations

@@ -46,18 +46,16 @@ def make_video(episode: Episode, path: Path, *, every: int) -> None:
 
 def _frames(episode: Episode, every: int, slide_frames: int) -> Iterator[Array]:
     """(H, W, 3) uint8 BGR each."""
-    tick, bar = episode.stamps["tick"], None
-    shown = None
+    bar = previous = None
     for row in range(0, len(episode), every):
         scene = np.hstack([_view(episode, camera, row) for camera in _SIDE_BY_SIDE if camera in episode.cameras])
         bar = _timeline(episode, scene.shape[1]) if bar is None else bar
-        if shown is not None and episode.segment[row] != episode.segment[shown]:
-            text = _break_text(episode, shown, row)
+        if previous is not None and episode.segment[row] != episode.segment[previous]:
+            text = _break_text(episode, previous, row)
             slide = np.vstack([_dimmed(scene, text), _status(episode, row, scene.shape[1]), _marked(bar, episode, row)])
             yield from (slide for _ in range(slide_frames))
-        assert tick is not None
         yield np.vstack([scene, _status(episode, row, scene.shape[1]), _marked(bar, episode, row)])
-        shown = row
+        previous = row
 
 
 def _view(episode: Episode, camera: str, row: int) -> Array:

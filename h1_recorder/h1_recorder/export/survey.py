@@ -137,7 +137,7 @@ def survey_of(path: Path) -> Survey:
     except EpisodeError as error:
         found, episode = [str(error).removeprefix(f"{path}: ")], None
     if episode is not None:
-        found = [*_not_finite(episode), *_undecodable(episode)]
+        found = [*_unusable(episode)]
     if episode is None or found:
         nothing = Outline(*(np.empty(0) for _ in range(4)))
         kinds = (0,) * len(ROW_KINDS)
@@ -166,16 +166,10 @@ def _has_hand_state(episode: Episode) -> Array:
     return known
 
 
-def _not_finite(episode: Episode) -> Iterator[str]:
-    for name in ("qpos", "qvel", "effort", "action", "applied_action"):
-        bad = np.flatnonzero(~np.isfinite(getattr(episode, name)).all(axis=1))
-        if len(bad):
-            yield f"row {bad[0]}: {name} is not finite (and in {len(bad) - 1} further rows)"
+def _unusable(episode: Episode) -> Iterator[str]:
+    """What a dataset needs of a valid episode besides."""
     if episode.attributes["outcome"] not in OUTCOME_VALUES:
         yield f"outcome is '{episode.attributes['outcome']}'; known are {', '.join(OUTCOME_VALUES)}"
-
-
-def _undecodable(episode: Episode) -> Iterator[str]:
     yield from (
         f"image 0 of {camera} does not decode" for camera in episode.cameras if not all(_even_size(episode, camera))
     )

@@ -1,6 +1,6 @@
 """Writes videos that trainers read at random: few images from one key frame to the next, none that refer forward.
 
-Image i is shown at exactly i / fps. A file appears under its name complete or not at all.
+Image i has the time i / fps exactly. A file appears under its name complete or not at all.
 
 The default, H.264 at crf 17 with a key frame at every fifth image, is at least as good as LeRobot's own (SVT-AV1, crf
 30, every second image) at fewer bytes and a third of the time, and as fast to read at random; h1_recorder/bench/
@@ -76,7 +76,7 @@ class VideoFile:
         key_frames: images that are key frames besides every `gop`-th, so that the video can be cut there.
 
     Raises:
-        RuntimeError: this PyAV has no such encoder.
+        ValueError: this PyAV has no such encoder.
         OSError: the file cannot be written.
     """
 
@@ -120,7 +120,14 @@ class VideoFile:
         self._count += 1
 
     def _new_stream(self, width: int, height: int) -> Any:
-        stream = self._container.add_stream(self._settings.encoder, rate=self._fps, options=self._settings.options())
+        import av
+
+        encoder = self._settings.encoder
+        try:
+            stream = self._container.add_stream(encoder, rate=self._fps, options=self._settings.options())
+        except av.codec.codec.UnknownCodecError:
+            others = ", ".join(codec for codec in CODECS if codec != self._settings.codec)
+            raise ValueError(f"this PyAV has no encoder {encoder}; choose another codec: {others}") from None
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, self._fps)
         return stream

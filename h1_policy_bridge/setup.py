@@ -21,6 +21,7 @@ setup(
         "console_scripts": [
             "policy_bridge = h1_policy_bridge.policy_bridge_node:main",
             "policy_check = h1_policy_bridge.policy_check:main",
+            "policy_preview = h1_policy_bridge.policy_preview_node:main",
             "policy_server = h1_policy_bridge.training_server.main:main",
         ],
     },

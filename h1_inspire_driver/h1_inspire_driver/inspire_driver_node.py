@@ -38,14 +38,14 @@ class InspireDriverNode(BaseNode):
 
     def __init__(self) -> None:
         super().__init__("inspire_driver")
-        self._parameters = self.parameters(DriverParameters)
-        self._gate = SessionGate(int(self._parameters.session_timeout_s * NS_PER_S))
+        self._config = self.parameters(DriverParameters)
+        self._gate = SessionGate(int(self._config.session_timeout_s * NS_PER_S))
         self._is_stopping = False
         self._hands: dict[str, HandThread] = {}
         self._hand_events: dict[str, HandEvents] = {}
         for side, host, port in (
-            ("left", self._parameters.left_host, self._parameters.left_port),
-            ("right", self._parameters.right_host, self._parameters.right_port),
+            ("left", self._config.left_host, self._config.left_port),
+            ("right", self._config.right_host, self._config.right_port),
         ):
             if host:
                 self._add_hand(side, host, port)
@@ -56,7 +56,7 @@ class InspireDriverNode(BaseNode):
             hand.start()
 
     def _add_hand(self, side: str, host: str, port: int) -> None:
-        parameters = self._parameters
+        parameters = self._config
         publisher = self.create_publisher(HandStateMsg, f"hands/{side}/state", qos.STATE)
         message = HandStateMsg()
 

@@ -5,6 +5,7 @@
 | `h1` | this robot's fork of openpi (`ThomasChen98/openpi`): `state`, `images.cam_head` ..., H x W x 3 |
 | `aloha` | openpi's (`src/openpi/policies/aloha_policy.py`): `cam_high` ..., 3 x H x W |
 | `openvla_oft` | OpenVLA-OFT's ALOHA client (`moojink/openvla-oft:experiments/robot/aloha/run_aloha_eval.py`) |
+| `lerobot` | LeRobot's datasets, as `scripts/lerobot_policy_server.py` serves policies trained on them |
 | `groot` | GR00T N1.6 and later (`NVIDIA/Isaac-GR00T:gr00t/policy/gr00t_policy.py`): two axes before each array |
 | `groot_n1_5` | GR00T N1.5 (`gr00t/eval/service.py`): flat names, one axis |
 
@@ -30,6 +31,7 @@ import numpy.typing as npt
 
 from h1_policy_bridge.images import Image
 from h1_training_node import strict_yaml
+from h1_training_node.cameras import CAMERAS
 from h1_training_node.strict_yaml import StrictYamlError
 
 Path = tuple[str, ...]
@@ -118,9 +120,8 @@ def find(message: Any, path: Path) -> Any:
 
 
 def _images(*names: Path | str) -> tuple[tuple[str, Path], ...]:
-    cameras = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
     return tuple(
-        (camera, (name,) if isinstance(name, str) else name) for camera, name in zip(cameras, names, strict=True)
+        (camera, (name,) if isinstance(name, str) else name) for camera, name in zip(CAMERAS, names, strict=True)
     )
 
 
@@ -140,6 +141,11 @@ PRESETS: dict[str, ObservationLayout] = {
         state=(Part(("state",)),),
         images=_images("full_image", "left_wrist_image", "right_wrist_image"),
         prompt=("instruction",),
+    ),
+    "lerobot": ObservationLayout(
+        state=(Part(("observation.state",)),),
+        images=_images(*(f"observation.images.{camera}" for camera in CAMERAS)),
+        prompt=("task",),
     ),
     "groot": ObservationLayout(
         state=tuple(Part(("state", limb), *bounds) for limb, bounds in _LIMBS.items()),

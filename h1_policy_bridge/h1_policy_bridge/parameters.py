@@ -15,7 +15,7 @@ from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.strategies import STRATEGIES
 from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
-from h1_training_node.cameras import LATE_NS
+from h1_training_node.cameras import CAMERAS, LATE_NS
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.forms import check_path, check_server
 from h1_training_node.parameter import parameter
@@ -101,6 +101,10 @@ class BridgeParameters:
             raise ValueError(
                 f"parameter 'observation_mapping' sends {needed} values of the state, which has {self.action_dim} "
                 "('action_dim'); shorten the range, or configure the hands"
+            )
+        if unknown := sorted(set(self.layout().cameras) - set(CAMERAS)):
+            raise ValueError(
+                f"parameter 'observation_mapping': unknown camera '{unknown[0]}'; known are {', '.join(CAMERAS)}"
             )
         try:
             self._address().check()

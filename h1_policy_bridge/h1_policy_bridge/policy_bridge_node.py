@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import array
-import math
-from functools import partial
-
-from sensor_msgs.msg import CompressedImage
 
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import ARM_JOINTS
-from h1_policy_bridge.observation import HANDS, Stamped
+from h1_policy_bridge.inputs_node import ObservationInputs
+from h1_policy_bridge.observation import HANDS
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
@@ -19,16 +16,13 @@ from h1_policy_bridge.warm_up import WarmUp
 from h1_training_msgs.msg import (
     ArmStatus,
     HandCommand,
-    HandState,
     PolicyAction,
     PolicyStatus,
-    RecorderStatus,
     SessionState,
 )
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.cameras import CAMERA_TOPICS
-from h1_training_node.message_numbers import ArmMode, Level, Verdict
+from h1_training_node.message_numbers import ArmMode, Level
 from h1_training_node.node_main import run_node
 from h1_training_node.parameter import ParameterError
 from h1_training_node.report_once import ReportOnce
@@ -49,12 +43,7 @@ class PolicyBridgeNode(BaseNode):
 
     def __init__(self) -> None:
         super().__init__("policy_bridge")
-        self._parameters = parameters = self.parameters(BridgeParameters)
-        rules = parameters.observation_rules()
-        if unknown := sorted(set(rules.layout.cameras) - set(CAMERA_TOPICS)):
-            raise ParameterError(
-                f"parameter 'observation_mapping': unknown camera '{unknown[0]}'; known are {', '.join(CAMERA_TOPICS)}"
-            )
+        self._config = parameters = self.parameters(BridgeParameters)
         try:
             config = parameters.client_config()
         except ValueError as error:
@@ -70,8 +59,10 @@ class PolicyBridgeNode(BaseNode):
         }
         self._client = PolicyClient(config, now_ns=self.now_ns, log=self.get_logger().error)
         warm_up = WarmUp(parameters.max_first_action_distance_rad)
-        self._bridge = PolicyBridge(self._client, rules, parameters.make_strategy, self._on_event, warm_up)
-        self._subscribe(rules.layout.cameras)
+        self._bridge = PolicyBridge(
+            self._client, parameters.observation_rules(), parameters.make_strategy, self._on_event, warm_up
+        )
+        self._subscribe()
         self._unknown_mode_report = ReportOnce()
         self._status_seq = 0
         self._published: BridgeStatus | None = None
@@ -83,15 +74,10 @@ class PolicyBridgeNode(BaseNode):
         self._client.stop()
         super().destroy_node()
 
-    def _subscribe(self, cameras: tuple[str, ...]) -> None:
+    def _subscribe(self) -> None:
         self.create_subscription(ArmStatus, "arm_status", self._on_arm_status, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session_state, qos.LATCHED)
-        self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder_status, qos.LATEST)
-        for camera in cameras:
-            on_image = partial(self._on_image, camera)
-            self.create_subscription(CompressedImage, CAMERA_TOPICS[camera], on_image, qos.LATEST)
-        for side in self._hands:
-            self.create_subscription(HandState, f"hands/{side}/state", partial(self._on_hand, side), qos.LATEST)
+        self._inputs = ObservationInputs(self, self._bridge.latest, self._config)
 
     # -- in ------------------------------------------------------------------------------------------------------
 
@@ -114,22 +100,6 @@ class PolicyBridgeNode(BaseNode):
 
     def _on_session_state(self, message: SessionState) -> None:
         self._bridge.on_session(SessionReading(message.state, message.epoch, message.task))
-
-    def _on_image(self, camera: str, message: CompressedImage) -> None:
-        self._bridge.latest.add_image(
-            camera, message.data, stamp_ns=to_ns(message.header.stamp), received_ns=self.now_ns()
-        )
-
-    def _on_recorder_status(self, message: RecorderStatus) -> None:
-        judged = zip(message.streams, message.verdicts, message.ages, strict=False)
-        frozen = {stream: age_s for stream, verdict, age_s in judged if verdict == Verdict.FROZEN}
-        self._bridge.latest.frozen = Stamped(self.now_ns(), frozen)
-
-    def _on_hand(self, side: str, message: HandState) -> None:
-        measured, commanded = message.angle.astype(float), message.command.astype(float)
-        if self._parameters.hand_state == "commanded":
-            measured = [now if math.isnan(last) else last for now, last in zip(measured, commanded, strict=True)]
-        self._bridge.latest.hands[side] = Stamped(to_ns(message.header.stamp), measured)
 
     # -- out -----------------------------------------------------------------------------------------------------
 

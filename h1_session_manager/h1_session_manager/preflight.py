@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,13 +43,13 @@ class Preflight:
         findings: what is not in order.
         cameras: the operator's line about the cameras.
         dummies: the cameras in whose place grey images would be recorded.
-        figures: what was measured, a line each: the size of each camera's images, the policy's first inference.
+        images: of each camera its name and the size of its images.
     """
 
     findings: tuple[Finding, ...]
     cameras: str
     dummies: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
+    images: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -73,7 +72,8 @@ class Preflight:
         lines = [f"Not ready: {problem}" for problem in self.problems] or ["Ready"]
         lines += [f"Warning: {warning}" for warning in self.warnings]
         good = ", ".join(item for item, level, _ in self.by_item() if level is Level.INFO)
-        return "\n".join([*lines, f"In order: {good or 'nothing'}", self.cameras, *self.figures])
+        images = [f"Images: {self.images}"] if self.images else []
+        return "\n".join([*lines, f"In order: {good or 'nothing'}", self.cameras, *images])
 
     def by_item(self) -> list[tuple[str, Level, str]]:
         """Of each of `ITEMS`: its worst level, INFO if it is in order, and its findings, a line each."""
@@ -104,27 +104,14 @@ def check(observed: Observed, config: SessionParameters, epoch: int, own_episode
         *((CLOCK, text) for text in observed.host_problems()),
     ]
     warnings = [(CLOCK if text.startswith("clock") else COMPUTER, text) for text in observed.host_warnings()]
-    warnings += [(DISK, f"disk: {remark}") for remark in (observed.recorder.disk_remarks if observed.recorder else ())]
     if config.rsync_target and observed.target is not None and observed.target.reason:
         warnings.insert(0, (UPLOAD, f"upload: {observed.target.reason}"))
     findings = [Finding(items if isinstance(items, tuple) else (items,), Level.ERROR, text) for items, text in problems]
     findings += [Finding((item,), Level.WARN, text) for item, text in warnings]
     working = [name for name in config.cameras if name not in broken]
-    images = ", ".join(
-        f"{name} {streams[name].image_size}" for name in config.cameras if name in streams and streams[name].image_size
-    )
-    figures = (*((f"Images: {images}",) if images else ()), *_first_action(observed))
-    return Preflight(tuple(findings), cameras_line(working, list(broken)), tuple(broken), figures)
-
-
-def _first_action(observed: Observed) -> Iterator[str]:
-    """What the inference with the live observation showed, if there was one."""
-    policy = observed.policy
-    if policy is not None and not math.isnan(policy.first_inference_ms):
-        yield (
-            f"Policy: the first inference took {policy.first_inference_ms:.0f} ms, its first action differs from the "
-            f"pose by {policy.first_action_distance_rad:.2f} rad"
-        )
+    sizes = [f"{name} {streams[name].image_size}" for name in config.cameras if name in streams]
+    images = ", ".join(text for text in sizes if not text.endswith(" "))
+    return Preflight(tuple(findings), cameras_line(working, list(broken)), tuple(broken), images)
 
 
 def cameras_line(working: list[str], broken: list[str]) -> str:
@@ -197,9 +184,7 @@ def _arms(observed: Observed, config: SessionParameters) -> Iterator[str]:
 def _policy(observed: Observed, config: SessionParameters, epoch: int) -> Iterator[str]:
     if observed.policy is None or observed.age_s("policy") > config.status_timeout_s:
         yield "policy: policy_bridge is silent; does it run?"
-    elif not (problem := policy_problem(observed.policy, epoch)) and not observed.policy.warm:
-        yield f"policy: {observed.policy.warm_up_reason or 'no inference yet'}"
-    elif problem:
+    elif problem := policy_problem(observed.policy, epoch):
         yield f"policy: {problem}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from ament_index_python.packages import get_package_prefix
 from rclpy.context import Context
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -170,7 +172,12 @@ def main(arguments: list[str] | None = None) -> int:
     waiting = commands.add_parser("wait", help="wait until the session is in a state")
     waiting.add_argument("state", choices=[state.value for state in State])
     waiting.add_argument("--for", dest="wait_s", type=float, default=600.0, help="seconds (default: %(default)s)")
-    commands.add_parser("preflight", help="what stands in the way of an episode; exit status 1 if anything does")
+    preflight = commands.add_parser(
+        "preflight", help="what stands in the way of an episode; exit status 1 if anything does"
+    )
+    preflight.add_argument(
+        "--policy", metavar="PNG", help="instead draw what the policy would do from here; nothing moves"
+    )
     cleaning = commands.add_parser("clean", help="delete local episodes that were verified at the upload's target")
     cleaning.add_argument("save_dir", type=Path, help="folder of the episodes")
     cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
@@ -194,12 +201,22 @@ def _run(client: SessionClient, options: argparse.Namespace) -> int:
         state = client.state()
         print(as_json(state) if options.json else as_text(state))
         return 0 if is_healthy else 1
+    if options.command == "preflight" and options.policy:
+        return _preview(options)
     if options.command == "wait":
         print(as_text(client.wait_for(options.state, timeout_s=options.wait_s)))
         return 0
     answer = client.ask(options.command)
     print(answer.message)
     return 0 if answer.success else 1
+
+
+def _preview(options: argparse.Namespace) -> int:
+    """What the policy would do: the policy bridge's own program, which asks its server once."""
+    prefix = Path(get_package_prefix("h1_policy_bridge"))
+    command = [prefix / "lib/h1_policy_bridge/policy_preview", "--output", options.policy]
+    command += ["--timeout", str(options.timeout), "--ros-args", "-r", f"__ns:=/{options.namespace.strip('/')}"]
+    return subprocess.run(command, check=False).returncode
 
 
 def _clean(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ Stamps are session time in ns.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,6 @@ class Recorder:
     machine_is_slow: bool = False
     bytes_free: int = 0
     seconds_left: float = -1.0
-    disk_remarks: Sequence[str] = ()
     save_progress: float = 0.0
     last_path: str = ""
     last_error: str = ""
@@ -88,10 +87,6 @@ class Policy:
     inferences: int = 0
     failures: int = 0
     checkpoint: str = ""
-    warm: bool = True
-    first_inference_ms: float = math.nan
-    first_action_distance_rad: float = math.nan
-    warm_up_reason: str = ""
 
 
 @dataclass(frozen=True)

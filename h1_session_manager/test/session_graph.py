@@ -132,7 +132,7 @@ class StubGraph(BaseNode):
         self.recorder.header.stamp = now
         self._recorder.publish(self.recorder)
         holds = self.state == "EXECUTING" and self.mode == ArmStatus.MODE_HOLD
-        policy = PolicyStatus(seq=self.seq, connection=PolicyStatus.CONNECTED, chunk_ready=holds, warm=True)
+        policy = PolicyStatus(seq=self.seq, connection=PolicyStatus.CONNECTED, chunk_ready=holds)
         policy.epoch = self.states[-1].epoch if self.states else -1
         policy.header.stamp = now
         self._policy.publish(policy)

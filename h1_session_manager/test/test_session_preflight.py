@@ -109,24 +109,6 @@ def test_a_computer_that_is_too_slow_is_named_instead_of_every_camera():
     assert problem.startswith("computer: all cameras are late at once")
 
 
-def test_a_policy_that_has_not_answered_the_live_observation_starts_no_episode():
-    policy = Policy(NOW_NS, Connection.CONNECTED, epoch=1, warm=False, warm_up_reason="no inference yet")
-    assert problems(policy=policy) == ("policy: no inference yet",)
-
-
-def test_the_first_inference_and_how_far_its_action_is_from_the_pose_are_listed():
-    policy = replace(observed().policy, first_inference_ms=812.4, first_action_distance_rad=0.123)
-    expected = "Policy: the first inference took 812 ms, its first action differs from the pose by 0.12 rad"
-    assert check(observed(policy=policy), SessionParameters(), 1).figures == (expected,)
-
-
-def test_what_the_disk_lacks_is_a_warning():
-    recorder = replace(observed().recorder, disk_remarks=("no locks: a lease file is used",))
-    assert check(observed(recorder=recorder), SessionParameters(), 1).warnings == (
-        "disk: no locks: a lease file is used",
-    )
-
-
 def test_every_item_is_listed_with_its_level_and_what_to_do():
     listed = check(observed(arm=None), SessionParameters(), 1).by_item()
     assert [item for item, _, _ in listed] == list(ITEMS)

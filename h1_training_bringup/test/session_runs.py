@@ -1,4 +1,4 @@
-"""Starts whole sessions as a user would, and sees what they do."""
+"""Starts whole sessions as a user would, and looks on."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ import yaml
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from session_runs import SessionRun
 
-from h1_session_manager.states import SERVICES
 from h1_training_bringup.session.state_marker_node import StateMarkerNode
 from h1_training_testing import Graph
 
@@ -87,11 +86,6 @@ def topics() -> Iterator[tuple[str, str]]:
 def services() -> set[str]:
     called = {config["serviceName"] for kind, config in foxglove_panels() if kind == "CallService"}
     return called | {s["current_service_name"] for n, s in rqt_plugins() if n == "rqt_service_caller/ServiceCaller"}
-
-
-def test_foxglove_has_a_button_for_every_request() -> None:
-    called = [config["serviceName"] for kind, config in foxglove_panels() if kind == "CallService"]
-    assert sorted(called) == sorted(f"/session_manager/{name}" for name in (*SERVICES, "preflight"))
 
 
 def test_the_three_show_all_three_cameras() -> None:

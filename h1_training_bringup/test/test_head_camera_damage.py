@@ -54,8 +54,8 @@ def test_over_the_wire_damaged_images_are_dropped_counted_and_never_passed_on(
     graph: Graph,
     open_later: Callable,  # noqa: F811
 ) -> None:
-    frames = itertools.cycle([WHOLE, half_of_it()])
-    server = open_later(ClassicServer(lambda: next(frames)))
+    turn = itertools.cycle([WHOLE, half_of_it()])
+    server = open_later(ClassicServer(lambda: next(turn)))
     viewer = graph.add(Viewer())
     a_camera(graph, server.port)
     graph.spin_until(

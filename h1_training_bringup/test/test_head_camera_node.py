@@ -102,17 +102,17 @@ def test_a_frame_of_two_eyes_and_two_wrists_is_cut_into_three_images_of_one_stam
 def test_bad_frames_are_dropped_counted_and_never_passed_on(graph: Graph, open_later) -> None:
     good = jpeg()
     bad = [b"", good[:-2], b"x" * 100, jpeg(320, 240), good + bytes(200_000), [good, good], b'{"images": {}}']
-    frames = itertools.cycle([good, *bad])
-    server = open_later(ClassicServer(lambda: next(frames)))
+    turn = itertools.cycle([good, *bad])
+    server = open_later(ClassicServer(lambda: next(turn)))
     viewer = graph.add(Viewer())
     a_camera(graph, server.port, max_frame_bytes=150_000, width=640, height=480)
     causes = ("empty", "truncated", "not_jpeg", "wrong_shape", "oversized", "several_parts")
 
-    def all_reported() -> bool:
-        reported = " ".join(viewer.reported("head_camera_frames_dropped"))
-        return all(cause in reported for cause in causes)
+    def all_told() -> bool:
+        told = " ".join(viewer.reported("head_camera_frames_dropped"))
+        return all(cause in told for cause in causes)
 
-    graph.spin_until(all_reported, "every cause is reported")
+    graph.spin_until(all_told, "every cause is told")
     graph.spin_until(lambda: len(viewer.images["ego_cam"]) >= 5, "good frames go on")
     assert {bytes(image.data) for image in viewer.images["ego_cam"]} == {good}
 
@@ -126,20 +126,20 @@ def test_gaps_in_the_servers_frame_numbers_are_counted_as_lost(graph: Graph, ope
     assert "lost_on_the_way" in viewer.reported("head_camera_frames_dropped")[0]
 
 
-def test_a_silent_server_is_reported_once_and_its_return_too(graph: Graph, open_later) -> None:
+def test_a_silent_server_is_told_once_and_its_return_too(graph: Graph, open_later) -> None:
     sent: list[bytes | None] = [jpeg()]
     server = open_later(ClassicServer(lambda: sent[0]))
     viewer = graph.add(Viewer())
     a_camera(graph, server.port, silent_after_s=0.3)
     graph.spin_until(lambda: viewer.images["ego_cam"], "an image")
     sent[0] = None
-    graph.spin_until(lambda: viewer.reported("head_camera_silent"), "the silence is reported")
+    graph.spin_until(lambda: viewer.reported("head_camera_silent"), "the silence is told")
     sent[0] = jpeg()
-    graph.spin_until(lambda: len(viewer.reported("head_camera_connected")) == 2, "the return is reported")
+    graph.spin_until(lambda: len(viewer.reported("head_camera_connected")) == 2, "the return is told")
     assert len(viewer.reported("head_camera_silent")) == 1
 
 
-def test_a_server_that_was_restarted_is_found_again(graph: Graph, open_later) -> None:
+def test_a_server_that_was_started_anew_is_found_again(graph: Graph, open_later) -> None:
     sent, port = jpeg(), a_free_port()
     viewer = graph.add(Viewer())
     a_camera(graph, port, first_frame_within_s=0.3)
@@ -172,13 +172,13 @@ def test_teleimagers_word_on_two_eyes_counts(graph: Graph, open_later) -> None:
     assert size(viewer.images["ego_cam"][0]) == (480, 480)
 
 
-def test_a_teleimager_without_the_camera_is_reported_and_asked_again(graph: Graph, open_later) -> None:
+def test_a_teleimager_without_the_camera_is_told_and_asked_again(graph: Graph, open_later) -> None:
     sent = jpeg()
     server = open_later(ClassicServer(lambda: sent))
     config = open_later(ConfigServer({"left_wrist_camera": {}}))
     viewer = graph.add(Viewer())
     a_camera(graph, a_free_port(), format="teleimager", config_port=config.port)
-    graph.spin_until(lambda: viewer.reported("head_camera_not_configured"), "the trouble is reported")
+    graph.spin_until(lambda: viewer.reported("head_camera_not_configured"), "the trouble is told")
     assert "teleimager has no head_camera" in viewer.reported("head_camera_not_configured")[0]
     config.configuration = teleimager_configuration(server.port)
     graph.spin_until(lambda: viewer.images["ego_cam"], "an image")

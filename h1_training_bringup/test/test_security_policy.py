@@ -1,36 +1,43 @@
-"""The security policy as a file: what it allows, and that what is no policy is refused by name."""
+"""The security policy as a file: what is written can be read, and what is no policy is refused by name."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_share_directory
-from security_rules import NODES, PolicyError, Rules, relative, rules_in
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from h1_training_bringup.session.security_policy import NODES, PolicyError, Rules, Seen, policy_xml, rules_in
 
 SHARE = Path(get_package_share_directory("h1_training_bringup"))
-POLICY = """<policy version="0.2.0"><enclaves><enclave path="/a"><profiles><profile ns="/" node="a">
-<topics publish="ALLOW"><topic>t</topic></topics><services reply="ALLOW"><service>a/s</service></services>
-</profile></profiles></enclave></enclaves></policy>"""
+NAMES = st.frozensets(st.from_regex(r"/?[a-z_]{1,8}(/[a-z_]{1,8}){0,2}", fullmatch=True), max_size=4)
+RULES = st.builds(Rules, publish=NAMES, subscribe=NAMES, request=NAMES, reply=NAMES)
 
 
-def test_a_policy_is_read_by_node_and_kind() -> None:
-    assert rules_in(POLICY) == {"a": Rules(publish=frozenset({"t"}), reply=frozenset({"a/s"}))}
-
-
-def test_the_file_has_each_node_of_the_session_in_an_enclave_of_its_own() -> None:
-    root = ElementTree.parse(SHARE / "security/policies.xml").getroot()
-    enclaves = {
-        enclave.get("path"): [p.get("node") for p in enclave.iter("profile")] for enclave in root.iter("enclave")
-    }
-    assert enclaves == {f"/{node}": [node] for node in NODES}
-    assert {profile.get("ns") for profile in root.iter("profile")} == {"/"}
+@given(st.dictionaries(st.sampled_from(NODES), RULES))
+@settings(max_examples=40, deadline=None)
+def test_what_is_written_is_what_is_read(rules: dict[str, Rules]) -> None:
+    assert rules_in(policy_xml(rules, "/alice")) == rules
 
 
 @pytest.mark.parametrize("namespace", ["/", "/alice", "/lab/alice"])
 def test_names_are_relative_to_the_namespace_but_for_those_that_no_namespace_changes(namespace: str) -> None:
     space = namespace.rstrip("/")
     published = [f"{space}/sim/arm_sdk", f"{space}/arm_status", "/rosout", "/diagnostics"]
-    assert relative(namespace, published) == {"/arm_sdk", "arm_status", "/rosout", "/diagnostics"}
+    seen = Seen("arm_driver", namespace, {"publish": published, "reply": [f"{space}/arm_driver/set_mode"]})
+    assert seen.rules() == Rules(
+        publish=frozenset({"/arm_sdk", "arm_status", "/rosout", "/diagnostics"}),
+        reply=frozenset({"arm_driver/set_mode"}),
+    )
+
+
+def test_a_namespace_stands_in_enclave_and_profile() -> None:
+    root = ElementTree.fromstring(policy_xml({"recorder": Rules(publish=frozenset({"recorder/status"}))}, "/alice"))
+    (enclave,) = root.iter("enclave")
+    (profile,) = root.iter("profile")
+    assert enclave.get("path") == "/alice/recorder"
+    assert (profile.get("ns"), profile.get("node")) == ("/alice", "recorder")
 
 
 @pytest.mark.parametrize(
@@ -38,9 +45,8 @@ def test_names_are_relative_to_the_namespace_but_for_those_that_no_namespace_cha
     [
         ("<policy", "is not XML"),
         ('<policy version="9"/>', "expected a policy of 0.2.0"),
-        (POLICY.replace("ALLOW", "DENY"), "is not understood"),
-        (POLICY.replace('node="a"', 'node=""'), "is no name"),
-        (POLICY.replace("</profiles>", '<profile ns="/" node="a"/></profiles>'), "was there before"),
+        (policy_xml({"a": Rules(publish=frozenset({"t"}))}).replace("ALLOW", "DENY"), "is not understood"),
+        (policy_xml({"a": Rules()}).replace('node="a"', 'node=""'), "is no name"),
     ],
 )
 def test_what_is_no_policy_is_refused_with_what_is_wrong(text: str, message: str) -> None:
@@ -48,7 +54,7 @@ def test_what_is_no_policy_is_refused_with_what_is_wrong(text: str, message: str
         rules_in(text)
 
 
-def test_only_those_who_must_command_the_motors_may() -> None:
+def test_only_those_who_must_speak_to_the_motors_may() -> None:
     allowed = rules_in((SHARE / "security/policies.xml").read_text())
     assert {node for node, rules in allowed.items() if "/arm_sdk" in rules.publish} == {"arm_driver", "arm_guard"}
     assert {node for node, rules in allowed.items() if "arm_driver/set_mode" in rules.request} == {"session_manager"}

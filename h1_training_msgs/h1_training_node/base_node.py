@@ -39,7 +39,7 @@ class BaseNode(Node):
         self.clock_ns = SessionClock.from_environment()
         self.exit_status: int | None = None
         self.loops: list[Loop] = []
-        self._events = self.create_publisher(Event, "session/event", qos.STATE)
+        self._event_publisher = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:
         """Declare the dataclass `cls` as this node's parameters and return their values.
@@ -103,7 +103,7 @@ class BaseNode(Node):
             detail: one line for a person.
             is_said: the operator has read it already, so that the log need not warn of it again.
         """
-        self._events.publish(
+        self._event_publisher.publish(
             Event(header=self.header(), source=self.get_name(), level=level, reason=reason, detail=detail)
         )
         text = f"{reason}: {detail}"

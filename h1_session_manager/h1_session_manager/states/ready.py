@@ -67,7 +67,7 @@ class Ready(BaseState):
         if checks.problems:
             context.say(*(f"  Not ready: {problem}" for problem in checks.problems))
         else:
-            context.say(checks.cameras, *(f"  {figure}" for figure in checks.figures))
+            context.say(checks.cameras, *([f"  Images: {checks.images}"] if checks.images else []))
         if checks.warnings:
             context.say(*(f"  Warning: {warning}" for warning in checks.warnings))
         context.revision += 1

@@ -47,13 +47,13 @@ class HeadCameraNode(BaseNode):
 
     def __init__(self) -> None:
         super().__init__("head_camera")
-        self._parameters = self.parameters(HeadCameraParameters)
+        self._config = self.parameters(HeadCameraParameters)
         self._image_publishers = {
             camera: self.create_publisher(CompressedImage, CAMERA_TOPICS[camera], qos.IMAGE)
-            for camera in self._parameters.cameras
+            for camera in self._config.cameras
         }
         self._lossless, self._why_not_lossless = lossless_cutter()
-        self._encode_again = encoder(self._parameters.jpeg_quality)
+        self._encode_again = encoder(self._config.jpeg_quality)
         self._check = damage_check()
         self._splitters: dict[Source, FrameSplitter] = {}
         self._reported: dict[Source, str] = {}
@@ -64,7 +64,7 @@ class HeadCameraNode(BaseNode):
         listener = Listener(
             self._on_frame, self._on_silent, self._on_delivers, self._on_cut_off, self._on_trouble, self._report_losses
         )
-        self._receiver = Receiver(self._parameters, listener, self.now_ns)
+        self._receiver = Receiver(self._config, listener, self.now_ns)
         self._receiver.start()
         self.every(_CHECK_PERIOD_S, self._check_receiver)
 
@@ -72,7 +72,7 @@ class HeadCameraNode(BaseNode):
 
     def _on_frame(self, source: Source, parts: Sequence[bytes], arrival_ns: int) -> None:
         try:
-            frame = frame_of(parts, self._parameters.max_frame_bytes)
+            frame = frame_of(parts, self._config.max_frame_bytes)
             images = self._splitter_of(source).split(frame)
         except RefusedFrameError as refusal:
             self._drops.add(source.camera, refusal.cause, str(refusal))
@@ -88,11 +88,11 @@ class HeadCameraNode(BaseNode):
     def _format(self, images: Images) -> str:
         """What was encoded here says at which quality; readers look for the part before it only."""
         image_format = GREY_FORMAT if images.is_grey else FORMAT
-        return f"{image_format} q{self._parameters.jpeg_quality}" if images.method is Method.ENCODED else image_format
+        return f"{image_format} q{self._config.jpeg_quality}" if images.method is Method.ENCODED else image_format
 
     def _splitter_of(self, source: Source) -> FrameSplitter:
         if source not in self._splitters:
-            parameters = self._parameters
+            parameters = self._config
             shape = (parameters.width, parameters.height) if parameters.width and source.camera == HEAD else None
             self._splitters[source] = FrameSplitter(
                 self._layout(source),
@@ -107,12 +107,12 @@ class HeadCameraNode(BaseNode):
     def _layout(self, source: Source) -> FrameLayout:
         if source.camera != HEAD:
             return FrameLayout(source.camera, eyes=1)
-        eyes, wrists = LAYOUTS[self._parameters.layout]
+        eyes, wrists = LAYOUTS[self._config.layout]
         if source.is_teleimager:
             wrists = 0  # they come as streams of their own
             if eyes is None and source.is_binocular is not None:
                 eyes = 2 if source.is_binocular else 1
-        return FrameLayout(HEAD, eyes, wrists, self._parameters.wrist_width, self._parameters.eye)
+        return FrameLayout(HEAD, eyes, wrists, self._config.wrist_width, self._config.eye)
 
     def _count_lost(self, source: Source, device: DeviceStamp | None) -> None:
         """Frames that the server numbered and that never arrived. A server that counts from 0 was restarted."""
@@ -128,7 +128,7 @@ class HeadCameraNode(BaseNode):
         making = {
             Method.PASSED_ON: "passed on untouched",
             Method.CUT: "cut without loss",
-            Method.ENCODED: f"cut and encoded again at quality {self._parameters.jpeg_quality}, because {images.why}",
+            Method.ENCODED: f"cut and encoded again at quality {self._config.jpeg_quality}, because {images.why}",
         }[images.method]
         shape = self._layout(source).described(frame.header.width, frame.header.height)
         report = f"{shape}; images of {source.address} are {making}"

@@ -24,7 +24,7 @@ class Warnings:
         self._shown: dict[tuple[str, str], float] = {}
 
     def text(self, name: str, line: str) -> str | None:
-        """What to show of `line` of the node `name`; None if it is no warning, or was picked just now."""
+        """What to show of `line` of the node `name`; None if it is no warning, or was shown just now."""
         match = _LINE.match(line)
         if match is None or _SAID_ELSEWHERE.match(match[2]):
             return None

@@ -1,5 +1,4 @@
-"""The operator's lines: one stream in `operator.log` beside the other logs, which only whoever started the session
-brings to the terminal.
+"""The operator's lines: one stream in `operator.log` beside the other logs, shown by whoever started the session alone.
 
 The session manager's standard output and the supervisor's own lines are that stream. Only one process writes to the
 terminal, so that a warning never stands behind a prompt; while the console has the terminal nothing is shown, and when

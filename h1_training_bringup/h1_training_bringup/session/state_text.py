@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from h1_training_node.parameter import parameter
 
 STALE_NS = 1_000_000_000
-"""Older than this, a state is not taken for the present one; the heartbeat comes at 10 Hz."""
+"""Older than this, a state is not shown as the present one; the heartbeat comes at 10 Hz."""
 
 WHITE = (0.9, 0.9, 0.9)
 COLOURS = {
@@ -31,17 +31,17 @@ class MarkerParameters:
 
 
 @dataclass(frozen=True)
-class MarkerState:
-    """What is known of the session; times are session time, ns; -1 = never.
+class Shown:
+    """What is known of the session; times are session time, ns; -1 = never heard.
 
     Attributes:
-        received_ns: when the state arrived last.
+        heard_ns: when the state was heard last.
         state, epoch, episode, countdown_s, reason: of session/state.
         phase: of recorder/status: "policy", "human" or empty.
         mode, mode_reason: of arm_status.
     """
 
-    received_ns: int = -1
+    heard_ns: int = -1
     state: str = ""
     epoch: int = -1
     episode: int = 0
@@ -52,24 +52,24 @@ class MarkerState:
     mode_reason: str = ""
 
 
-def lines(state: MarkerState, now_ns: int) -> list[str]:
+def lines(shown: Shown, now_ns: int) -> list[str]:
     """The text, line by line."""
-    if state.received_ns < 0:
-        return ["no session here"]
-    if now_ns - state.received_ns > STALE_NS:
-        return [f"session silent for {(now_ns - state.received_ns) / 1e9:.0f} s", f"it was in {state.state}"]
-    text = [f"{state.state}  {state.phase}".rstrip()]
-    if state.countdown_s > 0:
-        text.append(f"the arms move in {state.countdown_s:.1f} s")
-    if state.epoch >= 0:
-        text.append(f"epoch {state.epoch}" + (f", episode {state.episode}" if state.episode else ""))
-    if state.mode:
-        text.append(f"arms {state.mode}: {state.mode_reason}".removesuffix(": "))
-    return text
+    if shown.heard_ns < 0:
+        return ["no session heard"]
+    if now_ns - shown.heard_ns > STALE_NS:
+        return [f"session silent for {(now_ns - shown.heard_ns) / 1e9:.0f} s", f"it was in {shown.state}"]
+    told = [f"{shown.state}  {shown.phase}".rstrip()]
+    if shown.countdown_s > 0:
+        told.append(f"the arms move in {shown.countdown_s:.1f} s")
+    if shown.epoch >= 0:
+        told.append(f"epoch {shown.epoch}" + (f", episode {shown.episode}" if shown.episode else ""))
+    if shown.mode:
+        told.append(f"arms {shown.mode}: {shown.mode_reason}".removesuffix(": "))
+    return told
 
 
-def colour(state: MarkerState, now_ns: int) -> tuple[float, float, float]:
+def colour(shown: Shown, now_ns: int) -> tuple[float, float, float]:
     """Red, green, blue, 0..1."""
-    if state.received_ns < 0 or now_ns - state.received_ns > STALE_NS:
+    if shown.heard_ns < 0 or now_ns - shown.heard_ns > STALE_NS:
         return LOST
-    return COLOURS.get(state.state, WHITE)
+    return COLOURS.get(shown.state, WHITE)

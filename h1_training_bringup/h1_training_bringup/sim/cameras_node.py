@@ -35,21 +35,21 @@ class SimulatedCamerasNode(BaseNode):
     def __init__(self) -> None:
         require_this_machine_only(os.environ)  # before anything of it is on the network
         super().__init__("sim_cameras")
-        self._parameters = self.parameters(CameraParameters)
-        self._rig = CameraRig(self._parameters)
+        self._config = self.parameters(CameraParameters)
+        self._rig = CameraRig(self._config)
         self._faults = CameraFaults()
         self._server = self._make_server()
         self._wrist_publishers = {
             key: self.create_publisher(CompressedImage, f"{name}/color/image_raw/compressed", qos.IMAGE)
             for key, name in _WRISTS.items()
-            if not self._parameters.head_with_wrists
+            if not self._config.head_with_wrists
         }
         self._turn = 0
         self.create_subscription(LowState, "sim/lf/lowstate", self._on_robot, qos.LATEST, raw=True)
         self.create_subscription(String, "sim/scene", self._on_scene, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "sim/cameras/fault", self._on_fault, qos.STATE)
-        self.every(1 / (len(KEYS) * self._parameters.fps), self._on_turn)
+        self.every(1 / (len(KEYS) * self._config.fps), self._on_turn)
 
     def destroy_node(self) -> None:
         """Let the ports go, then the node."""
@@ -57,7 +57,7 @@ class SimulatedCamerasNode(BaseNode):
         super().destroy_node()
 
     def _make_server(self) -> ClassicServer | TeleimagerServer:
-        chosen = self._parameters
+        chosen = self._config
         if chosen.head_server == "classic":
             return ClassicServer(chosen.head_port, with_header=chosen.head_header)
         return TeleimagerServer(
@@ -93,7 +93,7 @@ class SimulatedCamerasNode(BaseNode):
             self._server.answer()
         key = KEYS[self._turn]
         self._turn = (self._turn + 1) % len(KEYS)
-        joined = isinstance(self._server, ClassicServer) and self._parameters.head_with_wrists
+        joined = isinstance(self._server, ClassicServer) and self._config.head_with_wrists
         if joined and key != KEYS[0]:
             return
         if not self._faults.is_due(key):

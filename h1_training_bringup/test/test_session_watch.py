@@ -9,12 +9,13 @@ import psutil
 import pytest
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from security_rules import NODES, SOMETIMES, Rules, rules_in, rules_seen
 from session_runs import SessionRun
 from std_msgs.msg import String
 
 from h1_session_manager.console.console_node import ConsoleNode
 from h1_session_manager.keyboard.keyboard_node import KeyboardNode
+from h1_training_bringup.session.security_policy import NODES, SOMETIMES, Rules, rules_in
+from h1_training_bringup.session.security_policy_node import rules_seen
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -30,11 +31,11 @@ simulation: {camera_fps: 10.0}    # what three cameras can deliver however busy 
 LONG_S = 60.0
 
 
-class Observer(BaseNode):
+class Watcher(BaseNode):
     """Keeps the last diagnosis of everything, and breaks cameras."""
 
     def __init__(self) -> None:
-        super().__init__("observer")
+        super().__init__("watcher")
         self.last: dict[str, DiagnosticStatus] = {}
         self.events: list[Event] = []
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.STATE)
@@ -58,10 +59,10 @@ class Observer(BaseNode):
         return self.camera(key)[0] == ord(DiagnosticStatus.OK)
 
     def is_bad(self, key: str) -> bool:
-        """An error, not only the warning that an image is late, which at 10 Hz any image may be."""
+        """An error, not only the warning that a picture is late, which at 10 Hz any picture may be."""
         return self.camera(key)[0] >= ord(DiagnosticStatus.ERROR)
 
-    def reported(self, reason: str, about: str) -> bool:
+    def told(self, reason: str, about: str) -> bool:
         return any(event.reason == reason and about in event.detail for event in self.events)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -90,14 +91,14 @@ def inside(session: SessionRun) -> Iterator[Graph]:
 
 
 @pytest.fixture(scope="module")
-def observer(session: SessionRun, inside: Graph) -> Observer:
-    observer = inside.add(Observer())
+def watcher(session: SessionRun, inside: Graph) -> Watcher:
+    watcher = inside.add(Watcher())
     for key in ("ego_cam", "cam_left_wrist", "cam_right_wrist"):
         try:
-            inside.spin_until(lambda key=key: observer.is_heard() and observer.is_well(key), f"{key} is well", LONG_S)
+            inside.spin_until(lambda key=key: watcher.is_heard() and watcher.is_well(key), f"{key} is well", LONG_S)
         except pytest.fail.Exception as error:
-            raise AssertionError(f"{error}: {observer.camera(key)}\n{session.evidence()}") from None
-    return observer
+            raise AssertionError(f"{error}: {watcher.camera(key)}\n{session.evidence()}") from None
+    return watcher
 
 
 def test_nothing_of_a_simulation_listens_to_the_network(session: SessionRun) -> None:
@@ -121,7 +122,7 @@ def test_every_process_of_a_simulation_looks_for_others_on_this_machine_only(ses
             assert environment["ROS_STATIC_PEERS"] == "", process.cmdline()
 
 
-def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside: Graph, observer: Observer) -> None:
+def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside: Graph, watcher: Watcher) -> None:
     share = Path(get_package_share_directory("h1_training_bringup"))
     allowed = rules_in((share / "security/policies.xml").read_text())
     inside.add(KeyboardNode())
@@ -129,42 +130,40 @@ def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside:
     seen: dict[str, Rules] = {}
 
     def agrees() -> bool:
-        seen.update(rules_seen(observer, "/"))
+        seen.update(rules_seen(watcher, "/"))
         return seen == allowed
 
     try:
         inside.spin_until(agrees, "policy and graph agree", 20.0)
     except pytest.fail.Exception:
-        assert seen == allowed, "if what a node does is meant, write it into security/policies.xml"
+        assert seen == allowed, "if this is meant: ros2 run h1_training_bringup security_policy > security/policies.xml"
     assert set(allowed) == set(NODES) >= set(SOMETIMES)
 
 
-def test_a_camera_that_is_missing_is_in_the_diagnostics_with_its_age(inside: Graph, observer: Observer) -> None:
-    observer.breaks("stop ego_cam")
-    inside.spin_until(lambda: observer.is_bad("ego_cam"), "the missing camera is reported")
-    inside.spin_until(lambda: float(observer.camera("ego_cam")[2]["age [s]"]) > 1.0, "its age grows")
-    assert "no image for" in observer.camera("ego_cam")[1]
-    observer.breaks("clear")
-    inside.spin_until(lambda: observer.is_well("ego_cam"), "it is well again", LONG_S)
+def test_a_camera_that_is_missing_is_in_the_diagnostics_with_its_age(inside: Graph, watcher: Watcher) -> None:
+    watcher.breaks("stop ego_cam")
+    inside.spin_until(lambda: watcher.is_bad("ego_cam"), "the missing camera is told")
+    inside.spin_until(lambda: float(watcher.camera("ego_cam")[2]["age [s]"]) > 1.0, "its age grows")
+    assert "no image for" in watcher.camera("ego_cam")[1]
+    watcher.breaks("clear")
+    inside.spin_until(lambda: watcher.is_well("ego_cam"), "it is well again", LONG_S)
 
 
-def test_a_camera_that_is_slow_is_in_the_diagnostics_with_its_rate(inside: Graph, observer: Observer) -> None:
-    observer.breaks("slow cam_left_wrist 3")
-    inside.spin_until(lambda: "images/s" in observer.camera("cam_left_wrist")[1], "the slow camera is reported")
-    assert float(observer.camera("cam_left_wrist")[2]["rate [Hz]"]) < 7.0
-    observer.breaks("clear")
-    inside.spin_until(lambda: observer.is_well("cam_left_wrist"), "it is well again", LONG_S)
+def test_a_camera_that_is_slow_is_in_the_diagnostics_with_its_rate(inside: Graph, watcher: Watcher) -> None:
+    watcher.breaks("slow cam_left_wrist 3")
+    inside.spin_until(lambda: "images/s" in watcher.camera("cam_left_wrist")[1], "the slow camera is told")
+    assert float(watcher.camera("cam_left_wrist")[2]["rate [Hz]"]) < 7.0
+    watcher.breaks("clear")
+    inside.spin_until(lambda: watcher.is_well("cam_left_wrist"), "it is well again", LONG_S)
 
 
 @pytest.mark.parametrize("key", ["ego_cam", "cam_right_wrist"])
-def test_a_camera_that_is_frozen_is_in_the_diagnostics_and_reported(
-    inside: Graph, observer: Observer, key: str
-) -> None:
-    """The age there is that of its last new image: the same bytes again are none."""
-    observer.breaks(f"freeze {key}")
-    inside.spin_until(lambda: observer.is_bad(key), "the frozen camera is in the diagnostics")
-    inside.spin_until(lambda: float(observer.camera(key)[2]["age [s]"]) > 1.0, "its age grows")
-    inside.spin_until(lambda: observer.reported("camera_frozen", key), "it is reported that it is frozen")
-    observer.breaks("clear")
-    inside.spin_until(lambda: observer.is_well(key), "it is well again", LONG_S)
-    inside.spin_until(lambda: observer.reported("camera_back", key), "that is reported as well")
+def test_a_camera_that_is_frozen_is_in_the_diagnostics_and_told(inside: Graph, watcher: Watcher, key: str) -> None:
+    """The age there is that of its last new picture: the same bytes again are none."""
+    watcher.breaks(f"freeze {key}")
+    inside.spin_until(lambda: watcher.is_bad(key), "the frozen camera is in the diagnostics")
+    inside.spin_until(lambda: float(watcher.camera(key)[2]["age [s]"]) > 1.0, "its age grows")
+    inside.spin_until(lambda: watcher.told("camera_frozen", key), "it is told that it is frozen")
+    watcher.breaks("clear")
+    inside.spin_until(lambda: watcher.is_well(key), "it is well again", LONG_S)
+    inside.spin_until(lambda: watcher.told("camera_back", key), "that is told as well")

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Serves a LeRobot policy over openpi's WebSocket protocol: for the GPU host, in the environment that has LeRobot.
+
+    pip install lerobot websockets openpi-client
+    python lerobot_policy_server.py outputs/train/act_h1/checkpoints/last/pretrained_model --port 8000 --epoch 1
+
+LeRobot's own asynchronous inference (`lerobot.async_inference`, gRPC) sends Python pickles in both directions, so
+whoever reaches its port runs code on the GPU host, and whoever answers there runs code at the robot (CVE-2026-25874).
+The messages here are msgpack with plain arrays (openpi-client's `msgpack_numpy`). The policy is loaded with LeRobot's
+own functions: `get_policy_class`, `make_pre_post_processors`, `predict_action_chunk` (0.6.1).
+
+An observation has LeRobot's own names, `observation.state`, `observation.images.CAMERA` (H, W, 3) and `task`: the
+bridge's preset `lerobot`. This file needs nothing else of the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http
+import json
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies import get_policy_class, make_pre_post_processors
+from lerobot.policies.utils import prepare_observation_for_inference
+from openpi_client import msgpack_numpy
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+_PREFIX = "observation."
+
+
+class LerobotPolicy:
+    """A checkpoint, from LeRobot's names to absolute actions.
+
+    Args:
+        checkpoint: folder with `config.json` and `model.safetensors`.
+        device: of torch; None takes the checkpoint's own.
+    """
+
+    def __init__(self, checkpoint: Path, device: str | None = None) -> None:
+        config = PreTrainedConfig.from_pretrained(checkpoint)
+        config.device = device or config.device
+        self.config = config
+        self._device = torch.device(config.device)
+        self._policy = get_policy_class(config.type).from_pretrained(checkpoint, config=config).to(self._device).eval()
+        self._before, self._after = make_pre_post_processors(
+            config,
+            pretrained_path=str(checkpoint),
+            preprocessor_overrides={"device_processor": {"device": config.device}},
+        )
+        supports = getattr(self._policy, "supports_rtc", None)
+        self.does_rtc = bool(supports is not None and supports())
+        if self.does_rtc:
+            self._enable_rtc()
+        self._last: torch.Tensor | None = None  # (H, A) of the last answer, in the model's own units
+
+    def _enable_rtc(self) -> None:
+        from lerobot.policies.rtc.configuration_rtc import RTCConfig
+
+        if getattr(self.config, "rtc_config", None) is None:
+            self._policy.config.rtc_config = RTCConfig()
+        if (init := getattr(self._policy, "init_rtc_processor", None)) is not None:
+            init()
+
+    def metadata(self) -> dict[str, Any]:
+        """What a client may check before it asks."""
+        horizon = getattr(self.config, "chunk_size", None) or getattr(self.config, "horizon", 0)
+        return {
+            "action_dim": int(self.config.output_features["action"].shape[0]),
+            **({"action_horizon": int(horizon)} if horizon else {}),
+            "policy_type": self.config.type,
+            "rtc": self.does_rtc,
+        }
+
+    def infer(self, request: dict[str, Any]) -> np.ndarray:
+        """(H, A) float32."""
+        frame = {name: np.array(value) for name, value in request.items() if name.startswith(_PREFIX)}
+        names = ", ".join(sorted(frame))
+        batch = prepare_observation_for_inference(frame, self._device, str(request.get("task", "")))
+        for name, feature in self.config.image_features.items():
+            if name not in batch:
+                raise KeyError(f"{name}; the observation has {names}")
+            if tuple(batch[name].shape[-2:]) != tuple(feature.shape[-2:]):
+                batch[name] = torch.nn.functional.interpolate(
+                    batch[name], size=tuple(feature.shape[-2:]), mode="bilinear", align_corners=False
+                )
+        with torch.inference_mode():
+            chunk = self._policy.predict_action_chunk(self._before(batch), **self._rtc_arguments(request))
+            self._last = chunk[0].clone()
+            actions = torch.stack([self._after(chunk[:, step]) for step in range(chunk.shape[1])], dim=1)
+        return actions[0].float().cpu().numpy()
+
+    def _rtc_arguments(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is left is the end of the last chunk; the policy wants it in its own units, which are kept here."""
+        left = request.get("prev_action_chunk")
+        if not self.does_rtc or left is None or self._last is None or not 0 < len(left) <= len(self._last):
+            return {}
+        return {
+            "prev_chunk_left_over": self._last[-len(left) :].unsqueeze(0),
+            "inference_delay": int(request.get("inference_delay", 0)),
+        }
+
+
+class PolicyServer:
+    """openpi's side of the connection; one inference at a time, whoever asks."""
+
+    def __init__(self, policy: LerobotPolicy, *, epoch: int, checkpoint: str) -> None:
+        self._policy = policy
+        self._epoch, self._checkpoint = epoch, checkpoint
+        self._lock = threading.Lock()
+
+    def handle(self, connection: ServerConnection) -> None:
+        packer = msgpack_numpy.Packer()
+        metadata = {**self._policy.metadata(), "epoch": self._epoch, "checkpoint": self._checkpoint}
+        connection.send(packer.pack(metadata))
+        try:
+            for message in connection:
+                began = time.monotonic()
+                with self._lock:
+                    actions = self._policy.infer(msgpack_numpy.unpackb(message))
+                timing = {"infer_ms": (time.monotonic() - began) * 1e3}
+                connection.send(packer.pack({"actions": actions, "server_timing": timing}))
+        except ConnectionClosed:
+            pass
+        except Exception:
+            traceback.print_exc()
+            connection.send(traceback.format_exc())
+            connection.close(1011, "Internal server error. Traceback included in previous frame.")
+
+    def answer_http(self, connection: ServerConnection, request: Any) -> Any:
+        """`/training_status` and `/healthz`; everything else is the WebSocket."""
+        if request.path == "/training_status":
+            status = {"ready": True, "epoch": self._epoch, "checkpoint": self._checkpoint}
+            return connection.respond(http.HTTPStatus.OK, json.dumps(status) + "\n")
+        if request.path == "/healthz":
+            return connection.respond(http.HTTPStatus.OK, "OK\n")
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help="the folder pretrained_model of a LeRobot checkpoint")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--device", help="of torch, e.g. cuda or cpu (default: the checkpoint's)")
+    parser.add_argument("--epoch", type=int, default=0, help="shown by /training_status; raise it with new weights")
+    options = parser.parse_args()
+    policy = LerobotPolicy(options.checkpoint, options.device)
+    server = PolicyServer(policy, epoch=options.epoch, checkpoint=str(options.checkpoint))
+    with serve(
+        server.handle,
+        options.host,
+        options.port,
+        compression=None,
+        max_size=16 * 1024 * 1024,
+        process_request=server.answer_http,
+    ) as listening:
+        print(f"serving {policy.config.type} at ws://{options.host}:{options.port}", flush=True)
+        listening.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

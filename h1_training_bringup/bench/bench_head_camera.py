@@ -28,7 +28,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 
-from h1_training_bringup.session.endpoints import simulated_endpoints
+from h1_training_bringup.session.session_setup import simulated_endpoints
 from h1_training_bringup.sim.cameras_server import ClassicServer
 from h1_training_node import qos
 from h1_training_node.cameras import CAMERA_TOPICS

@@ -12,10 +12,10 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import MinimumJerk
 from h1_training_bringup.session import graph, graph_simulation
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
 from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
 from h1_training_bringup.session.process import TOOLS, Process, Session
 from h1_training_bringup.session.processes import executable_path
+from h1_training_bringup.session.session_setup import local_endpoints, simulated_endpoints
 from h1_training_node.parameter import from_values
 
 SAVE_DIR = Path("/data/episodes")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +15,6 @@ from typing import Any
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
-from h1_training_bringup.session.endpoints import local_endpoints, simulated_endpoints
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE
 from h1_training_bringup.session.process import OPERATORS, Session
 from h1_training_node.clock import SessionClock
@@ -21,6 +22,12 @@ from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE, announce_
 from h1_training_node.session_end import note_lost_node
 from h1_training_node.upload_target import parse_upload_target
 
+_LOOPBACK = "127.0.0.1"
+_HOSTS = ("policy_server.host", "robot.head_camera_server_ip", "robot.left_hand_ip", "robot.right_hand_ip")
+_PORTS = (
+    *("policy_server.port", "robot.head_camera_server_port"),
+    *("robot.left_hand_port", "robot.right_hand_port"),
+)
 _ROBOT_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
@@ -69,7 +76,7 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     _check_target(configuration.upload_target, save_dir)
     config_sha256 = configuration.sha256()
     if request.simulated:
-        configuration = configuration.replaced(_simulated_endpoints(request, configuration), source="simulation")
+        configuration = configuration.replaced(_endpoints_of(request, configuration), source="simulation")
     session = Session(
         simulated=request.simulated,
         operator=operator,
@@ -113,7 +120,27 @@ def ending_announcer(ending: Path, save_dir: Path) -> Callable[[str], None]:
     return announce
 
 
-def _simulated_endpoints(request: SessionRequest, configuration: Configuration) -> dict[str, Any]:
+def simulated_endpoints(policy_port: int = 0) -> dict[str, Any]:
+    """Peers on this machine, each on a port that is free now.
+
+    Args:
+        policy_port: of a policy server that runs already; 0: a free one, for the session's own.
+    """
+    with contextlib.ExitStack() as stack:
+        # All are held at once, so that no two get the same.
+        sockets = [stack.enter_context(socket.create_server((_LOOPBACK, 0))) for _ in _PORTS]
+        ports = dict(zip(_PORTS, (int(held.getsockname()[1]) for held in sockets), strict=True))
+    return dict.fromkeys(_HOSTS, _LOOPBACK) | ports | ({"policy_server.port": policy_port} if policy_port else {})
+
+
+def local_endpoints(configuration: Configuration) -> dict[str, Any]:
+    """Peers on this machine, each on the port that the configuration names: for parts that are started one by one."""
+    left, right = configuration["robot.left_hand_port"], configuration["robot.right_hand_port"]
+    # On one machine the hands cannot share a port, as they do on two addresses of their own.
+    return dict.fromkeys(_HOSTS, _LOOPBACK) | {"robot.right_hand_port": right + (right == left)}
+
+
+def _endpoints_of(request: SessionRequest, configuration: Configuration) -> dict[str, Any]:
     """A whole simulation finds free ports; its parts, started one by one, have to meet at the configured ones."""
     if request.part != "session":
         return local_endpoints(configuration)

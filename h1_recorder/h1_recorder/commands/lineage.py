@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.reason import reason
+from h1_recorder.commands.files import reason
 from h1_recorder.episode.episode import EpisodeError, opened
 
 HELP = "which episodes made the weights that made this episode"
@@ -17,7 +17,7 @@ _UNTRAINED = "untrained"
 
 
 class LineageError(ValueError):
-    """There is nothing to tell; the message says what is missing."""
+    """It cannot be followed; the message says what is missing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

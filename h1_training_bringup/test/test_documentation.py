@@ -95,6 +95,19 @@ def test_the_readme_is_of_a_length_that_is_read() -> None:
     assert 250 <= len(README.split()) <= 1100
 
 
+def test_the_ways_through_the_code_name_files_and_functions_that_there_are() -> None:
+    page = (PACKAGE / "docs/how_it_works.md").read_text()
+    ways = page[page.index("## Four ways") : page.index("## Record first")]
+    sources = [path for path in REPOSITORY.glob("h1_*/**/*.py") if "/test/" not in str(path)]
+    steps = re.findall(r"^\d+\. `([\w/]+\.py)`(.*)$", ways, re.MULTILINE)
+    assert len(steps) > 40
+    for file, text in steps:
+        named = [path for path in sources if str(path).endswith(f"/{file}")]
+        assert named, file
+        for function in re.findall(r"`(?:\w+\.)?([a-z_]+)`", text.split(" by `")[0].split(" on `")[0]):
+            assert any(re.search(rf"def {function}\b", path.read_text()) for path in named), f"{file}: {function}"
+
+
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z-]+)", README)) <= targets

@@ -27,14 +27,15 @@ from pathlib import Path
 from prerequisites import (
     ROOT,
     SetupError,
-    choose_python,
+    fetched_python,
+    found_python,
     install_packages,
     missing_packages,
+    missing_venv,
     run,
     say,
     step,
     version_of,
-    with_venv,
 )
 
 VENV = ROOT / ".venv"
@@ -101,12 +102,16 @@ def locked_versions() -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ \\]+)", LOCK.read_text(), re.MULTILINE))
 
 
-def make_environment() -> None:
-    """Bring `.venv` to the locked versions, unless it has them already; one of another Python is made again."""
+def make_environment(found_python: str | None) -> None:
+    """Bring `.venv` to the locked versions, unless it has them already; one of another Python is made again.
+
+    Args:
+        found_python: for a new `.venv`; None if uv has to fetch one.
+    """
     python = VENV / "bin/python"
     versions = locked_versions()
     kind = "sourced" if ros_is_sourced() else "plain"
-    chosen = with_venv("/usr/bin/python3") if ros_is_sourced() else choose_python(f"uv=={versions['uv']}")
+    chosen = found_python or fetched_python(f"uv=={versions['uv']}")
     version = version_of(chosen)
     stamp = VENV / ".locked"
     wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {kind} {version}"
@@ -229,8 +234,10 @@ def main() -> int:
         # Two `make` at once must not build into each other.
         with (ROOT / ".setup.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            install_packages(missing_packages(for_tests="--tests" in sys.argv[1:]))
-            make_environment()
+            python = "/usr/bin/python3" if ros_is_sourced() else found_python()
+            packages = missing_packages(for_tests="--tests" in sys.argv[1:])
+            install_packages([*packages, *missing_venv(python or sys.executable)])
+            make_environment(python)
             build_workspace()
     except SetupError as error:
         print(f"[setup] {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ((3, 12), (3, 11))
 """Newest first. Against 3.13 stands openpi-client (the tests' peer): it wants numpy < 2, without wheels for 3.13."""
+SUPPORTED = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
 DEBIAN_PACKAGES = {"c++": "g++", "make": "make", "rsync": "rsync", "ssh": "openssh-client"}
 """By program, or programs any of which will do, the Debian package that has it."""
 DEBIAN_PACKAGES_OF_TESTS = {
@@ -138,52 +139,58 @@ def version_of(python: str) -> tuple[int, int] | None:
     return None
 
 
-def choose_python(uv: str) -> str:
-    """The interpreter for `.venv`: that of the variable PYTHON, else the newest supported, else one that uv fetches.
+def found_python() -> str | None:
+    """The interpreter for `.venv`: that of the variable PYTHON, else the newest supported one here; None if none is.
+
+    Raises:
+        SetupError: PYTHON is not supported.
+    """
+    if asked := os.environ.get("PYTHON"):
+        found = shutil.which(asked)
+        if found is None or version_of(found) not in PYTHONS:
+            raise SetupError(f"PYTHON={asked}: not a Python {SUPPORTED}")
+        return found
+    for version in PYTHONS:
+        for name in (f"python{version[0]}.{version[1]}", "python3", "python"):
+            found = shutil.which(name)
+            if found is not None and version_of(found) == version:
+                return found
+    return None
+
+
+def missing_venv(python: str) -> list[str]:
+    """The Debian package without which a Debian's `python` makes no virtual environment, if it is missing.
+
+    Raises:
+        SetupError: the modules are missing, and no package of the system has them.
+    """
+    if subprocess.run([python, "-c", VENV_MODULES], capture_output=True, check=False).returncode == 0:
+        return []
+    version = version_of(python)
+    if version is None or Path(python).resolve().parent != Path("/usr/bin"):
+        raise SetupError(f"{python} has no module venv or ensurepip; install a complete Python")
+    return [f"python{version[0]}.{version[1]}-venv"]
+
+
+def fetched_python(uv: str) -> str:
+    """A Python that uv downloads into the user's own folder, or has downloaded before.
 
     Args:
         uv: how to require it, for pip: `uv==1.2.3`.
 
     Raises:
-        SetupError: none can be had, or PYTHON is not supported.
+        SetupError: it cannot be had.
     """
-    supported = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-    if asked := os.environ.get("PYTHON"):
-        found = shutil.which(asked)
-        if found is None or version_of(found) not in PYTHONS:
-            raise SetupError(f"PYTHON={asked}: not a Python {supported}")
-        return with_venv(found)
-    for version in PYTHONS:
-        for name in (f"python{version[0]}.{version[1]}", "python3", "python"):
-            found = shutil.which(name)
-            if found is not None and version_of(found) == version:
-                return with_venv(found)
-    return fetched_python(uv, supported)
-
-
-def with_venv(python: str) -> str:
-    """`python` with what makes virtual environments, which Debian packages apart."""
-    if subprocess.run([python, "-c", VENV_MODULES], capture_output=True, check=False).returncode != 0:
-        version = version_of(python)
-        is_systems = Path(python).resolve().parent == Path("/usr/bin")
-        if version is None or not is_systems:
-            raise SetupError(f"{python} has no module venv or ensurepip; install a complete Python")
-        install_packages([f"python{version[0]}.{version[1]}-venv"])
-    return python
-
-
-def fetched_python(uv: str, supported: str) -> str:
-    """A Python that uv downloads into the user's own folder, or has downloaded before."""
     version = ".".join(map(str, PYTHONS[0]))
-    with tempfile.TemporaryDirectory() as name, step(f"no Python {supported} here: having uv fetch {version}"):
+    with tempfile.TemporaryDirectory() as name, step(f"no Python {SUPPORTED} here: having uv fetch {version}"):
         folder = Path(name)
-        run(with_venv(sys.executable), "-m", "venv", folder, what="making a virtual environment for uv")
+        run(sys.executable, "-m", "venv", folder, what="making a virtual environment for uv")
         run(folder / "bin/python", "-m", "pip", "install", "--quiet", uv, what="installing uv")
         try:
             run(folder / "bin/uv", "python", "install", version, what="uv python install")
         except SetupError:
             raise SetupError(
-                f"no Python {supported} here, and uv could not fetch one; "
+                f"no Python {SUPPORTED} here, and uv could not fetch one; "
                 f"install python{version} with venv, or source ROS 2 Jazzy"
             ) from None
         command = [str(folder / "bin/uv"), "python", "find", "--managed-python", version]

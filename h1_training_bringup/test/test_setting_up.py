@@ -55,7 +55,7 @@ def bootstrap(tmp_path: Path, monkeypatch: Patch) -> Iterator[ModuleType]:
 
     for module in (bootstrap, prerequisites):
         monkeypatch.setattr(module, "version_of", version_of)
-    monkeypatch.setattr(prerequisites, "with_venv", lambda python: python)
+    monkeypatch.setattr(bootstrap, "missing_venv", lambda _python: [])
     monkeypatch.setattr(prerequisites, "SYSTEMD", tmp_path / "no_systemd")
     clone(bootstrap, tmp_path / "clone")
     yield bootstrap
@@ -115,10 +115,11 @@ def test_what_is_missing_is_installed_in_one_step_that_names_it(
 ) -> None:
     have(monkeypatch, "make", "ssh", "apt-get", *PYTHONS)
     ran = recorded_runs(bootstrap, monkeypatch)
+    monkeypatch.setattr(bootstrap, "missing_venv", lambda _python: ["python3.12-venv"])
     assert bootstrap.main() == 0
-    assert "[setup] installing Debian packages: g++ rsync ..." in capsys.readouterr().out
+    assert "[setup] installing Debian packages: g++ rsync python3.12-venv ..." in capsys.readouterr().out
     installs = [words for what, words in ran if what == "apt-get install"]
-    assert [words[-2:] for words in installs] == [["g++", "rsync"]]
+    assert [words[-3:] for words in installs] == [["g++", "rsync", "python3.12-venv"]]
 
 
 def test_only_the_tests_need_sshd_and_tmux(bootstrap: ModuleType, monkeypatch: Patch) -> None:
@@ -184,12 +185,12 @@ def test_a_machine_that_the_wheels_do_not_fit_is_asked_for_ros(
 def test_the_newest_supported_python_is_chosen_unless_another_is_asked_for(
     bootstrap: ModuleType, monkeypatch: Patch
 ) -> None:
-    assert bootstrap.choose_python("uv==0.1") == "/usr/bin/python3.12"
+    assert bootstrap.found_python() == "/usr/bin/python3.12"
     monkeypatch.setenv("PYTHON", "python3.11")
-    assert bootstrap.choose_python("uv==0.1") == "/usr/bin/python3.11"
+    assert bootstrap.found_python() == "/usr/bin/python3.11"
     monkeypatch.setenv("PYTHON", "python3")
     with pytest.raises(bootstrap.SetupError, match=r"^PYTHON=python3: not a Python 3.12 or 3.11$"):
-        bootstrap.choose_python("uv==0.1")
+        bootstrap.found_python()
 
 
 def test_where_no_fitting_python_is_there_uv_fetches_one_or_the_line_says_so(
@@ -199,7 +200,7 @@ def test_where_no_fitting_python_is_there_uv_fetches_one_or_the_line_says_so(
     have(monkeypatch, "python3")
     ran = recorded_runs(bootstrap, monkeypatch, failing="uv python install")
     with pytest.raises(bootstrap.SetupError, match=r"uv could not fetch one; install python3.12 with venv, or source"):
-        bootstrap.choose_python("uv==0.1")
+        bootstrap.make_environment(bootstrap.found_python())
     assert ran[-1][1][-2:] == ["install", "3.12"]
 
 

@@ -28,8 +28,8 @@ def folder(package: str) -> Path:
 
 
 def modules(package: str) -> Iterator[Path]:
-    """All but the shells: nodes, and the actions of the launch files."""
-    shells = {"launch_description", "launch_included", "launch_supervisor"}
+    """All but the shells: nodes, what turns messages into a core's values, the command's client, launch's actions."""
+    shells = {"launch_description", "launch_included", "launch_supervisor", "ros_interface", "session_client"}
     paths = (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
     return (path for path in paths if path.stem not in shells)
 

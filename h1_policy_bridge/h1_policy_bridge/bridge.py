@@ -244,6 +244,8 @@ class PolicyBridge:
         for chunk, asked in self._inference.collect(now_ns, self._generation):
             if self._is_ready:
                 self._warm_up.take(chunk, now_ns)
+                if (first := self._warm_up.first) is not None:
+                    self._on_event(Level.INFO, "policy_warm_up", first.line())
                 continue
             self._done = self._done or chunk.done
             if self._stream is not None:

@@ -71,8 +71,4 @@ def table(chunk: Chunk) -> str:
 
 def headline(chunk: Chunk) -> str:
     """One line: how long the chunk is, how long it took, how far its first action is from the pose."""
-    first = FirstAction.of(chunk)
-    return (
-        f"{chunk.horizon} actions, {chunk.horizon * TICK_S:g} s; inference {chunk.inference_ms:.0f} ms; "
-        f"first action differs from the pose by {first.distance_rad:.2f} rad ({first.joint})"
-    )
+    return f"{chunk.horizon} actions, {chunk.horizon * TICK_S:g} s; {FirstAction.of(chunk).line()}"

@@ -40,6 +40,13 @@ class FirstAction:
         joint = int(differences.argmax())
         return cls(chunk.inference_ms, float(differences[joint]), ARM_JOINT_NAMES[joint])
 
+    def line(self) -> str:
+        """For a person."""
+        return (
+            f"inference {self.inference_ms:.0f} ms; first action differs from the pose by {self.distance_rad:.2f} rad "
+            f"({self.joint})"
+        )
+
 
 class WarmUp:
     """See the module.

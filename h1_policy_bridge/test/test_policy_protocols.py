@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from policy_builders import ramp
 from policy_servers import answer_json, groot_packed, groot_server, http_server, openpi_server
-from policy_wire import running
+from policy_wire import raw_server, running
 
-from h1_policy_bridge.chunk import Expectation
+from h1_policy_bridge import connection
+from h1_policy_bridge.chunk import Expectation, ReplyError
 from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
+from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.values import InferenceRequest
 from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
@@ -414,3 +420,27 @@ def test_an_address_has_its_protocols_scheme(protocol, host, url):
 def test_an_address_of_another_protocol_is_refused():
     with pytest.raises(ValueError, match=r"'http://' is another protocol's; expected .* ws://HOST:PORT"):
         BridgeParameters(protocol="openpi", host="http://gpu")
+
+
+def test_the_pages_own_protocol_works_as_it_stands_there(monkeypatch):
+    page = (Path(__file__).parents[1] / "docs/policy_server.md").read_text()
+    (code,) = re.findall(r"```python\n(class JsonLinesLink:.*?)```", page, re.DOTALL)
+    names: dict = {"contextlib": contextlib, "json": json, "np": np, "ReplyError": ReplyError, **vars(connection)}
+    exec(compile(code, "policy_server.md", "exec"), names)
+    monkeypatch.setitem(PROTOCOLS, "json_lines", names["JsonLinesLink"])
+    good = json.dumps({"actions": ACTIONS.tolist()}).encode() + b"\n"
+
+    def behaviour(peer, stop):
+        for answer in (good, b"{}\n", good):
+            while b"\n" not in peer.recv(65536):
+                pass
+            peer.sendall(answer)
+        stop.wait(5.0)
+
+    with raw_server(behaviour) as address:
+        where = ServerAddress("127.0.0.1", address.port, "tcp")
+        with running(where, protocol="json_lines") as it:
+            results = [it.outcome(asked("h1", tag)) for tag in range(3)]
+            assert it.client.state.connections == 1
+    assert [result.chunk is not None for result in results] == [True, False, True]
+    assert "no line of JSON with 'actions'" in results[1].reason

@@ -186,6 +186,8 @@ def _policy(observed: Observed, config: SessionParameters, epoch: int) -> Iterat
         yield "policy: policy_bridge is silent; does it run?"
     elif problem := policy_problem(observed.policy, epoch):
         yield f"policy: {problem}"
+    elif observed.policy.warm_up_reason:
+        yield f"policy: {observed.policy.warm_up_reason}"
 
 
 def _hands(observed: Observed, config: SessionParameters) -> Iterator[str]:

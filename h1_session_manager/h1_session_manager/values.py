@@ -87,6 +87,7 @@ class Policy:
     inferences: int = 0
     failures: int = 0
     checkpoint: str = ""
+    warm_up_reason: str = ""
 
 
 @dataclass(frozen=True)

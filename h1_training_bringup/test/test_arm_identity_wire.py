@@ -56,7 +56,7 @@ def test_a_robot_whose_states_come_but_do_not_live_is_damped_as_frozen_and_left_
     freeze(stage.robot)
     stage.until(lambda: stage.peer.status.fault == "robot_frozen", "seen")
     stage.until(lambda: stage.robot.is_damped, "compliant")
-    assert stage.peer.reasons("arm_driver").count("robot_frozen") == 1
+    stage.until(lambda: "robot_frozen" in stage.peer.reasons("arm_driver"), "reported")
     count = 0
 
     def silent() -> bool:
@@ -73,6 +73,7 @@ def test_a_robot_whose_states_come_but_do_not_live_is_damped_as_frozen_and_left_
     assert silent(), "nothing is commanded on a state that nobody vouches for"
     answer = stage.peer.call("arm_driver/acknowledge")
     assert not answer.success and answer.message.startswith("robot_frozen: it lasts: ")
+    assert stage.peer.reasons("arm_driver").count("robot_frozen") == 1
 
 
 def test_actions_with_another_token_are_refused_whole_though_their_numbers_are_higher(stage: Stage) -> None:
@@ -196,6 +197,7 @@ def test_a_policy_that_would_drive_a_hand_into_the_chest_is_held_before_it(stage
     stage.take()
     into_policy(stage)
     stage.peer.acts = None
+    begin = len(stage.robot.commands)
     inward = both_arms((0.0, 0.0, -1.2, 0.6, 0.0, 0.0, -1.0)).astype(np.float32)
     sent = 10**6
 
@@ -213,7 +215,7 @@ def test_a_policy_that_would_drive_a_hand_into_the_chest_is_held_before_it(stage
     collisions = stage.driver._controller.stiff.collisions
     lowest = min(
         collisions.distances(np.array([motor.q for motor in command.motor_cmd[ARM_MOTORS]]), 0.0).min()
-        for command in stage.robot.commands[-400:]
+        for command in stage.robot.commands[begin::5]
     )
     assert lowest >= 0.029
     stage.until(

@@ -12,6 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from h1_training_bringup.arm_driver.joints import LOWER, UPPER
 from h1_training_msgs.msg import ArmStatus, Event, PolicyAction, SessionState
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
@@ -35,7 +36,7 @@ class Peer(Node):
         self.acts: float | None = None
         self._seq = self._action_seq = 0
         self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
-        self._actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
+        self.actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self.stop = self.create_publisher(String, "emergency_stop", qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self.statuses.append, qos.STATE)
         self.create_subscription(JointState, "joint_states", self.joint_states.append, qos.STATE)
@@ -91,8 +92,10 @@ class Peer(Node):
             return
         self._action_seq += 1
         now_ns = self._session_clock.now_ns()
-        action = PolicyAction(seq=self._action_seq, positions=outward(self.acts).astype(np.float32))
+        action = PolicyAction(
+            seq=self._action_seq, positions=np.clip(outward(self.acts), LOWER, UPPER).astype(np.float32)
+        )
         action.execution = self.status.execution
         action.header.stamp = to_stamp(now_ns)
         action.observation_stamp = to_stamp(now_ns - 30_000_000)
-        self._actions.publish(action)
+        self.actions.publish(action)

@@ -92,12 +92,12 @@ def test_a_policy_that_falls_silent_leaves_the_arms_held_with_an_event(stage: St
 
 def test_a_session_that_falls_silent_damps_the_arms_until_acknowledged(stage: Stage) -> None:
     stage.take()
-    stage.peer.heartbeats = False
+    stage.peer.sends_heartbeat = False
     stage.until(lambda: stage.peer.status.fault == "session_lost", "noticed")
     stage.until(lambda: stage.robot.is_damped, "damped")
     assert stage.peer.status.acknowledge_needed
     assert not stage.peer.call("arm_driver/acknowledge").success
-    stage.peer.heartbeats = True
+    stage.peer.sends_heartbeat = True
     stage.until(lambda: stage.peer.call("arm_driver/acknowledge").success, "acknowledged")
     stage.until(lambda: not stage.peer.status.acknowledge_needed, "the status says so")
 

@@ -79,7 +79,7 @@ def test_a_robot_whose_states_come_but_do_not_live_is_damped_as_frozen_and_left_
 def test_actions_with_another_token_are_refused_whole_though_their_numbers_are_higher(stage: Stage) -> None:
     stage.take()
     into_policy(stage)
-    actions = stage.peer._actions  # the same writer: only the token tells
+    actions = stage.peer.actions  # the same writer: only the token tells
     before = np.array(stage.peer.status.q_command)
 
     def intrude() -> bool:
@@ -206,7 +206,7 @@ def test_a_policy_that_would_drive_a_hand_into_the_chest_is_held_before_it(stage
         sent += 1
         action = PolicyAction(seq=sent, positions=inward, execution=stage.peer.status.execution)
         action.header.stamp = action.observation_stamp = to_stamp(stage.driver.now_ns())
-        stage.peer._actions.publish(action)
+        stage.peer.actions.publish(action)
         return stage.peer.status.mode == ArmStatus.MODE_HOLD
 
     stage.until(act, "held", 30.0)

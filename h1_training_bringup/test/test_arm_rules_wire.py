@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arm_stage import Stage, quick_parameters
-from rclpy.publisher import Publisher
 
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT, WAIST_MOTOR, WEIGHT_MOTOR
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import ArmStatus, PolicyAction
-from h1_training_node import qos
 from h1_training_node.stamps import to_stamp
 from h1_training_testing import Graph
 
@@ -19,12 +17,6 @@ from h1_training_testing import Graph
 def stage(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Stage:
     quick_parameters(monkeypatch)
     return Stage(graph)
-
-
-def publisher_of_actions(stage: Stage) -> Publisher:
-    publisher = stage.peer.create_publisher(PolicyAction, "policy/action", qos.STATE)
-    stage.until(publisher.get_subscription_count, "the driver listens")
-    return publisher
 
 
 @pytest.mark.parametrize(
@@ -41,7 +33,7 @@ def test_a_bad_action_is_refused_whole_reported_once_and_the_arms_hold(
 ) -> None:
     peer, robot = stage.peer, stage.robot
     stage.take()
-    actions = publisher_of_actions(stage)
+    actions = peer.actions
     held = [motor.q for motor in robot.commands[-1].motor_cmd[ARM_MOTORS]]
     assert peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).accepted
     sent = 0

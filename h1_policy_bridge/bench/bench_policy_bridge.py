@@ -30,6 +30,7 @@ from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import InferenceRequest, InferenceResult
 
 sys.path.insert(0, str(Path(__file__).parent))
+from protocol_figures import protocol_figures
 from strategies_figure import INFERENCE_MS, SHOWN_TICKS, draw, recorded, table
 from stream_stage import Stream, measured_stream, simulated_server
 
@@ -47,6 +48,7 @@ def main() -> int:
     jpegs = images()
     figures.update(observation_figures(jpegs))
     figures.update(round_trip_figures(jpegs))
+    figures.update(protocol_figures(jpegs))
     print("\nSame recorded chunks, jitter 30 %: ticks missing / held, largest step over the largest inside chunks")
     figures.update(table())
     figures.update(streams(jpegs))

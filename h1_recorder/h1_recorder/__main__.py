@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 
@@ -30,6 +31,8 @@ VERBS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a damaged file may hold any text
     parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and repair episodes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:

@@ -7,7 +7,7 @@ image is when it was received, because RealSense's driver stamps by another idea
 The policy bridge chooses from what it has received at an instant, the recorder from all that was ever stamped before
 it. So for one instant both give the same image, unless one was under way then: dated before the instant and received
 by the bridge after it. The row then has the later image, by one image at most while delivery takes less than a camera's
-period (`h1_recorder/test/test_recorder_parity.py`).
+period (`h1_training_bringup/test/test_observation_parity.py`).
 """
 
 from __future__ import annotations

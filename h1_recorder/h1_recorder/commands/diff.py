@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import reason
+from h1_recorder.commands.files import ChildError, in_child, reason, say
 
 HELP = "how two episodes differ; exit status 1 if they do"
 
@@ -20,16 +19,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each difference; 0 if there is none, 1 if there is, 2 if one cannot be read."""
-    try:
-        found = differences(arguments.one, arguments.other)
-    except Exception as error:  # of whatever kind: a damaged file is a line, not a traceback
-        print(json.dumps({"failed": reason(error)}) if arguments.json else f"failed: {reason(error)}")
+
+    def compare() -> int:
+        try:
+            found = differences(arguments.one, arguments.other)
+        except Exception as error:  # of whatever kind: a damaged file is a line, not a traceback
+            return failed(reason(error))
+        for name, text in found:
+            say(arguments, {"name": name, "difference": text}, f"{name}: {text}")
+        if not found and not arguments.json:
+            print("no difference")
+        return int(bool(found))
+
+    def failed(why: str) -> int:
+        say(arguments, {"failed": why}, f"failed: {why}")
         return 2
-    for name, text in found:
-        print(json.dumps({"name": name, "difference": text}) if arguments.json else f"{name}: {text}")
-    if not found and not arguments.json:
-        print("no difference")
-    return int(bool(found))
+
+    try:
+        return in_child(compare, arguments.one, arguments.other)
+    except ChildError as error:
+        return failed(f"{arguments.one} or {arguments.other} is {error}")
 
 
 def differences(one: Path, other: Path) -> list[tuple[str, str]]:

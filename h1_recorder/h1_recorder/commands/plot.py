@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(arguments, {"path": str(path), "drawn": str(figure)}, str(figure))
         return True
 
-    return for_each(arguments, paths[:1] if arguments.labels else paths, "episodes", draw)
+    return for_each(arguments, paths[:1] if arguments.labels else paths, "episodes", draw, slow=20)
 
 
 def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:

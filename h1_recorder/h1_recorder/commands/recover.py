@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             Path(saved.journal).unlink(missing_ok=True)
         return True
 
-    return for_each(arguments, found_in(arguments.paths, _not_uploaded), "journals", recover)
+    return for_each(arguments, found_in(arguments.paths, _not_uploaded), "journals", recover, apart=False)
 
 
 def _not_uploaded(folder: Path) -> list[Path]:

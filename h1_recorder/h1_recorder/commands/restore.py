@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(arguments, {"restored": str(restored)}, str(restored))
         return True
 
-    return for_each(arguments, found_in(arguments.paths, _discarded), "discarded files", bring_back)
+    return for_each(arguments, found_in(arguments.paths, _discarded), "discarded files", bring_back, apart=False)
 
 
 def _discarded(folder: Path) -> Iterable[Path]:

@@ -35,4 +35,4 @@ def run(arguments: argparse.Namespace) -> int:
         say(arguments, {"path": str(path), "video": str(target)}, str(target))
         return True
 
-    return for_each(arguments, found_episodes(arguments.paths), "episodes", make)
+    return for_each(arguments, found_episodes(arguments.paths), "episodes", make, slow=20)

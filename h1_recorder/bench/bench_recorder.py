@@ -157,7 +157,8 @@ def main() -> int:
             figures |= found
         rclpy.shutdown()
     figures["recorder_load_average"] = round(os.getloadavg()[0], 2)
-    _FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    known = json.loads(_FIGURES.read_text()) if _FIGURES.exists() else {}
+    _FIGURES.write_text(json.dumps(known | figures, indent=2) + "\n")
     return 0
 
 

@@ -15,9 +15,9 @@ from h1_recorder.__main__ import main
 from h1_recorder.commands.diff import differences
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode, save_journal
+from h1_recorder.export.arm_response import LabelError, bands
 from h1_recorder.export.episode_figure import camera_ages_ms, contact_sheet
 from h1_recorder.export.label_figure import distances, plot_labels
-from h1_recorder.export.labels import LabelError, bands
 from h1_recorder.export.scene import make_video
 
 

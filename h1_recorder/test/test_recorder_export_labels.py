@@ -9,17 +9,8 @@ import pytest
 from export_builders import NEXT_ROW, made
 
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import (
-    LabelError,
-    Labelling,
-    ahead_rows,
-    fitted,
-    has_action,
-    is_commanded,
-    labelled,
-    later,
-    response,
-)
+from h1_recorder.export.arm_response import LabelError, fitted, is_commanded, response
+from h1_recorder.export.labels import Labelling, ahead_rows, has_action, labelled, later
 
 UNKNOWN = fitted([])
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import Labelling, LabelModel, fitted, labelled, response
+from h1_recorder.export.arm_response import ArmModel, fitted, response
+from h1_recorder.export.labels import Labelling, labelled
 from h1_training_bringup.arm_driver.settings import ArmParameters
 from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.rig import Rig
@@ -110,7 +111,7 @@ def replayed(seed: int, start: Rows, labels: Rows) -> Rows:
     return np.array(found)
 
 
-def error_rad(seed: int, episode: Episode, labelling: Labelling, model: LabelModel) -> float:
+def error_rad(seed: int, episode: Episode, labelling: Labelling, model: ArmModel) -> float:
     """Root mean square over all joints and human rows between demonstrated and replayed motion."""
     human = episode.phase == "human"
     labels = labelled(episode, labelling, model)[0][human].astype(float)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import bands
+from h1_recorder.export.arm_response import bands
 from h1_recorder.export.rows import HAND_NAMES
 from h1_recorder.export.scene import PHASE_COLOURS, burn_in
 

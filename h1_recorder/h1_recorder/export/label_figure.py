@@ -16,17 +16,8 @@ import numpy.typing as npt
 
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import (
-    JOINTS,
-    LabelError,
-    Labelling,
-    LabelModel,
-    Response,
-    fitted,
-    is_commanded,
-    labelled,
-    response,
-)
+from h1_recorder.export.arm_response import JOINTS, ArmModel, LabelError, Response, fitted, is_commanded, response
+from h1_recorder.export.labels import Labelling, labelled
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +38,7 @@ class LabelDistances:
             command is ahead of the motion.
     """
 
-    model: LabelModel
+    model: ArmModel
     response: Response
     leads: dict[str, list[Array]]
 

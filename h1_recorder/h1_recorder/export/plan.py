@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.labels import LabelError, Labelling, LabelModel, ahead_rows, fitted, has_action, labelled
+from h1_recorder.export.arm_response import ArmModel, LabelError, fitted
+from h1_recorder.export.labels import Labelling, ahead_rows, has_action, labelled
 from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, ExportError, Kind, Place, columns
 from h1_recorder.export.selection import ROW_KINDS, Selection, kind_weights, recorded_at, validation
 from h1_recorder.export.survey import Survey
@@ -58,7 +59,7 @@ class Source:
     place: Place
     task: str
     is_validation: bool
-    model: LabelModel
+    model: ArmModel
 
     @property
     def path(self) -> Path:
@@ -80,7 +81,7 @@ class Plan:
     sources: tuple[Source, ...]
     kind: Kind
     options: Options
-    models: dict[str, LabelModel]
+    models: dict[str, ArmModel]
     weights: list[float]
     notes: tuple[str, ...]
 
@@ -196,16 +197,16 @@ def _common_kind(surveys: Sequence[Survey]) -> tuple[Kind, list[str]]:
     return first.kind, []
 
 
-def _model(surveys: Sequence[Survey], robot: str) -> LabelModel:
+def _model(surveys: Sequence[Survey], robot: str) -> ArmModel:
     return fitted(survey.response for survey in surveys if survey.robot == robot)
 
 
-def _valid(survey: Survey, labelling: Labelling, model: LabelModel) -> npt.NDArray[np.bool_]:
+def _valid(survey: Survey, labelling: Labelling, model: ArmModel) -> npt.NDArray[np.bool_]:
     ahead = ahead_rows(labelling, model, survey.kind.fps)
     return has_action(survey.outline, survey.outline.commanded, ahead)
 
 
-def _runs(survey: Survey, options: Options, kind: Kind, models: dict[str, LabelModel]) -> Runs:
+def _runs(survey: Survey, options: Options, kind: Kind, models: dict[str, ArmModel]) -> Runs:
     try:
         valid = _valid(survey, options.labelling, models[survey.robot])
     except LabelError as error:
@@ -223,7 +224,7 @@ def _shard(entries: list[_Entry], shard: tuple[int, int]) -> list[_Entry]:
     return [entry for entry, its in zip(entries, part, strict=True) if its == number - 1]
 
 
-def _placed(entries: Sequence[_Entry], options: Options, models: dict[str, LabelModel]) -> tuple[Source, ...]:
+def _placed(entries: Sequence[_Entry], options: Options, models: dict[str, ArmModel]) -> tuple[Source, ...]:
     sources: list[Source] = []
     tasks: dict[str, int] = {}
     episode, row = 0, 0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode, EpisodeError
-from h1_recorder.export.labels import bands
+from h1_recorder.export.arm_response import bands
 from h1_recorder.export.video_file import VideoFile, VideoSettings, even
 
 Array = npt.NDArray[Any]

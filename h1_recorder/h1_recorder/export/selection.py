@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode
 from h1_recorder.episode.info import OUTCOMES
-from h1_recorder.export.labels import Phases
+from h1_recorder.export.arm_response import Phases
 
 Array = npt.NDArray[Any]
 

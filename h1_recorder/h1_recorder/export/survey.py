@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 from h1_recorder.episode.validate import problems
-from h1_recorder.export.labels import Response, is_commanded, response
+from h1_recorder.export.arm_response import Response, is_commanded, response
 from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, OUTCOME_VALUES, Kind
 from h1_recorder.export.selection import ROW_KINDS, row_kinds
 from h1_recorder.export.video_store import fingerprint
@@ -40,7 +40,7 @@ class Outline:
 
     Attributes:
         phase, segment: (T,) as in the episode.
-        commanded: (T,) bool, see `labels.is_commanded`.
+        commanded: (T,) bool, see `arm_response.is_commanded`.
         has_hands: (T,) bool, both hands had reported by then; true where there are none.
     """
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode, read
-from h1_recorder.export.labels import bands, is_commanded
+from h1_recorder.export.arm_response import bands, is_commanded
 from h1_recorder.export.rows import ExportError
 from h1_recorder.export.statistics import image_counts
 from h1_recorder.export.video_file import VideoFile, VideoSettings, even
@@ -37,8 +37,8 @@ class StoredVideo:
 
     Attributes:
         path: of it.
-        images: of each band of its rows (`labels.bands`): first row, row after the last, images counted, and how often
-            each value occurred in them, (3, 256).
+        images: of each band of its rows (`arm_response.bands`): first row, row after the last, images counted, and how
+            often each value occurred in them, (3, 256).
     """
 
     path: Path

@@ -363,3 +363,22 @@ def test_an_episode_without_limits_is_refused_for_commands_only(tmp_path: Path) 
     path = make_file(tmp_path / "episodes", attributes={"config_sha256": "abc"})
     assert LIMITS and main(["export", "lerobot", str(path), str(tmp_path / "dataset"), "--jobs", "1"]) == 1
     assert exported("lerobot", [path], tmp_path / "dataset").plan.rows == 100
+
+
+def test_the_command_names_every_file_that_is_not_valid(
+    tmp_path: Path, two: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in two:
+        with h5py.File(path, "r+") as file:
+            file["observations/effort"][12, 0] = np.inf
+    assert main(["export", "lerobot", str(two[0].parent), str(tmp_path / "dataset"), "--jobs", "1"]) == 1
+    said = capsys.readouterr().out
+    for path in two:
+        assert f"{path}: 'observations/effort' is not finite in 1 rows, the first is 12" in said
+
+
+def test_nothing_found_is_a_failure_unless_it_may_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, status in (([], 1), (["--allow-empty"], 0)):
+        assert main(["export", "lerobot", str(tmp_path), str(tmp_path / "dataset"), *more]) == status
+        assert "no episodes found" in capsys.readouterr().out
+    assert not (tmp_path / "dataset").exists()

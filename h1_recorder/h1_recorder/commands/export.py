@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from h1_recorder.commands.files import found_episodes, reason
+from h1_recorder.commands.files import found_episodes, reason, say
 
 if TYPE_CHECKING:
     from h1_recorder.export.export import Exported
@@ -123,12 +123,16 @@ def run(arguments: argparse.Namespace) -> int:
         *sources, target = arguments.paths
         if not sources:
             raise ExportError("name episodes or folders, and last the folder of the dataset")
+        episodes = found_episodes(sources)
+        if not episodes and arguments.allow_empty:
+            say(arguments, {"episodes": 0}, "no episodes found")
+            return 0
         if arguments.format.startswith("lerobot"):
             check_pyarrow()
         with _Bar(arguments.json) as bar:
             done = export(
                 arguments.format,
-                found_episodes(sources),
+                episodes,
                 target,
                 options,
                 reuse=arguments.reuse or (),
@@ -137,7 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
                 **more,
             )
     except (ExportError, EpisodeError, OSError, ValueError) as error:
-        print(json.dumps({"failed": reason(error)}) if arguments.json else f"failed: {reason(error)}")
+        why = str(error) if isinstance(error, ExportError) else reason(error)  # ours names every file and row
+        print(json.dumps({"failed": why}) if arguments.json else f"failed: {why}")
         return 1
     print(json.dumps(_as_json(done)) if arguments.json else "\n".join(_lines(done)))
     return 0

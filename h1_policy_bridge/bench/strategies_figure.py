@@ -1,6 +1,6 @@
 """The strategies side by side on the same recorded chunks: a table, and a diagram of one joint.
 
-python h1_policy_bridge/bench/strategies_figure.py PICTURE.png [RECORDING.npz]
+python h1_policy_bridge/bench/strategies_figure.py FIGURE.png [RECORDING.npz]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the bridge's core sees and what it tells: observations, hands, the connection, reasons and events."""
+"""What the bridge's core sees and what it reports: observations, hands, the connection, reasons and events."""
 
 from __future__ import annotations
 

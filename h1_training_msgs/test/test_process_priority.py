@@ -83,7 +83,7 @@ def test_a_thread_that_may_not_have_a_high_priority_leaves_realtime_all_the_same
 
 
 def reported(graph: Graph, priority: Priority) -> list[tuple[int, str, str]]:
-    """What a node tells of it, as events."""
+    """What a node reports of it, as events."""
     node = graph.add(BaseNode("probe"))
     events: list[tuple[int, str, str]] = []
     node.event = lambda *event: events.append(event)  # type: ignore[method-assign,assignment]

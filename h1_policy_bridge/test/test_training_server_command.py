@@ -1,4 +1,4 @@
-"""Training and serving by the user's own commands, which here are two small programs that speak openpi's wire."""
+"""Training and serving by the user's own commands, which here are small programs on openpi's wire."""
 
 from __future__ import annotations
 

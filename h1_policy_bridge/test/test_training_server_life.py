@@ -40,10 +40,12 @@ def test_uploads_become_weights_that_move_the_arms_and_the_epoch_rises(tmp_path:
         status = served.until("weights", epoch=1)
         assert status["ready"] and status["phase"] == "SERVING"
         after = WebsocketClientPolicy("127.0.0.1", served.port)
-        told = after.get_server_metadata()
-        assert (told["epoch"], told["checkpoint"]) == (1, status["checkpoint"])
+        metadata = after.get_server_metadata()
+        assert (metadata["epoch"], metadata["checkpoint"]) == (1, status["checkpoint"])
         assert np.abs(after.infer(observation())["actions"]).max() > 0.002, "what was shown is aimed at"
-        assert not before.infer(observation())["actions"].any(), "a connection keeps the weights that it was told of"
+        assert not before.infer(observation())["actions"].any(), (
+            "a connection keeps the weights that its metadata named"
+        )
         manifest = Store(tmp_path / "checkpoints").manifest(status["checkpoint"])
         assert [source.file for source in manifest.episodes] == [
             f"training_session_epoch0/episode_{number}.hdf5" for number in range(3)
@@ -138,7 +140,7 @@ class Trainer:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[tuple[Served, Callable[[str], None], Path]]:
-    """A server with a trainer of one's own, which does what it is told."""
+    """A server with a trainer of one's own, which does what a file says."""
     does, folder = tmp_path / "does", tmp_path / "uploads"
     (tmp_path / "own_trainer.py").write_text(textwrap.dedent(TRAINER.format(does=str(does))))
     does.write_text("well")
@@ -161,27 +163,27 @@ def own(tmp_path: Path) -> Iterator[tuple[Served, Callable[[str], None], Path]]:
     ],
 )
 def test_a_training_that_comes_to_nothing_leaves_the_old_weights_and_says_why(own, does: str, words: str) -> None:
-    served, tell, folder = own
+    served, order, folder = own
     episode(folder, 0)
     good = served.until("first weights", epoch=1)
-    tell(does)
+    order(does)
     for number in range(1, 11):
         episode(folder, number)
     bad = served.until("the reason", reason=lambda text: words in text)
     assert (bad["epoch"], bad["checkpoint"], bad["ready"]) == (1, good["checkpoint"], True)
     client = WebsocketClientPolicy("127.0.0.1", served.port)
     np.testing.assert_allclose(client.infer(observation())["actions"], 0.05)
-    tell("well")
+    order("well")
     episode(folder, 11)
     served.until("weights again", epoch=2)
 
 
 def test_weights_that_are_far_worse_on_held_out_rows_are_kept_but_do_not_serve(own) -> None:
-    served, tell, folder = own
+    served, order, folder = own
     for number in range(10):
         episode(folder, number)
     served.until("first weights", epoch=1)
-    tell("is far worse")
+    order("is far worse")
     episode(folder, 10)
     status = served.until("the reason", reason=lambda text: "is kept but does not serve" in text)
     assert "error on held-out rows" in status["reason"]

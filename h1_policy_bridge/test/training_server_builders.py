@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import requests
 
+from h1_training_node.arm_joints import ARM_JOINT_NAMES
 from h1_training_node.cameras import CAMERAS
 
 MODULE = "h1_policy_bridge.training_server.main"
@@ -33,7 +34,8 @@ def episode(folder: Path, number: int = 0, *, epoch: int = 0, outcome: str = "su
     rows, random = POLICY_ROWS + HUMAN_ROWS, np.random.default_rng([epoch, number])
     goal = random.uniform(-0.3, 0.3)
     share = np.clip((np.arange(rows) - POLICY_ROWS) / HUMAN_ROWS, 0.0, 1.0)[:, None]
-    qpos = (share * goal * np.eye(14)[[0, 7]].sum(axis=0)).astype(np.float32)
+    still = 1e-6 * np.arange(rows)[:, None] * np.eye(14)[1]  # what is measured differs from row to row
+    qpos = (still + share * goal * np.eye(14)[[0, 7]].sum(axis=0)).astype(np.float32)
     human = np.arange(rows) >= POLICY_ROWS
     tick = 10**18 + _TICK_NS * np.arange(rows)
     with h5py.File(part, "w") as file:
@@ -67,12 +69,11 @@ def _write_rows(file: h5py.File, qpos: np.ndarray, human: np.ndarray, tick: np.n
 
 
 def _attributes(rows: int, human: np.ndarray, epoch: int, number: int, outcome: str) -> dict[str, Any]:
-    empty = dict.fromkeys(
-        ("joint_names", "gains", "payload", "serials", "versions", "config_sha256", "timestamp"), "{}"
-    )
+    empty = dict.fromkeys(("gains", "payload", "serials", "versions", "config_sha256", "timestamp"), "{}")
     limits = {"lower_rad": [-3.0] * 14, "upper_rad": [3.0] * 14}
     return empty | {
         "episode_uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{epoch}/{number}")),
+        "joint_names": json.dumps(ARM_JOINT_NAMES),
         "limits": json.dumps(limits),
         "episode_length": rows,
         "fps": 50,

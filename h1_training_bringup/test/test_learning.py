@@ -83,7 +83,7 @@ def test_what_is_below_the_bar_is_named() -> None:
     good = [row(0, 0.0), row(6, 0.96), row(6, 0.92, objects=SEALED)]
     assert missed(good) == []
     assert "untrained" in missed([row(0, 0.1), *good[1:]])[0]
-    assert "epoch 6, sealed objects: 0.80" in missed([*good[:2], row(6, 0.8, objects=SEALED)])[0]
+    assert "epoch 6, sealed objects: 0.800" in missed([*good[:2], row(6, 0.8, objects=SEALED)])[0]
     assert "corrections an episode" in missed([good[0], row(6, 0.96, corrections_per_episode=0.5), good[2]])[0]
     assert "a training took" in missed([good[0], row(6, 0.96, train_s=11.0), good[2]])[0]
     assert "an inference takes" in missed([good[0], row(6, 0.96, infer_ms=6.0), good[2]])[0]

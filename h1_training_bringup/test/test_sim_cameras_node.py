@@ -89,8 +89,8 @@ def test_wrists_look_like_those_of_the_realsense_wrapper_and_the_head_like_image
         message = frames[-1]
         assert message.format == "rgb8; jpeg compressed bgr8"
         assert message.header.frame_id == f"{name}_color_optical_frame"
-        picture = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)
-        assert picture.shape == (480, 640, 3)
+        image = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (480, 640, 3)
     stamps = [(frame.header.stamp.sec, frame.header.stamp.nanosec) for frame in viewer.frames[LEFT]]
     assert stamps == sorted(set(stamps))
     assert viewer.head_frame().shape == (480, 640, 3)
@@ -107,7 +107,7 @@ def test_the_head_follows_the_arms_that_the_robot_reports(look) -> None:
         frame = viewer.head_frame()
         return bool((np.abs(frame[:440].astype(int) - before[:440]).max(axis=2) > 40).mean() > 0.02)
 
-    viewer.until(has_moved, "arms that moved in the picture")
+    viewer.until(has_moved, "arms that moved in the image")
 
 
 def test_the_object_is_where_the_robots_body_says(look) -> None:

@@ -1,4 +1,4 @@
-"""The simulated head servers speak both formats over ZeroMQ, and cameras fail as they are told."""
+"""The simulated head servers offer both formats over ZeroMQ, and cameras fail as faults say."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def test_the_newer_server_tells_its_configuration_and_sends_each_camera_on_its_p
         return bool(request.poll(5))
 
     wait_until(answered, "the configuration")
-    told = json.loads(request.recv())
-    assert told["head_camera"]["zmq_port"] == head and told["head_camera"]["image_shape"] == [480, 1280]
-    assert told["head_camera"]["binocular"] is True and told["head_camera"]["enable_zmq"] is True
-    assert told["left_wrist_camera"]["zmq_port"] == wrist
-    assert told["right_wrist_camera"]["enable_zmq"] is False
+    reply = json.loads(request.recv())
+    assert reply["head_camera"]["zmq_port"] == head and reply["head_camera"]["image_shape"] == [480, 1280]
+    assert reply["head_camera"]["binocular"] is True and reply["head_camera"]["enable_zmq"] is True
+    assert reply["left_wrist_camera"]["zmq_port"] == wrist
+    assert reply["right_wrist_camera"]["enable_zmq"] is False
     assert received(subscribed(context, wrist), lambda: server.send("cam_left_wrist", JPEG)) == [JPEG]
     server.close()
 

@@ -5,7 +5,7 @@
     serve:  "uv run scripts/serve_policy.py --port {port} policy:checkpoint --policy.dir {checkpoint}"
 
 Each is split into arguments once, before the names in braces are filled in; no shell sees it. What `train` leaves in
-`{out}` is the checkpoint. `serve` speaks openpi's WebSocket on 127.0.0.1; requests are passed on to it unopened but for
+`{out}` is the checkpoint. `serve` offers openpi's WebSocket on 127.0.0.1; requests are passed on to it unopened but for
 the check. Without `serve` there is nothing to ask, which only a test can want.
 """
 
@@ -30,7 +30,7 @@ from websockets.exceptions import WebSocketException
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.training_server.policy import Dataset, Policy, Report, TrainingError
-from h1_policy_bridge.training_server.scripted import ScriptedPolicy, ScriptedSettings
+from h1_policy_bridge.training_server.small import HoldPolicy
 from h1_training_node.parameter import parameter
 
 _HOST = "127.0.0.1"
@@ -51,7 +51,7 @@ class CommandSettings:
     train: str = parameter("", "trains: {dataset} {out} {previous} {name}")
     serve: str = parameter("", "serves openpi's WebSocket on 127.0.0.1: {checkpoint} {port}")
     export: str = parameter("", "makes or grows the dataset: {episodes} {dataset}; empty: the episodes are it")
-    serve_untrained: str = parameter("", "serves before the first training: {port}; empty: arms follow a script")
+    serve_untrained: str = parameter("", "serves before the first training: {port}; empty: the arms hold")
     progress: str = parameter("", r"regular expression with two groups in the output, e.g. 'step (\d+)/(\d+)'")
     health_s: float = parameter(600.0, "how long serving may take to answer", unit="s", low=1.0)
     infer_s: float = parameter(120.0, "how long an inference may take", unit="s", low=0.1)
@@ -129,7 +129,7 @@ class CommandTrainer:
         """Start the serving command and wait until it answers."""
         settings = self._settings
         if checkpoint is None and not settings.serve_untrained:
-            return ScriptedPolicy(ScriptedSettings())
+            return HoldPolicy()
         return ServedPolicy(
             settings.serve if checkpoint is not None else settings.serve_untrained,
             {"checkpoint": str(checkpoint or "")},

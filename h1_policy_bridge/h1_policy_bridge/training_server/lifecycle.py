@@ -194,7 +194,7 @@ class LifeCycle:
         return newest[len(newest) - count :]
 
     def _trained(self, uploads: list[Upload], held_out: list[Upload], made: Path) -> Manifest | None:
-        """Train, and give the checkpoint its name. None: the server was told to end.
+        """Train, and give the checkpoint its name. None: the server is to end.
 
         Raises:
             TrainingError: it came to nothing.

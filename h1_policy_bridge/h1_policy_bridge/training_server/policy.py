@@ -41,7 +41,7 @@ class Policy(Protocol):
         """A reply with `actions`, (H, A) float32: arms in rad, hands 0 closed .. 1 open.
 
         Raises:
-            Exception: whatever the policy stumbles over; the client is told.
+            Exception: whatever the policy stumbles over; the client gets its text.
         """
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Dataset:
 
 
 class Trainer(Protocol):
-    """Makes checkpoints and loads them. Made anew in the training's own process, so it keeps no state between."""
+    """Makes checkpoints and loads them. Made again in the training's own process, so it keeps no state between."""
 
     def train(self, dataset: Dataset, previous: Path | None, out: Path, report: Report) -> dict[str, Any]:
         """Fill the empty folder `out` with weights; `previous` is the checkpoint that serves, or None.

@@ -112,7 +112,7 @@ class ScriptedTrainer:
         self._settings = settings
 
     def metadata(self) -> dict[str, Any]:
-        """What a client is told beforehand."""
+        """Sent to a client first."""
         return {"action_dim": self._settings.action_dim, "action_horizon": self._settings.horizon}
 
     def train(self, dataset: Dataset, previous: Path | None, out: Path, report: Report) -> dict[str, Any]:

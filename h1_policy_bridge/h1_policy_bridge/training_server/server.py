@@ -81,7 +81,7 @@ class PolicyServer:
         self.port = 0
 
     async def serve(self, stop: StopSignal) -> None:
-        """Serve until told to stop.
+        """Serve until `stop` is set.
 
         Raises:
             OSError: the port is taken.
@@ -112,10 +112,10 @@ class PolicyServer:
         """Metadata, then replies to requests, until either side has enough."""
         weights = self._connections[connection] = self._life.weights
         served = weights.served
-        told = {**self._metadata, "checkpoint": served.checkpoint, "epoch": served.epoch}
+        first_message = {**self._metadata, "checkpoint": served.checkpoint, "epoch": served.epoch}
         previous_ms: float | None = None
         try:
-            await connection.send(msgpack_numpy.pack(told))
+            await connection.send(msgpack_numpy.pack(first_message))
             while True:
                 message = await connection.recv()
                 began_s = time.monotonic()

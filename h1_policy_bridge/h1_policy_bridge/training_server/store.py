@@ -40,7 +40,7 @@ class Served:
     """Which weights serve.
 
     Attributes:
-        epoch: what clients are told.
+        epoch: as clients see it.
         checkpoint: its name, or `UNTRAINED`.
         history: what served before: epoch, checkpoint, since (UTC), why.
         present: uuids of episodes that lay in the upload folder before anything was trained here, and do not count.

@@ -1,6 +1,6 @@
 """One training in a process of its own: started, watched, ended. The server goes on serving meanwhile.
 
-The child is told what to do by a file, says how far it is by lines of JSON, runs at the lowest priority on one thread,
+The child reads what to do from a file, says how far it is by lines of JSON, runs at the lowest priority on one thread,
 and dies with its parent. It may fail, hang or be killed: what comes of it is then a reason, and no checkpoint.
 """
 
@@ -143,11 +143,11 @@ class Training:
             if not line:
                 return
             try:
-                told = json.loads(line)
-                self.progress = float(told.get("progress", self.progress))
-                self.doing = str(told.get("doing", self.doing))
-                self.metrics = dict(told.get("metrics", self.metrics))
-                self._failure = str(told.get("failure", self._failure))
+                fields = json.loads(line)
+                self.progress = float(fields.get("progress", self.progress))
+                self.doing = str(fields.get("doing", self.doing))
+                self.metrics = dict(fields.get("metrics", self.metrics))
+                self._failure = str(fields.get("failure", self._failure))
             except (ValueError, TypeError, AttributeError):
                 continue  # a library's own words
 

@@ -1,7 +1,7 @@
 """The simulated cameras, without ROS: what they see of the arms and the scene, as JPEGs.
 
 Their images show the arms as measured and the objects on the table, with a sensor's noise, and no more: what is
-recorded and served must not tell a policy what only the session knows. For people a caption with frame number and
+recorded and served must not give a policy what only the session knows. For people a caption with frame number and
 session state, and the hands of the person who guides, can be switched on.
 """
 

@@ -1,7 +1,7 @@
-"""Where the simulated cameras are, and what of the world falls where in their images.
+"""Where the simulated cameras are, and what falls where in their images.
 
 The head camera sits where the robot has it (`camera_joint`, unitree_ros h1_2_handless.urdf); the wrist cameras sit
-above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. The world is the
+above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. Points are in the
 pelvis frame.
 """
 
@@ -49,14 +49,14 @@ class View:
 
     @property
     def matrix(self) -> Array:
-        """(3, 4): homogeneous world point, m, to homogeneous pixel."""
+        """(3, 4): homogeneous point, m, to homogeneous pixel."""
         intrinsics = np.array([[self.focal_px, 0, WIDTH / 2], [0, self.focal_px, HEIGHT / 2], [0, 0, 1]], float)
         extrinsics: Array = np.column_stack([self.axes.T, np.negative(self.axes.T @ self.position_m)])
         projected: Array = intrinsics @ extrinsics
         return projected
 
     def in_camera(self, points: Array) -> Array:
-        """World points, (..., 3), m, in the optical frame."""
+        """Points of the pelvis frame, (..., 3), m, in the optical frame."""
         seen: Array = (np.asarray(points) - self.position_m) @ self.axes
         return seen
 

@@ -145,13 +145,13 @@ class Timed:
         self._policy.close()
 
 
-def fast(plan: Plan, tell: Callable[[CurveRow], None]) -> list[CurveRow]:
-    """The whole loop in this process; `tell` gets each row as it is known."""
+def fast(plan: Plan, report: Callable[[CurveRow], None]) -> list[CurveRow]:
+    """The whole loop in this process; `report` gets each row as it is known."""
     settings = from_values(SmallSettings, ABLATIONS[plan.ablation])
     session, evaluator, collected = VirtualSession(plan.seed), Evaluator(plan), Collected()
     policy: Policy = HoldPolicy()
     rows = [evaluator.row(policy, 0, collected, 0.0)]
-    tell(rows[0])
+    report(rows[0])
     for epoch in range(1, plan.epochs + 1):
         collected.begin_epoch()
         for number in range(plan.first_episodes if epoch == 1 else plan.episodes):
@@ -162,14 +162,14 @@ def fast(plan: Plan, tell: Callable[[CurveRow], None]) -> list[CurveRow]:
         began_s = time.process_time()
         policy = fit(samples(collected.episodes, settings), settings)
         rows.append(evaluator.row(policy, epoch, collected, time.process_time() - began_s))
-        tell(rows[-1])
+        report(rows[-1])
     rows.append(evaluator.row(policy, plan.epochs, collected, rows[-1].train_s, SEALED))
-    tell(rows[-1])
-    return rows + ([] if plan.ablation else changed_scenes(plan, policy, collected, tell))
+    report(rows[-1])
+    return rows + ([] if plan.ablation else changed_scenes(plan, policy, collected, report))
 
 
 def changed_scenes(
-    plan: Plan, policy: Policy, collected: Collected, tell: Callable[[CurveRow], None]
+    plan: Plan, policy: Policy, collected: Collected, report: Callable[[CurveRow], None]
 ) -> list[CurveRow]:
     """The last weights where something is other than in all episodes."""
     variants: dict[str, dict[str, Any]] = {
@@ -181,7 +181,7 @@ def changed_scenes(
     rows = []
     for name, changed in variants.items():
         rows.append(Evaluator(plan, **changed).row(policy, plan.epochs, collected, 0.0, name))
-        tell(rows[-1])
+        report(rows[-1])
     return rows
 
 

@@ -70,7 +70,7 @@ def missed(rows: Sequence[CurveRow]) -> list[str]:
     if first.success > UNTRAINED_AT_MOST:
         found.append(f"untrained {first.success:.2f}, at most {UNTRAINED_AT_MOST:.2f} expected")
     found += [
-        f"epoch {row.epoch}, {row.objects} objects: {row.success:.2f} of {TRAINED_AT_LEAST:.2f}"
+        f"epoch {row.epoch}, {row.objects} objects: {row.success:.3f} of {TRAINED_AT_LEAST:.2f}"
         for row in (last, *sealed)
         if row.success < TRAINED_AT_LEAST
     ]

@@ -31,7 +31,7 @@ from prerequisites import (
     found_python,
     install_packages,
     missing_packages,
-    missing_venv,
+    missing_parts,
     run,
     say,
     step,
@@ -236,7 +236,7 @@ def main() -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             python = "/usr/bin/python3" if ros_is_sourced() else found_python()
             packages = missing_packages(for_tests="--tests" in sys.argv[1:])
-            install_packages([*packages, *missing_venv(python or sys.executable)])
+            install_packages([*packages, *missing_parts(python or sys.executable)])
             make_environment(python)
             build_workspace()
     except SetupError as error:

@@ -28,7 +28,11 @@ DEBIAN_PACKAGES_OF_TESTS = {
     "fusermount3": "fuse3",
     "chromium chromium-browser google-chrome": "chromium",
 }
-VENV_MODULES = "import venv, ensurepip"
+PYTHON_PARTS = {
+    "venv": "import venv, ensurepip",
+    "dev": "import pathlib, sysconfig; (pathlib.Path(sysconfig.get_path('include')) / 'Python.h').stat()",
+}
+"""By suffix of the Debian package, a program that fails where the part is missing."""
 SYSTEMD = Path("/run/systemd/system")
 _PREFIX = "[setup]"
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
@@ -158,18 +162,21 @@ def found_python() -> str | None:
     return None
 
 
-def missing_venv(python: str) -> list[str]:
-    """The Debian package without which a Debian's `python` makes no virtual environment, if it is missing.
+def missing_parts(python: str) -> list[str]:
+    """What a Debian packages apart from `python`, and is missing: what makes virtual environments, and the headers.
 
     Raises:
-        SetupError: the modules are missing, and no package of the system has them.
+        SetupError: they are missing, and no package of the system has them.
     """
-    if subprocess.run([python, "-c", VENV_MODULES], capture_output=True, check=False).returncode == 0:
-        return []
-    version = version_of(python)
-    if version is None or Path(python).resolve().parent != Path("/usr/bin"):
-        raise SetupError(f"{python} has no module venv or ensurepip; install a complete Python")
-    return [f"python{version[0]}.{version[1]}-venv"]
+    version = version_of(python) or (0, 0)
+    parts = [
+        f"python{version[0]}.{version[1]}-{part}"
+        for part, check in PYTHON_PARTS.items()
+        if subprocess.run([python, "-c", check], capture_output=True, check=False).returncode != 0
+    ]
+    if parts and Path(python).resolve().parent != Path("/usr/bin"):
+        raise SetupError(f"{python} lacks its {' and '.join(parts)}; install a complete Python")
+    return parts
 
 
 def fetched_python(uv: str) -> str:

@@ -55,7 +55,7 @@ def bootstrap(tmp_path: Path, monkeypatch: Patch) -> Iterator[ModuleType]:
 
     for module in (bootstrap, prerequisites):
         monkeypatch.setattr(module, "version_of", version_of)
-    monkeypatch.setattr(bootstrap, "missing_venv", lambda _python: [])
+    monkeypatch.setattr(bootstrap, "missing_parts", lambda _python: [])
     monkeypatch.setattr(prerequisites, "SYSTEMD", tmp_path / "no_systemd")
     clone(bootstrap, tmp_path / "clone")
     yield bootstrap
@@ -115,7 +115,7 @@ def test_what_is_missing_is_installed_in_one_step_that_names_it(
 ) -> None:
     have(monkeypatch, "make", "ssh", "apt-get", *PYTHONS)
     ran = recorded_runs(bootstrap, monkeypatch)
-    monkeypatch.setattr(bootstrap, "missing_venv", lambda _python: ["python3.12-venv"])
+    monkeypatch.setattr(bootstrap, "missing_parts", lambda _python: ["python3.12-venv"])
     assert bootstrap.main() == 0
     assert "[setup] installing Debian packages: g++ rsync python3.12-venv ..." in capsys.readouterr().out
     installs = [words for what, words in ran if what == "apt-get install"]
@@ -248,3 +248,15 @@ def test_a_set_up_that_was_interrupted_goes_on_where_it_was(
         "compiling the Python modules": lambda steps: steps[3:],
     }
     assert whats(ran) == expected.get(failing, lambda steps: steps)(FIRST)
+
+
+def test_the_headers_of_a_debians_python_are_missing_until_their_package_is_there(
+    bootstrap: ModuleType, monkeypatch: Patch, tmp_path: Path
+) -> None:
+    parts = sys.modules["prerequisites"].missing_parts
+    assert parts(sys.executable) == []
+    bare = tmp_path / "python3.12"
+    bare.write_text("#!/bin/sh\ncase $2 in *Python.h*) exit 1 ;; esac\n")
+    bare.chmod(0o755)
+    with pytest.raises(bootstrap.SetupError, match=r"lacks its python3.12-dev; install a complete Python"):
+        parts(str(bare))

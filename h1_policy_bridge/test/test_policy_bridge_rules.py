@@ -26,7 +26,7 @@ STEPS = (
 )
 
 
-class Course:
+class Run:
     """A stage, and what must be true at every tick of it."""
 
     def __init__(self, window_ticks: int) -> None:
@@ -84,14 +84,14 @@ class Course:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=40), st.sampled_from([0, 10]))
 def test_no_action_leaves_but_in_policy_in_executing_and_of_what_was_seen_since_the_arms_held(steps, window_ticks):
-    course = Course(window_ticks)
+    course = Run(window_ticks)
     for what, value in steps:
         course.do(what, value)
 
 
 @pytest.mark.parametrize("interruption", [("session", "DAMPING"), ("mode", ArmMode.DAMPING), ("mode", ArmMode.HOME)])
 def test_after_any_interruption_the_way_back_is_hold_observe_and_policy(interruption):
-    course = Course(10)
+    course = Run(10)
     entry = (("ticks", 2), ("answer", 0.0), ("answer", 0.0), ("mode", ArmMode.POLICY))
     for what, value in (("session", "EXECUTING"), ("mode", ArmMode.HOLD), *entry):
         course.do(what, value)

@@ -1,4 +1,4 @@
-"""A quiet connection is kept, a busy server is borne, a dead one is noticed. All times are short, in proportion."""
+"""A quiet connection is kept, a busy server is tolerated, a dead one is noticed. All times are short, in proportion."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Two other ways of recording, to hold the recorder against: run as a program, it records until SIGTERM.
 
     python other_writers.py rosbags FOLDER    every message into an MCAP by rosbags' own writer, as it comes
-    python other_writers.py plain FOLDER      rows in memory, pictures decoded; encoded and written when it ends
+    python other_writers.py plain FOLDER      rows in memory, images decoded; encoded and written when it ends
 
 The second is how single-process clients record: a loop at 50 Hz takes the newest of everything. When it has ended it
 prints how long its writing took, in seconds.
@@ -106,7 +106,7 @@ class PlainWriter(Node):
 
 
 def main() -> int:
-    """Record until told to end."""
+    """Record until asked to end."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -25,16 +25,16 @@ CAMERA_TOPICS = {
 }
 
 
-def pictures(size: int, count: int = 16) -> list[bytes]:
+def images(size: int, count: int = 16) -> list[bytes]:
     """JPEGs of 640 x 480, each another, of `size` bytes: noise, as soft as it takes."""
     chosen = np.random.default_rng(0)
     found = []
     for _ in range(count):
         noise = chosen.normal(128, 60, (480, 640, 3)).clip(0, 255).astype(np.uint8)
         options = (cv2.GaussianBlur(noise, (0, 0), width) for width in np.arange(0.5, 6.0, 0.1))
-        encoded = (bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]) for picture in options)
+        encoded = (bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]) for image in options)
         data = next(data for data in encoded if len(data) <= size)
-        found.append(data + bytes(size - len(data)))  # what follows its end belongs to no picture
+        found.append(data + bytes(size - len(data)))  # what follows its end belongs to no image
     return found
 
 
@@ -43,7 +43,7 @@ class SessionLoad(Node):
 
     Args:
         clock: the session clock.
-        image_bytes: size of each picture.
+        image_bytes: size of each image.
 
     Attributes:
         sent: stream name, stamp and time of sending in ns of every message, in order. Stamps lie on a grid, as those
@@ -54,7 +54,7 @@ class SessionLoad(Node):
     def __init__(self, clock: SessionClock, image_bytes: int = 60_000) -> None:
         super().__init__("session_load")
         self._session_clock = clock
-        self._pictures = cycle(pictures(image_bytes))
+        self._pictures = cycle(images(image_bytes))
         self.sent: list[tuple[str, int, int]] = []
         self.status = RecorderStatus()
         self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY

@@ -113,7 +113,7 @@ class Soak:
 
 
 def main() -> int:
-    """Soak, and tell."""
+    """Soak, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0)
     minutes = parser.parse_args().minutes
@@ -137,7 +137,7 @@ def _tell(soak: Soak) -> int:
         ("rows", totals.rows),
         ("gaps", totals.gaps),
         ("rows without a new arm state", totals.duplicates),
-        ("rows with an old picture", totals.stale),
+        ("rows with an old image", totals.stale),
         ("messages lost", totals.lost),
         ("files that do not validate", len(totals.wrong)),
         ("memory, first to last (most)", f"{memory[0]:.1f} to {memory[-1]:.1f} ({max(memory):.1f}) MB"),

@@ -31,7 +31,7 @@ from h1_training_testing import wait_until
 
 SPACE = 4_000_000
 BIG = 20_000
-"""Bytes behind each picture, so that the disk is full soon."""
+"""Bytes behind each image, so that the disk is full soon."""
 
 
 class Disk:

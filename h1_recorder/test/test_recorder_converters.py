@@ -1,7 +1,7 @@
 """Converters of openpi and its fork find in our files what they look for.
 
-The readers below follow the documented way of those programs, without them: which names they try, how they tell JPEG
-from raw pictures, and what they take from the attributes.
+The readers below follow the documented way of those programs, without them: which names they try, how they know JPEG
+from raw images, and what they take from the attributes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHADES = {"ego_cam": 40, "cam_left_wrist": 120, "cam_right_wrist": 200}
 
 
 def shaded() -> JournalBuilder:
-    """An ordinary episode whose cameras are told apart by their shade."""
+    """An ordinary episode whose cameras are distinguished by their shade."""
     builder = ordinary()
     builder.messages = [entry for entry in builder.messages if entry[1] not in CAMERAS]
     for camera, shade in SHADES.items():
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 def fork_camera(images: Any) -> tuple[str, bool]:
     """Head camera of the fork's later converters, and whether it is read as JPEG: `cam_head` first, by its type;
-    `ego_cam` otherwise, always as raw pictures."""
+    `ego_cam` otherwise, always as raw images."""
     if "cam_head" in images:
         dataset = images["cam_head"]
         return "cam_head", dataset.dtype == object or dataset.ndim == 1
@@ -48,7 +48,7 @@ def fork_camera(images: Any) -> tuple[str, bool]:
 def fork_pictures(dataset: Any) -> np.ndarray:
     """JPEG to RGB, row by row."""
     decoded = [cv2.imdecode(np.frombuffer(bytes(row), np.uint8), cv2.IMREAD_COLOR) for row in dataset]
-    return np.stack([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in decoded])
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in decoded])
 
 
 def openpi_raw_episode(path: Path) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def openpi_raw_episode(path: Path) -> dict[str, Any]:
 def test_the_forks_later_converter_takes_the_head_camera_as_jpeg(path: Path) -> None:
     with h5py.File(path, "r") as file:
         name, is_jpeg = fork_camera(file["observations/images"])
-        assert (name, is_jpeg) == ("cam_head", True), "it would read vlen JPEG as raw pictures"
-        pictures = fork_pictures(file[f"observations/images/{name}"])
-    assert pictures.shape == (100, 24, 32, 3)
-    assert abs(pictures.mean() - SHADES["ego_cam"]) < 2
+        assert (name, is_jpeg) == ("cam_head", True), "it would read vlen JPEG as raw images"
+        images = fork_pictures(file[f"observations/images/{name}"])
+    assert images.shape == (100, 24, 32, 3)
+    assert abs(images.mean() - SHADES["ego_cam"]) < 2
 
 
 def test_the_forks_converter_finds_both_wrists_as_jpeg(path: Path) -> None:

@@ -84,9 +84,9 @@ def test_a_folder_that_is_deleted_while_recording_loses_nothing(bench: Any) -> N
     one.recorder.disk.stop()
     one.recorder.disk.exists = False
     one.tick_until(RecorderState.SAVED)
-    told = dict(one.events)
-    assert ".episode_0.mcap is gone" in told["journal_vanished"]
-    assert "journal_rescued" not in told, "it is where it was"
+    reported = dict(one.events)
+    assert ".episode_0.mcap is gone" in reported["journal_vanished"]
+    assert "journal_rescued" not in reported, "it is where it was"
     assert one.recorder.status().last_path == answer.path
     assert problems(Path(answer.path)) == []
     assert len(read(answer.path)) == 39

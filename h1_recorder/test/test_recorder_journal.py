@@ -146,25 +146,25 @@ def test_an_existing_file_is_never_written_to(tmp_path: Path) -> None:
 
 
 class FullAfter:
-    """`os.writev` on a disk with this much room; a write that does not fit writes what does, then fails."""
+    """`os.writev` on a disk with this much space; a write that does not fit writes what does, then fails."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, space: int) -> None:
+        self.space = space
 
     def __call__(self, descriptor: int, buffers: Any) -> int:
-        if self.room <= 0:
+        if self.space <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        written = os.write(descriptor, b"".join(buffers)[: self.room])
-        self.room -= written
+        written = os.write(descriptor, b"".join(buffers)[: self.space])
+        self.space -= written
         return written
 
 
-@pytest.mark.parametrize("room", [60_000, 60_001, 60_050, 60_099, 60_130])
+@pytest.mark.parametrize("space", [60_000, 60_001, 60_050, 60_099, 60_130])
 def test_on_a_full_disk_the_journal_says_so_and_keeps_whole_records(
-    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".episode_0.mcap"
-    monkeypatch.setattr(os, "writev", FullAfter(room))
+    monkeypatch.setattr(os, "writev", FullAfter(space))
     journal = open_journal(path)
     for number in range(2000):
         append(journal, number)

@@ -61,7 +61,7 @@ def test_killed_while_recording_nothing_is_lost_but_the_last_moment(live: LiveSe
     arms = [decoder.decode(raw) for raw in recorded.data]
     assert [arm.seq for arm in arms] == list(range(arms[0].seq, arms[-1].seq + 1)), "none is missing"
     policy_ns = [stamp_ns(arm) for arm in arms if arm.mode == ArmStatus.MODE_POLICY]
-    assert policy_ns[-1] - policy_ns[0] >= 29 * 20_000_000, "what the recorder had told of is there"
+    assert policy_ns[-1] - policy_ns[0] >= 29 * 20_000_000, "what the recorder had reported is there"
     assert problems(Path(save_journal(journal).path)) == []
     FolderLock(live.folder, RECORDER_LOCK, leased=False).release()
 

@@ -32,9 +32,9 @@ WATCHED = ("arm_status", *CAMERA_TOPICS)
 
 @dataclass
 class Victim:
-    """A recorder process, what it told last, and how many rows it is left to record.
+    """A recorder process, what it reported last, and how many rows it is left to record.
 
-    `acknowledged` is what it told one status earlier than its last: when it told the last one, its writer had been
+    `acknowledged` is what it reported one status earlier than its last: when it reported the last one, its writer was
     at its queue many times since. A test that went by the clock would be one of the machine's.
     """
 
@@ -46,7 +46,7 @@ class Victim:
     status: RecorderStatus = field(default_factory=RecorderStatus)
     acknowledged: RecorderStatus = field(default_factory=RecorderStatus)
 
-    def told(self, status: RecorderStatus) -> None:
+    def reported(self, status: RecorderStatus) -> None:
         self.acknowledged, self.status = self.status, status
 
     @property
@@ -97,7 +97,7 @@ class Simulation:
         victim = Victim(
             name, self._folder / name / "epoch", pid, self.endpoints.create_client(StartEpisode, f"{name}/start"), rows
         )
-        self.endpoints.create_subscription(RecorderStatus, f"{name}/status", victim.told, qos.STATE)
+        self.endpoints.create_subscription(RecorderStatus, f"{name}/status", victim.reported, qos.STATE)
         return victim
 
     def start(self, victims: list[Victim]) -> None:
@@ -134,7 +134,7 @@ def assert_nothing_is_missing(victim: Victim, sent: dict[str, list[int]]) -> Non
     path = victim.folder / ".episode_0.mcap"
     journal = read_journal(path)
     for name, received_ns in victim.received_ns().items():
-        assert journal.streams[name].log_ns[-1] >= received_ns - 100_000, f"{name}: what it told of is in the file"
+        assert journal.streams[name].log_ns[-1] >= received_ns - 100_000, f"{name}: what it reported is in the file"
         stamps = stamps_of(journal, name)
         first = sent[name].index(stamps[0])
         assert stamps == sent[name][first : first + len(stamps)], f"{name}: none is missing in between"

@@ -82,10 +82,10 @@ class Display(Node):
         super().__init__("display")
         self.joints: list[JointState] = []
         self.texts: list[str] = []
-        self.pictures: list[CompressedImage] = []
+        self.images: list[CompressedImage] = []
         self.create_subscription(JointState, "joint_states", self.joints.append, qos.STATE)
         self.create_subscription(Marker, "replay/phase", lambda marker: self.texts.append(marker.text), qos.STATE)
-        self.create_subscription(CompressedImage, CAMERA_TOPICS["ego_cam"], self.pictures.append, qos.IMAGE)
+        self.create_subscription(CompressedImage, CAMERA_TOPICS["ego_cam"], self.images.append, qos.IMAGE)
 
 
 class Held(Replay):
@@ -113,11 +113,11 @@ def test_rviz_sees_arms_pictures_and_whose_turn_it_is_and_no_driver_hears_anythi
         shown = display.joints[-1].position if display.joints else []
         return np.allclose(shown, episode.qpos[99], atol=1e-4) if len(shown) else False
 
-    graph.spin_until(lambda: shows_the_last_row() and display.pictures and display.texts, "the last row")
+    graph.spin_until(lambda: shows_the_last_row() and display.images and display.texts, "the last row")
     last = display.joints[-1]
     assert tuple(last.name) == JOINT_NAMES
     assert display.texts[0].startswith("policy  0.0 s")
-    assert bytes(display.pictures[0].data) == episode.jpegs("ego_cam", slice(0, 1))[0]
+    assert bytes(display.images[0].data) == episode.jpegs("ego_cam", slice(0, 1))[0]
     published = {name for name, _ in node.get_publisher_names_and_types_by_node("replay", "/")}
     assert published.isdisjoint(LISTENED_TO)
 

@@ -215,8 +215,8 @@ def test_without_a_single_row_it_says_so() -> None:
 
 
 def test_ticks_hang_on_the_beat_of_arm_status_and_not_on_one_sent_for_a_change_of_mode() -> None:
-    beat = np.arange(40, dtype=np.int64) * 20 * MS + 9 * MS
-    assert first_in_phase(np.concatenate(([0], beat))) == 1
+    periodic = np.arange(40, dtype=np.int64) * 20 * MS + 9 * MS
+    assert first_in_phase(np.concatenate(([0], periodic))) == 1
 
 
 @given(st.integers(0, 19), st.lists(st.integers(-1000, 1000), min_size=2, max_size=50))

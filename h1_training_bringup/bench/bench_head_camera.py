@@ -1,8 +1,8 @@
-"""What the head camera's node costs: share of a core at 30 frames a second, for each way of making pictures.
+"""What the head camera's node costs: share of a core at 30 frames a second, for each way of making images.
 
     python h1_training_bringup/bench/bench_head_camera.py
 
-The node is a process of its own, an image server sends it pictures of a real camera's size over ZeroMQ, and a
+The node is a process of its own, an image server sends it images of a real camera's size over ZeroMQ, and a
 subscriber takes every image as the recorder does. `taken` counts what arrived there, so that nothing is cheap for
 having been dropped.
 """

@@ -1,4 +1,4 @@
-"""Starts whole sessions as a user would, and looks on."""
+"""Starts whole sessions as a user would, and observes them."""
 
 from __future__ import annotations
 

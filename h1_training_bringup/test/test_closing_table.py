@@ -1,4 +1,4 @@
-"""The table at a session's end tells the truth about every file."""
+"""The table at a session's end reports the truth about every file."""
 
 import contextlib
 import json

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker/until_the_last.sh"
-TOLD = "trap 'echo told; exit 7' INT; echo ready; while :; do sleep 0.05; done"
+TOLD = "trap 'echo reported; exit 7' INT; echo ready; while :; do sleep 0.05; done"
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def test_every_request_to_end_reaches_the_command_as_sigint_and_its_status_is_th
     with started("bash", "-c", TOLD) as popen:
         assert line(popen) == "ready"
         popen.send_signal(number)
-        assert line(popen) == "told"
+        assert line(popen) == "reported"
         assert popen.wait(30) == 7
 
 

@@ -109,10 +109,10 @@ def test_bad_frames_are_dropped_counted_and_never_passed_on(graph: Graph, open_l
     causes = ("empty", "truncated", "not_jpeg", "wrong_shape", "oversized", "several_parts")
 
     def all_told() -> bool:
-        told = " ".join(viewer.reported("head_camera_frames_dropped"))
-        return all(cause in told for cause in causes)
+        reported = " ".join(viewer.reported("head_camera_frames_dropped"))
+        return all(cause in reported for cause in causes)
 
-    graph.spin_until(all_told, "every cause is told")
+    graph.spin_until(all_told, "every cause is reported")
     graph.spin_until(lambda: len(viewer.images["ego_cam"]) >= 5, "good frames go on")
     assert {bytes(image.data) for image in viewer.images["ego_cam"]} == {good}
 
@@ -133,9 +133,9 @@ def test_a_silent_server_is_told_once_and_its_return_too(graph: Graph, open_late
     a_camera(graph, server.port, silent_after_s=0.3)
     graph.spin_until(lambda: viewer.images["ego_cam"], "an image")
     sent[0] = None
-    graph.spin_until(lambda: viewer.reported("head_camera_silent"), "the silence is told")
+    graph.spin_until(lambda: viewer.reported("head_camera_silent"), "the silence is reported")
     sent[0] = jpeg()
-    graph.spin_until(lambda: len(viewer.reported("head_camera_connected")) == 2, "the return is told")
+    graph.spin_until(lambda: len(viewer.reported("head_camera_connected")) == 2, "the return is reported")
     assert len(viewer.reported("head_camera_silent")) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_teleimager_without_the_camera_is_told_and_asked_again(graph: Graph, o
     config = open_later(ConfigServer({"left_wrist_camera": {}}))
     viewer = graph.add(Viewer())
     a_camera(graph, a_free_port(), format="teleimager", config_port=config.port)
-    graph.spin_until(lambda: viewer.reported("head_camera_not_configured"), "the trouble is told")
+    graph.spin_until(lambda: viewer.reported("head_camera_not_configured"), "the trouble is reported")
     assert "teleimager has no head_camera" in viewer.reported("head_camera_not_configured")[0]
     config.configuration = teleimager_configuration(server.port)
     graph.spin_until(lambda: viewer.images["ego_cam"], "an image")

@@ -137,15 +137,15 @@ def was_told(run: LaunchRun, text: str, times: int) -> bool:
 @pytest.mark.timeout(180)
 def test_a_camera_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
     run = LaunchRun(tmp_path, "sim:=true", "operator:=none")
-    told = "! head_camera ended (killed by SIGKILL)"
+    reported = "! head_camera ended (killed by SIGKILL)"
     try:
         run.wait_for("Press 'y' to start epoch 0", 60)
         for count in range(1, MAX_RESPAWNS + 2):
             wait_until(lambda: run.runs("head_camera"), "the camera's process", 30.0)
             run.process("head_camera").kill()
-            wait_until(partial(was_told, run, told, count), f"its end number {count} is told", 30.0)
-        run.wait_for(f"{told}; going on without it")
-        assert run.output.count(f"{told}; started again") == MAX_RESPAWNS
+            wait_until(partial(was_told, run, reported, count), f"its end number {count} is reported", 30.0)
+        run.wait_for(f"{reported}; going on without it")
+        assert run.output.count(f"{reported}; started again") == MAX_RESPAWNS
         run.popen.send_signal(signal.SIGINT)
         assert run.wait_for_exit(30) == 0, run.output
         assert run.processes() == []

@@ -156,7 +156,7 @@ def test_warnings_of_nodes_reach_the_terminal_and_information_does_not(
 ) -> None:
     supervised.write("camera", b"[INFO] [1.5] [camera]: fine\n[WARN] [1.6] [robot1.camera]: no pic")
     supervised.write("camera", b"tures\n")
-    assert capsys.readouterr().out == "! camera: no pictures\n"
+    assert capsys.readouterr().out == "! camera: no images\n"
 
 
 def test_a_prompt_is_shown_at_once_and_stays_last(supervised: Supervised, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ END_S = 20.0
 
 
 class Onlooker(BaseNode):
-    """Looks on from another process: the arms' modes, in order, and the rows recorded so far."""
+    """Observes from another process: the arms' modes, in order, and the rows recorded so far."""
 
     def __init__(self) -> None:
         super().__init__("onlooker")
@@ -45,7 +45,7 @@ class Watched:
         self.onlooker = self._graph.add(Onlooker())
 
     def spin_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
-        """Look on until `condition()`; fails, with all that the session said, if it ends or takes too long instead."""
+        """Observe until `condition()`; fails, with all that the session said, if it ends or takes too long instead."""
         try:
             self._graph.spin_until(lambda: condition() or self.run.popen.poll() is not None, what, timeout_s)
         except pytest.fail.Exception as error:
@@ -117,7 +117,7 @@ def test_a_camera_node_that_dies_is_started_again_and_sigterm_to_the_runner_ends
 def test_kill_9_of_the_runner_leaves_no_process_and_loses_no_data(watched: Watched) -> None:
     watched.spin_until_policy_is_recorded()
     watched.run.popen.kill()
-    watched.spin_on_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_RELEASED, "the arms are given back")
+    watched.spin_on_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_RELEASED, "the arms are released")
     wait_until(lambda: watched.run.processes() == [], "every process has ended", END_S)
     assert_arms_went_compliant_and_were_given_back(watched)
     kept(watched.run)

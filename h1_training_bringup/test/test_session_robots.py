@@ -83,7 +83,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def _started(folder: Path, robot: str, policy_port: int) -> SessionRun:
-    """A session whose folders are the same as the other's: the robot's name alone tells them apart."""
+    """A session whose folders are the same as the other's: the robot's name alone distinguishes them."""
     own = folder / robot
     own.mkdir()
     config = own / "config.yaml"

@@ -59,10 +59,10 @@ class Watcher(BaseNode):
         return self.camera(key)[0] == ord(DiagnosticStatus.OK)
 
     def is_bad(self, key: str) -> bool:
-        """An error, not only the warning that a picture is late, which at 10 Hz any picture may be."""
+        """An error, not only the warning that an image is late, which at 10 Hz any image may be."""
         return self.camera(key)[0] >= ord(DiagnosticStatus.ERROR)
 
-    def told(self, reason: str, about: str) -> bool:
+    def reported(self, reason: str, about: str) -> bool:
         return any(event.reason == reason and about in event.detail for event in self.events)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -142,7 +142,7 @@ def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside:
 
 def test_a_camera_that_is_missing_is_in_the_diagnostics_with_its_age(inside: Graph, watcher: Watcher) -> None:
     watcher.breaks("stop ego_cam")
-    inside.spin_until(lambda: watcher.is_bad("ego_cam"), "the missing camera is told")
+    inside.spin_until(lambda: watcher.is_bad("ego_cam"), "the missing camera is reported")
     inside.spin_until(lambda: float(watcher.camera("ego_cam")[2]["age [s]"]) > 1.0, "its age grows")
     assert "no image for" in watcher.camera("ego_cam")[1]
     watcher.breaks("clear")
@@ -151,7 +151,7 @@ def test_a_camera_that_is_missing_is_in_the_diagnostics_with_its_age(inside: Gra
 
 def test_a_camera_that_is_slow_is_in_the_diagnostics_with_its_rate(inside: Graph, watcher: Watcher) -> None:
     watcher.breaks("slow cam_left_wrist 3")
-    inside.spin_until(lambda: "images/s" in watcher.camera("cam_left_wrist")[1], "the slow camera is told")
+    inside.spin_until(lambda: "images/s" in watcher.camera("cam_left_wrist")[1], "the slow camera is reported")
     assert float(watcher.camera("cam_left_wrist")[2]["rate [Hz]"]) < 7.0
     watcher.breaks("clear")
     inside.spin_until(lambda: watcher.is_well("cam_left_wrist"), "it is well again", LONG_S)
@@ -159,11 +159,11 @@ def test_a_camera_that_is_slow_is_in_the_diagnostics_with_its_rate(inside: Graph
 
 @pytest.mark.parametrize("key", ["ego_cam", "cam_right_wrist"])
 def test_a_camera_that_is_frozen_is_in_the_diagnostics_and_told(inside: Graph, watcher: Watcher, key: str) -> None:
-    """The age there is that of its last new picture: the same bytes again are none."""
+    """The age there is that of its last new image: the same bytes again are none."""
     watcher.breaks(f"freeze {key}")
     inside.spin_until(lambda: watcher.is_bad(key), "the frozen camera is in the diagnostics")
     inside.spin_until(lambda: float(watcher.camera(key)[2]["age [s]"]) > 1.0, "its age grows")
-    inside.spin_until(lambda: watcher.told("camera_frozen", key), "it is told that it is frozen")
+    inside.spin_until(lambda: watcher.reported("camera_frozen", key), "it is reported that it is frozen")
     watcher.breaks("clear")
     inside.spin_until(lambda: watcher.is_well(key), "it is well again", LONG_S)
-    inside.spin_until(lambda: watcher.told("camera_back", key), "that is told as well")
+    inside.spin_until(lambda: watcher.reported("camera_back", key), "that is reported as well")

@@ -245,10 +245,10 @@ def test_an_episode_that_was_not_saved_is_reported():
 
 def test_an_upload_that_fails_is_tried_again_then_given_up_and_reported():
     rehearsal = Rehearsal(OperatorPlan(OperatorParameters(epochs=1, episodes=1)))
-    rehearsal.sync_result = Synced(files=1, reason="the target is full; make room there")
+    rehearsal.sync_result = Synced(files=1, reason="the target is full; free some space there")
     rehearsal.perform()
     assert [key for state, key in rehearsal.pressed if state == "SYNCING"] == ["y", "y", "n"]
-    assert rehearsal.plan.complaints == ["the upload failed: the target is full; make room there"]
+    assert rehearsal.plan.complaints == ["the upload failed: the target is full; free some space there"]
     assert rehearsal.plan.gives_up
 
 

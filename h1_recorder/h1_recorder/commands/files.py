@@ -1,4 +1,4 @@
-"""What all verbs share: files found at any level of folders, one line about each, and a status that tells the truth.
+"""What all verbs share: files found at any level of folders, one line about each, and a status that reports the truth.
 
 A verb goes through everything that it was given: what is wrong with one file is a line that names it, and the next one
 is looked at all the same. Nothing found is something wrong, too, unless `--allow-empty` says that it may be.

@@ -31,7 +31,7 @@ class Exported:
     Attributes:
         folder: of the dataset.
         plan: what it is.
-        made: numbers that the format tells of its work.
+        made: numbers that the format reports of its work.
     """
 
     folder: Path

@@ -202,7 +202,7 @@ class Page:
         return page_link(address, port, token, is_tls=self._certificate is not None)
 
     async def serve(self, stop: StopSignal) -> None:
-        """Until the process is told to end."""
+        """Until the process is asked to end."""
         watching = asyncio.create_task(self.node.watch_driver())
         serving = asyncio.create_task(self.server.serve([self._socket]))
         while stop.received is None and not serving.done():

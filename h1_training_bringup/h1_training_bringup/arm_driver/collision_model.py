@@ -23,7 +23,7 @@ from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, Vector
 from h1_training_bringup.arm_driver.robot_model import SIDES, ModelOptions, model_xml
 
 SEEN_M = 0.15
-"""Distances beyond are not told apart."""
+"""Distances beyond are not distinguished."""
 _X, _Z = 0, 2
 _FACES = ("behind", "right", "below", "ahead", "left", "above")
 

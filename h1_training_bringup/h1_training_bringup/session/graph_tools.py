@@ -1,4 +1,4 @@
-"""What may be started beside the session, to look on: rviz2, rqt, Foxglove's bridge, a bag.
+"""What may be started beside the session, to visualise it: rviz2, rqt, Foxglove's bridge, a bag.
 
 None of it takes part: the session neither waits for it nor ends with it.
 """

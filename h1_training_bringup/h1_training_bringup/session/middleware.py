@@ -42,7 +42,7 @@ def middleware_variables(
     Args:
         environ: of this process.
         installed: the middlewares of this machine.
-        simulated: a simulation runs on any of them; a robot has one of its own, and speaks with no other.
+        simulated: a simulation runs on any of them; a robot has one of its own, and works with no other.
 
     Raises:
         ConfigurationError: for a robot, it is not installed.

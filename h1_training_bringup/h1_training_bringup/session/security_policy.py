@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 ROBOT_NAMES = {"sim/lowstate": "/lowstate", "sim/arm_sdk": "/arm_sdk"}
-"""What is led away from the robot in the simulation, and what it is there."""
+"""What is remapped away from the robot in the simulation, and what it is there."""
 
 NODES = (
     "arm_driver",

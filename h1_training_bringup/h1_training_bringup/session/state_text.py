@@ -58,14 +58,14 @@ def lines(shown: Shown, now_ns: int) -> list[str]:
         return ["no session heard"]
     if now_ns - shown.heard_ns > STALE_NS:
         return [f"session silent for {(now_ns - shown.heard_ns) / 1e9:.0f} s", f"it was in {shown.state}"]
-    told = [f"{shown.state}  {shown.phase}".rstrip()]
+    reported = [f"{shown.state}  {shown.phase}".rstrip()]
     if shown.countdown_s > 0:
-        told.append(f"the arms move in {shown.countdown_s:.1f} s")
+        reported.append(f"the arms move in {shown.countdown_s:.1f} s")
     if shown.epoch >= 0:
-        told.append(f"epoch {shown.epoch}" + (f", episode {shown.episode}" if shown.episode else ""))
+        reported.append(f"epoch {shown.epoch}" + (f", episode {shown.episode}" if shown.episode else ""))
     if shown.mode:
-        told.append(f"arms {shown.mode}: {shown.mode_reason}".removesuffix(": "))
-    return told
+        reported.append(f"arms {shown.mode}: {shown.mode_reason}".removesuffix(": "))
+    return reported
 
 
 def colour(shown: Shown, now_ns: int) -> tuple[float, float, float]:

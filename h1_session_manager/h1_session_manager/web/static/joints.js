@@ -82,10 +82,10 @@ function ticks(low, high) {
 }
 
 function legend(context, width, height) {
-  const room = (width - 34) / JOINTS.length;
+  const space = (width - 34) / JOINTS.length;
   JOINTS.forEach((name, joint) => {
     context.fillStyle = COLOURS[joint];
-    context.fillRect(34 + joint * room, height - 8, 8, 3);
-    context.fillText(room > 78 ? name : name.split(" ").map((word) => word[0]).join(""), 45 + joint * room, height - 3);
+    context.fillRect(34 + joint * space, height - 8, 8, 3);
+    context.fillText(space > 78 ? name : name.split(" ").map((word) => word[0]).join(""), 45 + joint * space, height - 3);
   });
 }

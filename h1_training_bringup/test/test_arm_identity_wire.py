@@ -79,7 +79,7 @@ def test_a_robot_whose_states_come_but_do_not_live_is_damped_as_frozen_and_left_
 def test_actions_with_another_token_are_refused_whole_though_their_numbers_are_higher(stage: Stage) -> None:
     stage.take()
     into_policy(stage)
-    actions = stage.peer.actions  # the same writer: only the token tells
+    actions = stage.peer.actions  # the same writer: only the token differs
     before = np.array(stage.peer.status.q_command)
 
     def intrude() -> bool:

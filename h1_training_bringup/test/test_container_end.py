@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker/until_the_last.sh"
-TOLD = "trap 'echo reported; exit 7' INT; echo ready; while :; do sleep 0.05; done"
+ON_SIGINT = "trap 'echo reported; exit 7' INT; echo ready; while :; do sleep 0.05; done"
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def line(popen: subprocess.Popen[str]) -> str:
 def test_every_request_to_end_reaches_the_command_as_sigint_and_its_status_is_the_containers(
     number: signal.Signals,
 ) -> None:
-    with started("bash", "-c", TOLD) as popen:
+    with started("bash", "-c", ON_SIGINT) as popen:
         assert line(popen) == "ready"
         popen.send_signal(number)
         assert line(popen) == "reported"

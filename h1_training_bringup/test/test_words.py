@@ -33,6 +33,6 @@ def test_no_replaced_word_comes_back() -> None:
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
             text = SPOKEN.sub("", line)
-            for match in (*BANNED.finditer(text), *BANNED_NAMES.finditer(text)):
-                found.append(f"{path.relative_to(REPOSITORY)}:{number}: '{match[0]}'")
+            matches = (*BANNED.finditer(text), *BANNED_NAMES.finditer(text))
+            found += [f"{path.relative_to(REPOSITORY)}:{number}: '{match[0]}'" for match in matches]
     assert not found, "docs/glossary.md has the word to use:\n" + "\n".join(found)

@@ -23,7 +23,7 @@ class Writer(NamedTuple):
 
 
 class SentCommands:
-    """Tells own commands from others'."""
+    """Distinguishes own commands from others'."""
 
     def __init__(self) -> None:
         self._order: deque[bytes] = deque()

@@ -13,12 +13,12 @@ from h1_training_node.message_numbers import ArmMode
 
 # The session's own builders: a stand-in of our own would only prove that it agrees with itself.
 sys.path.append(str(Path(__file__).parents[2] / "h1_session_manager" / "test"))
-from session_builders import Theatre
+from session_builders import Harness
 
 ROWS_A_STEP = 5
 
 
-class Rehearsal(Theatre):
+class Rehearsal(Harness):
     """A session whose recorder counts rows, and whose server has new weights after each upload."""
 
     def __init__(self, plan: OperatorPlan, **config) -> None:
@@ -29,7 +29,7 @@ class Rehearsal(Theatre):
     def perform(self, seconds: float = 600.0) -> None:
         def step_and_look() -> bool:
             self._count_rows()
-            view = self.session.view()
+            view = self.engine.view()
             seen = Seen(
                 state=view.state,
                 since_ns=view.since_ns,
@@ -183,14 +183,14 @@ def test_a_server_that_has_fallen_back_is_taken_at_its_word():
 def test_an_unexpected_stop_is_reported_and_the_arms_are_given_back():
     rehearsal = Rehearsal(OperatorPlan(OperatorParameters()))
     rehearsal.run(30, lambda: bool(rehearsal.plan.look(look(rehearsal), rehearsal.now_ns)))
-    rehearsal.session.emergency("phone", "", rehearsal.now_ns)
+    rehearsal.engine.emergency("phone", "", rehearsal.now_ns)
     rehearsal.perform()
     assert rehearsal.status == 0
     assert "the session stopped" in rehearsal.plan.complaints[0]
 
 
 def look(rehearsal: Rehearsal) -> Seen:
-    view = rehearsal.session.view()
+    view = rehearsal.engine.view()
     return Seen(state=view.state, since_ns=view.since_ns, keys=view.keys)
 
 

@@ -222,6 +222,9 @@ def structure_faults(file: h5py.File) -> list[str]:
         return ["attributes 'episode_length' and 'fps' are not both numbers"]
     if not 0 <= length * _ROW_BYTES <= file.id.get_filesize():
         return [f"attribute 'episode_length' is {length}; the file has {file.id.get_filesize()} bytes"]
+    phase = file.get("phase")
+    if isinstance(phase, h5py.Dataset) and len(phase.shape) == 1 and phase.shape[0] != length:
+        return [f"attribute 'episode_length' is {length}; there are {phase.shape[0]} rows"]
     faults_found = [] if 1 <= fps <= 1000 else [f"attribute 'fps' is {fps}; expected 1 to 1000"]
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         **{name: ((length, width), "float32") for name, width in NUMBERS.items()},

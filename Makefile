@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # make session   two epochs of the training loop against the simulation (OPERATOR=keyboard: you press the keys)
 # make test      all tests                    make lint    ruff and mypy
 # make bench     what it costs, measured      make setup   only set up

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Entry of the images: ROS 2, the robot's messages where they are, our workspace; then the command. What is run in a
 # container beside its first command (`docker exec`, the health check) needs nobody who waits for the last node.
 set -eo pipefail

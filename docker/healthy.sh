@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Health of the container, by the session's own word: its heartbeat advances, and no emergency has stopped it.
 # A simulation chooses its ROS domain when it starts: the session manager's own environment says which, and
 # its command line names the namespace.

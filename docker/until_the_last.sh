@@ -1,4 +1,5 @@
 #!/usr/bin/env -S --default-signal=INT,QUIT bash
+# SPDX-License-Identifier: Apache-2.0
 # A container's first process: runs a command, hands it every request to end as SIGINT, and stays until the last of our
 # nodes has ended. A container ends with its first process and kills what is left, the arms' driver and guard as well;
 # but `ros2 launch` dies of SIGTERM at once, and its nodes need 15 s more to give the arms back and to save.

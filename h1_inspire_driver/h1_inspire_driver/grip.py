@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is to be written to the fingers, and when: the newest command while it is fresh, or "stay where you are".
 
 Pure decisions; the hand's thread asks, and reports what it has written.

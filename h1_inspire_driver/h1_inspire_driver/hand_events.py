@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The events of one hand: each once, by name, and never so often that it hides something else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection to one hand: whole blocks in, whole blocks out, or `HandLostError`.
 
 Every doubt ends the connection. A hand that answered late, twice, with the wrong length or to another question cannot

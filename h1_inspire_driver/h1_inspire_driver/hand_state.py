@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One hand as it was measured, in the units of the graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One hand's thread: connects, reads, writes, and starts again when the hand is gone. No hand ever waits for another.
 
 Nothing is published that was not read; while the hand is gone its topic is silent, and so visibly stale.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node of both Inspire hands: messages in, calls to each hand's thread; what the threads read, messages out.
 
 A hand's thread publishes by itself (rclpy's publishers may be used from any thread), so that neither a dead hand nor a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameters of inspire_driver. Defaults are Unitree's convention for the H1-2, and gentle.
 
 Addresses: `Headless_driver_l.py` and `Headless_driver_r.py` of inspire_hand_ws; its `Headless_driver_double.py` has

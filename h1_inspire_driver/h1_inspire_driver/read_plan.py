@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which registers to read when: all of them in every round while the hand is quick, the angles first when it is not.
 
 A hand that answers in 3 ms is read whole at the configured rate. One that answers in 25 ms (as reported of real ones)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hand's register map, and what its numbers mean.
 
 Source: the vendor's RH56DFTP manual (PRJ-02-TS-U-010 V1.0.0, register table) as shipped in

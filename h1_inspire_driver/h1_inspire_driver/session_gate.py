@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """May the fingers follow the policy now? Only while the session is executing, and alive."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Modbus TCP framer that tolerates the hand's transaction ids, which are off by one.
 
 Reported of the real firmware by `inspire_rh56dftp` 0.1.0 (`client.py`, module docstring). pymodbus compares ids

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One hand's thread on the bench: its hand, what it says, and the session that it believes in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Modbus TCP server that behaves as badly as hands in the field do, on a free port of 127.0.0.1, in a thread.
 
 Written on bare sockets, so that it shares nothing with what it tests.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node over its real wires: ROS on one side, Modbus TCP on the other."""
 
 from __future__ import annotations

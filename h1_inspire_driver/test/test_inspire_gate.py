@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands are followed only in EXECUTING, and only while the session's seq advances."""
 
 from __future__ import annotations

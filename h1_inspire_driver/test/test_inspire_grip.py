@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is written to the fingers, and when."""
 
 from __future__ import annotations

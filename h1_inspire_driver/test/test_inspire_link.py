@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection to a hand with quirks: either the right answer, or `HandLostError`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which registers are read when."""
 
 from __future__ import annotations

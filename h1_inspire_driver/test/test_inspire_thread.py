@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One hand's thread: what it reads, which commands it follows, when it makes the fingers stay. Without ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One hand's thread against a hand that is dead, dropped, slow, taken, or says what it should not."""
 
 from __future__ import annotations

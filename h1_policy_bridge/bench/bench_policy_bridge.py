@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy bridge costs and how even its stream is; prints a table, writes figures and a diagram.
 
     python h1_policy_bridge/bench/bench_policy_bridge.py

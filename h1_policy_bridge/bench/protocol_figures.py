@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a request costs in each protocol: bytes, time to encode, round trip; against servers that only answer.
 
 The servers are those of the tests: openpi-client's codec, GR00T's format, json-numpy. They decode each request as the

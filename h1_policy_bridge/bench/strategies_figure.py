@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The strategies side by side on the same recorded chunks: a table, and a diagram of one joint.
 
 python h1_policy_bridge/bench/strategies_figure.py FIGURE.png [RECORDING.npz]

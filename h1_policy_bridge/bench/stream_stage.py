@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node, simulated policy server and surroundings as processes of their own: the stream as others see it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One entry of POLICY: a strategy, the tick that comes next, and how even it all was.
 
 Its time is the number of steps put out, not the clock. A tick that comes late is put out late, ticks that were missed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ask ahead, skip what has passed, and fade from one chunk into the next without a jerk.
 
 While a chunk is played the next one is asked for early enough to be there before this one ends. When it comes, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may move, when: the bridge between a session in EXECUTING, arms in HOLD or POLICY, and a policy server.
 
 Each entry of POLICY, resuming included, goes the same way. The arms HOLD; an observation younger than that HOLD is

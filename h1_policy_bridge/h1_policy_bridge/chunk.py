@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a policy server says, checked: its metadata at connect, and a chunk of actions in every reply.
 
 A reply is used whole or not at all. Nothing of it reaches the arms before it has the shape that the configuration

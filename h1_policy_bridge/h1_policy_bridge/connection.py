@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The way to a policy server below its protocol: address, TCP, TLS, and a socket that ends everything by a deadline.
 
 Client libraries know time-outs per operation only: a peer that sends one byte now and then keeps them busy for ever.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a camera's JPEG to what a policy looks at: RGB uint8 of the policy's size, in under a millisecond.
 
 The JPEG is decoded at the smallest of libjpeg's sizes (eighths, by its inverse DCT) that still covers the target, and

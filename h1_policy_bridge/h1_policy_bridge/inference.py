@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One request at a time: observations go to the client, chunks and refusals come back, and are counted.
 
 A generation is one HOLD with the POLICY that follows it. What was asked in an earlier one is counted when it comes,

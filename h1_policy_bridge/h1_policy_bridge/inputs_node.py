@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a policy looks at besides the arms, from its topics into `LatestInputs`: for the bridge and for the preview."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Under which names and in which shape a policy wants its observation and gives its actions: presets, or YAML.
 
 | preset | whose |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """msgpack with numpy arrays, byte for byte as openpi puts it on the wire, and suspicious of what comes back.
 
 The format is Physical-Intelligence/openpi's (`packages/openpi-client/src/openpi_client/msgpack_numpy.py`): an array is

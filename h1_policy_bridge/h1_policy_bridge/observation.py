@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy sees at one moment: taken in the executor, built into a message in the client's thread.
 
 Taking costs nothing (references and stamps); building decodes and resizes. An observation with a part older than the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy bridge's parameters, checked, and the parts that are made from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy bridge as a node: topics to `bridge.py`, its actions and its status to topics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks a policy server as the session will, with grey images and arms at zero, and says whether it fits. No ROS.
 
     policy_check wss://gpu.example/policy --port 0 --ca-file ca.pem --count 5

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps a policy server connected: connects, reconnects for ever, and carries one request at a time.
 
 One thread owns the connection, builds the observation of a request, sends it, and decodes and checks the reply.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks the policy once with the live observation and draws what it would do. No action is published, nothing moves.
 
     policy_preview --output preview.png

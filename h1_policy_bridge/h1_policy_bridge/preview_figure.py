@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a chunk would make the arms do, as a diagram and a table: each joint's curve over the present pose."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a policy server writes, made fit for a terminal and a log: no control sequences, no megabytes."""
 
 from __future__ import annotations

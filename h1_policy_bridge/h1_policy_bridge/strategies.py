@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The strategies, by the name that the parameter `strategy` gives them; `blend` has a module of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How chunks of actions become an even stream: the interface of a strategy, and what strategies are tuned by.
 
 A strategy lives for one entry of POLICY. It counts in ticks of the stream (20 ms), from 0 at the first action; the

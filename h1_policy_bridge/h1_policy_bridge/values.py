@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What passes between the bridge and its topics, and between the bridge and its client, as plain values without ROS."""
 
 from __future__ import annotations

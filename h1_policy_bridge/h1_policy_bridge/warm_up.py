@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One inference with the live observation while the session is READY, before anybody may start the policy.
 
 It makes a server compile while nobody waits, proves that cameras, layout and server fit, and compares the first action

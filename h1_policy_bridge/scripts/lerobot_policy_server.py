@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Serves a LeRobot policy over openpi's WebSocket protocol: for the GPU host, in the environment that has LeRobot.
 
     pip install lerobot websockets openpi-client

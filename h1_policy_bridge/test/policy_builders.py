@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data and peers for the tests of the policy bridge: chunks, images, servers, a client without a wire."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chunks that were inferred once, to be played by several strategies: what they make of the very same answers.
 
 One chunk is recorded at every tick of a motion, with the time that its inference took. A strategy that asks is given

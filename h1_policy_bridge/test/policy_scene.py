@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bridge's node among everything that surrounds it: arms, session, cameras, hands, on real topics."""
 
 from __future__ import annotations

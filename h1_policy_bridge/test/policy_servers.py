@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers of other protocols, made from what their projects publish and not from our own codecs."""
 
 from __future__ import annotations

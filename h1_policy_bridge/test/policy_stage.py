@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bridge's core on a stage: time, arms, session and a client without a wire, all in the test's hands."""
 
 from __future__ import annotations

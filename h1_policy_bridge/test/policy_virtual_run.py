@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bridge against a policy in virtual time: what a strategy does at a given inference time, without waiting for it.
 
 Tests and `bench/` stand on this. It is the real `PolicyBridge` with its real observations; only the client is another

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running client, and the server's half of a WebSocket by hand: for servers that no library would be."""
 
 from __future__ import annotations

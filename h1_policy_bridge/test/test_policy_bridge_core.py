@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may move, when: the bridge's core with a client whose answers the test gives."""
 
 from __future__ import annotations

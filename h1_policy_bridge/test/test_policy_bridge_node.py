@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node on real topics, against the simulated server and against bad ones on real sockets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the node begins and ends: parameters that cannot work, a signal at any moment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the bridge's core sees and what it reports: observations, hands, the connection, reasons and events."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever session, arms, server and computer do, in whatever order: the arms are sent nothing that is not for now."""
 
 from __future__ import annotations

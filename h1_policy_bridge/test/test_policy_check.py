@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tool that asks a server whether it fits, as a process or by its main."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a server may say, checked: whatever it is, it is a chunk, facts, or a refusal by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client over real sockets: connecting, asking, the key, epochs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From TCP to metadata, with servers that are none, lie, hang or do not fit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client over real sockets, with servers that lie, hang, drip, flood and break off."""
 
 from __future__ import annotations

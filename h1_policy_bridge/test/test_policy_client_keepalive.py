@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A quiet connection is kept, a busy server is tolerated, a dead one is noticed. All times are short, in proportion."""
 
 from __future__ import annotations

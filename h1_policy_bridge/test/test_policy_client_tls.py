@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """wss: certificates are checked, and what is wrong is said with what to do."""
 
 from __future__ import annotations

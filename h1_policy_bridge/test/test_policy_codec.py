@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The codec: byte for byte openpi's, and closed to everything that is not plain numbers."""
 
 from __future__ import annotations

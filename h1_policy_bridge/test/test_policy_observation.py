@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes to the policy: images, names, order of axes, parameters."""
 
 from __future__ import annotations

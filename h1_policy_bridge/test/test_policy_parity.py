@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy saw is what is recorded: one rule, applied to what had arrived and to all that was stamped."""
 
 from __future__ import annotations

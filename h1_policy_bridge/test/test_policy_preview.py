@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy would do, drawn without moving anything: a process of its own beside the running bridge."""
 
 from __future__ import annotations

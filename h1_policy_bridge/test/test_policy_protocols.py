@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each protocol against a server that its own project's codec, or the format that it publishes, speaks for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recorded chunks: every strategy is given the very same ones."""
 
 from __future__ import annotations

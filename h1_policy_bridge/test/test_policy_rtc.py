@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time chunking: a server that continues the chunk being played gets what is left of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The strategies, by themselves and under the bridge in virtual time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """READY's inference: made before anybody may start the policy, shown, and never played."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training and serving by the user's own commands, which here are small programs on openpi's wire."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training server's life: uploads become weights that serve, and no fault takes the old ones away."""
 
 from __future__ import annotations

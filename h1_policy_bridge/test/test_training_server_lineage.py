@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which episodes made the weights that made this episode: the server's manifests, read by `episodes lineage`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a row teaches and how much it counts; the small policy learns what was shown and nothing it cannot see."""
 
 from __future__ import annotations

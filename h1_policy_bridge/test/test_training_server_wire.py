@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training server's wire, through PyPI's openpi-client and plain HTTP."""
 
 from __future__ import annotations

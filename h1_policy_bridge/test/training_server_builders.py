@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Episodes as files, and servers as processes, for the tests of the training server."""
 
 from __future__ import annotations

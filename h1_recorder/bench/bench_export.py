@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an export costs beside LeRobot's own writer, and what 1,000 episodes take.
 
     python h1_recorder/bench/bench_export.py [EPISODE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the recorder costs beside other ways of recording, how long a save takes, and what kills lose.
 
 Starts a recorder process of its own under a full session's load (3 cameras at 30 Hz × 60 kB, arms, policy, hands).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes an episode with LeRobot's own writer, its defaults; for bench_export.py, in an environment that has lerobot.
 
 VENV/bin/python lerobot_writer.py EPISODE TARGET      # prints seconds, wall and CPU

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two other ways of recording, to hold the recorder against: run as a program, it records until SIGTERM.
 
     python other_writers.py rosbags FOLDER    every message into an MCAP by rosbags' own writer, as it comes

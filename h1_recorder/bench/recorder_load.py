@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session's worth of messages: arms, policy, hands and three cameras, at their rates and sizes."""
 
 from __future__ import annotations

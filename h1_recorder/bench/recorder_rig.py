@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session's load and recorder processes, for benches and the soak."""
 
 from __future__ import annotations

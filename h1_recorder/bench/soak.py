@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records for a long time under a full session's load, and prints what becomes of rates, memory and rows.
 
     make soak MINUTES=60

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `episodes` command: look at, check, recover, label and restore episodes. Needs no ROS but for `replay`.
 
 python -m h1_recorder VERB ...        or        ros2 run h1_recorder episodes VERB ...

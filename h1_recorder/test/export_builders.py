@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Episodes for the tests of exports: in memory, row by row, and as files from journals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recorder without ROS and without child processes, under a clock that stands where a test puts it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds small journals message by message, with rclpy's own serialization on the writing side."""
 
 from __future__ import annotations

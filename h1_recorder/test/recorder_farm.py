@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run as a program: starts recorder processes quickly, so that many can be killed in little time.
 
     python recorder_farm.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run as a program by test_recorder_disk: a recorder on a real file system that fills, or may not be written to.
 
     python recorder_on_small_disk.py FOLDER KIND SCENARIO

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run as a program: mounts a FUSE file system that can write, read and rename, and hardly anything else.
 
     python recorder_poor_disk.py STORE MOUNT_POINT

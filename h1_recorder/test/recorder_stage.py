@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder as a node, and everything that it meets in a session, spun together."""
 
 from __future__ import annotations

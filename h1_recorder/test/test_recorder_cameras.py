@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera that freezes, falls silent or slows down: reported while it happens, and written into the episode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `episodes` command on a folder: recover, list, validate, info, restore."""
 
 from __future__ import annotations

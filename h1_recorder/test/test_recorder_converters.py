@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converters of openpi and its fork find in our files what they look for.
 
 The readers below follow the documented way of those programs, without them: which names they try, how they know JPEG

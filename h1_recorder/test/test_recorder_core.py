@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder without ROS: requests, endings, disk, what an operator reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder's core, and so the `episodes` command, works where there is no ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Definitions and messages as a journal has them, against rclpy's own serialization."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk that is full, gets full, may not be written to, or is gone: on real file systems, each with its message."""
 
 from __future__ import annotations

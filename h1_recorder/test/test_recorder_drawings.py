@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Curves, contact sheets, videos and differences of episodes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports for openpi's LeRobot (v2.1), robomimic and ALOHA's loaders: what their readers look for is there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels of a person's rows: measured lag, look-ahead, commands; where rows have an action at all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export as a LeRobotDataset v3.0: what tables, videos and metadata say, and growing without making videos again."""
 
 from __future__ import annotations

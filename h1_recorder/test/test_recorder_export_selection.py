@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rows a dataset takes, where it splits, which files validate, and what rows weigh."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the operator sees while it records: rates, ages, losses, rows so far, space on the disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A save on disks that lack one ability or another: real ones where they can be had, else one error after the other."""
 
 from __future__ import annotations

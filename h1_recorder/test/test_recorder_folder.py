@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of an epoch: locked, indices taken and free, what is discarded, restored, deleted in time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged episode files, thousands of them: every verb says what is wrong in lines, and goes on.
 
 As many as `H1_FUZZ_MUTATIONS` says (default 40), from `H1_FUZZ_SEED` on. They are looked at in child processes: no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A journal with anything wrong in it becomes a correct episode or is refused by name; nothing else ever happens."""
 
 from __future__ import annotations

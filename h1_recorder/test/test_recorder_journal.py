@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal: what is in it, who can read it, what a cut, a full disk and a full queue cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A journal whose file is moved, deleted, or left without a folder while it is open: nothing of it is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A live recorder process, killed without a chance to do anything: what it had received is in the episode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thirty recorders of one simulation, each killed at a moment of chance: what that costs each time."""
 
 from __future__ import annotations

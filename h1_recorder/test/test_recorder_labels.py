@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A label given after the save: in the file, however it is interrupted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder as a node, in a real graph."""
 
 from __future__ import annotations

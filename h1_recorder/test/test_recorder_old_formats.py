@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A journal and a file of format 1, stored when it was made, stay readable."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an earlier session left behind is made an episode at the start, and only that."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An episode published again: at its own pace, and never into a session."""
 
 from __future__ import annotations

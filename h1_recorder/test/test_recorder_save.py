@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From journal to file: what is in it."""
 
 from __future__ import annotations

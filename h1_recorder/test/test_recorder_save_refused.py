@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From journal to file when something stands in the way: nothing is lost, nothing overwritten, nothing half done."""
 
 from __future__ import annotations

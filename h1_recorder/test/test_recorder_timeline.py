@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rows an episode has: examples of the rules, and every rule at once against a naive reference."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An episode that was deleted here after its upload keeps its index: a new one would replace it at the target."""
 
 from pathlib import Path

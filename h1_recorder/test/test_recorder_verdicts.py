@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one verdict on a stream: by content, bad at once, good again only when it has lasted."""
 
 from __future__ import annotations

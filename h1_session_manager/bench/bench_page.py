@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the page costs beside a session: five clients, three cameras at 30 Hz of 60 kB, arms and statuses.
 
     python h1_session_manager/bench/bench_page.py

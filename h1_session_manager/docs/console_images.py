@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the console in its main states: `python docs/images.py`, from this package's folder, writes docs/*.svg.
 
 What it shows is made up here; nothing is connected.

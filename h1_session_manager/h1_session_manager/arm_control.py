@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the session asks of the arm driver, and how it makes sure that it was done."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the session's states share: where it stands, whom it asks, and what it says. No ROS, no threads, no clock.
 
 Every state reads and writes it, and nothing else of the session: where a state wants to go, its steps return.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph's health as diagnostic statuses: one a node and stream, each with what a person would ask first.
 
 Levels as rqt_robot_monitor shows them: OK; WARN is worth a look; ERROR keeps an episode from starting or has stopped

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the pages show of the session, drawn from the table: the README's image, and the operating guide's lists.
 
 `python -m h1_session_manager.diagram` prints the diagram, `... keys`, `... services` and `... options` the lists.

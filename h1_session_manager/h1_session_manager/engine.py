@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session's engine: takes requests and observations, and says what is to be done. No ROS, no threads, no clock.
 
 Every input names the time; every effect is a value from `take()` (see `values.py`). The engine follows the table from

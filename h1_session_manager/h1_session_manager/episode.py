@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The episode in work, and what the session asks of the recorder about it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may come at any time, whatever the session is doing: a stop of the arms, a fault, a label not written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The computer that the session runs on: is its clock sane, does heat slow its processor down?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What outlives the session: which epochs are finished and what is owed to the upload target.
 
 A small JSON file beside the data, `.session_state.json`, written whole or not at all. An epoch is finished when it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the session has observed of the others: the newest of each, and how old it is."""
 
 from __future__ import annotations

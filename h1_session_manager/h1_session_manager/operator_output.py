@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reaches the operator: lines on the terminal, in a thread of their own; sounds and a voice, by commands.
 
 A terminal may stand still (Ctrl+S, a slow SSH line) or be gone; neither may hold up the session's heartbeat, on which

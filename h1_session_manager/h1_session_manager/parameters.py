@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameters of this package's nodes."""
 
 from __future__ import annotations

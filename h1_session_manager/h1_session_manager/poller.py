@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asks the policy server for its training status.
 
 `GET /training_status` on the WebSocket's port answers `{"ready": bool, "epoch": int}` as text/plain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must hold before an episode may start, and what to say where it does not."""
 
 from __future__ import annotations

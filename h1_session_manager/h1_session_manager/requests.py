@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a person asks for, by key or service: done, refused with what is possible, or counted as a slip.
 
 A terminal knows no key release: a key that is held arrives as the same letter every 30 ms after a first pause of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between ROS and the session's values: messages to values and back, and the clients of the services that it calls."""
 
 from __future__ import annotations

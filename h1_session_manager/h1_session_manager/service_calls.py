@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to other nodes and their replies; what is done about a reply that nobody waits for any more."""
 
 from __future__ import annotations

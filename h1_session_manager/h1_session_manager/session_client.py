@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session from Python and from the command line, without ros2cli.
 
 `ros2 run h1_session_manager session status`, `... session start`, `... session wait READY`: the same requests as the

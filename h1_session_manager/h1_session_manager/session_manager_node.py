@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session manager: hands the engine what happens on the graph, and carries out what it asks for.
 
 Its standard output is the operator's terminal. See `engine.py` for the session itself, `states/` for its states.

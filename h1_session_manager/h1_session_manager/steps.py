@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Things that take time, written from top to bottom: generators that say what they wait for, and how long.
 
 Such steps are plain code with `yield Wait(...)` where another node has to do something first. Nothing in them blocks:

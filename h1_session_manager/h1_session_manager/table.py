@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session's table: what a state is, and what a row of it is; driven by `transitions`.
 
 The rows themselves stand with their states (`states/`), each with what it does; the whole table is their union. Keys,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the engine gets and what it asks for, as plain values: its whole surface.
 
 Stamps are session time in ns.

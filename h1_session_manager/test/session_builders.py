@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session with the rest of the graph played by plain functions: what every test of the core starts from."""
 
 from __future__ import annotations

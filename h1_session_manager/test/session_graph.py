@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simple nodes in place of arm driver, recorder and policy bridge, for tests of the session manager on the graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real sshd on 127.0.0.1 for the length of a test: its own keys and configuration, in a folder of the test's."""
 
 from __future__ import annotations

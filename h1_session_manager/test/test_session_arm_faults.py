@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong with the arms, and what the session makes of it."""
 
 import pytest

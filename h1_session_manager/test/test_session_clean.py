@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: F401, F811  (`source` is a fixture)
 """Local data is deleted on request only, and then only what is proved to be at the target."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client in a thread of its own, as a program beside the session would have it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console through textual's own pilot, in 80×24."""
 
 import asyncio

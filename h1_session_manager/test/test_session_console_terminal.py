@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console in a real terminal: beside a session, and as the session's own screen."""
 
 import os

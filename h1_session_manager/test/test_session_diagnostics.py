@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What /diagnostics says of nodes and streams, and that it says it in time."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session from start to end, its lines included."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the session does when the arms are taken from it: by the arm guard, or on their way back to the robot."""
 
 from dataclasses import replace

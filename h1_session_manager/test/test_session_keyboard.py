@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The keyboard through a real pseudo-terminal."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session manager on a real graph, with stubs for the others and a real HTTP server and rsync."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy that falls silent, comes late or ends, and arms that wait for it; what stands in an episode's way."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The poller against real HTTP servers, most of which misbehave."""
 
 import json

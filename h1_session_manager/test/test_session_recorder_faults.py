@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes that do not answer, episodes that end in another way than by a key, labels that come too late."""
 
 from dataclasses import replace

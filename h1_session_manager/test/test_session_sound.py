@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is heard: before the arms move, and above all before they are released."""
 
 import io

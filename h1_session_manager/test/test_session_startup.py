@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arms are asked for, and taken, only when everybody who works with them has been heard."""
 
 import pytest

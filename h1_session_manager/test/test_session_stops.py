@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Emergency stops, signals and the release after them."""
 
 from dataclasses import replace

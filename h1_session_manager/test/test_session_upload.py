@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uploads by the real rsync to a local folder, and what it says of failures."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uploads to a real `rsync --daemon`, by every form of its targets."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: F401, F811  (`source` is a fixture)
 """Uploads by the real rsync through a real sshd, and what is said of everything that goes wrong there."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """WAITING with servers of every kind: those that report their training, and those that report none."""
 
 import json

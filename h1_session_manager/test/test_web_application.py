@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page over real sockets: who is let in, what may be asked, and that STOP always goes out."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One page drives, all may look."""
 
 from h1_session_manager.web.controls import Controls

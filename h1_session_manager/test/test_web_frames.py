@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cameras' images on their way to a page."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real terminal of 80x24 for a test: tmux, on a socket of its own."""
 
 from __future__ import annotations

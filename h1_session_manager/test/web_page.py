@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A page served on a free port by the real server, with a session that notes what it is asked."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures and plots of the arms' benchmarks: merged into one flat JSON object, PNGs beside it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What DAMPING and the handovers feel like: the controller against simulated robots of other masses, in virtual time.
 
     python h1_training_bringup/bench/bench_arm_body.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the arm driver makes of a robot that froze and of a foreign commander, and what keeping clear of the body costs.
 
     python h1_training_bringup/bench/bench_arm_faults.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm loop on the wire: period, CPU, key to damping, and the guard after `kill -9`.
 
     python h1_training_bringup/bench/bench_arm_loop.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a fresh clone on a machine with nothing to the end of the first `make session`: how long a newcomer waits.
 
     python h1_training_bringup/bench/bench_first_session.py

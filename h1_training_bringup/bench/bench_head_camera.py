@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the head camera's node costs: share of a core at 30 frames a second, for each way of making images.
 
     python h1_training_bringup/bench/bench_head_camera.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the command to READY: how long a person waits for a session to be there.
 
     python h1_training_bringup/bench/bench_session_start.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the benchmarks of the packages named, one after the other, and prints one table of figures beside their bars.
 
     python h1_training_bringup/bench/run_all.py h1_recorder h1_policy_bridge ...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the README's animation from a real simulated session: `make docs`.
 
 Runs one episode by the scripted operator, and draws the head camera's recorded images with the phase and time of each,

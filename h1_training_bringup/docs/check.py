@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the commands that the pages show, and prints a table of what became of each: `make docs-check`.
 
 A command stands in a block fenced as `bash`. The line before the fence says how it is run:

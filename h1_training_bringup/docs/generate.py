@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what pages show of the code: the tables of docs/configuration.md, the diagram and tables of operating.md.
 
 `make docs` runs it; a test says when it is due. A generated part stands between `<!-- NAME: begin -->` and its `end`.

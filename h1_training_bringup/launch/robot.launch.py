@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch the drivers alone: arms, guard, hands and cameras, without policy, recorder or session.
 
 ros2 launch h1_training_bringup robot.launch.py                      the robot's

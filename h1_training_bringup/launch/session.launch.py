@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch a training session.
 
 ros2 launch h1_training_bringup session.launch.py                    on the robot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch the simulated peers alone: robot, cameras, hands and policy server, at the ports of the configuration.
 
 ros2 launch h1_training_bringup sim.launch.py

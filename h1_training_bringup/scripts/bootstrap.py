@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sets up what `make` needs, each step only when it is due: programs, a Python environment, the built workspace.
 
     bootstrap.py            for the session

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a machine has to have before anything can be set up: programs and a Python; and how a step is run and announced.
 
 Only the standard library of Python 3.8 or later.

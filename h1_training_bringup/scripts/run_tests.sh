@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # All tests: those of single nodes and cores on two cores at once, then those that start a whole graph, one by one.
 # Arguments go to pytest. With REPORTS=DIR, each part leaves a JUnit report there; with PARTS=single or PARTS=graph, one runs.
 set -uo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # To be sourced by bash: this shell then has ROS 2, .venv and the built workspace.   . h1_training_bringup/scripts/workspace.bash
 h1_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export VIRTUAL_ENV="$h1_root/.venv" PATH="$h1_root/.venv/bin:$PATH"

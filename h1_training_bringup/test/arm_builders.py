@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For the arms' tests: settings, readings made by hand, and short cuts to the rig (`sim/rig.py`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Driver and guard on one simulated robot, in virtual time: what both do when one stands still, dies, or ends."""
 
 from __future__ import annotations

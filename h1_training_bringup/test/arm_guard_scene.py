@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guard, and around it a robot and a driver that may fall silent, in virtual time."""
 
 from __future__ import annotations

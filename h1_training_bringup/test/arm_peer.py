@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rest of the session, as far as the arm driver meets it: heartbeat, requests, actions, subscriptions."""
 
 from __future__ import annotations

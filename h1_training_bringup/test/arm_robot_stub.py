@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A robot small enough for a test: real messages on /lowstate and /arm_sdk, arms that go where they are commanded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DAMPING put to the test: what a person would try on the robot, on simulated ones of other masses, in virtual time.
 
 The tests assert the figures, `bench/bench_arm_body.py` prints them.

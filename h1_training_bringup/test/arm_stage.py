@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Driver, robot and peer in one graph: real messages over real DDS, in one process."""
 
 from __future__ import annotations

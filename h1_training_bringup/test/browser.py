@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real Chromium (Debian's) on the page of a running session."""
 
 from __future__ import annotations

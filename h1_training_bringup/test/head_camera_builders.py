@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JPEGs and image servers as the head camera's tests need them."""
 
 from __future__ import annotations

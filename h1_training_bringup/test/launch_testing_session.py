@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated session under launch_testing; `test_launch_session.py` has `launch_test` run it."""
 
 import os

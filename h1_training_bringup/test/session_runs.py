@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts whole sessions as a user would, and observes them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arms are taken from the robot's own controller: when they may be, by which ramp, and what aborts it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever the policy sends: what goes on the wire is finite, within the limits and continuous."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot's own body: whatever the policy sends, no commanded pose comes nearer to it than the distance."""
 
 from __future__ import annotations

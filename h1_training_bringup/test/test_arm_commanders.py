@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who else commands the arms: by the graph's writers, and by commands that nobody here has sent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DAMPING as a person meets it, on bodies whose masses differ from the model's; by simulated time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm driver's node over real DDS, with a small robot that answers in the robot's own messages."""
 
 from __future__ import annotations

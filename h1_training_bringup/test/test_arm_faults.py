@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of motors and robot, heat, foreign commanders, the guard, the remote: what each forces and forbids."""
 
 from __future__ import annotations

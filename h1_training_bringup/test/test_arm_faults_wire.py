@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every fault over the wire: reason in arm_status, once as an event, once in the log; left only acknowledged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm guard's core: it takes over when the driver has fallen silent, only then, and for good."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm guard's node over real DDS: a driver that stops, and one that ends in good order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the arms move while they are released: the robot's own controller pulls, DAMPING holds against it."""
 
 from __future__ import annotations

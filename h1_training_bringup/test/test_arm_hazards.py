@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hazard table of docs/arms.md has every reason that the code can give, and names tests that exist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HOME plans around the robot's own body, from wherever the arms are."""
 
 from __future__ import annotations

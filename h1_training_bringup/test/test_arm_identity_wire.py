@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who commands, over the wire: actions, session, arms, joint_states; and whether robot and guard live."""
 
 from __future__ import annotations

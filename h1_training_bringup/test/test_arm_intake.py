@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From samples to the newest good reading; what is dropped is counted and reported once."""
 
 from __future__ import annotations

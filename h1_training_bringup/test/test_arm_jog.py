@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One joint by a small angle and back: the motion, and the command against a running driver."""
 
 from __future__ import annotations

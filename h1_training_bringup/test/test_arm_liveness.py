@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A state that arrives is not yet a robot that lives: frozen, replayed, restarted ones are seen for what they are."""
 
 from __future__ import annotations

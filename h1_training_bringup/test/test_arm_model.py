@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rigid-body model and the numbers that it stands on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Modes and requests: the controller on the simulated robot, in virtual time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gains and limits per joint, and the parameters: what is wrong is named."""
 
 from __future__ import annotations

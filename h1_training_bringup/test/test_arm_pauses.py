@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver's own process stands still: it asks the guard before it commands again, or is silent for good."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arm driver and arm guard as real processes: the driver is killed, or stopped and continued, while it has the arms.
 
 Time is the robot's: it counts its states. A machine that stands still makes the robot stand still, too.

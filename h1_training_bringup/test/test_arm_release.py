@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Releasing the arms: on request, on an emergency stop, and when the process ends."""
 
 from __future__ import annotations

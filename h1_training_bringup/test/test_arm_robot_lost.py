@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A robot whose state stays away: damped, faded, left in silence, and how it comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules that hold in every mode, over the wire: what is refused whole, the waist, the handover, and whose topics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commanded trajectory: within speed and acceleration, smooth, and never beyond what was asked for."""
 
 from __future__ import annotations

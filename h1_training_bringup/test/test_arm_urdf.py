@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The URDF that rviz2 reads is the one that the table of links makes, and weighs the same."""
 
 from __future__ import annotations

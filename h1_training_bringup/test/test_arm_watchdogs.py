@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watchdogs of actions, session and state: each forces its mode with its reason, and is reported once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a wrist carries, weighed on the simulated robot, whose masses and friction the model does not know."""
 
 from __future__ import annotations

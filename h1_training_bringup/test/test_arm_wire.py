@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot's samples: both layouts, both directions, against rclpy's own serialization and the known checksums."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table at a session's end reports the truth about every file."""
 
 import contextlib

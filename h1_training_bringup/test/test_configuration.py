@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration is checked as a whole; whatever is wrong is named with its file."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`docker/until_the_last.sh`: no container ends under a session that still gives the arms back. No engine runs here."""
 
 import contextlib

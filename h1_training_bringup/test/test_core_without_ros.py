@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cores import neither rclpy nor message packages: only `*_node.py` files do (and launch files)."""
 
 import ast

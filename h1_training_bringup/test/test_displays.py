@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of rviz2, rqt and Foxglove name what a running session really has: topics, types, services.
 
 None of the three programs runs here: that their files open in them is not what these tests say.

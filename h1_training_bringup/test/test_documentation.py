@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the documentation shows is generated from the code, and what it names exists.
 
 Needs the repository around the package; an installed package alone has no README to check.

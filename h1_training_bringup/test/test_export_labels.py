@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels of a person's rows, replayed as actions on the simulated robot: the arms move as the person moved them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph as data: who runs under which condition, and that a simulation can never reach a robot."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head camera's connection over the real wire: what is too large, a server that ends, IPv6, a grey camera."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An image that was damaged between its markers is dropped and counted, cut or not, in the core and over the wire."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JPEGs judged by their markers, and payloads taken apart."""
 
 from __future__ import annotations

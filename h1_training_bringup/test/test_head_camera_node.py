@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head camera's node over its real wires: ZeroMQ on one side, ROS on the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head camera's node against the simulated cameras, over the wire, in every way that robots send images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which part of a frame is whose, and how it is cut."""
 
 from __future__ import annotations

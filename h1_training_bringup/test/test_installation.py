@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an installation is made by is right: package.xml, Docker files, .repos. No container engine runs here."""
 
 import ast

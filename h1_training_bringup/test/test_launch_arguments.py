@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch arguments, without launch: what each asks for, and that a wrong one is named before anything starts."""
 
 from pathlib import Path

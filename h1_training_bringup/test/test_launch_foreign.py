@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that are not ours, such as the wrist cameras': they, too, end when whoever started them is gone."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera that another package's launch file starts, under the real launch: where that is installed."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the launch file says of the network, under the real launch: where that is installed."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch files under the real launch, where that is installed: each way in which what they start can end."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The supervisor's rules under launch: who is signalled, what is shown, when all ends. Nothing runs."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learning over the real graph, and at virtual time: the same loop, and curves that agree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop learns: demonstrations at virtual time, a training, unseen objects; and the curve that shows it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph is on the robot's interface, or on none but this machine's own."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the policy saw is what is recorded: the bridge's image at an instant beside the one of the row at that instant.
 
 Both choose by the same rule and the same times (`h1_training_node.cameras`). The bridge chooses from what it had

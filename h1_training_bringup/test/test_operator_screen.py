@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who writes to the operator's terminal, and what is kept while the console has it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page in a real browser on a real simulated session: an episode by touch, STOP from another page, the replay."""
 
 from collections.abc import Iterator

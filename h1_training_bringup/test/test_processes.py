@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runner against real processes that behave well, badly, or not at all."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The security policy as a file: what is written can be read, and what is no policy is refused by name."""
 
 import xml.etree.ElementTree as ElementTree

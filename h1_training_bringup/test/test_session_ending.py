@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """However a session is ended: arms compliant first, data kept, no process left, a status that says what happened."""
 
 import signal

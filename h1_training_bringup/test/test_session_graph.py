@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole session over the real wires: every process, every socket, two epochs of two episodes."""
 
 import hashlib

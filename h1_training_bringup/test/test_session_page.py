@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's link: printed for a person, its token in a file of mode 600 and in no log."""
 
 import stat

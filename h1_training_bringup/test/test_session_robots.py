@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two robots of one lab on one machine: namespaces and domains of their own, one policy server, one data host."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what was asked for to a session: names that become folders, and peers that are shared."""
 
 from pathlib import Path

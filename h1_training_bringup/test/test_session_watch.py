@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running session seen from outside: what it opens to the network, what each node does, and its cameras' health."""
 
 import ipaddress

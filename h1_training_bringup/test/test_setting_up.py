@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `make` sets up first: it installs what is missing, or says it in one line, and does nothing twice."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated cameras' images: sound JPEGs that show arms and object, and nothing that only the session knows."""
 
 from __future__ import annotations

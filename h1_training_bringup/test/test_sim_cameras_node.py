@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated cameras over their wires: wrists as CompressedImage, head over ZeroMQ, both following the robot."""
 
 from __future__ import annotations

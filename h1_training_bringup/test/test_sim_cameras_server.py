@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated head servers offer both formats over ZeroMQ, and cameras fail as faults say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated hands: fingers that move as the manual says, behind the real register map."""
 
 from __future__ import annotations

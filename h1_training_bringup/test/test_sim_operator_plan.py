@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripted operator against the real session, with the rest played by plain functions."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The virtual person: pulls only when the arms may be guided, never harder than the bound, and comes to an end."""
 
 from __future__ import annotations

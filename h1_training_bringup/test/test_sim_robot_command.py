@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the simulated robot takes from arm_sdk, and what it refuses and says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot over the wire: states come, commands act, and it never leaves this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot as a body: it falls, holds, gives way and obeys weights as a robot does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated LowState: right on the wire, upright, plausible; and what injected faults make of it."""
 
 from __future__ import annotations

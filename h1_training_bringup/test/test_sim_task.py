@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The task is measured at the body: how near the hand is to its place, for how long, and what a watcher would say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The marker reaches whoever displays it."""
 
 from sensor_msgs.msg import JointState

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The text above the robot says what is, and that it is not known when it is not."""
 
 from dataclasses import replace

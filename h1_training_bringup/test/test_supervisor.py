@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the end of each process means for the session: one set of rules for the runner and for launch."""
 
 import signal

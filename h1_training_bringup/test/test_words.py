@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One word for one thing: the words that were replaced do not come back (docs/glossary.md)."""
 
 import re
@@ -17,22 +18,31 @@ SPOKEN = re.compile(r"looks? on (?:the|its)\b", re.IGNORECASE)
 """Ordinary English with one of the words in another sense."""
 
 
-def ours() -> list[Path]:
-    """Tracked files of text."""
+def tracked() -> list[Path]:
+    """Files that git tracks and that are there."""
     listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    paths = [REPOSITORY / line for line in listed.splitlines()]
-    return [
-        path for path in paths if path.is_file() and (path.suffix in TEXT or path.name in ("Makefile", "Dockerfile"))
-    ]
+    return [path for path in map(REPOSITORY.joinpath, listed.splitlines()) if path.is_file()]
 
 
 def test_no_replaced_word_comes_back() -> None:
     found = []
-    for path in ours():
-        if path.name == SELF:
+    for path in tracked():
+        if (path.suffix not in TEXT and path.name not in ("Makefile", "Dockerfile")) or path.name == SELF:
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
             text = SPOKEN.sub("", line)
             matches = (*BANNED.finditer(text), *BANNED_NAMES.finditer(text))
             found += [f"{path.relative_to(REPOSITORY)}:{number}: '{match[0]}'" for match in matches]
     assert not found, "docs/glossary.md has the word to use:\n" + "\n".join(found)
+
+
+def test_every_file_of_ours_names_its_licence() -> None:
+    suffixes = TEXT | {".urdf", ".rviz", ".repos", ".cfg"}
+    listed = [path for path in tracked() if path.suffix in suffixes or path.name in ("Makefile", "Dockerfile", "run")]
+    assert len(listed) > 500
+    unnamed = []
+    for path in listed:
+        licence = "BSD-3-Clause" if "underlay/unitree_hg/msg" in str(path) else "Apache-2.0"
+        if f"SPDX-License-Identifier: {licence}" not in "".join(path.read_text().splitlines()[:4]):
+            unnamed.append(str(path.relative_to(REPOSITORY)))
+    assert not unnamed, "first line, after a shebang: SPDX-License-Identifier: Apache-2.0"

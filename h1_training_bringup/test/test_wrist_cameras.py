@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the RealSense wrapper is given at the wrists."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 14 arm joints: names, range, and the one rule by which an action is no pose of these arms.
 
 Order everywhere: left 7, then right 7 (shoulder pitch, roll, yaw, elbow, wrist roll, pitch, yaw). Range:

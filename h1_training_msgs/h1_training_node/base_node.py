@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base of every node: session clock, checked parameters, events, and an ending of its own."""
 
 from __future__ import annotations

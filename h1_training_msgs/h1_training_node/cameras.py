@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cameras' names and topics, and the one rule by which an observation and a row choose an image.
 
 Of a stream the newest datum counts whose time is not later than the instant in question (`newest`). The time of the

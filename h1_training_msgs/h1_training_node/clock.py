@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session clock: CLOCK_MONOTONIC plus an offset to UTC that is fixed once, when the graph starts.
 
 All stamps of one session come from it, so that the system clock may be set (NTP, a person, daylight rules)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports when the system's clock is set: by NTP on a machine that woke up with a wrong one, or by a person.
 
 Some libraries wait by it, and when it is set back by a minute, they wait a minute longer.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS parameters from a dataclass: declared with descriptors, read once, checked as a whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ROS domain of one's own on this machine, for a simulation or a test run.
 
 Fast DDS shares /dev/shm between network namespaces and containers, so discovery on LOCALHOST alone does not

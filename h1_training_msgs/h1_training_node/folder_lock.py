@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One session to a folder: a lock file keeps a second one out, and says who holds it.
 
 The kernel frees the lock (`flock`) when its holder has ended, however it ended. Some network disks have no locks, or

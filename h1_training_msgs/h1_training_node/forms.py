@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of texts that name something elsewhere: hosts, servers, paths. For `parameter(..., check=...)`.
 
 They run where a configuration is read, before any process starts, and again in the node. Each raises ValueError with

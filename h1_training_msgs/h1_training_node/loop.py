@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work that a node does again and again, at absolute deadlines; and the same as a timer of rclpy's form."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numbers of our messages, for cores that import no message; a test compares them with the messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The main of every node: start, spin with a time-out, end in good order.
 
 rclpy's own signal handlers are off: they shut the context down before a last command or save can go out.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tokens of the page: whoever starts a session prints the link, the page checks what a browser shows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters as frozen dataclasses, without ROS: each field has a default, a meaning, a unit and a range.
 
 `declare.py` turns such a class into ROS parameters with descriptors; a core takes the finished value.

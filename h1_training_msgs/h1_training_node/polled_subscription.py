@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A topic that is looked into when it suits its reader, instead of calling back at every message.
 
 At 500 messages a second the executor's wake-ups cost more than all that is done with them. And whoever decides by

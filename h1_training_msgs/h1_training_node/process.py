@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process of the session ends with the session: signals become a flag, and no node outlives its parent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quality of service, settled once for the whole graph.
 
 Publishers offer RELIABLE, so that the recorder may ask for it; control loops ask BEST_EFFORT with depth 1,

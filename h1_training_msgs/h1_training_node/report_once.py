@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One report of a condition that lasts, however often it is looked at."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What two nodes need to reach one policy server: the key that they show it, and who vouches for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a session ended that could not say so itself: noted beside its data, for the recorder that recovers them.
 
 Whoever sees a node of the session die (the session's runner, or its launch file) calls `note_lost_node`. A journal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One thread for all of a process's nodes: their messages and services, and their loops at absolute deadlines.
 
 The EventsExecutor hands what comes to the nodes; the time until the next loop is due is its time-out. rclpy's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between integer nanoseconds, in which the cores reckon, and the messages' stamps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YAML as a person reads it: what PyYAML would silently drop or read as something else is refused, with its line.
 
 YAML 1.1, which PyYAML implements, keeps the last of two equal keys, and has numbers that a person reads otherwise:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where rsync brings the episodes: one parser of targets, for whoever checks, starts, uploads or shows one.
 
 rsync's own forms (rsync(1), GENERAL): a folder of this machine, `[USER@]HOST:DIRECTORY` through ssh, and a daemon's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is a pose of these arms, and what is not."""
 
 import numpy as np

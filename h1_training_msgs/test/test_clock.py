@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session clock is handed down, and never follows the system clock."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system's clock is set under a running program."""
 
 from __future__ import annotations

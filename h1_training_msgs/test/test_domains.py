@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two graphs on one machine never share a domain."""
 
 import subprocess

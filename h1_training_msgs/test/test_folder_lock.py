@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder that a session holds: who else may have it, and when."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hosts, servers and paths are checked by their form, and refused with the one to write."""
 
 import ipaddress

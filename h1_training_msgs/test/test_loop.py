@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work at absolute deadlines, and how it gets along with messages."""
 
 from __future__ import annotations

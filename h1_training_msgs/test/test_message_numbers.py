@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cores' numbers are the messages' own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No node assigns an attribute that rclpy's Node or BaseNode has: it would break services or events in silence."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A parameter that cannot be used is named, with what is allowed."""
 
 from dataclasses import dataclass

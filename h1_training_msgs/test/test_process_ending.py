@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every way in which a node may be asked to end, against real processes."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The priority that the graph gives a process: taken where allowed, and said either way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lasts is reported once."""
 
 from h1_training_node.report_once import ReportOnce

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YAML that is read otherwise than it looks is refused, with its line."""
 
 import pytest

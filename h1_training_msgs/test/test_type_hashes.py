@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Journals outlive the code that wrote them: an interface changes by decision, not by accident.
 
 Whoever changes one writes the new hash here, raises the recorder's `format_version`, and sees to it that journals of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where rsync would bring the episodes, by every form that it has."""
 
 import re

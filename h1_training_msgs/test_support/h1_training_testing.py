@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For the tests of all packages: a ROS domain of the run's own, and a graph to spin.
 
 Imported by each package's `test/conftest.py`; `pyproject.toml` names this folder (`pythonpath`). Tests wait on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocols of policy servers, by the name that the parameter `protocol` gives them."""
 
 from __future__ import annotations

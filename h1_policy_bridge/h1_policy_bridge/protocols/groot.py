@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GR00T's protocol: ZeroMQ REQ/REP, msgpack in which an array is a `.npy` file.
 
 NVIDIA/Isaac-GR00T: `gr00t/policy/server_client.py` (N1.6 and later) and `gr00t/eval/service.py` (N1.5). A request

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`POST /act` with JSON, in which arrays are json-numpy's maps: OpenVLA-OFT and what is modelled on it.
 
 moojink/openvla-oft: `vla-scripts/deploy.py` (server) and `experiments/robot/openvla_utils.py` (client). The answer is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every protocol of a policy server has in common: the interface of an open link, and what it is opened with.
 
 `policy_client.PolicyClient` owns a link and does the rest: time-outs, reconnection, checks of metadata and replies. A

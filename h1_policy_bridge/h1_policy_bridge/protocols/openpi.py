@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """openpi's protocol: a WebSocket on which the server first sends its metadata, and then answers one request at a time.
 
 Physical-Intelligence/openpi: `packages/openpi-client/src/openpi_client/websocket_client_policy.py` (client) and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy server that trains: serves a policy on openpi's wire, and turns uploaded episodes into new weights."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Before new weights serve: are their actions numbers, within the arms' range, and no worse than those that serve?
 
 Asked with rows that the training did not see, as the bridge would ask: the three images, the state and the prompt.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's own training and serving, openpi's or LeRobot's say, as two commands; how many GPUs is their affair.
 
     export: "episodes export lerobot {episodes} {dataset}"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From uploads to weights that serve: SERVING → COLLECTING → TRAINING → CHECKING → SWITCHING → SERVING.
 
 A failure anywhere leaves the old weights serving and the epoch unchanged, and its reason in the status, which reaches

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`policy_server`: serves a policy, and trains it on what is uploaded.
 
 policy_server --trainer small --watch-dir data/uploaded

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is served, and what makes it: the two interfaces, and the observation that a policy of this robot takes.
 
 A trainer of one's own is a class with `train` and `load` (see docs/training_server.md); it is named to the server as

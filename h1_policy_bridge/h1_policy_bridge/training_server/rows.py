@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From an episode to what a policy can learn from it: unbroken runs, a label for each row, and how much it counts.
 
 A row that a person guided says where the arms should be `lookahead` rows later: what the arms were is no command. How

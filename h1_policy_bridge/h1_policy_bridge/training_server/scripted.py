@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy that looks at nothing: a smooth reach from wherever the arms are, for tests and for trying a session out.
 
 The motion is a flow: the velocity depends on the pose and on the time alone, so that a chunk asked for in the middle of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """openpi's WebSocket, `/training_status` and `/healthz` on one port.
 
 The wire is that of `Physical-Intelligence/openpi:src/openpi/serving/websocket_policy_server.py`, with the fork's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small policy that a CPU learns in seconds: kernel ridge regression from the head's image and 14 angles to a chunk.
 
 The image becomes a map of what in it is more colourful than all that is always there, 20 x 20, blurred; the reply is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints on disk: each whole or not there, with a manifest that says what it was made of; and which one serves.
 
     0003-5b1f09aa/      weights, `manifest.json`, `check.json` once it was checked

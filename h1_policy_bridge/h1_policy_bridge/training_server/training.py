@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training in a process of its own: started, watched, ended. The server goes on serving meanwhile.
 
 The child reads what to do from a file, says how far it is by lines of JSON, runs at the lowest priority on one thread,

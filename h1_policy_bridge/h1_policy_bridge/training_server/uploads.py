@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder that episodes are uploaded to: which of them count, and why another one does not yet.
 
 rsync writes under a hidden name and renames, so what has an episode's name is whole. It counts when it validates and,

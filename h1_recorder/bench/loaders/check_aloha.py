@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads an ALOHA export with the loaders of act, act-plus-plus, openvla-oft and openpi, and compares what they give.
 
     VENV/bin/python h1_recorder/bench/loaders/check_aloha.py LOADER CHECKOUT DATASET FOLDER_OF_EPISODES

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads an export with LeRobot's own loader and compares every frame and chunk with the episodes it was made of.
 
     VENV/bin/python h1_recorder/bench/loaders/check_lerobot.py DATASET FOLDER_OF_EPISODES

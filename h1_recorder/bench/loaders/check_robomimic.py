@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads an export with robomimic's own SequenceDataset and compares it with the episodes it was made of.
 
     VENV/bin/python h1_recorder/bench/loaders/check_robomimic.py DATASET FOLDER_OF_EPISODES

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes diff`: how two episodes differ, in rows, numbers, images and attributes."""
 
 from __future__ import annotations

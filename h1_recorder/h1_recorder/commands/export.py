@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes export`: makes a dataset of episodes in the format of a trainer; run again, it goes on or grows."""
 
 from __future__ import annotations

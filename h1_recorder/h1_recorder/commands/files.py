@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all verbs share: files found at any level of folders, one line about each, and a status that reports the truth.
 
 A verb goes through everything that it was given: what is wrong with one file is a line that names it, and the next one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes info`: all about one episode, or a line about each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes label`: sets the outcome of finished episodes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes lineage`: which weights drove an episode, and which episodes those weights were made of."""
 
 from __future__ import annotations

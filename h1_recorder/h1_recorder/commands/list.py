@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes list`: a line an episode; with --json what a session's closing table needs."""
 
 from __future__ import annotations

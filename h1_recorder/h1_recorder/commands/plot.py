@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes plot`: an episode on a page, contact sheets of its cameras; with --labels what its rows teach."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes recover`: journals become the episodes that they were."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes replay`: publishes an episode on the session's topics at its own pace, for rviz2. The one verb with ROS.
 
 Never into a running session: it refuses if anybody publishes arm_status, joint_states or session/state, and stops if

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishes an episode again, for rviz2: joint_states, the cameras' images, and a marker that says who was in control.
 
 In none of these does a driver take an interest: no policy/action, no hand command, no session/state, no arm_status.

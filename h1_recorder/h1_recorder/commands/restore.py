@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes restore`: brings discarded episodes and journals back under their own names."""
 
 from __future__ import annotations

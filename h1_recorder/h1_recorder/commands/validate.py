@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes validate`: checks layout, values, counters, stamps, phases and images; the exit status is for scripts."""
 
 from __future__ import annotations

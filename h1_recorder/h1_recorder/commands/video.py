@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`episodes video`: an MP4 of an episode's cameras side by side, over a bar of who was in control when."""
 
 from __future__ import annotations

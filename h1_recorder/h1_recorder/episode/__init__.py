@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 50 Hz episode: its rows, its file, reading and checking it."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes into an episode file, computed from its journal: arrays by their path, images, events, attributes.
 
 `docs/episode_format.md` is the layout; `episode_file` writes it.

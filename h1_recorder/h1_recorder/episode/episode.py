@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a finished episode; for other packages and for whoever has nothing but a file.
 
 A file may be damaged, or not be ours: whatever is wrong with it is one `EpisodeError`, and nothing is read that is

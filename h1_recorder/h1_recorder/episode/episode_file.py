@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes an episode as HDF5, reads it back, and gives it its name.
 
 A file appears under its final name complete, synced and verified, or not at all; an existing one is never replaced.

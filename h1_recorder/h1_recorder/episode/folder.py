@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of an epoch: which index is free, what is an episode already, what was discarded.
 
 training_session_epoch3/

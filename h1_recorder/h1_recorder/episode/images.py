@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images on their way into an episode: a camera's own JPEG stays untouched, all else becomes JPEG quality 85."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an episode is about, as its journal carries it: two MCAP metadata records, one at each end.
 
 With them a journal alone becomes the episode that it was, on any machine and without this session's configuration.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a journal to its episode file, and a label into a finished one. Saving and recovering are the same code."""
 
 from __future__ import annotations

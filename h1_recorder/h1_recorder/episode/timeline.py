@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rows an episode has, and what of each stream belongs to each: a pure function of the decoded journal.
 
 Ticks lie at t0 + n / fps through the whole episode; t0 lies 10 ms after the first phase-aligned arm_status at which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a journal's messages to columns: what each stream said, and when, in the order of its own time.
 
 Messages that cannot be decoded, or whose stamp is not of this session's clock, are left out and counted: a row must

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks an episode file against `docs/episode_format.md`: layout, values, and every number that it says of itself.
 
 A problem means that the file is not what it says; a warning, that it is, and that somebody should look at it before

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ALOHA's episodes (tonyzhaozh/act, MarkFzp/act-plus-plus, moojink/openvla-oft): an HDF5 file an episode.
 
 `images` raw: (T, H, W, 3) uint8 RGB, `compress` False, as all three read them. `images` compressed: the recorded JPEGs,

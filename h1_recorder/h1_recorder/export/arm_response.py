@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How arms follow commands, measured from the rows in which a policy ran: their lag, and their friction. Pure.
 
 Everything is a sum over rows, so that episodes add up without being held together.

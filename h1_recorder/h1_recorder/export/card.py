@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The card of a dataset: `README.md` with where it comes from, what is in it and how it was made; a contact sheet.
 
 The lines between `---` are the metadata that the Hugging Face Hub reads. What a user adds to a card is kept: only the

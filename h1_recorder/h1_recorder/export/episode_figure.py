@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An episode on one page: every joint, the hands, torques, ages of images, events; and contact sheets of its cameras.
 
 All panels share one time axis. Who was in control is a band behind the curves, a handover a thin line, a break in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a dataset of episodes: survey, plan, write. One module a format; each is continued where it was broken off."""
 
 from __future__ import annotations

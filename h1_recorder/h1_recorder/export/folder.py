@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder that an export makes, continues and extends, and the processes that do it episode by episode."""
 
 from __future__ import annotations

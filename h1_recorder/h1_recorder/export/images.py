@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The images of an episode for formats that store them decoded, row by row."""
 
 from __future__ import annotations

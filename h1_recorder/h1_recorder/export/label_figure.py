@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a policy learns from which rows, as a figure: labels of a person's rows beside the policy's own actions.
 
 If both are the same quantity, the command that makes the arms be there, their distances from the measured position are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels for a person's rows: the command that makes the arms be where the person had them. Pure, no file is touched.
 
 A policy's `action` is a position command; the arms are there only some rows later, and only if it leads them. A person

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LeRobotDataset v3.0 (huggingface/lerobot: src/lerobot/datasets, CODEBASE_VERSION "v3.0"; lerobot 0.4 and later).
 
 Each episode file is one table and one video a camera, each run of it an episode of the dataset: `from_timestamp` says

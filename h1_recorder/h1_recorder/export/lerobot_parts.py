@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What LeRobot's formats have in common: a part of the dataset for each episode file, made again only if it changed.
 
 A part is written by a process of its own: its table, its videos (from the store) and a note of what it was made of.

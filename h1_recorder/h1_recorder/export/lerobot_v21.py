@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LeRobotDataset v2.1 (lerobot 0.1 to 0.3.3, and the commit 0cf8648 that openpi pins): a table and a video an episode.
 
 An episode is a run of an episode file; its videos are cut out of the file's, which has key frames where runs begin.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes and reads tables as Parquet; the one place that needs pyarrow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What becomes of which episode in a dataset: decided as a whole, from surveys, before anything is written. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """robomimic (ARISE-Initiative/robomimic: docs/datasets/overview.md): one HDF5 file, `data/demo_N`, `mask/train`.
 
 Images are stored decoded, as robomimic reads them; `resize` keeps that affordable. `next_obs` is a view of `obs`, one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of an episode as a dataset has them, whatever its format: columns, and what each is. Pure.
 
 `observation.state` and `action` are what trainers look for. All else keeps the name it has in the episode file, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A video of an episode for a person: its cameras side by side, each named, over a bar of the whole episode.
 
 The bar shows who was in control of which part and where the video is; a break in the rows is a slide that says how long

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which episodes and which of their rows a dataset takes, where it is split, and how much each row weighs. Pure."""
 
 from __future__ import annotations

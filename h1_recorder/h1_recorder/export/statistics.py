@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics as LeRobot has them: of an episode's columns and images, and of all rows of a dataset. Pure."""
 
 from __future__ import annotations

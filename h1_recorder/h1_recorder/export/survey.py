@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an export has to know of an episode before it begins: whether it is good, what kind it is, how its arms respond.
 
 A survey reads everything but keeps a few kilobytes; with them the dataset is planned. It is kept beside the dataset and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes videos that trainers read at random: few images from one key frame to the next, none that refer forward.
 
 Image i has the time i / fps exactly. A file appears under its name complete or not at all.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The videos of a dataset, kept by what is in them: episode, camera and encoder settings. None is made twice.
 
 One video has all rows of an episode file, whatever the dataset takes of them: which rows, which labels, in which order

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Journals what arrives, and turns a journal into an episode on request."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Message definitions as text: found in the ament index, put into the journal, and read from there again.
 
 A journal carries the full definition of every message in it (MCAP's `ros2msg` schemas), so that it is read by what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much space the disk has, asked for where waiting for the answer delays nobody."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a save does with a disk. It needs nothing but to write, read and rename; every other ability is used if there.
 
 Hard links, syncs of folders, permissions, preallocation and locks are missing on one disk or another (exFAT, SMB, NFS,

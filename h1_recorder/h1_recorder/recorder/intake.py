@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where messages come in: counted, looked at for a few bytes, and handed to the journal if one is open."""
 
 from __future__ import annotations

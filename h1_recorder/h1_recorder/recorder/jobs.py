@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is to be done in child processes, one at a time: save this episode, label it, recover what was left behind."""
 
 from __future__ import annotations

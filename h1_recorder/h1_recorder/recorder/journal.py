@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
 
 Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a journal: a finished one, or one that was cut anywhere, up to its last whole record.
 
 The records are walked by hand over a memory map (https://mcap.dev/spec: opcode, uint64 length, content), so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes an MCAP without chunks, whole records by each write, with nothing held back in this process.
 
 `mcap.writer.Writer(use_chunking=False)` copies every message into a buffer of its own and makes a system call for each:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A few bytes of each message, looked at as it arrives: the message itself is never decoded while recording.
 
 A `Peek` finds stamp and `seq` where every message of ours has them, and of two streams a little more; where the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder without ROS: one episode at a time is opened, finished, saved, labelled, discarded.
 
 Requests are accepted or refused at once; what becomes of them is seen in `status`, by the episode's id. `tick` is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder as a node: subscribes raw, answers the services, publishes its status. The logic is in `recorder`."""
 
 from __future__ import annotations

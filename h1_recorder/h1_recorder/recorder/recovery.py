@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """At start: every journal that an earlier session left behind becomes the episode that it was."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the recorder is asked, and what it answers: the services and the status as plain values."""
 
 from __future__ import annotations

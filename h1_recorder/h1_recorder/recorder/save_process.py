@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saves and labels episodes in a process of its own, so that it costs no other node a moment.
 
 The child runs one command of `python -m h1_recorder`, given to it on its standard input, in a process group of its

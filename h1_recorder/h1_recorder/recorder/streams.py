@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is recorded: name, topic and type of every stream, and whose clock dates its messages.
 
 `header.stamp` is when a datum came off the wire, by the session clock, for everything that our own nodes publish.

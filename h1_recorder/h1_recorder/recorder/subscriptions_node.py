@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raw subscriptions that ask for what the publishers offer: RELIABLE where all do, else BEST_EFFORT.
 
 A message is handed over as the bytes that came off the wire, so recording costs no deserialization.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one verdict on each stream, by what its messages hold: FRESH, LATE, FROZEN or ABSENT; all other nodes read it.
 
 | verdict | when |

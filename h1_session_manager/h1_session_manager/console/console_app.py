@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console's screen: six panels in 80×24, and the person's keys on their way to the session."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console: beside any session (`ros2 run h1_session_manager console`), or as the session's own screen.
 
 The runner of a session that hands it the terminal says so in the environment: where the operator's lines are written.

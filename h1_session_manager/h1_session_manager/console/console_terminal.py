@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console's hold on the terminal: textual's own streams, Ctrl+C as a signal, and a way back whatever happens."""
 
 from __future__ import annotations

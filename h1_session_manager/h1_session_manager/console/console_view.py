@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the console shows, as text: pure functions from what was heard to 80 columns."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishes the keys of the terminal, and of a gamepad or pedal if one is mapped, on the topic `keyboard`."""
 
 from __future__ import annotations

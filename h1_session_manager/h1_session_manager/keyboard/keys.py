@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where keys come from: the terminal, which is restored however the process ends; buttons of a gamepad or pedal.
 
 cbreak with ISIG on: keys arrive without Enter, and Ctrl+C stays a signal to the whole group. Ctrl+Z and Ctrl+\\ are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The terminal as it was, however a process that changed it ends: a small process outlives even `kill -9`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session's states, a module each; the table is the union of their rows."""
 
 from __future__ import annotations

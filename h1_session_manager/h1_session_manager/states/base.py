@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every state is made of: its rows of the table, its lines, what is done on entry, and what it demands itself."""
 
 from __future__ import annotations

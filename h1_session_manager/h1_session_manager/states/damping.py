@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DAMPING: a person guides the compliant arms; then the episode ends, or the policy goes on from there."""
 
 from __future__ import annotations

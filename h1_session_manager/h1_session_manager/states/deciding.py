@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DECIDING: another episode, or the upload; the saved episode is marked or discarded."""
 
 from __future__ import annotations

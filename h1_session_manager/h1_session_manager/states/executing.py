@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EXECUTING: home, the first actions, the policy, and the policy again after a short silence."""
 
 from __future__ import annotations

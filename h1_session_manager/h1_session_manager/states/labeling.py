@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LABELING: the execution is over by itself; did it succeed?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """READY: the checks before an episode are listed until they are good, then the episode is begun."""
 
 from __future__ import annotations

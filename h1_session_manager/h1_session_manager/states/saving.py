@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SAVING: the recorder makes an episode of the journal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """STARTING: the arms are asked for only when every node that works with them, or guards them, is there.
 
 Ten processes that load at once starve each other on a slow machine, the arm driver too; while it controls the arms

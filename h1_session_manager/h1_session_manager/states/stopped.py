@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """STOPPED, and every way in which a session ends: the episode closed, the arms released, the exit status."""
 
 from __future__ import annotations

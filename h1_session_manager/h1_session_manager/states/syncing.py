@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SYNCING: bring the session's data to the training host; and the uploads that run beside the session."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """WAITING: ask the policy server until it has new weights; one that reports no training is used as it is."""
 
 from __future__ import annotations

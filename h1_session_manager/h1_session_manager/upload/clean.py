@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`session clean`: delete, on request, local episodes that were verified at the upload's target. Nothing else, ever.
 
 A small hidden file stays in each one's place: its index must not be used again, or the next upload would replace the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was verified at the upload's target: `.uploaded.json` beside the data, so that no file is read there twice.
 
 An entry holds only while the local file has the size and time of modification that it had when rsync's checksums

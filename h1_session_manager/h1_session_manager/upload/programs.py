@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs that an upload runs: rsync (names in, lines out, every stand-still bounded) and `episodes validate`.
 
 The recorder's validation is a program, not an import. All of it blocks: for a thread.

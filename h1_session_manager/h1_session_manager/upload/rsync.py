@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """rsync's command lines, what it prints, and what its exit status means. Never through a shell.
 
 Options are the user's own, split as a shell would; the key is a path. `--partial-dir` keeps a broken transfer away

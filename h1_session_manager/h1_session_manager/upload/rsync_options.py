@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of rsync that a session allows, and what each does to the proof that an upload was complete.
 
 rsync has synonyms and abbreviations for most of its options, so that a list of what is refused never ends: an old

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Uploads with rsync beside the session: each file validated, sent, and proved by rsync's own checksums.
 
 Runs in a thread; progress and result go to `deliver`, in that thread. Only finished episodes that are not in the

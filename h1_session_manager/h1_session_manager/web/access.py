@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may use the page: two tokens of 128 bits, a cookie for each browser that showed one, and checks of every request.
 
 A page on 127.0.0.1 is reached by every web site that its user visits, so the token alone is not enough: `Host` must be

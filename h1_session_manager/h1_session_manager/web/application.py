@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's ASGI application: what is served, to whom, and what a page may ask for.
 
 Starlette and uvicorn: the two that ASGI's users know, without a build step; the socket's library is the one that the

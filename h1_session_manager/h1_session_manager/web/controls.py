@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several pages may look, one drives: who that is, and whether it is still there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads episodes for the page, in a process of its own at the lowest priority: no recording ever waits for it.
 
 One request a line on standard input (JSON), one reply on standard output: a line with its length in bytes and whether

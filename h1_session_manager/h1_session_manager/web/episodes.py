@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's way to the episodes: asks the reader's process, and the recorder's `episodes` for what changes a file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cameras' JPEGs on their way to the pages: untouched, newest only, and never faster than a page takes them.
 
 A page acknowledges what it has shown. At most two messages are under way to it, so that a slow network drops frames

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the page shows, as one JSON object ten times a second: the newest of every topic, and how old it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's HTTP server: uvicorn on a socket that is open before anything is announced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the graph's messages to what the page is sent: plain values, rounded to what a screen shows."""
 
 from __future__ import annotations

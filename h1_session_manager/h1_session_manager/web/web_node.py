@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's process: rclpy in one thread, the page's event loop in the main one. See `application.py`.
 
 Nothing of the session waits for it: it subscribes with depth 1, and what it asks for goes through the same services as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which policy actions are followed: whole, fresh, in order, and seen from where the arms really were."""
 
 from __future__ import annotations

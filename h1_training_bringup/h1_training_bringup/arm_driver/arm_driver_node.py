@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm driver's shell: raw samples in, raw samples out, 250 times a second; everything else is in `arms/`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`arm_driver jog`: acquire arm control, move one joint by a small angle and back, releases arm control.
 
 It plays session manager and policy to a running arm driver, whose limits and watchdogs hold as ever; the arm guard

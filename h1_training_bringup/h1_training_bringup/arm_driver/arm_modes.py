@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the arms do now, and how that changes: the part of the controller that requests and the loop share."""
 
 from __future__ import annotations

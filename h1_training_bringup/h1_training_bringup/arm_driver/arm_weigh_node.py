@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`arm_driver weigh`: hold the arms still, read their torques, report what the wrists carry. Sends nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the commanded trajectory clear of the robot's own body: it may only go where it can still stop in time.
 
 Before each step the way on which the arms would come to rest is looked at; if it is not clear, they brake instead, on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far the robot's own parts are from each other: capsules around its links, and a table, distances by MuJoCo in C.
 
 The capsules hold the vertices of the vendor's meshes but for fairings of at most a centimetre

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is sent to the arms in one period, and how it becomes a LowCmd."""
 
 from __future__ import annotations

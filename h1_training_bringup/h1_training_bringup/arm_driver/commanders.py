@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who else commands the arms: seen by the writers that the graph names, and sooner by what is written.
 
 The graph's word comes late (discovery, and a look every half second). A command that was received on /arm_sdk and that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands against having the arms, or going on with them: looked at in every period."""
 
 from __future__ import annotations

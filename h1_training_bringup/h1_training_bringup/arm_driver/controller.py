@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last program before the motors: modes, ramps, limits and watchdogs of the arms, 250 times a second.
 
 `step` is called every period with the newest reading and returns the command to send, or None to stay silent.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DAMPING: the arms carry themselves, give way to a person, and come to rest when let go.
 
 Torque is gravity by the model plus a dry friction that the motors do not have: as with a brush pressed on the joint,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What forces the arms into DAMPING, remembered until a person has acknowledged it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arm guard's core: when the arm driver falls silent with the arms in its hands, keep them safe instead of it.
 
 It takes over when /arm_sdk was silent for 100 ms while the weight was above 0 and the robot's state kept coming.

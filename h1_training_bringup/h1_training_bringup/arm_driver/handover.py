@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The weight of arm_sdk: how arm control is acquired from the robot's own controller, and released to it."""
 
 from __future__ import annotations

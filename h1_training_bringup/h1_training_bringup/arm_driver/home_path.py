@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A way home around the robot's own body: straight where that is clear, else by as few poses in between as will do.
 
 First what a person would do, and Unitree's own example does: the upper arms go out to the side, then the rest follows.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the robot's samples to the newest good reading, with what went wrong on the way counted."""
 
 from __future__ import annotations

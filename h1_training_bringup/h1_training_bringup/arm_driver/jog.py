@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One joint by a small angle and back, all others held: the first motion on a robot that nobody has moved so far."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which motor is which, what it can do, and the few other constants of the robot's low-level interface.
 
 Sources: motor order unitree_ros2:example/src/src/h1-2/lowlevel/low_level_ctrl_hg.cpp; limits unitree_ros h1_2.urdf.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The H1-2's waist and arms as numbers: where each joint sits, which way it turns, what it carries.
 
 Source: unitree_ros:robots/h1_2_description/h1_2_handless.urdf. Frames are REP-103 (x forward, y left, z up), all

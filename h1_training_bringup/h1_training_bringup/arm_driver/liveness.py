@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the robot's states are the work of a robot that lives, and not the same state, or another time's, again.
 
 A state that arrives is no proof: a controller that hangs may go on publishing its last one, a bag may be played. What

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words that the arm driver's parts exchange: modes, answers to requests, notices for people."""
 
 from __future__ import annotations

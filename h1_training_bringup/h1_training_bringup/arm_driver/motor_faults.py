@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a motor reports about itself, in words.
 
 `MotorState.motorstate` is a set of bits, which Unitree lists for the G1, whose low-level messages are the H1-2's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the arm driver is configured: joint by joint from a YAML file, everything else as parameters."""
 
 from __future__ import annotations

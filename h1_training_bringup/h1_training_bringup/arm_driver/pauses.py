@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pauses of the driver's own process: it was stopped, swapped out, or not given a core.
 
 While it paused, the guard may have taken over, and its word for that may still be on the way or lost. So after a pause

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which mode may be asked for in which, and what else may stand against it."""
 
 from __future__ import annotations

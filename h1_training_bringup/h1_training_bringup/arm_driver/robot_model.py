@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rigid-body model of waist and arms, for gravity torque (driver, guard) and for dynamics (simulated robot).
 
 MuJoCo, from our own table of links; the pelvis is fixed. Degree of freedom 0 is the waist, 1..14 are the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one robot state says about the arms, in the units and order that the rest of this package works in."""
 
 from __future__ import annotations

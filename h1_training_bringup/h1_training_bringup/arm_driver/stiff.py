@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HOLD, HOME and POLICY: where the arms are commanded to be, bounded by what the arms really do."""
 
 from __future__ import annotations

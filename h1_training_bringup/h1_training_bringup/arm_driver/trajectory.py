@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the arms are commanded to be at 250 Hz: within speed and acceleration, smooth, and never beyond a target.
 
 `Tracker` pursues a reference so that at every instant it could still stop at it; so, whatever the references are, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arms' URDF from the table of links, so that the two cannot differ.
 
 `python -m h1_training_bringup.arm_driver.urdf` writes it.

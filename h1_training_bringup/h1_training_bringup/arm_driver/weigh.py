@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a wrist carries, from the torques that hold the arms still.
 
 Every joint of a side says something about the mass at its wrist: the torque beyond that of the bare arm, over the

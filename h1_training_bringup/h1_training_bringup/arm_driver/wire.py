@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """unitree_hg LowState and LowCmd as they are on the wire, read and written in microseconds through numpy dtypes.
 
 Each message has two layouts, and they are easily confused (unitree_ros2: unitree_hg/msg, motor_crc_hg.h):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Splits a frame into its cameras' images: not at all, without loss, or by encoding again; the first possible.
 
 Without loss means that the coefficients are moved, not the pixels (libjpeg-turbo's transform). It is possible where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node of the head camera: frames from the robot's image server in, CompressedImage out.
 
 Frames are received, checked, split and published in the receiver's thread (rclpy's publishers may be used from any

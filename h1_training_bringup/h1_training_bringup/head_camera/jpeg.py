@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a JPEG says about itself, read without decoding: size, block grid, and whether it is whole.
 
 Only markers are looked at (ISO/IEC 10918-1, annex B), at the speed of a regular expression: some 20 us for 60 kB. This

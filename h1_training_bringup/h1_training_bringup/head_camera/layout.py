@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which part of a frame is whose image: named layouts, because a frame's shape does not say it.
 
 Source: `unitreerobotics/xr_teleoperate:teleop/image_server/image_client.py` and `teleop_hand_and_arm.py`: all cameras

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What went wrong with a stream, dropped frames above all: counted by cause, reported at most once a second each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameters of head_camera. Defaults are the classic image_server of a Unitree robot."""
 
 from __future__ import annotations

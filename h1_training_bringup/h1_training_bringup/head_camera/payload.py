@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One ZeroMQ message of an image server: a bare JPEG, or a device's stamp and a JPEG.
 
 Source: `unitreerobotics/xr_teleoperate:teleop/image_server/image_server.py` before teleimager: with `Unit_Test`, twelve

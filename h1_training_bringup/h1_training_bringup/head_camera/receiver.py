@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Receives from an image server: a thread of its own on ZeroMQ sockets, so that neither a dead server nor a slow image
 holds up the node.
 

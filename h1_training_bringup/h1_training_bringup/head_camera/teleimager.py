@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """teleimager's configuration: which cameras it has, and the port of each.
 
 Source: `unitreerobotics/teleimager`, as used by xr_teleoperate 1.5: a REQ of `GET_DATA` at port 60000 is answered with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table at a session's end: one line an episode, read from the files themselves."""
 
 from __future__ import annotations

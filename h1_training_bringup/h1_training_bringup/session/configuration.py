@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration as a whole: the defaults, a file or two over them, and what the command line changes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads one configuration file: keys and node parameters that it sets, each checked, each error with its line."""
 
 from __future__ import annotations

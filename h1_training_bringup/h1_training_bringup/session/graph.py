@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session's processes, described once, as data: the launch file and the runner both read this list.
 
 Conditions (`Process.when`) are names; a process runs if all of its own are among the session's:

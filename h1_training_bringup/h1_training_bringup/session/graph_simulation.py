@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated peers of the graph: who stands in for robot, cameras, hands, policy server and operator."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be started beside the session, to visualise it: rviz2, rqt, Foxglove's bridge, a bag.
 
 None of it takes part: the session neither waits for it nor ends with it.

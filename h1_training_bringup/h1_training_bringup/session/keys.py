@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every key of the configuration, and which parameter of which node it sets.
 
 A key that sets a parameter has that parameter's type, default, unit, range and meaning (`node_parameters.py` says

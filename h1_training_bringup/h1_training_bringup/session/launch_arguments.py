@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arguments of the launch files, as data: what each means, and what the session is asked for by them.
 
 An argument that stands for a key of the configuration is described, typed and checked as that key is.

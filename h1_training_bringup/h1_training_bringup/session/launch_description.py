@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the launch arguments to the actions that start a part of the graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that another package's launch file starts: RealSense's node, by `rs_launch.py`.
 
 Verified against `realsenseai/realsense-ros:realsense2_camera/launch/rs_launch.py` (4.58). It sees every launch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out the supervisor's rules under `ros2 launch`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follows the nodes' log files and picks out what the operator must see: warnings and errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The environment that the graph's processes get: the robot's network for a robot, this machine alone for a simulation.
 
 What a person has exported is obeyed, replaced with a word, or refused in one line; never a reason for a node to die

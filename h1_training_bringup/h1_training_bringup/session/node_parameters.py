@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose parameters a configuration sets: the dataclass of every node, found by name in the installed packages.
 
 A parameter is declared once, as a field of its node's dataclass, with default, unit, range and meaning. The

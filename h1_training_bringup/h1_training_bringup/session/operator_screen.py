@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operator's lines: one stream in `operator.log` beside the other logs, shown by whoever started the session alone.
 
 The session manager's standard output and the supervisor's own lines are that stream. Only one process writes to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page's link, made before anything starts: whoever starts a session prints it, and no log ever has its token."""
 
 from __future__ import annotations

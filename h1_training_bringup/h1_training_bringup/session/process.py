@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process of the session is, and what a session is started with: the words of the graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the processes of a graph and ends them all, whatever happens to one of them.
 
 One process group, so that the terminal's Ctrl+C reaches everyone and `/dev/tty` opens in the keyboard node. Each

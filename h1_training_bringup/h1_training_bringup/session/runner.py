@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a session where there is no `ros2 launch`: the same graph, the same ending.
 
 Exit status: 0 the session ended by itself, 130 it was interrupted, 1 a process that it cannot live without was lost,

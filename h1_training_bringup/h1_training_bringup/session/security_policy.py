@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each node may publish, subscribe, ask and answer: SROS2's policy of the graph, read and written.
 
 The format is sros2's policy 0.2.0 (`ros2/sros2:sros2/sros2/policy/schemas/policy.xsd`), from which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints the SROS2 policy of the session that is running, as its nodes are seen to behave.
 
 ros2 run h1_training_bringup security_policy --namespace / > policies.xml

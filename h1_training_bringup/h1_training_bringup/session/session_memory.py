@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the session manager remembers beside the data, `.session_state.json`, read by those who do not write it."""
 
 from __future__ import annotations

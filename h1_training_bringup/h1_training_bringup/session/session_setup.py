@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what a person asked for to a checked configuration and a session: shared by the runner and the launch file."""
 
 from __future__ import annotations

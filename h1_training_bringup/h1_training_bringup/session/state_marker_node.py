@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What rviz2 and Foxglove need beside the session's own topics; runs only beside them.
 
 The session's state as a text above the robot, and the model's joints: joint_states has the arms' 14, and without the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands above the robot in rviz2 and Foxglove: the session's state, who is in control, the arms' mode."""
 
 from __future__ import annotations

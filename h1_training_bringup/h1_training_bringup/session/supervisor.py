@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the end of a process means for the session: the rules, one place for the runner and for `ros2 launch`.
 
 Pure: `runner.py` and `launch_supervisor.py` report each end here and carry out what follows.

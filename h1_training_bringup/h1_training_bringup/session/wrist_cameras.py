@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The D405s at the wrists: what `realsense2_camera` must be given so that their colour images arrive on our topics.
 
 Sources, and what each of them has that one would not expect:

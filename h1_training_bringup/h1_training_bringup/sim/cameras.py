@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated cameras, without ROS: what they see of the arms and the scene, as JPEGs.
 
 Their images show the arms as measured and the objects on the table, with a sensor's noise, and no more: what is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the arms are, for those who draw them: joint angles to round segments from the shoulders to the finger tips."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is behind the arms: a wooden table, a tiled floor, a wall; drawn once, then only seen from elsewhere.
 
 The head camera stands still, so its backdrop is one image, traced ray by ray at start. The wrist cameras move:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paints arms, object and the line of text into a camera's image; what is nearer covers what is farther.
 
 All geometry of an image is computed at once, in arrays; only the painting itself goes piece by piece.

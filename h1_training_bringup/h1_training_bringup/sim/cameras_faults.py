@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be wrong with a simulated camera: one line of text each, as `std_msgs/String` on `sim/cameras/fault`.
 
 `FAULTS` is the list. `clear` makes all cameras well again, `clear CAMERA` one.

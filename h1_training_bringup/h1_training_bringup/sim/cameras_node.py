@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated cameras behind their wires: the head over ZeroMQ, the wrists as the RealSense wrapper publishes them.
 
 The cameras take turns, a third of a frame apart, as cameras that nobody synchronizes do.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The head camera's image servers, both formats that robots have, over ZeroMQ.
 
 * classic (avp_teleoperate:teleop/image_server/image_server.py): one PUB, each message one JPEG of

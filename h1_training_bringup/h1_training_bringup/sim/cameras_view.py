@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the simulated cameras are, and what falls where in their images.
 
 The head camera sits where the robot has it (`camera_joint`, unitree_ros h1_2_handless.urdf); the wrist cameras sit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Six fingers that move as the manual says: at SPEED_SET's rate towards ANGLE_SET, until FORCE_SET stops them.
 
 No dynamics: a finger of the real hand is a screw-driven, self-locking actuator that runs at constant speed, so its

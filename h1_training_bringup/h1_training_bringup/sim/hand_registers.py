@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The register map of a simulated hand as a device of pymodbus' own server.
 
 The server asks `HandDevice` before each read or write; it moves the fingers up to now and refreshes what they measure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both Inspire hands behind their real wire: two Modbus TCP servers with the register map and moving fingers.
 
 sim_hands --left-port 6000 --right-port 6001

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make learn`: a robot that gets better. Episodes with corrections, training, evaluation on objects it never met.
 
 With `--fast` all of it runs in this process at virtual time, without files; else over the real graph

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learning over the real graph: sessions, files, upload, training server as they are; only robot and person are played.
 
 One session runs all epochs with the scripted operator; the training server stands beside it. Each checkpoint is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well each epoch's weights do the task: the rows of a curve, what they must reach, and how they are shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripted operator: presses keys on the topic `keyboard` as a person would, by what the graph shows."""
 
 from __future__ import annotations

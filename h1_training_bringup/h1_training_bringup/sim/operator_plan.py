@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the scripted operator would do now: a person's session, decided by what can be seen of it.
 
 The policy is stopped when it is done, gets no further or strays (`task.Judgement`); the correction ends when the person

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A virtual person who guides the simulated arms: a soft spring at each hand, bounded in force, never a position.
 
 In DAMPING, and only while the robot's command lets the arms be moved, the person leads the hand that is nearer to the

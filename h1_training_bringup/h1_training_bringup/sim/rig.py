@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real arm controller on the simulated robot, in one process and at virtual time: for evaluation and for tests.
 
 What lies between them in a session lies here too: states and commands as the wire has them, a heartbeat, a guard that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated H1-2, without ROS: its body, its own controller, arm_sdk's share of the arms, and the state it reports.
 
 It goes by a clock that is handed in. A late caller makes it catch up, but at most by `_CATCH_UP_STEPS`: what is more is

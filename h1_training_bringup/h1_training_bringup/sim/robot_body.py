@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot's waist and arms as a rigid body with motors, dry friction and rotor inertia.
 
 Masses differ from the nominal ones, as a real robot's differ from its URDF. The motors' law is that of the robot,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What arrives at the simulated robot on arm_sdk: checked, then latched.
 
 What a real H1-2 does when commands stop is not known: accounts of a G1 say that the last one stands, and that the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """InjectedFaults that a test, or a person who trains, may cause in the simulated robot: one line of text each.
 
 They come as `std_msgs/String` on `sim/robot/fault`; `COMMANDS` is the list, and what an unknown line is answered with.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulation can never move, or be taken for, a real robot: its nodes run on this machine only."""
 
 from __future__ import annotations

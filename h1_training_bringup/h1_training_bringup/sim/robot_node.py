@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot behind the robot's own wire, with the person who guides its arms. See `robot.py`, `person.py`.
 
 Topics are fixed: `sim/lowstate` (500 Hz) and `sim/lf/lowstate` (50 Hz) out, `sim/arm_sdk` in; never the robot's own.

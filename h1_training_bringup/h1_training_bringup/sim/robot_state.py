@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot's LowState: what the body measures, and plausible values for all the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands in front of the simulated robot: a table, and on it an object that is elsewhere in every episode.
 
 The robot's body alone knows where: the cameras are given it to draw, the person who stands there sees it, and a policy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the task is done, measured from the body, and what somebody who watches would say of a policy's attempt.
 
 Done is: the middle of the hand within 3 cm of its place at the object for half a second. The operator is stricter than

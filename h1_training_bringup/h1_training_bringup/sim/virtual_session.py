@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Episodes at virtual time: real controller, robot, cameras, person and blending of chunks, in one process.
 
 For evaluating a policy on many objects, and for learning without a graph. What is left out is what stands between

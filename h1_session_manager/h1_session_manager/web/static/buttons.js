@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The session's requests as buttons. One that makes arms move is held for 0.7 s, by finger, mouse or key; a screen
 // reader's click cannot be held, so it asks a second time.
 const HOLD_MS = 700;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cameras as they come: JPEGs by a socket, each acknowledged when it is shown, so that none waits in a buffer.
 const RETRY_MS = 1000;
 const NAMES = { ego_cam: "head", cam_left_wrist: "left wrist", cam_right_wrist: "right wrist" };

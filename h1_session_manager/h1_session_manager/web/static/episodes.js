@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Episodes on the disk: a list by epoch, and one of them played from its file.
 import { drawCurves } from "./joints.js";
 

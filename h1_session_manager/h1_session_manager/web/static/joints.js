@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Joint angles as curves: measured solid, commanded dashed, one colour a joint.
 const SPAN_S = 20;
 const COLOURS = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d"];

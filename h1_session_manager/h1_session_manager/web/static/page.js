@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The page: one socket for what the session is, one for its cameras; what a person asks for goes back by the first.
 import { Buttons } from "./buttons.js";
 import { Cameras } from "./cameras.js";

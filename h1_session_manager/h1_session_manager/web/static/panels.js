@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is heard of each part of the session, in words and figures.
 const GB = 1e9;
 const words = (code) => String(code || "").replaceAll("_", " ");

@@ -3,9 +3,9 @@
 
     python h1_recorder/bench/bench_export.py [EPISODE]
 
-EPISODE is a recorded file; without one an image that moves under a camera's noise is exported. LeRobot's writer runs in
-the same pass if LEROBOT_PYTHON names the Python of an environment with lerobot 0.6. Prints a line a figure and adds
-them to data/bench/h1_recorder.json.
+EPISODE is a recorded file; without one the newest below data/episodes, and where there is none an image that moves
+under heavy noise. LeRobot's writer runs in the same pass, both on all cores, if LEROBOT_PYTHON names the Python of an
+environment with lerobot 0.6. Prints a line a figure and adds them to data/bench/h1_recorder.json.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _lengthen(old: h5py.File, new: h5py.File) -> None:
         elif name == "segment":
             new[name] = np.zeros(ROWS, np.int32)
         else:
-            new[name] = _INTO_RANGE * np.resize(item[0], (ROWS, item.shape[1])).astype(np.float32)
+            moving = np.resize(item[0], (ROWS, item.shape[1])) + 0.01 * np.arange(ROWS)[:, None]
+            new[name] = _INTO_RANGE * moving.astype(np.float32)
 
     old.visititems(stretch)
 
@@ -112,7 +113,7 @@ def beside_lerobot(folder: Path, episode: Path) -> dict[str, float]:
     """Ours and LeRobot's writer on the same episode, in one run."""
     rows = len(read(episode))
     begun, before = time.monotonic(), os.times()
-    ours = export("lerobot", [episode], folder / "ours", OPTIONS, jobs=1).folder
+    ours = export("lerobot", [episode], folder / "ours", OPTIONS, jobs=cores()).folder
     wall_s, used = time.monotonic() - begun, os.times()
     cpu_s = sum(used[:4]) - sum(before[:4])
     decibel, size = quality(ours, episode)
@@ -178,7 +179,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=FIGURES.parent, prefix="export_") as name:
         folder = Path(name)
         figures |= many(folder)  # first: the peak of memory is to be its own
-        episode = Path(sys.argv[1]) if len(sys.argv) > 1 else synthetic(folder / "episode_0.hdf5")
+        recorded = sorted((ROOT / "data/episodes").rglob("episode_*.hdf5"), key=lambda path: path.stat().st_mtime)
+        given = [Path(path) for path in sys.argv[1:]] or recorded
+        episode = given[-1] if given else synthetic(folder / "episode_0.hdf5")
+        print(f"beside LeRobot's writer: {episode}", flush=True)
         figures |= beside_lerobot(folder, episode)
     for key, value in figures.items():
         print(f"{key:36} {value:.2f}", flush=True)

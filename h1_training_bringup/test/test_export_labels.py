@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from h1_recorder.episode.episode import Episode
 from h1_recorder.export.arm_response import ArmModel, fitted, response
 from h1_recorder.export.labels import Labelling, labelled
-from h1_training_bringup.arm_driver.settings import ArmParameters
-from h1_training_bringup.sim.person import Person, SessionView
+from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_node.message_numbers import ArmMode
 
 FORCE_N = 30.0
 ROW_NS = 20_000_000
+APART = np.array([-0.2, 0.4, 0.0, 0.3, 0.0, 0.0, 0.0, -0.2, -0.4, 0.0, 0.3, 0.0, 0.0, 0.0])
+"""rad, arms held away from the body, so that nothing comes near anything."""
 Rows = NDArray[np.float64]
 
 
@@ -67,6 +68,26 @@ class Recording:
         )
 
 
+class Guide:
+    """A person who leads both wrists `way`, (2, 3), m, in 3 s by soft springs, and holds them there."""
+
+    def __init__(self, rig: Rig, way: Rows) -> None:
+        self._rig, self._way = rig, way
+        self._start = self._last = rig.robot.body.wrists.copy()
+        self._elapsed_s = 0.0
+
+    def forces(self) -> Rows:
+        """(2, 3), N, of the next 4 ms."""
+        self._elapsed_s += 0.004
+        share = min(self._elapsed_s / 3.0, 1.0)
+        wrists = self._rig.robot.body.wrists.copy()
+        wanted = self._start + share**3 * (10 - 15 * share + 6 * share**2) * self._way
+        forces = 300.0 * (wanted - wrists) - 25.0 * (wrists - self._last) / 0.004
+        self._last = wrists
+        most = np.maximum(np.linalg.norm(forces, axis=1, keepdims=True) / FORCE_N, 1.0)
+        return np.asarray(forces / most)
+
+
 def robot(seed: int) -> Rig:
     """A robot whose masses are off the driver's model, in its own way for each seed; its arms are taken."""
     rig = Rig(ArmParameters(), RobotParameters(seed=seed))
@@ -75,24 +96,24 @@ def robot(seed: int) -> Rig:
 
 
 def episode_of(seed: int) -> Episode:
-    """A policy moves all joints for 8 s, then a person guides both hands for 4 s."""
+    """A policy moves all joints for 8 s, then a person guides both wrists for 4 s."""
     rig = robot(seed)
     recording = Recording(rig)
     rig.enter_policy()
     phases = np.linspace(0.0, 2 * np.pi, 14)
     for n in range(400):
-        action = 0.25 * min(n / 100, 1.0) * np.sin(2 * np.pi * n / 200 + phases)
+        action = min(n / 100, 1.0) * (APART + 0.15 * np.sin(2 * np.pi * n / 200 + phases))
         rig.act(action)
         recording.row("policy", action)
         rig.run(0.02)
     assert rig.ask(ArmMode.DAMPING) == ""
     rig.run(0.5)
-    person = Person(seed, FORCE_N)
+    away_from_the_body = np.array([[0.1, 0.06, 0.08], [0.1, -0.06, 0.06]])
+    guide = Guide(rig, np.random.default_rng(seed).uniform(1.0, 1.5, (2, 3)) * away_from_the_body)
     for _ in range(200):
         recording.row("human")
         for _ in range(5):
-            view = SessionView("DAMPING", 1, seed, "episode", rig.now_ns)
-            rig.person = person.forces(rig.now_ns, rig.robot.body.wrists, view, True)
+            rig.person = guide.forces()
             rig.tick()
     return recording.episode()
 
@@ -102,6 +123,7 @@ def replayed(seed: int, start: Rows, labels: Rows) -> Rows:
     rig, found = robot(seed), []
     rig.enter_policy()
     rig.follow(lambda n: start, 3.0)
+    assert rig.mode is ArmMode.POLICY, rig.notices
     for label in labels:
         sensed = rig.intake.latest()
         assert sensed is not None
@@ -115,7 +137,7 @@ def replayed(seed: int, start: Rows, labels: Rows) -> Rows:
 def error_rad(seed: int, episode: Episode, labelling: Labelling, model: ArmModel) -> float:
     """Root mean square over all joints and human rows between demonstrated and replayed motion."""
     human = episode.phase == "human"
-    labels = labelled(episode, labelling, model)[0][human].astype(float)
+    labels = labelled(episode, labelling, model)[human].astype(float)
     guided = episode.qpos[human].astype(float)
     return float(np.sqrt(((replayed(seed, guided[0], labels) - guided) ** 2).mean()))
 

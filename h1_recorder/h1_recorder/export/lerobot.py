@@ -24,6 +24,7 @@ from h1_recorder.export.lerobot_parts import (
     image_key,
     parts_of,
     run_statistics,
+    views,
     write_note,
 )
 from h1_recorder.export.parquet import read_columns, write_rows, write_table
@@ -51,7 +52,7 @@ def write(plan: Plan, folder: Path, *, reuse: Sequence[Path], jobs: int, progres
     """
     (folder / "meta/info.json").unlink(missing_ok=True)
     parts = parts_of(plan, folder, reuse)
-    encoded = sum(each(encode, parts, jobs, "videos", progress))
+    encoded = sum(each(encode, views(parts), jobs, "videos", progress))
     outdated = [part for part in parts if part.note() is None]
     for _ in each(_write_part, outdated, jobs, "tables", progress):
         pass

@@ -99,10 +99,15 @@ def parts_of(plan: Plan, folder: Path, reuse: Sequence[Path]) -> list[Part]:
     return [Part(folder, source, plan.kind, plan.options, plan.weights, stores) for source in plan.sources]
 
 
-def encode(part: Part) -> int:
-    """Make the videos of a part that are nowhere yet; returns how many those were."""
-    contents = part.source.survey.contents
-    return len(part.store().make(part.source.path, {camera: contents[camera] for camera in part.kind.cameras}))
+def views(parts: Sequence[Part]) -> list[tuple[Part, str]]:
+    """Every camera of every part: what can be encoded side by side."""
+    return [(part, camera) for part in parts for camera in part.kind.cameras]
+
+
+def encode(view: tuple[Part, str]) -> int:
+    """Make the video of a camera if it is nowhere yet; returns how many were made."""
+    part, camera = view
+    return len(part.store().make(part.source.path, {camera: part.source.survey.contents[camera]}))
 
 
 def run_statistics(rows: Columns, runs: Sequence[tuple[int, int]], videos: Mapping[str, StoredVideo]) -> Iterator[Any]:

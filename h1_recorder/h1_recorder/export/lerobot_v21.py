@@ -22,6 +22,7 @@ from h1_recorder.export.lerobot_parts import (
     image_key,
     parts_of,
     run_statistics,
+    views,
     write_note,
 )
 from h1_recorder.export.parquet import write_table
@@ -38,7 +39,7 @@ def write(plan: Plan, folder: Path, *, reuse: Sequence[Path], jobs: int, progres
     """Make, continue or extend the dataset in `folder`; see `lerobot.write`."""
     (folder / "meta/info.json").unlink(missing_ok=True)
     parts = parts_of(plan, folder, reuse)
-    encoded = sum(each(encode, parts, jobs, "videos", progress))
+    encoded = sum(each(encode, views(parts), jobs, "videos", progress))
     outdated = [part for part in parts if part.note() is None]
     for _ in each(_write_part, outdated, jobs, "tables", progress):
         pass

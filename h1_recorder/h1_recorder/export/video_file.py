@@ -4,8 +4,8 @@
 Image i has the time i / fps exactly. A file appears under its name complete or not at all.
 
 The default, H.264 at crf 17 with a key frame at every fifth image, is at least as good as LeRobot's own (SVT-AV1, crf
-30, every second image) at fewer bytes and a third of the time, and as fast to read at random; h1_recorder/bench/
-bench_export.py prints both side by side.
+30, every second image) on a session's images, at fewer bytes and a third of the encoder's time, and as fast to read at
+random; not on pure noise. h1_recorder/bench/bench_export.py prints both side by side.
 """
 
 from __future__ import annotations

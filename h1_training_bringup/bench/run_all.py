@@ -29,6 +29,7 @@ BARS = {
     "export_1000_rss_mb": "≤ 300",
     "export_1000_relabel_encoded": "0",
     "save_over_copy_ratio": "≤ 3",
+    "recorder_over_rosbags_ratio": "≤ 1.0",
     "kill_lost_ms_max": "≤ 20",
     "observation_p50_ms": "≤ 3",
     "missing_ticks_400ms": "0",

@@ -32,7 +32,7 @@ _COLOURS = {_LIMB: "0.75 0.76 0.78 1", _HEAD: "0.25 0.26 0.28 1", _HAND_COLOUR: 
 
 def urdf_text() -> str:
     """The whole file."""
-    lines = ['<?xml version="1.0"?>', f"<!-- {_HEADER} -->", '<robot name="h1_2_arms">']
+    lines = ['<?xml version="1.0"?>', f"<!-- {_LICENCE} -->", f"<!-- {_HEADER} -->", '<robot name="h1_2_arms">']
     lines += [f'  <material name="{name}"><color rgba="{rgba}"/></material>' for name, rgba in _COLOURS.items()]
     lines += ['  <link name="pelvis"/>', *_link(TORSO, _torso_shapes()), *_joint(TORSO)]
     for arm in (LEFT_ARM, RIGHT_ARM):
@@ -49,6 +49,7 @@ def urdf_text() -> str:
     return "\n".join([*lines, "</robot>", ""])
 
 
+_LICENCE = "SPDX-License-Identifier: Apache-2.0"
 _HEADER = "Waist and arms of the Unitree H1-2, REP-103 frames; written by h1_training_bringup/arm_driver/urdf.py"
 
 

@@ -1,7 +1,7 @@
 """Random sessions, drawn from a seed: what an engine does in them is compared by a digest of each.
 
 `python random_sessions.py` (with the package on the path) writes `random_sessions.json` again; look at what has changed
-first. Only what the session does counts (calls, states, keys, events' names), not how it says it.
+first. Only what the session does counts (calls, other commands, states, keys, events' names), not how it says it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from session_builders import Harness, streams
 
 from h1_session_manager.memory import Memory
-from h1_session_manager.values import Call, Polled, Reply, ReportEvent, Synced
+from h1_session_manager.values import Call, Polled, PublishStop, Remember, Reply, ReportEvent, Say, SayAloud, Synced
 from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
 
 DIGESTS = Path(__file__).with_name("random_sessions.json")
@@ -58,6 +58,10 @@ class RandomSession(Harness):
             self.trace.append((command.service, sorted((name, str(value)) for name, value in fields.items())))
         elif isinstance(command, ReportEvent):
             self.trace.append(command.reason)
+        elif isinstance(command, Remember):
+            self.trace.append(("remember", command.text))
+        elif not isinstance(command, (Say, SayAloud, PublishStop)):
+            self.trace.append(("asks for", repr(command)))
         super()._execute(command)
 
     def step(self) -> None:
@@ -89,8 +93,9 @@ class RandomSession(Harness):
             self.press(_ONWARD.get(self.state, "n"))
             self.run(2.5, over)
         elif kind < 0.55:
-            self.press(choose("ynserxgbk"))
-            self.run(choose([0.1, 1.1]), over)
+            for key in choose(["y", "n", "s", "e", "r", "xx", "g", "b", "k"]):
+                self.press(key)
+                self.run(choose([0.1, 1.1]), over)
         elif kind < 0.62:
             self.trace.append(self.call(choose(_TRIGGERS))[0])
         elif kind < 0.72:

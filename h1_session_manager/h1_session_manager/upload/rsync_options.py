@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-_NONE = "none: the checksums that are compared afterwards do not depend on it"
+_NONE = "none: the checksums that are compared at the end do not depend on it"
 _ATTRIBUTES = "none: only contents are compared"
 _OURS = "none: the session has its own, and leaves this out"
 

@@ -55,7 +55,7 @@ class SessionLoad(Node):
     def __init__(self, clock: SessionClock, image_bytes: int = 60_000) -> None:
         super().__init__("session_load")
         self._session_clock = clock
-        self._pictures = cycle(images(image_bytes))
+        self._images = cycle(images(image_bytes))
         self.sent: list[tuple[str, int, int]] = []
         self.status = RecorderStatus()
         self.state, self.mode = "EXECUTING", ArmStatus.MODE_POLICY
@@ -93,10 +93,10 @@ class SessionLoad(Node):
         self.create_timer(1 / rate, publish)
 
     def _arm(self) -> ArmStatus:
-        return ArmStatus(mode=self.mode, reason="requested")
+        return ArmStatus(mode=self.mode, reason="requested", q=[(self._seq["arm_status"] % 997) * 1e-4] * 14)
 
     def _image(self) -> CompressedImage:
-        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=next(self._pictures))
+        return CompressedImage(format="rgb8; jpeg compressed bgr8", data=next(self._images))
 
     def _on_status(self, status: RecorderStatus) -> None:
         self.status = status

@@ -64,13 +64,14 @@ class Endpoints(Node):
         now = to_stamp(now_ns)
         message = ArmStatus(seq=self.seq, mode=self.mode, reason=self.reason)
         message.header.stamp = now
-        message.q = np.full(14, self.seq, np.float32)
-        message.q_command = np.full(14, self.seq + 0.5, np.float32)
+        q = self.seq / 8192  # exact, and within every joint's range for minutes
+        message.q = np.full(14, q, np.float32)
+        message.q_command = np.full(14, q + 0.25, np.float32)
         self.sent["arm_status"].append(now_ns)
         self._arm.publish(message)
-        self._joints.publish(JointState(position=[float(self.seq)] * 14))
+        self._joints.publish(JointState(position=[q] * 14))
         if self.mode == ArmStatus.MODE_POLICY:
-            action = PolicyAction(seq=self.seq, positions=np.full(14, -self.seq, np.float32))
+            action = PolicyAction(seq=self.seq, positions=np.full(14, -q, np.float32))
             action.header.stamp = now
             self._action.publish(action)
 

@@ -49,7 +49,7 @@ def test_a_recorded_episode_has_the_documented_layout_and_every_picture_decodes(
     assert episode.attributes["config_sha256"] == "f00"
     assert episode.attributes["limits"] == '{"speed": 1.5}'
     policy = episode.phase == "policy"
-    np.testing.assert_array_equal(episode.applied_action[policy], episode.qpos[policy] + 0.5)
+    np.testing.assert_array_equal(episode.applied_action[policy], episode.qpos[policy] + 0.25)
 
 
 def test_the_journal_goes_only_when_deciding_is_left(session: MakeSession) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nothing false in a file, and what is false in one is found: frozen cameras, impossible values, wrong counters."""
 
 from __future__ import annotations

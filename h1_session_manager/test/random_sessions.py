@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random sessions, drawn from a seed: what an engine does in them is compared by a digest of each.
 
 `python random_sessions.py` (with the package on the path) writes `random_sessions.json` again; look at what has changed

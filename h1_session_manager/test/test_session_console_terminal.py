@@ -51,7 +51,9 @@ class Scene:
 
     def _report(self) -> None:
         now_ns = self.stub.now_ns()
-        message = SessionState(header=self.stub.header(), state="EXECUTING", epoch=7, episode=2, keys=["s", "q"])
+        message = SessionState(header=self.stub.header(), state="EXECUTING", epoch=7, episode=2)
+        message.keys, message.key_twice = ["s", "q"], [False, False]
+        message.key_labels = ["stop execution and enter damping mode", "emergency stop"]
         message.state_since, message.prompt = to_stamp(now_ns - 5_000_000_000), "Press 's' to stop execution"
         self.state.publish(message)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same random sessions lead to the same calls, states and keys as when they were recorded."""
 
 import json

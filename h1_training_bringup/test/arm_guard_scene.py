@@ -32,6 +32,9 @@ class Scene:
         record["imu_state"]["quaternion"] = [1, 0, 0, 0]
         record["motor_state"]["mode"] = 1
         record["mode_machine"] = 6
+        # A robot that lives: its clock goes on, and no reading is the same to the last bit.
+        record["tick"] = self.now_ns // MS % 2**32
+        record["motor_state"]["q"][13:27] = 1e-6 * (self.now_ns // MS % 1000)
         return encode_low_state(record)
 
     def command(self, weight: float) -> bytes:

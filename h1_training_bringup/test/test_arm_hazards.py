@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h1_training_bringup.arm_driver as package
+from h1_training_node import base_node
 
 PAGE = Path(__file__).parent.parent / "docs" / "arms.md"
-SOURCES = sorted(
-    path for path in Path(package.__file__).parent.glob("*.py") if not path.stem.endswith(("jog_node", "weigh_node"))
-)
+SOURCES = [
+    Path(base_node.__file__),
+    *(
+        path
+        for path in Path(package.__file__).parent.glob("*.py")
+        if not path.stem.endswith(("jog_node", "weigh_node"))
+    ),
+]
 GIVERS = {
     "Notice",
     "_notice",

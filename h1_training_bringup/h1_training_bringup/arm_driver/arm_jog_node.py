@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from std_srvs.srv import Trigger
@@ -41,8 +42,9 @@ class ArmJogNode(BaseNode):
         self._waits_until = 0.0
         self._answer: tuple[bool, str] | None = None
         self._failed = self._has_asked = False
-        self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
-        self._action = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
+        # Made once nobody else has the arms: a second publisher of either stops a session that runs.
+        self._session: Any = None
+        self._action: Any = None
         self._set_mode = self.create_client(SetArmMode, "arm_driver/set_mode")
         self._release = self.create_client(Trigger, "arm_driver/release")
         self.create_subscription(ArmStatus, "arm_status", self._on_status, qos.STATE)
@@ -61,7 +63,7 @@ class ArmJogNode(BaseNode):
         if self.exit_status is not None:
             return
         self._ticks += 1
-        if self._ticks % _HEARTBEAT_PERIODS == 0:
+        if self._session is not None and self._ticks % _HEARTBEAT_PERIODS == 0:
             self._heartbeats += 1
             self._session.publish(SessionState(header=self.header(), seq=self._heartbeats, state="JOG"))
         if self._has_asked and (stop := self._stop()):
@@ -100,10 +102,12 @@ class ArmJogNode(BaseNode):
 
     def _all_steps(self) -> Iterator[Condition]:
         yield self._wait(lambda: self._status is not None and self._set_mode.service_is_ready())
-        if self.count_publishers("session/state") > 1:
+        if self.count_publishers("session/state"):
             raise JogError("a session manager runs; end the session first (its arms are not ours to move)")
         if self._has_arms():
             raise JogError(f"the arms are in {self._where()}; they must be with the robot's own controller")
+        self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self._action = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         heartbeats = self._heartbeats
         yield self._wait(lambda: self._heartbeats > heartbeats + 3)
         self._has_asked = True

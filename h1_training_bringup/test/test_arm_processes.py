@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(240)]
 
 PROGRAM = """
 import sys
-import h1_training_bringup.{name}_node as program
+import h1_training_bringup.arm_driver.{name}_node as program
 from arm_builders import {quick}
 class Parameters({quick}):
     def __init__(self, **values):
@@ -66,6 +66,7 @@ class Programs:
         environment = dict(os.environ) | {
             "ROS_DOMAIN_ID": str(self._claim.domain_id),
             PRIORITY_VARIABLE: REALTIME_IF_ALLOWED,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the tests' own modules among them
         }
         clock.export(environment)
         self.driver = _start("arm_driver", "ArmParameters", "QuickParameters", changes, environment, driver_topic)

@@ -132,7 +132,7 @@ def camera_problem(stream: StreamStatus | None) -> str:
         return "no image yet"
     if stream.verdict is Verdict.FROZEN:
         return f"the same image for {stream.age:.1f} s"
-    if stream.verdict is Verdict.ABSENT:
+    if stream.verdict is Verdict.ABSENT or (stream.verdict is Verdict.LATE and not stream.rate):
         return f"no image for {stream.age:.1f} s"
     return f"late: {stream.rate:.1f} images/s" if stream.verdict is Verdict.LATE else ""
 

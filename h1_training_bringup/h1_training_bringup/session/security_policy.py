@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
+from h1_training_node.cameras import CAMERA_TOPICS
+
 ROBOT_NAMES = {"sim/lowstate": "/lowstate", "sim/arm_sdk": "/arm_sdk"}
 """What is remapped away from the robot in the simulation, and what it is there."""
 
@@ -27,6 +29,7 @@ NODES = (
     "session_manager",
     "keyboard",
     "console",
+    "web",
 )
 """Whose rules the file holds: the session's own. Wrist cameras are the RealSense wrapper's; see docs/security.md."""
 
@@ -82,8 +85,9 @@ SOMETIMES = {
     "policy_bridge": Rules(publish=frozenset({"hands/left/command", "hands/right/command"})),
     "keyboard": Rules(subscribe=frozenset({"joy"})),
     "console": Rules(subscribe=frozenset({"joy"})),
+    "web": Rules(subscribe=frozenset(CAMERA_TOPICS.values())),
 }
-"""What a node does only as it is configured: with a 26-dimensional policy; with a gamepad."""
+"""What a node does only at times: with a 26-dimensional policy; with a gamepad; while somebody looks at the page."""
 
 
 def policy_xml(rules: dict[str, Rules], namespace: str = "/") -> str:

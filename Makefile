@@ -36,8 +36,8 @@ LEARN_OPTIONS = $(if $(FAST),--fast) $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $
   $(if $(TRAINER),--trainer "$(TRAINER)")
 
 # Ctrl+C reaches the command and make. The command ends in its own time and says how; make then ends by the signal, silently.
-WAIT_FOR_CTRL_C = trap : INT;
-END_BY_CTRL_C = || { status=$$?; [ $$status -ne 130 ] || kill -INT $$PPID; exit $$status; }
+RUN = trap : INT;
+END = || { status=$$?; [ $$status -ne 130 ] || { kill -INT $$PPID; exit 0; }; exit $$status; }
 
 export PYTHON
 
@@ -45,38 +45,39 @@ export PYTHON
 .DEFAULT_GOAL := session
 
 setup:
-	@$(WAIT_FOR_CTRL_C) python3 h1_training_bringup/scripts/bootstrap.py $(END_BY_CTRL_C)
+	@$(RUN) python3 h1_training_bringup/scripts/bootstrap.py $(END)
 
 setup-tests:
-	@$(WAIT_FOR_CTRL_C) python3 h1_training_bringup/scripts/bootstrap.py --tests $(END_BY_CTRL_C)
+	@$(RUN) python3 h1_training_bringup/scripts/bootstrap.py --tests $(END)
 
 session: setup
 ifeq ($(SOURCED),yes)
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS) $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) ros2 launch h1_training_bringup session.launch.py $(LAUNCH_ARGUMENTS) $(END)
 else
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) run_session $(RUNNER_OPTIONS) $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) run_session $(RUNNER_OPTIONS) $(END)
 endif
 
 test: setup-tests
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) h1_training_bringup/scripts/run_tests.sh $(PYTEST_ARGS) $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) h1_training_bringup/scripts/run_tests.sh $(PYTEST_ARGS) $(END)
 
 lint: setup
-	@$(IN_WORKSPACE) ruff check .
-	@$(IN_WORKSPACE) ruff format --check .
-	@$(IN_WORKSPACE) mypy $(foreach package,$(filter-out h1_training_msgs,$(PACKAGES)),$(package)/$(package)) \
-	  h1_training_msgs/h1_training_node h1_training_bringup/scripts/bootstrap.py
+	@$(RUN) $(IN_WORKSPACE) ruff check . $(END)
+	@$(RUN) $(IN_WORKSPACE) ruff format --check . $(END)
+	@$(RUN) $(IN_WORKSPACE) mypy $(foreach package,$(filter-out h1_training_msgs,$(PACKAGES)),$(package)/$(package)) \
+	  h1_training_msgs/h1_training_node h1_training_bringup/scripts/bootstrap.py $(END)
 
 bench: setup
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES) $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/bench/run_all.py $(PACKAGES) $(END)
 
 learn: setup
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) learn $(LEARN_OPTIONS) $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) learn $(LEARN_OPTIONS) $(END)
 
 soak: setup
-	@$(WAIT_FOR_CTRL_C) $(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)" $(END_BY_CTRL_C)
+	@$(RUN) $(IN_WORKSPACE) python h1_recorder/bench/soak.py --minutes "$(MINUTES)" $(END)
 
 docs: setup
-	@$(IN_WORKSPACE) python h1_training_bringup/docs/generate.py
+	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/generate.py $(END)
+	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/animation.py $(END)
 
 docs-check: setup
-	@$(IN_WORKSPACE) python h1_training_bringup/docs/check.py
+	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/check.py $(END)

@@ -3,7 +3,9 @@
 
 import os
 import platform
+import pty
 import shutil
+import signal
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -261,3 +263,24 @@ def test_the_headers_of_a_debians_python_are_missing_until_their_package_is_ther
     bare.chmod(0o755)
     with pytest.raises(bootstrap.SetupError, match=r"lacks its python3.12-dev; install a complete Python"):
         parts(str(bare))
+
+
+def test_ctrl_c_ends_make_by_the_signal_and_make_says_nothing_of_an_error() -> None:
+    recipe = "probe:\n\t@$(RUN) sh -c 'trap \"exit 130\" INT; echo begun; while :; do sleep 0.1; done' $(END)"
+    make, terminal = pty.fork()
+    if make == 0:
+        os.execvp("make", ["make", "-C", str(SCRIPTS.parents[1]), f"--eval={recipe}", "probe"])
+    shown = b""
+    with os.fdopen(terminal, "r+b", buffering=0) as keyboard:
+        try:
+            while True:
+                read = keyboard.read(1000)
+                if b"begun" in read:
+                    keyboard.write(b"\x03")
+                shown += read
+        except OSError:  # how a terminal says that nobody has it open any more
+            pass
+    _, status = os.waitpid(make, 0)
+    assert b"***" not in shown, shown
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGINT

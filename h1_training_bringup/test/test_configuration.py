@@ -184,7 +184,7 @@ def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
     assert configuration.node_parameters["arm_guard"] == {"silence_s": 0.4, "imu_frame": "pelvis"}
 
 
-def test_the_fingerprint_tells_configurations_apart() -> None:
+def test_the_fingerprint_distinguishes_configurations() -> None:
     other = defaults().replaced({"task.name": "other"}, source="test")
     assert defaults().sha256() == defaults().sha256() != other.sha256()
 

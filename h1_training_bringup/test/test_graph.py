@@ -123,7 +123,7 @@ def test_the_wrist_cameras_come_up_by_their_own_launch_file() -> None:
     assert by_file == {"left_wrist_camera": "rs_launch.py", "right_wrist_camera": "rs_launch.py"}
 
 
-def test_nothing_in_a_simulation_speaks_to_the_robots_own_names_or_to_another_machine() -> None:
+def test_nothing_in_a_simulation_uses_the_robots_own_names_or_reaches_another_machine() -> None:
     for process in simulated(configured(robot__include_hands=True)):
         if process.name in ("arm_driver", "arm_guard"):
             assert dict(process.remappings) == {"/lowstate": "sim/lowstate", "/arm_sdk": "sim/arm_sdk"}

@@ -109,11 +109,11 @@ def test_bad_frames_are_dropped_counted_and_never_passed_on(graph: Graph, open_l
     a_camera(graph, server.port, max_frame_bytes=150_000, width=640, height=480)
     causes = ("empty", "truncated", "not_jpeg", "wrong_shape", "oversized", "several_parts")
 
-    def all_told() -> bool:
+    def all_reported() -> bool:
         reported = " ".join(viewer.reported("head_camera_frames_dropped"))
         return all(cause in reported for cause in causes)
 
-    graph.spin_until(all_told, "every cause is reported")
+    graph.spin_until(all_reported, "every cause is reported")
     graph.spin_until(lambda: len(viewer.images["ego_cam"]) >= 5, "good frames go on")
     assert {bytes(image.data) for image in viewer.images["ego_cam"]} == {good}
 
@@ -127,7 +127,7 @@ def test_gaps_in_the_servers_frame_numbers_are_counted_as_lost(graph: Graph, ope
     assert "lost_on_the_way" in viewer.reported("head_camera_frames_dropped")[0]
 
 
-def test_a_silent_server_is_told_once_and_its_return_too(graph: Graph, open_later) -> None:
+def test_a_silent_server_is_reported_once_and_its_return_too(graph: Graph, open_later) -> None:
     sent: list[bytes | None] = [jpeg()]
     server = open_later(ClassicServer(lambda: sent[0]))
     viewer = graph.add(Viewer())
@@ -140,7 +140,7 @@ def test_a_silent_server_is_told_once_and_its_return_too(graph: Graph, open_late
     assert len(viewer.reported("head_camera_silent")) == 1
 
 
-def test_a_server_that_was_started_anew_is_found_again(graph: Graph, open_later) -> None:
+def test_a_server_that_was_restarted_is_found_again(graph: Graph, open_later) -> None:
     sent, port = jpeg(), a_free_port()
     viewer = graph.add(Viewer())
     a_camera(graph, port, first_frame_within_s=0.3)
@@ -173,7 +173,7 @@ def test_teleimagers_word_on_two_eyes_counts(graph: Graph, open_later) -> None:
     assert size(viewer.images["ego_cam"][0]) == (480, 480)
 
 
-def test_a_teleimager_without_the_camera_is_told_and_asked_again(graph: Graph, open_later) -> None:
+def test_a_teleimager_without_the_camera_is_reported_and_asked_again(graph: Graph, open_later) -> None:
     sent = jpeg()
     server = open_later(ClassicServer(lambda: sent))
     config = open_later(ConfigServer({"left_wrist_camera": {}}))

@@ -55,7 +55,7 @@ def test_a_named_layout_goes_before_the_shape() -> None:
     ("width", "height", "eyes"),
     [(640, 480, 1), (848, 480, 1), (1280, 720, 1), (1920, 1080, 1), (1280, 480, 2), (2560, 720, 2), (3840, 1080, 2)],
 )
-def test_the_shapes_that_cameras_have_are_told_apart(width: int, height: int, eyes: int) -> None:
+def test_the_shapes_that_cameras_have_are_distinguished(width: int, height: int, eyes: int) -> None:
     (cut,) = FrameLayout().cuts(width, height)
     assert cut.width == width // eyes
 

@@ -118,7 +118,7 @@ def test_there_is_an_image_for_robot_simulation_and_tests_and_a_file_that_runs_i
     assert targets == {"robot", "simulation", "tests"} == set(stages()) - {"base"}
 
 
-def test_every_image_runs_as_an_ordinary_user_and_those_of_a_session_tell_their_health() -> None:
+def test_every_image_runs_as_an_ordinary_user_and_those_of_a_session_report_their_health() -> None:
     for name in ("simulation", "tests", "robot"):
         assert re.findall(r"^USER (\w+)$", stages()[name], re.M)[-1] == "h1"
     for name in ("simulation", "robot"):

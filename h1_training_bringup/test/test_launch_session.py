@@ -130,7 +130,7 @@ def test_an_end_that_the_session_manager_explains_ends_launch_with_status_1(tmp_
         run.close()
 
 
-def was_told(run: LaunchRun, text: str, times: int) -> bool:
+def was_reported(run: LaunchRun, text: str, times: int) -> bool:
     return run.output.count(text) == times
 
 
@@ -144,7 +144,7 @@ def test_a_camera_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) ->
         for count in range(1, MAX_RESPAWNS + 2):
             wait_until(lambda: run.runs("head_camera"), "the camera's process", 30.0)
             run.process("head_camera").kill()
-            wait_until(partial(was_told, run, reported, count), f"its end number {count} is reported", 30.0)
+            wait_until(partial(was_reported, run, reported, count), f"its end number {count} is reported", 30.0)
         run.wait_for(f"{reported}; going on without it")
         assert run.output.count(f"{reported}; started again") == MAX_RESPAWNS
         run.popen.send_signal(signal.SIGINT)

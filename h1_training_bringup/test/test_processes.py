@@ -26,7 +26,7 @@ from h1_training_testing import wait_until
 WELL = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\nprint('up', flush=True)\n"
 LIVES_ON = "while True: signal.pause()\n"
 STAYS = WELL + LIVES_ON
-BEARS_SIGINT = STAYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
+IGNORES_SIGINT = STAYS.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
 
 
 class Programs:
@@ -77,7 +77,7 @@ def test_one_that_will_not_end_is_killed_and_named(
     tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.5)
-    group = started(tmp_path, programs.process("stubborn", BEARS_SIGINT), programs.process("kind", STAYS))
+    group = started(tmp_path, programs.process("stubborn", IGNORES_SIGINT), programs.process("kind", STAYS))
     assert group.stop() == ["stubborn"]
     assert children_of(tmp_path) == []
 

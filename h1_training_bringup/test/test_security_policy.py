@@ -55,7 +55,7 @@ def test_what_is_no_policy_is_refused_with_what_is_wrong(text: str, message: str
         rules_in(text)
 
 
-def test_only_those_who_must_speak_to_the_motors_may() -> None:
+def test_only_those_who_must_command_the_motors_may() -> None:
     allowed = rules_in((SHARE / "security/policies.xml").read_text())
     assert {node for node, rules in allowed.items() if "/arm_sdk" in rules.publish} == {"arm_driver", "arm_guard"}
     assert {node for node, rules in allowed.items() if "arm_driver/set_mode" in rules.request} == {"session_manager"}

@@ -86,7 +86,7 @@ def kept(run: SessionRun) -> list[Path]:
     return found
 
 
-def assert_arms_went_compliant_and_were_given_back(watched: Watched) -> None:
+def assert_arms_went_compliant_and_were_released(watched: Watched) -> None:
     modes = watched.onlooker.modes
     after = modes[len(modes) - modes[::-1].index(ArmStatus.MODE_POLICY) :]
     assert after == [ArmStatus.MODE_DAMPING, ArmStatus.MODE_RELEASED], watched.run.evidence()
@@ -98,7 +98,7 @@ def test_ctrl_c_while_the_policy_runs_and_a_second_one_shortens_nothing(watched:
     watched.spin_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_DAMPING, "the arms are compliant", END_S)
     watched.run.press_ctrl_c()
     assert watched.spin_until_ended() == 130, watched.run.evidence()
-    assert_arms_went_compliant_and_were_given_back(watched)
+    assert_arms_went_compliant_and_were_released(watched)
     assert all(path.name in watched.run.output for path in kept(watched.run)), watched.run.evidence()
     assert watched.run.processes() == []
 
@@ -110,7 +110,7 @@ def test_a_camera_node_that_dies_is_started_again_and_sigterm_to_the_runner_ends
     watched.spin_until_person_is_recorded()
     watched.run.popen.send_signal(signal.SIGTERM)
     assert watched.spin_until_ended() == 130, watched.run.evidence()
-    assert_arms_went_compliant_and_were_given_back(watched)
+    assert_arms_went_compliant_and_were_released(watched)
     assert all(path.name in watched.run.output for path in kept(watched.run)), watched.run.evidence()
     assert watched.run.processes() == []
 
@@ -120,7 +120,7 @@ def test_kill_9_of_the_runner_leaves_no_process_and_loses_no_data(watched: Watch
     watched.run.popen.kill()
     watched.spin_on_until(lambda: watched.onlooker.modes[-1] == ArmStatus.MODE_RELEASED, "the arms are released")
     wait_until(lambda: watched.run.processes() == [], "every process has ended", END_S)
-    assert_arms_went_compliant_and_were_given_back(watched)
+    assert_arms_went_compliant_and_were_released(watched)
     kept(watched.run)
 
 

@@ -156,7 +156,7 @@ def test_one_episode_goes_back_to_the_policy_after_a_correction(episodes: list[P
     assert [b"policy", b"human", b"policy", b"human"] in [turns(path) for path in episodes]
 
 
-def test_every_picture_decodes_and_shows_something_new_as_time_goes_by(episodes: list[Path]) -> None:
+def test_every_image_decodes_and_shows_something_new_as_time_goes_by(episodes: list[Path]) -> None:
     with h5py.File(episodes[0]) as file:
         for camera in CAMERAS:
             images = file[f"observations/images/{camera}"][:]

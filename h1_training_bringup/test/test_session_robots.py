@@ -109,7 +109,7 @@ def _seen(run: SessionRun, robot: str) -> Seen:
         graph.close()
 
 
-def test_each_robot_is_alone_in_its_domain_and_everything_of_it_bears_its_namespace(lab: Lab) -> None:
+def test_each_robot_is_alone_in_its_domain_and_everything_of_it_has_its_namespace(lab: Lab) -> None:
     assert len({seen.domain_id for seen in lab.seen.values()}) == len(ROBOTS)
     for robot, seen in lab.seen.items():
         assert {namespace for _, namespace in seen.nodes} == {f"/{robot}"}

@@ -81,7 +81,7 @@ def test_a_taken_port_is_named_with_what_to_do(context: zmq.Context) -> None:
     server.close()
 
 
-def test_the_newer_server_tells_its_configuration_and_sends_each_camera_on_its_port(context: zmq.Context) -> None:
+def test_the_newer_server_reports_its_configuration_and_sends_each_camera_on_its_port(context: zmq.Context) -> None:
     head, wrist, config = (free_port() for _ in range(3))
     server = TeleimagerServer({"ego_cam": head, "cam_left_wrist": wrist}, config, binocular=True, fps=30.0)
     request = context.socket(zmq.REQ)

@@ -37,7 +37,7 @@ def test_does_nothing_in_any_state_but_damping(state: str) -> None:
     assert person.done_with is None
 
 
-def test_does_nothing_while_the_arms_are_stiff_or_no_session_speaks() -> None:
+def test_does_nothing_while_the_arms_are_stiff_or_no_session_publishes() -> None:
     person = Person(0, FORCE_N)
     for tick in range(1000):
         now = tick * 2 * MS

@@ -33,10 +33,10 @@ def test_the_models_first_joint_is_known_too(graph: Graph) -> None:
     node.create_subscription(JointState, "session/model_joint_states", heard.append, qos.STATE)
     arms = node.create_publisher(ArmStatus, "arm_status", qos.STATE)
 
-    def is_told() -> bool:
+    def is_reported() -> bool:
         arms.publish(ArmStatus(q=[0.5] * 14, waist_q=0.25))
         return bool(heard)
 
-    graph.spin_until(is_told, "joints for the model")
+    graph.spin_until(is_reported, "joints for the model")
     assert dict(zip(heard[0].name, heard[0].position, strict=True))["torso_joint"] == 0.25
     assert len(heard[0].name) == 15

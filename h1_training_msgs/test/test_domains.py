@@ -23,8 +23,8 @@ def test_a_domain_stays_claimed_while_a_child_that_was_handed_the_lock_lives() -
     claim.release()
     while_it_lives = DomainClaim()
     child.communicate(b"\n")
-    afterwards = DomainClaim()
+    after_release = DomainClaim()
     assert while_it_lives.domain_id != claim.domain_id
-    assert afterwards.domain_id == claim.domain_id
+    assert after_release.domain_id == claim.domain_id
     while_it_lives.release()
-    afterwards.release()
+    after_release.release()

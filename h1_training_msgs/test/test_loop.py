@@ -66,7 +66,7 @@ def test_loops_of_several_nodes_and_what_they_start_themselves_all_run(graph):
     assert runs.count("starter") == 1
 
 
-def test_work_that_is_always_due_leaves_room_for_messages(graph):
+def test_work_that_is_always_due_lets_messages_through(graph):
     node = graph.add(BaseNode("slow"))
     received = []
     node.create_subscription(String, "words", lambda message: received.append(message.data), qos.STATE)

@@ -179,7 +179,9 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
     settings = {
         "simulation": simulation,
         "recording": {"image_quality": _IMAGE_QUALITY},
-        "nodes": {"session_manager": {"background_upload": False}},  # one training for an epoch: all its episodes come at once
+        "nodes": {
+            "session_manager": {"background_upload": False}
+        },  # one training for an epoch: all its episodes come at once
     }
     config.write_text(yaml.safe_dump(settings))
     runner = Path(get_package_prefix("h1_training_bringup")) / "lib" / "h1_training_bringup" / "run_session"

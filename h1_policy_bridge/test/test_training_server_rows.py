@@ -20,6 +20,8 @@ from h1_policy_bridge.training_server.rows import (
     way_points,
 )
 from h1_policy_bridge.training_server.small import HoldPolicy, KernelPolicy, SmallSettings, colourfulness, fit, samples
+from h1_recorder.episode import episode as episode_file
+from h1_recorder.export.selection import kind_weights, row_kinds
 
 AHEAD = np.array([5, 25, 50])
 
@@ -36,7 +38,8 @@ def rows(*parts: tuple[bool, int, float], succeeded: bool = True, seed: int = 0)
     cv2.circle(image, (round(112 + 200 * far), 112), 12, (255, 0, 0), -1)
     q, is_human_row = np.concatenate(qpos), np.array(human)
     action = np.where(is_human_row[:, None], 0.0, q + 0.01)
-    return EpisodeRows("made", q, action, is_human_row, np.array(segment, np.int32), succeeded, lambda _: image)
+    tick = 20_000_000 * np.arange(len(q))
+    return EpisodeRows("made", q, action, is_human_row, np.array(segment, np.int32), tick, succeeded, lambda _: image)
 
 
 def test_runs_break_where_the_phase_or_the_time_breaks(tmp_path: Path) -> None:
@@ -51,16 +54,24 @@ def test_runs_break_where_the_phase_or_the_time_breaks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "succeeded", "expected"),
     [
-        ([(False, 50, 0.1), (True, 50, 0.2)], True, [0.0, 1.0]),
-        ([(False, 50, 0.1), (True, 10, 0.01)], True, [0.5, 1.0]),
-        ([(False, 50, 0.1), (True, 10, 0.01)], False, [0.0, 1.0]),
-        ([(False, 50, 0.1), (True, 50, 0.2), (False, 50, 0.1)], True, [0.0, 1.0, 0.5]),
+        ([(False, 80, 0.1), (True, 50, 0.2)], True, [{0.0}, {1.0}]),
+        ([(False, 80, 0.1), (True, 10, 0.01)], True, [{0.5, 0.0}, {1.0}]),
+        ([(False, 80, 0.1), (True, 10, 0.01)], False, [{0.0}, {1.0}]),
+        ([(False, 80, 0.1), (True, 50, 0.2), (False, 80, 0.1)], True, [{0.0}, {1.0}, {0.5}]),
     ],
 )
 def test_a_persons_rows_count_and_a_policys_only_if_nobody_had_to_correct_them(parts, succeeded, expected) -> None:
     made = rows(*parts, succeeded=succeeded)
     weights = sample_weights(made, 0.5)
-    assert [set(weights[run.start : run.stop]) for run in runs(made)] == [{weight} for weight in expected]
+    assert [set(weights[run.start : run.stop]) for run in runs(made)] == expected
+
+
+def test_rows_weigh_what_an_export_gives_them(tmp_path: Path) -> None:
+    path = episode(tmp_path, 0)
+    read = episode_file.read(path)
+    exported = np.array(kind_weights("success", [], 0.5))[row_kinds(read)]
+    np.testing.assert_array_equal(sample_weights(read_rows(path), 0.5), exported)
+    assert set(exported) == {0.0, 1.0}
 
 
 def test_letting_the_arms_be_is_no_correction() -> None:

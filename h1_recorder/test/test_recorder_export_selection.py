@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -102,18 +103,51 @@ def test_the_second_before_a_person_takes_over_is_marked() -> None:
 
 def test_rows_of_an_episode_without_a_policy_are_a_demonstration() -> None:
     assert set(row_kinds(made(("human", 20)))) == {ROW_KINDS.index("demonstration")}
-    assert {ROW_KINDS[kind] for kind in row_kinds(EPISODE)} == {"intervention", "pre_intervention", "policy"}
+    assert {ROW_KINDS[kind] for kind in row_kinds(EPISODE)} == {"intervention", "pre_intervention", "unsuccessful"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "outcome", "expected"),
+    [
+        ((("policy", 80),), "success", ["policy"]),
+        ((("policy", 80),), "failure", ["unsuccessful"]),
+        ((("policy", 80),), "unlabeled", ["unsuccessful"]),
+        ((("policy", 80), ("human", 30)), "success", ["unsuccessful", "pre_intervention", "intervention"]),
+        ((("policy", 80), ("human", 4)), "success", ["policy", "pre_intervention", "intervention"]),
+        (
+            (("policy", 80), ("human", 30), ("policy", 80)),
+            "success",
+            ["unsuccessful", "pre_intervention", "intervention", "policy"],
+        ),
+    ],
+)
+def test_a_policys_rows_are_successful_after_the_last_correction_of_a_success(runs, outcome, expected) -> None:
+    episode = made(*runs)
+    kinds = row_kinds(replace(episode, attributes={**episode.attributes, "outcome": outcome}))
+    found = [ROW_KINDS[kind] for kind in kinds]
+    assert [kind for at, kind in enumerate(found) if at == 0 or found[at - 1] != kind] == expected
+
+
+def test_success_weighs_a_person_fully_a_successful_policy_as_asked_and_nothing_else() -> None:
+    weights = dict(zip(ROW_KINDS, kind_weights("success", (0, 200, 50, 650, 100), 0.5), strict=True))
+    assert weights == {
+        "demonstration": 1.0,
+        "intervention": 1.0,
+        "pre_intervention": 0.0,
+        "policy": 0.5,
+        "unsuccessful": 0.0,
+    }
 
 
 def test_sirius_gives_interventions_half_and_rows_before_them_nothing() -> None:
-    rows = (100, 200, 50, 650)
+    rows = (100, 200, 50, 600, 50)
     weights = kind_weights("sirius", rows)
     mass = np.array(weights) * rows / sum(rows)
-    assert np.allclose(mass, [0.1, 0.5, 0.0, 0.4])
+    assert np.allclose(mass, [0.1, 0.5, 0.0, 0.4 * 600 / 650, 0.4 * 50 / 650])
 
 
-@given(st.sampled_from(["sirius", "human", "uniform"]), st.tuples(*[st.integers(0, 1000)] * 4).filter(any))
-def test_weights_have_a_mean_of_one(scheme: str, rows: tuple[int, int, int, int]) -> None:
+@given(st.sampled_from(["sirius", "human", "uniform"]), st.tuples(*[st.integers(0, 1000)] * 5).filter(any))
+def test_weights_have_a_mean_of_one(scheme: str, rows: tuple[int, ...]) -> None:
     weights = np.array(kind_weights(scheme, rows))
     assert (weights >= 0).all()
     assert np.isclose((weights * rows).sum() / sum(rows), 1.0)

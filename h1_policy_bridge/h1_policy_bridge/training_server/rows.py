@@ -2,8 +2,7 @@
 """From an episode to what a policy can learn from it: unbroken runs, a label for each row, and how much it counts.
 
 A row that a person guided says where the arms should be `lookahead` rows later: what the arms were is no command. How
-much a row counts is Sirius' scheme (2211.08416): a person's rows fully, those of a policy's run that needed no
-correction by the weight of choice, and what led to a correction not at all.
+much a row counts is what an export's `sample_weight` says (`h1_recorder.export.selection`, `success`).
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ import numpy.typing as npt
 from h1_policy_bridge.images import Image, ImageError, stretched
 from h1_policy_bridge.training_server.policy import ARM_JOINTS, TrainingError
 from h1_recorder.episode import episode as episode_file
+from h1_recorder.export.selection import is_corrected, kind_weights, kinds_of
 
 Joints = npt.NDArray[np.float64]
 """(T, 14), rad."""
 
 IMAGE_PX = 224
-_CORRECTED_RAD = 0.05
-"""A person who moved no joint so far has corrected nothing, but only ended the episode."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class EpisodeRows:
         qpos, action: (T, 14) rad, measured, and put out by the policy (zeros where a person guided).
         is_human: (T,).
         segment: (T,) number of the unbroken run of rows.
+        tick: (T,) ns, each row's time.
         succeeded: its outcome.
         image: of the head camera at a row, (224, 224, 3) uint8 RGB.
     """
@@ -47,6 +46,7 @@ class EpisodeRows:
     action: Joints
     is_human: npt.NDArray[np.bool_]
     segment: npt.NDArray[np.int32]
+    tick: npt.NDArray[np.int64]
     succeeded: bool
     image: Callable[[int], Image]
 
@@ -77,6 +77,7 @@ def read_rows(path: Path, *, images: bool = True) -> EpisodeRows:
         action=found.action[:, :ARM_JOINTS].astype(np.float64),
         is_human=found.phase == "human",
         segment=found.segment,
+        tick=found.stamps["tick"],
         succeeded=found.attributes.get("outcome") == "success",
         image=partial(_decoded, path, jpegs),
     )
@@ -98,19 +99,14 @@ def runs(rows: EpisodeRows) -> list[Run]:
 
 def is_correction(rows: EpisodeRows, run: Run) -> bool:
     """A person moved the arms in it, and did not only let them be."""
-    q = rows.qpos[run.start : run.stop]
-    return run.is_human and bool(np.abs(q - q[0]).max() > _CORRECTED_RAD)
+    return bool(is_corrected(rows.is_human, rows.segment, rows.qpos)[run.start])
 
 
 def sample_weights(rows: EpisodeRows, policy_weight: float) -> npt.NDArray[np.float64]:
     """(T,): 1 for a person's rows, `policy_weight` for a policy's run in a success that nobody corrected, else 0."""
-    weights = np.where(rows.is_human, 1.0, 0.0)
-    parts = runs(rows)
-    for index, run in enumerate(parts):
-        is_corrected = any(is_correction(rows, later) for later in parts[index + 1 :])
-        if not run.is_human and rows.succeeded and not is_corrected:
-            weights[run.start : run.stop] = policy_weight
-    return weights
+    kinds = kinds_of(rows.is_human, rows.segment, rows.tick, rows.qpos, succeeded=rows.succeeded)
+    weights: npt.NDArray[np.float64] = np.array(kind_weights("success", np.bincount(kinds).tolist(), policy_weight))
+    return weights[kinds]
 
 
 def way_points(rows: EpisodeRows, run: Run, row: int, ahead: npt.NDArray[np.int_], lookahead: int) -> Joints:

@@ -60,7 +60,8 @@ def _add_choosing(group: Any) -> None:
 def _add_labels(group: Any) -> None:
     group.add_argument("--labels", choices=("command", "lookahead"), help="of a person's rows (default command)")
     group.add_argument("--lookahead", type=_lookahead, metavar="ROWS|auto", help="as measured (auto), or so many rows")
-    group.add_argument("--weights", choices=("sirius", "human", "uniform"), default="sirius", help="sample_weight")
+    group.add_argument("--weights", choices=("success", "sirius", "human", "uniform"), help="(default success)")
+    group.add_argument("--policy-weight", type=_weight, metavar="W", help="of successful policy runs (default 1)")
     group.add_argument(
         "--advantage-prompt", action="store_true", help="end the task's text in ', Advantage=True|False'"
     )
@@ -83,6 +84,16 @@ def _whole(least: int) -> Any:
         return int(text)
 
     return parsed
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0.0 <= weight <= 1.0:
+        raise argparse.ArgumentTypeError(f"'{text}'; expected a number from 0 to 1")
+    return weight
 
 
 def _lookahead(text: str) -> int | str:
@@ -166,6 +177,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise ValueError(f"--{foreign[0].replace('_', '-')} has no effect on {arguments.format}; it is for {known}")
     if arguments.labels == "command" and arguments.lookahead is not None:
         raise ValueError("--lookahead is for --labels lookahead; labels of kind 'command' have a delay of their own")
+    if arguments.policy_weight is not None and arguments.weights not in (None, "success"):
+        raise ValueError(f"--policy-weight has no effect on --weights {arguments.weights}; it is for success")
     kind = arguments.labels or ("command" if arguments.lookahead is None else "lookahead")
     rows = arguments.lookahead if isinstance(arguments.lookahead, int) else None
     codec = arguments.codec or "h264"
@@ -183,7 +196,8 @@ def _options(arguments: argparse.Namespace) -> Options:
             val_seed=arguments.val_seed,
         ),
         labelling=Labelling(kind, rows),
-        weights=arguments.weights,
+        weights=arguments.weights or "success",
+        policy_weight=1.0 if arguments.policy_weight is None else arguments.policy_weight,
         advantage_prompt=arguments.advantage_prompt,
         skip_invalid=arguments.skip_invalid,
         video=VideoSettings(codec, arguments.crf, arguments.gop or VideoSettings().gop),

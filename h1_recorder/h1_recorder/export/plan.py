@@ -36,7 +36,7 @@ class Options:
     Attributes:
         selection: which episodes and rows.
         labelling: of a person's rows.
-        weights: one of `selection.WEIGHTS`.
+        weights, policy_weight: one of `selection.WEIGHTS`, and what `success` gives to the policy's rows.
         advantage_prompt: the task's text ends in the outcome, as the fork of openpi wants it.
         skip_invalid: leave out what does not validate, instead of refusing the whole.
         video: how videos are encoded.
@@ -45,7 +45,8 @@ class Options:
 
     selection: Selection = field(default_factory=Selection)
     labelling: Labelling = field(default_factory=Labelling)
-    weights: str = "sirius"
+    weights: str = "success"
+    policy_weight: float = 1.0
     advantage_prompt: bool = False
     skip_invalid: bool = False
     video: VideoSettings = field(default_factory=VideoSettings)
@@ -147,7 +148,8 @@ def planned(surveys: Sequence[Survey], options: Options) -> Plan:
         number, count = options.shard
         raise ExportError(f"shard {number}/{count} has none of {len(kept)} files" if kept else "no row is asked for")
     sources = _placed(ordered, options, models)
-    return Plan(sources, kind, options, models, kind_weights(options.weights, counts), tuple(notes))
+    weights = kind_weights(options.weights, counts, options.policy_weight)
+    return Plan(sources, kind, options, models, weights, tuple(notes))
 
 
 def _valid_only(surveys: Sequence[Survey], options: Options) -> tuple[list[Survey], list[str]]:

@@ -21,10 +21,13 @@ Array = npt.NDArray[Any]
 
 SPLITS = ("runs", "segments", "none")
 PHASES = ("policy", "human")
-WEIGHTS = ("sirius", "human", "uniform")
+WEIGHTS = ("sirius", "human", "success", "uniform")
 PRE_INTERVENTION_NS = 1_000_000_000
 """The second before a person takes over: what the policy did there led to it (Sirius, arXiv 2211.08416, 4.2)."""
-ROW_KINDS = ("demonstration", "intervention", "pre_intervention", "policy")
+CORRECTED_RAD = 0.05
+"""A person who moved no joint so far has corrected nothing, but only ended the run."""
+ROW_KINDS = ("demonstration", "intervention", "pre_intervention", "policy", "unsuccessful")
+"""`unsuccessful`: the policy's rows in an episode that was no success, or before a person's correction."""
 
 
 @dataclass(frozen=True)
@@ -113,34 +116,76 @@ def validation(uuids: Sequence[str], share: float, seed: int) -> list[bool]:
 
 def pre_intervention(episode: Episode) -> Array:
     """(T,) bool: policy rows in the second before a person took over."""
-    marked = np.zeros(len(episode), bool)
-    human, tick = episode.phase == "human", episode.stamps["tick"]
+    return _before_handover(episode.phase == "human", episode.stamps["tick"])
+
+
+def _before_handover(human: Array, tick: Array) -> Array:
+    marked = np.zeros(len(human), bool)
     for taken_over in np.flatnonzero(human[1:] & ~human[:-1]) + 1:
         handover = tick[taken_over - 1]  # the policy's last row: until the arms are compliant there are none
         marked |= ~human & (tick > handover - PRE_INTERVENTION_NS) & (tick <= handover)
     return marked
 
 
+def is_corrected(human: Array, segment: Array, qpos: Array) -> Array:
+    """(T,) bool: the row is of a person's unbroken run in which a joint moved by more than `CORRECTED_RAD`.
+
+    Args:
+        human: (T,) bool, a person guides.
+        segment: (T,) number of the unbroken run of rows.
+        qpos: (T, 14) rad, measured.
+    """
+    found = np.zeros(len(human), bool)
+    edges = [0, *(np.flatnonzero((human[1:] != human[:-1]) | (np.diff(segment) != 0)) + 1).tolist(), len(human)]
+    for first, last in pairwise(edges):
+        if last > first and human[first]:
+            found[first:last] = np.abs(qpos[first:last] - qpos[first]).max() > CORRECTED_RAD
+    return found
+
+
 def row_kinds(episode: Episode) -> Array:
     """(T,) int, an index into `ROW_KINDS`; a person's rows are a demonstration if no policy ran in that episode."""
-    human = episode.phase == "human"
+    return kinds_of(
+        episode.phase == "human",
+        episode.segment,
+        episode.stamps["tick"],
+        episode.qpos,
+        succeeded=episode.attributes["outcome"] == "success",
+    )
+
+
+def kinds_of(human: Array, segment: Array, tick: Array, qpos: Array, *, succeeded: bool) -> Array:
+    """As `row_kinds`, for whoever has the rows in another form; see `is_corrected`.
+
+    Args:
+        human, segment, qpos: as there.
+        tick: (T,) ns.
+        succeeded: the episode's outcome.
+    """
     kinds = np.where(human, 1 if not human.all() else 0, 3)
-    kinds[pre_intervention(episode)] = 2
+    corrected = np.flatnonzero(is_corrected(human, segment, qpos))
+    is_good = np.arange(len(human)) > corrected.max(initial=-1)
+    kinds[~human & ~(is_good & succeeded)] = 4
+    kinds[_before_handover(human, tick)] = 2
     return kinds
 
 
-def kind_weights(scheme: str, rows: Sequence[int]) -> list[float]:
-    """The weight of a row of each of `ROW_KINDS`; their mean over all rows is 1.
+def kind_weights(scheme: str, rows: Sequence[int], policy_weight: float = 1.0) -> list[float]:
+    """The weight of a row of each of `ROW_KINDS`; their mean over all rows is 1, but for `success`.
 
     `sirius` (arXiv 2211.08416, section 4.2): interventions make up half, rows before them nothing, demonstrations what
     they are, the policy's other rows the rest. `human` takes a person's rows only, as HG-DAgger (1810.02890) aggregates
-    and RaC (2509.07953) fine-tunes. `uniform`: all alike.
+    and RaC (2509.07953) fine-tunes. `success`: a person's rows 1, rows of successful runs of the policy
+    `policy_weight`, all else 0, as the training server's small policy learns. `uniform`: all alike.
 
     Args:
         scheme: one of `WEIGHTS`.
         rows: how many there are of each of `ROW_KINDS`.
+        policy_weight: of `success`.
     """
-    share = np.asarray(rows, float) / max(sum(rows), 1)
+    if scheme == "success":
+        return [1.0, 1.0, 0.0, policy_weight, 0.0]
+    share = np.asarray([*rows[:3], rows[3] + rows[4]], float) / max(sum(rows), 1)
     if scheme == "uniform" or not share.any():
         return [1.0] * len(ROW_KINDS)
     if scheme == "human":
@@ -151,5 +196,5 @@ def kind_weights(scheme: str, rows: Sequence[int]) -> list[float]:
     wanted = np.where(share > 0, wanted, 0.0)
     if not wanted.any():
         return [1.0] * len(ROW_KINDS)
-    weights = np.divide(wanted / wanted.sum(), share, out=np.zeros(len(ROW_KINDS)), where=share > 0)
-    return [float(weight) for weight in weights]
+    weights = np.divide(wanted / wanted.sum(), share, out=np.zeros(len(share)), where=share > 0)
+    return [float(weight) for weight in (*weights, weights[3])]

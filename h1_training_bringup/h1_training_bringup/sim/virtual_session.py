@@ -226,6 +226,7 @@ class _Run:
             action=np.array(found.action),
             is_human=is_human,
             segment=is_human.astype(np.int32),
+            tick=TICK_NS * np.arange(len(is_human)),
             succeeded=self.succeeded,
             image=found.images.__getitem__,
         )

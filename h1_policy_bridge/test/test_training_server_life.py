@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +17,12 @@ import numpy as np
 import psutil
 import pytest
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
-from training_server_builders import Served, episode, observation, serving
+from training_server_builders import OWN, QUICK, Life, Served, episode, observation, own_path, own_trainer, serving
 
-from h1_policy_bridge.training_server.lifecycle import LifeCycle, LifeParameters
-from h1_policy_bridge.training_server.store import UNTRAINED, Store, StoreError, lineage
-from h1_policy_bridge.training_server.training import make_trainer
-from h1_policy_bridge.training_server.uploads import LIST, Uploads
-
-QUICK = ("--calm-s", "0.3", "--retry-s", "0.5")
+from h1_policy_bridge.training_server.lifecycle import Status
+from h1_policy_bridge.training_server.server import document
+from h1_policy_bridge.training_server.store import UNTRAINED, Source, Store, StoreError, lineage
+from h1_policy_bridge.training_server.uploads import LIST, Upload, Uploads, curve
 
 
 def small(folder: Path, *arguments: str, **variables: str) -> Any:
@@ -104,50 +101,13 @@ def test_an_image_that_does_not_decode_is_named_with_its_row_and_the_old_weights
         assert (status["epoch"], status["ready"], status["checkpoint"]) == (0, True, UNTRAINED)
 
 
-TRAINER = """
-import os, time
-from dataclasses import dataclass
-import numpy as np
-from h1_training_node.parameter import parameter
-from h1_policy_bridge.training_server.policy import TrainingError
-
-@dataclass(frozen=True)
-class Settings:
-    does: str = parameter("well", "what it does")
-
-class Policy:
-    def __init__(self, value): self.value = value
-    def infer(self, observation): return {{"actions": np.full((50, 14), self.value, np.float32)}}
-    def close(self): pass
-
-class Trainer:
-    settings_type = Settings
-    def __init__(self, settings): self.does = settings.does
-    def train(self, dataset, previous, out, report):
-        does = open({does!r}).read().strip()
-        if does == "fails": raise TrainingError("the loss is not finite")
-        if does == "dies": os.kill(os.getpid(), 9)
-        if does == "raises": raise RuntimeError("CUDA out of memory")
-        if does == "hangs": time.sleep(600)
-        if does == "writes nothing": return {{}}
-        value = {{"writes nonsense": "x", "writes nan": "nan", "leaves the range": "5.0"}}.get(does, "0.05")
-        if does == "is far worse": value = "1.5"
-        (out / "weights.txt").write_text(value)
-        return {{"episodes": len(dataset.episodes)}}
-    def load(self, checkpoint):
-        return Policy(0.0 if checkpoint is None else float((checkpoint / "weights.txt").read_text()))
-"""
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[tuple[Served, Callable[[str], None], Path]]:
     """A server with a trainer of one's own, which does what a file says."""
-    does, folder = tmp_path / "does", tmp_path / "uploads"
-    (tmp_path / "own_trainer.py").write_text(textwrap.dedent(TRAINER.format(does=str(does))))
-    does.write_text("well")
-    arguments = ("--trainer", "own_trainer:Trainer", "--watch-dir", str(folder), *QUICK, "--limit-s", "4")
-    with serving(*arguments, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}") as served:
-        yield served, does.write_text, folder
+    order, folder = own_trainer(tmp_path), tmp_path / "uploads"
+    arguments = (*OWN, "--watch-dir", str(folder), *QUICK, "--limit-s", "4")
+    with serving(*arguments, PYTHONPATH=own_path(tmp_path)) as served:
+        yield served, order, folder
 
 
 @pytest.mark.parametrize(
@@ -249,19 +209,6 @@ def test_a_rollback_is_one_command_and_a_new_epoch_and_what_was_trained_on_is_no
         assert [manifest.name for manifest in lineage(tmp_path / "checkpoints", newest)] == [newest, names[0]]
 
 
-class Life:
-    """A life cycle in this process, stepped by hand."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.store = Store(folder / "checkpoints")
-        self.uploads = Uploads(folder)
-        parameters = LifeParameters(calm_s=2.0, retry_s=60.0, **options)
-        settings = {"training_s": 0.0}
-        self.life = LifeCycle(
-            self.store, self.uploads, make_trainer("scripted", settings), ("scripted", settings), parameters
-        )
-
-
 def test_data_are_waited_for_until_they_are_calm(tmp_path: Path) -> None:
     life = Life(tmp_path).life
     episode(tmp_path, 0)
@@ -323,6 +270,31 @@ def test_a_full_disk_leaves_the_old_weights_and_says_so(tmp_path: Path, monkeypa
         assert "No space left on device" in status.reason
         assert not list(subject.store.folder.glob(".making-*"))
     assert subject.store.served().epoch == 0
+
+
+def test_the_status_has_a_curve_of_what_each_epochs_weights_did_alone(tmp_path: Path) -> None:
+    life = Life(tmp_path).life
+    assert document(life.status)["curve"] == ()
+    for epoch, number, outcome, moves in [
+        (0, 0, "success", True),
+        (0, 1, "failure", True),
+        (1, 0, "success", False),
+        (1, 1, "success", True),
+        (1, 2, "unlabeled", False),
+        (2, 0, "failure", False),
+        (2, 1, "unlabeled", True),
+    ]:
+        episode(tmp_path, number, epoch=epoch, outcome=outcome, moves=moves)
+    life.step(10.0)
+    assert document(life.status)["curve"] == ((0, 0.0, 2), (1, 0.5, 2), (2, 0.0, 1))
+
+
+def test_a_status_stays_short_however_long_a_server_has_run() -> None:
+    source = Source("f", "u", "s")
+    points = curve(Upload(Path("f"), source, epoch, epoch % 3 == 0) for epoch in range(5000, 6000) for _ in range(3))
+    assert (len(points), points[-1]) == (24, (5999, 0.0, 3))
+    worst = Status(True, 6000, "COLLECTING", 0.333, "\u00e4" * 500, "6000-5b1f09aa", points)
+    assert len(json.dumps(document(worst))) < 4096, "what a session reads of it"
 
 
 def test_an_episode_counts_only_once_the_uploaders_list_holds_it_as_it_is(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,65 @@ import h5py
 import numpy as np
 import requests
 
+from h1_policy_bridge.training_server.lifecycle import LifeCycle, LifeParameters
+from h1_policy_bridge.training_server.store import Store
+from h1_policy_bridge.training_server.training import make_trainer
+from h1_policy_bridge.training_server.uploads import Uploads
 from h1_training_node.arm_joints import ARM_JOINT_NAMES
 from h1_training_node.cameras import CAMERAS
 
+OWN = ("--trainer", "own_trainer:Trainer")
+QUICK = ("--calm-s", "0.3", "--retry-s", "0.5")
+OWN_TRAINER = """
+import os, time
+from dataclasses import dataclass
+import numpy as np
+from h1_training_node.parameter import parameter
+from h1_policy_bridge.training_server.policy import TrainingError
+
+@dataclass(frozen=True)
+class Settings:
+    does: str = parameter("well", "what it does")
+
+class Policy:
+    def __init__(self, value): self.value = value
+    def infer(self, observation): return {{"actions": np.full((50, 14), self.value, np.float32)}}
+    def close(self): pass
+
+class Trainer:
+    settings_type = Settings
+    def __init__(self, settings): self.does = settings.does
+    def train(self, dataset, previous, out, report):
+        does = open({does!r}).read().strip()
+        if does == "fails": raise TrainingError("the loss is not finite")
+        if does == "dies": os.kill(os.getpid(), 9)
+        if does == "raises": raise RuntimeError("CUDA out of memory")
+        if does == "hangs": time.sleep(600)
+        if does == "writes nothing": return {{}}
+        value = {{"writes nonsense": "x", "writes nan": "nan", "leaves the range": "5.0"}}.get(does, "0.05")
+        if does == "is far worse": value = "1.5"
+        if does == "writes much": (out / "much.bin").write_bytes(bytes(300_000))
+        (out / "weights.txt").write_text(value)
+        return {{"episodes": len(dataset.episodes)}}
+    def load(self, checkpoint):
+        if checkpoint is not None and open({does!r}).read().strip() == "loads slowly": time.sleep(600)
+        return Policy(0.0 if checkpoint is None else float((checkpoint / "weights.txt").read_text()))
+"""
+"""What a user might write; what it does stands in a file."""
 MODULE = "h1_policy_bridge.training_server.main"
 POLICY_ROWS, HUMAN_ROWS = 30, 60
 _TICK_NS = 20_000_000
 
 
-def episode(folder: Path, number: int = 0, *, epoch: int = 0, outcome: str = "success", **attributes: Any) -> Path:
-    """A valid episode: the policy stands still, then a person moves both shoulders towards a coloured spot."""
+def episode(
+    folder: Path, number: int = 0, *, epoch: int = 0, outcome: str = "success", moves: bool = True, **attributes: Any
+) -> Path:
+    """A valid episode: the policy stands still, then a person moves both shoulders towards a coloured spot, or not."""
     target = folder / f"training_session_epoch{epoch}"
     target.mkdir(parents=True, exist_ok=True)
     path, part = target / f"episode_{number}.hdf5", target / f".episode_{number}.hdf5.part"
     rows, random = POLICY_ROWS + HUMAN_ROWS, np.random.default_rng([epoch, number])
-    goal = random.uniform(-0.3, 0.3)
+    goal = random.uniform(0.1, 0.3) * random.choice([-1, 1]) if moves else 0.0
     share = np.clip((np.arange(rows) - POLICY_ROWS) / HUMAN_ROWS, 0.0, 1.0)[:, None]
     still = 1e-6 * np.arange(rows)[:, None] * np.eye(14)[1]  # what is measured differs from row to row
     qpos = (still + share * goal * np.eye(14)[[0, 7]].sum(axis=0)).astype(np.float32)
@@ -109,12 +155,23 @@ def observation(dim: int = 14, *, aloha: bool = False, **changes: object) -> dic
     return {**full, **changes}
 
 
+def own_trainer(folder: Path) -> Callable[[str], None]:
+    """Write a trainer of one's own into the folder; what is returned says what it does from now on, e.g. `hangs`."""
+    does = folder / "does"
+    (folder / "own_trainer.py").write_text(textwrap.dedent(OWN_TRAINER.format(does=str(does))))
+    does.write_text("well")
+    return lambda what: does.write_text(what) and None
+
+
+def own_path(folder: Path) -> str:
+    """`PYTHONPATH` with which a server finds the trainer in the folder."""
+    return f"{folder}:{os.environ.get('PYTHONPATH', '')}"
+
+
 class Served:
     """A server as a process."""
 
     def __init__(self, *arguments: str, **variables: str) -> None:
-        import os
-
         command = [sys.executable, "-m", MODULE, "--port", "0", *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | variables
@@ -146,6 +203,19 @@ class Served:
                 return status
             assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}; last {status}"
             time.sleep(0.05)
+
+
+class Life:
+    """A life cycle in this process, stepped by hand."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.store = Store(folder / "checkpoints")
+        self.uploads = Uploads(folder)
+        parameters = LifeParameters(calm_s=2.0, retry_s=60.0, **options)
+        settings = {"training_s": 0.0}
+        self.life = LifeCycle(
+            self.store, self.uploads, make_trainer("scripted", settings), ("scripted", settings), parameters
+        )
 
 
 @contextlib.contextmanager

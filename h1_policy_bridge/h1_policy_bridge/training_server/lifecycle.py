@@ -9,18 +9,19 @@ matters is on disk (`store.py`), so that a server that was killed goes on where 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from h1_policy_bridge.training_server.check import Checked, check, questions
 from h1_policy_bridge.training_server.policy import Policy, Trainer, TrainingError
 from h1_policy_bridge.training_server.store import UNTRAINED, Manifest, Served, Store, StoreError
 from h1_policy_bridge.training_server.training import Job, Training
-from h1_policy_bridge.training_server.uploads import Upload, Uploads, uuids
+from h1_policy_bridge.training_server.uploads import Upload, Uploads, curve, uuids
 from h1_training_node.parameter import parameter
 
 SERVING, COLLECTING, TRAINING, CHECKING, SWITCHING = "SERVING", "COLLECTING", "TRAINING", "CHECKING", "SWITCHING"
@@ -44,7 +45,7 @@ class LifeParameters:
 
 @dataclass(frozen=True)
 class Status:
-    """What `/training_status` says."""
+    """What `/training_status` says; see docs/training_server.md. `curve`: see `uploads.curve`."""
 
     ready: bool
     epoch: int
@@ -52,6 +53,7 @@ class Status:
     progress: float | None = None
     reason: str = ""
     checkpoint: str = UNTRAINED
+    curve: tuple[tuple[int, float, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class LifeCycle:
         self._failures = 0
         self._stop = threading.Event()
         self.weights = self._begin(first_epoch, ignore_present)
+        self._unfinished = store.unfinished()
         self.status = Status(True, self.weights.served.epoch, checkpoint=self.weights.served.checkpoint)
 
     def _begin(self, first_epoch: int, ignore_present: bool) -> Weights:
@@ -149,6 +152,9 @@ class LifeCycle:
         if self._uploads is None:
             return
         uploads = self._uploads.look()
+        self.status = replace(self.status, curve=curve(uploads))
+        if self._unfinished is not None and now_s >= self._not_before_s:
+            self._finish(self._unfinished, uploads)
         fresh = uuids(uploads) - self._known
         if not fresh:
             self._note(SERVING, reason=self._refusals() if not self._failures else self.status.reason)
@@ -173,6 +179,18 @@ class LifeCycle:
         except (TrainingError, StoreError) as error:
             self._note(SERVING, reason=f"rollback to {served.checkpoint} failed: {error}")
 
+    def _finish(self, manifest: Manifest, uploads: list[Upload]) -> None:
+        """Check what was trained, and serve it; a server that was killed in between, or a full disk, left it undone."""
+        self._unfinished = None
+        held_out = [upload for upload in uploads if upload.source.file in manifest.held_out]
+        try:
+            self._accept(manifest, held_out)
+        except (TrainingError, StoreError) as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._unfinished = manifest  # it is whole on disk: tried again after a wait
+            self._fail(_said(error))
+
     def _train(self, uploads: list[Upload]) -> None:
         made: Path | None = None
         try:
@@ -182,9 +200,9 @@ class LifeCycle:
             if manifest is None:
                 return
             self._known |= uuids(uploads)
-            self._accept(manifest, held_out)
+            self._finish(manifest, uploads)
         except (TrainingError, StoreError, OSError) as error:
-            self._fail(f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error))
+            self._fail(_said(error))
         finally:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
@@ -239,26 +257,42 @@ class LifeCycle:
 
     def _accept(self, manifest: Manifest, held_out: list[Upload]) -> None:
         self._note(CHECKING)
-        policy = self._loaded(manifest.name)
+        try:
+            policy = self._loaded(manifest.name)
+        except Exception as error:  # whatever stumbles over nonsense, it must not serve
+            self._refuse(manifest, Checked(f"it cannot be loaded: {_said(error)}", 0, math.nan, math.nan))
         learns = getattr(self._trainer, "learns", True)
-        asked = questions([upload.path for upload in held_out]) if learns else []
-        previous = self.weights.policy if self.weights.served.checkpoint != UNTRAINED else None
-        result = check(policy, previous, asked, self._parameters.worse_factor)
-        self._store.note_check(manifest.name, result.document())
-        if result.reason:
+        try:
+            asked = questions([upload.path for upload in held_out]) if learns else []
+            previous = self.weights.policy if self.weights.served.checkpoint != UNTRAINED else None
+            result = check(policy, previous, asked, self._parameters.worse_factor)
+            if result.reason:
+                self._refuse(manifest, result)
+            self._store.note_check(manifest.name, result.document())
+            self._note(SWITCHING)
+            served = self._store.advance(self.weights.served, manifest.name, _why(manifest, result))
+            if served is None:
+                self._refuse(manifest, replace(result, reason="a rollback came in between"))
+        except (TrainingError, OSError):
             policy.close()
-            raise TrainingError(f"checkpoint {manifest.name} is kept but does not serve: {result.reason}")
-        self._note(SWITCHING)
-        served = self._store.advance(self.weights.served, manifest.name, _why(manifest, result))
-        if served is None:  # a rollback came in between
-            policy.close()
-            return
+            raise
         self._switch(Weights(policy, served))
+
+    def _refuse(self, manifest: Manifest, result: Checked) -> NoReturn:
+        self._store.note_check(manifest.name, result.document())
+        raise TrainingError(f"checkpoint {manifest.name} is kept but does not serve: {result.reason}")
 
     def _switch(self, weights: Weights) -> None:
         before, self.weights = self.weights, weights
         self._failures, self._waiting = 0, set()
-        self.status = Status(True, weights.served.epoch, reason=self._refusals(), checkpoint=weights.served.checkpoint)
+        self.status = replace(
+            self.status,
+            epoch=weights.served.epoch,
+            phase=SERVING,
+            progress=None,
+            reason=self._refusals(),
+            checkpoint=weights.served.checkpoint,
+        )
         _log.info("epoch %d: checkpoint %s serves", weights.served.epoch, weights.served.checkpoint)
         self._retired.append(before.policy)
 
@@ -277,6 +311,10 @@ class LifeCycle:
 
     def _note(self, phase: str, *, progress: float | None = None, reason: str = "") -> None:
         self.status = replace(self.status, phase=phase, progress=progress, reason=reason[:500])
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, (TrainingError, StoreError)) else f"{type(error).__name__}: {error}"
 
 
 def _why(manifest: Manifest, result: Checked) -> str:

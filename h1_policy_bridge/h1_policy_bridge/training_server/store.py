@@ -234,6 +234,24 @@ class Store:
         """
         _write_whole(self.folder / name / CHECK, result)
 
+    def unfinished(self) -> Manifest | None:
+        """The newest checkpoint, if it was made of what serves now and neither refused nor served yet.
+
+        A server that is killed while it checks or switches leaves one.
+        """
+        names, served = self.names(), self.served()
+        if not names or served is None or names[-1] in {entry["checkpoint"] for entry in served.history}:
+            return None
+        try:
+            manifest = self.manifest(names[-1])
+            check = json.loads((self.folder / names[-1] / CHECK).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            check = {}
+        except (StoreError, OSError, ValueError):
+            return None
+        is_newer = not served.history or manifest.created >= served.history[-1]["since"]
+        return manifest if is_newer and manifest.parent == served.checkpoint and not check.get("reason") else None
+
     def known_uuids(self) -> set[str]:
         """Episodes that some training has seen, whether its weights serve or not."""
         served = self.served()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from h1_policy_bridge.training_server.policy import TrainingError
+from h1_policy_bridge.training_server.rows import is_correction, read_rows, runs
 from h1_policy_bridge.training_server.store import Source, sha256
 from h1_recorder.episode import episode as episode_file
 from h1_recorder.episode import validate
@@ -21,12 +23,25 @@ LIST = ".uploaded.json"
 Validator = Callable[[Path], list[str]]
 
 
+_MOST_EPOCHS = 24
+"""In a curve: the whole status then stays far below what a client reads of it."""
+
+
 @dataclass(frozen=True)
 class Upload:
-    """One episode that counts."""
+    """One episode that counts.
+
+    Attributes:
+        path: its file.
+        source: as a manifest has it.
+        epoch: of the weights that drove it.
+        succeeded_alone: it was a success, and nobody corrected; None if it is not labelled.
+    """
 
     path: Path
     source: Source
+    epoch: int
+    succeeded_alone: bool | None
 
 
 class Uploads:
@@ -91,9 +106,11 @@ class Uploads:
             if wrong := self._problems(path):
                 return wrong[0]
             with episode_file.opened(path) as file:
-                attributes = {name: str(file.attrs.get(name, "")) for name in ("episode_uuid", "checkpoint", "outcome")}
+                names = ("episode_uuid", "checkpoint", "outcome", "epoch")
+                attributes = {name: str(file.attrs.get(name, "")) for name in names}
+            rows = read_rows(path, images=False)
             digest = sha256(path)
-        except (episode_file.EpisodeError, OSError) as error:
+        except (episode_file.EpisodeError, TrainingError, OSError) as error:
             return str(error)
         source = Source(
             file=path.relative_to(self._folder).as_posix(),
@@ -102,12 +119,27 @@ class Uploads:
             checkpoint=attributes["checkpoint"],
             outcome=attributes["outcome"],
         )
-        return Upload(path, source)
+        alone = rows.succeeded and not any(is_correction(rows, run) for run in runs(rows))
+        is_labelled = source.outcome in ("success", "failure")
+        return Upload(path, source, int(attributes["epoch"] or -1), alone if is_labelled else None)
 
 
 def uuids(uploads: Iterable[Upload]) -> set[str]:
     """Of these episodes."""
     return {upload.source.uuid for upload in uploads}
+
+
+def curve(uploads: Iterable[Upload]) -> tuple[tuple[int, float, int], ...]:
+    """How well each epoch's weights did: epoch, share of its labelled episodes that succeeded alone, their number.
+
+    Of the newest `_MOST_EPOCHS` epochs that have such episodes, oldest first.
+    """
+    found: dict[int, list[bool]] = {}
+    for upload in uploads:
+        if upload.succeeded_alone is not None:
+            found.setdefault(upload.epoch, []).append(upload.succeeded_alone)
+    points = [(epoch, round(sum(alone) / len(alone), 3), len(alone)) for epoch, alone in sorted(found.items())]
+    return tuple(points[-_MOST_EPOCHS:])
 
 
 def _order(path: Path) -> tuple[str, int, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `episodes` command: look at, check, recover, label and restore episodes. Needs no ROS but for `replay`.
+"""The `episodes` command: look at, check, recover, label, discard and restore episodes. Needs no ROS but for `replay`.
 
 python -m h1_recorder VERB ...        or        ros2 run h1_recorder episodes VERB ...
 """
@@ -20,6 +20,7 @@ VERBS = (
     "validate",
     "recover",
     "label",
+    "discard",
     "restore",
     "plot",
     "video",

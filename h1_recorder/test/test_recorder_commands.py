@@ -72,6 +72,38 @@ def test_the_command_restores_what_was_discarded(journal: Path, capsys: pytest.C
     assert main(["restore", str(path)]) == 1
 
 
+def test_the_command_discards_an_episode_with_its_journal_and_restores_it(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(save_journal(journal).path)
+    before = path.read_bytes()
+    assert main(["discard", str(path)]) == 0
+    aside = path.parent / ".discarded" / path.name
+    assert capsys.readouterr().out == f"{aside}\n"
+    assert not path.exists() and not journal.exists(), "a journal that stays would become the episode again"
+    assert main(["recover", "--allow-empty", str(path.parent)]) == 0 and not path.exists()
+    assert main(["restore", str(aside)]) == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("episode_7.hdf5", "No such file"),
+        (".discarded/episode_0.hdf5", "is discarded already"),
+        ("", "is not called episode_<number>"),
+    ],
+)
+def test_what_cannot_be_discarded_is_named_and_stays(
+    journal: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    discard([Path(save_journal(journal).path)])
+    before = names_in(journal.parent) | names_in(journal.parent / ".discarded")
+    assert main(["discard", str(journal.parent / name)]) == 1
+    assert said in capsys.readouterr().out
+    assert names_in(journal.parent) | names_in(journal.parent / ".discarded") == before
+
+
 def test_validate_finds_what_is_wrong(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save_journal(journal).path
     with h5py.File(path, "r+") as file:

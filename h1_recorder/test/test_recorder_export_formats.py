@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -156,17 +157,30 @@ def test_aloha_with_validation_has_a_folder_for_each_split(tmp_path: Path) -> No
         assert len(list((folder / split).glob("episode_?.hdf5"))) == 2
 
 
-@pytest.mark.parametrize("form", ["robomimic", "aloha"])
-def test_an_image_that_does_not_decode_is_named_with_its_row(
-    tmp_path: Path, path: Path, form: str, capsys: pytest.CaptureFixture[str]
+def garbage(jpeg: np.ndarray) -> np.ndarray:
+    return np.frombuffer(b"\xff\xd8\xffgarbage", np.uint8)
+
+
+def with_its_middle_zeroed(jpeg: np.ndarray) -> np.ndarray:
+    """OpenCV decodes it without a word, half of it grey."""
+    damaged = jpeg.copy()
+    damaged[-40:-2] = 0
+    return damaged
+
+
+@pytest.mark.parametrize("damage", [garbage, with_its_middle_zeroed])
+@pytest.mark.parametrize("form", ["lerobot", "aloha"])
+def test_an_image_that_does_not_decode_is_refused_with_its_row(
+    tmp_path: Path, path: Path, form: str, damage: Callable[..., np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with h5py.File(path, "r+") as file:
-        stamps = file["stamps/ego_cam"][:]
+        images, stamps = file["observations/images/ego_cam"], file["stamps/ego_cam"][:]
         rows = np.flatnonzero(stamps == stamps[33])  # one image, in every row that has it
+        damaged = damage(images[33])
         for row in rows:
-            file["observations/images/ego_cam"][row] = np.frombuffer(b"\xff\xd8\xffgarbage", np.uint8)
+            images[row] = damaged
     assert main(["export", form, str(path), str(tmp_path / "dataset"), "--jobs", "1"]) == 1
-    assert f"failed: {path}: image {rows[0]} of ego_cam does not decode" in capsys.readouterr().out
+    assert f"{path}: image {rows[0]} of ego_cam does not decode" in capsys.readouterr().out
 
 
 def test_a_dataset_has_a_card_whose_own_part_is_kept(tmp_path: Path, path: Path) -> None:

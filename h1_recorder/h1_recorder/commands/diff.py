@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import ChildError, in_child, reason, say
+from h1_recorder.commands.files import reason, say
+from h1_recorder.episode.apart import ChildError, in_child
 
 HELP = "how two episodes differ; exit status 1 if they do"
 

@@ -10,20 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import signal
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.folder import episodes
-
-_CPU_S, _MB_A_CPU_S = 10, 5
-"""CPU time in which a sound file is read and decoded several times over: so much, and a second more for so many MB."""
-_MORE_BYTES = 4_000_000_000
-"""Memory that a child may take beyond its parent's."""
 
 
 def folders(path: Path) -> list[Path]:
@@ -91,62 +84,6 @@ def for_each(
             failed = True
             say(arguments, {"path": str(path), "failed": str(error)}, f"{path}: {error}")
     return int(failed)
-
-
-class ChildError(RuntimeError):
-    """The child did not come to an end of its own; the message says what became of it."""
-
-
-def in_child(work: Callable[[], int], *paths: Path, slow: int = 1) -> int:
-    """The exit status of `work`, done in a child whose output comes out here; its CPU time and memory are bounded.
-
-    Args:
-        work: to do.
-        paths: files that it reads; the larger, the longer it may take.
-        slow: as in `for_each`.
-
-    Raises:
-        ChildError: it was ended by a signal.
-    """
-    sys.stdout.flush()
-    megabytes = sum(path.stat().st_size for path in paths if path.is_file()) // 1_000_000
-    incoming, outgoing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(incoming)
-            sys.stdout = os.fdopen(outgoing, "w", encoding="utf-8", errors="backslashreplace")
-            _set_limits(slow * (_CPU_S + megabytes // _MB_A_CPU_S))
-            status = work()
-            sys.stdout.flush()
-        finally:
-            os._exit(status)
-    os.close(outgoing)
-    with os.fdopen(incoming, encoding="utf-8") as output:
-        for line in output:
-            sys.stdout.write(line)
-    _, ended = os.waitpid(child, 0)
-    if os.WIFSIGNALED(ended):
-        number = os.WTERMSIG(ended)
-        why = "takes for ever" if number == signal.SIGXCPU else f"ended the program that read it ({_name(number)})"
-        raise ChildError(f"damaged: {why}")
-    return os.WEXITSTATUS(ended)
-
-
-def _set_limits(cpu_s: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + _MORE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def about(path: Path, error: Exception) -> str:

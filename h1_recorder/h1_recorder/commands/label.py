@@ -27,4 +27,4 @@ def run(arguments: argparse.Namespace) -> int:
         say(arguments, {"labelled": str(path), "outcome": arguments.outcome}, f"{path}: {arguments.outcome}")
         return True
 
-    return for_each(arguments, found_episodes(arguments.paths), "episodes", label, apart=False)
+    return for_each(arguments, found_episodes(arguments.paths), "episodes", label)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import reason
+from h1_recorder.commands.files import reason, say
+from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.episode import EpisodeError, opened
 
 HELP = "which episodes made the weights that made this episode"
@@ -31,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the chain from the newest checkpoint to the first; 1 if it cannot be followed."""
+    what = Path(arguments.what)
+    try:
+        return in_child(lambda: _print_chain(arguments), what)  # the episode may be damaged
+    except ChildError as error:
+        say(arguments, {"failed": f"{what}: {error}"}, f"{what}: {error}")
+        return 1
+
+
+def _print_chain(arguments: argparse.Namespace) -> int:
     try:
         chain = list(_chain(*_start(Path(arguments.what), arguments.checkpoints)))
     except (LineageError, EpisodeError, OSError) as error:

@@ -23,14 +23,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw each; 1 if any could not be."""
     paths = found_episodes(arguments.paths)
+    if arguments.labels:
+        return _run_labels(paths, arguments)
 
     def draw(path: Path) -> bool:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        for figure in _draw_labels(paths, arguments) if arguments.labels else _draw(path, arguments):
+        for figure in _draw(path, arguments):
             say(arguments, {"path": str(path), "drawn": str(figure)}, str(figure))
         return True
 
-    return for_each(arguments, paths[:1] if arguments.labels else paths, "episodes", draw, slow=20)
+    return for_each(arguments, paths, "episodes", draw, slow=20)
+
+
+def _run_labels(paths: list[Path], arguments: argparse.Namespace) -> int:
+    """One figure of all that can be read; 1 if any cannot."""
+    good = [path for path in paths if not for_each(arguments, [path], "episodes", _is_readable)]
+
+    def draw(path: Path) -> bool:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        figure = _draw_labels(good, arguments)
+        say(arguments, {"path": str(path), "drawn": str(figure)}, str(figure))
+        return True
+
+    failed = for_each(arguments, good[:1], "episodes", draw, slow=20 * len(good))
+    return int(bool(failed) or len(good) < len(paths))
+
+
+def _is_readable(path: Path) -> bool:
+    from h1_recorder.episode.episode import read
+
+    return bool(len(read(path)))
 
 
 def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:
@@ -53,7 +75,7 @@ def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:
         yield sheet
 
 
-def _draw_labels(paths: list[Path], arguments: argparse.Namespace) -> Iterator[Path]:
+def _draw_labels(paths: list[Path], arguments: argparse.Namespace) -> Path:
     from h1_recorder.episode.episode import EpisodeError, read
     from h1_recorder.export.label_figure import distances, plot_labels
 
@@ -61,9 +83,9 @@ def _draw_labels(paths: list[Path], arguments: argparse.Namespace) -> Iterator[P
     if len(robots := {str(episode.attributes.get("robot_name", "")) for episode in episodes}) > 1:
         raise EpisodeError(f"episodes of several robots, {', '.join(sorted(robots))}: draw each one's apart")
     found = distances(episodes)
-    figure = arguments.out / f"{paths[0].resolve().parent.name}_labels.{arguments.format}"
+    figure: Path = arguments.out / f"{paths[0].resolve().parent.name}_labels.{arguments.format}"
     rows = sum(map(len, episodes))
     plot_labels(
         found, figure, f"{len(paths)} episodes, {rows} rows: labels of a person's rows and actions of the policy"
     )
-    yield figure
+    return figure

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from h1_recorder.commands.files import reason
+from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 
@@ -161,10 +162,21 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         return _failed(arguments, f"replaying needs ROS 2 and this workspace sourced: {error}")
     try:
+        in_child(lambda: _read_all(arguments.path), arguments.path)  # what it finds is said below, a hang is not
         plan = Replay(read(arguments.path), rate=arguments.rate, start_s=arguments.start, loop=arguments.loop)
         return replay(plan)
     except (EpisodeError, ReplayError, OSError) as error:
         return _failed(arguments, reason(error))
+    except ChildError as error:
+        return _failed(arguments, f"{arguments.path}: {error}")
+
+
+def _read_all(path: Path) -> int:
+    episode = read(path)
+    for camera in episode.cameras:
+        for start in range(0, len(episode), _BLOCK):
+            episode.jpegs(camera, slice(start, start + _BLOCK))
+    return 0
 
 
 def _failed(arguments: argparse.Namespace, why: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.content import make_content
 from h1_recorder.episode.episode import EpisodeError, attributes, not_ours, opened, summary
 from h1_recorder.episode.episode_file import Progress, SaveError, write_episode
@@ -135,7 +136,16 @@ def _target(journal: Path) -> tuple[Path, str, Saved | None]:
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    """Of the episode at `path`; none if it cannot be read as one."""
+    """Of the episode at `path`; none if it cannot be read as one, tried in a child first: it may be damaged."""
+    try:
+        if in_child(lambda: int(not _attributes_here(path)), path):
+            return {}
+    except ChildError:
+        return {}
+    return _attributes_here(path)
+
+
+def _attributes_here(path: Path) -> dict[str, Any]:
     try:
         with opened(path) as file:
             return {} if not_ours(file) else attributes(file)

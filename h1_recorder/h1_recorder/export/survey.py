@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 from h1_recorder.episode.validate import problems
 from h1_recorder.export.arm_response import Response, is_commanded, response
@@ -110,29 +111,48 @@ class Survey:
 def surveyed(path: Path, memory: Path) -> Survey:
     """The survey of the episode at `path`, from `memory` if the file has not changed since.
 
+    It is made in a child process that reads the whole file: what HDF5 loops over, or dies of, is a problem of the file.
+
     Raises:
         OSError: the file cannot be read, or the survey not be kept.
     """
     status = path.stat()
     seen = {"format": FORMAT, "path": str(path.resolve()), "bytes": status.st_size, "changed_ns": status.st_mtime_ns}
     kept = memory / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+    if (survey := _kept(path, kept, seen)) is not None:
+        return survey
+    memory.mkdir(parents=True, exist_ok=True)
+
+    def keep(survey: Survey) -> int:
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps({"seen": seen, "survey": _to_json(survey)}))
+        part.replace(kept)
+        return 0
+
+    try:
+        if in_child(lambda: keep(survey_of(path)), path) == 0 and (survey := _kept(path, kept, seen)) is not None:
+            return survey
+        return survey_of(path)  # says why it could not be kept
+    except ChildError as error:
+        return _unreadable(path, str(error))
+
+
+def _kept(path: Path, kept: Path, seen: dict[str, Any]) -> Survey | None:
     try:
         record = json.loads(kept.read_text())
-        if record["seen"] == seen:
-            return _from_json(path, record["survey"])
+        return _from_json(path, record["survey"]) if record["seen"] == seen else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    survey = survey_of(path)
-    memory.mkdir(parents=True, exist_ok=True)
-    part = kept.with_suffix(".part")
-    part.write_text(json.dumps({"seen": seen, "survey": _to_json(survey)}))
-    part.replace(kept)
-    return survey
+        return None
+
+
+def _unreadable(path: Path, *why: str) -> Survey:
+    nothing = Outline(*(np.empty(0) for _ in range(4)))
+    return Survey(path, why, {}, Kind(0, {}, NO_HANDS), Response.none(), (0,) * len(ROW_KINDS), nothing, {}, 0)
 
 
 def survey_of(path: Path) -> Survey:
-    """Read the whole episode once; its images are decoded only when they are exported."""
-    found = problems(path, decode_images=False)
+    """Read the whole episode once, its images too: one that is damaged would be learned from as it is."""
+    found = problems(path)
     try:
         episode = read(path) if not found else None
     except EpisodeError as error:
@@ -140,9 +160,7 @@ def survey_of(path: Path) -> Survey:
     if episode is not None:
         found = [*_unusable(episode)]
     if episode is None or found:
-        nothing = Outline(*(np.empty(0) for _ in range(4)))
-        kinds = (0,) * len(ROW_KINDS)
-        return Survey(path, tuple(found), {}, Kind(0, {}, NO_HANDS), Response.none(), kinds, nothing, {}, 0)
+        return _unreadable(path, *found)
     cameras = {camera: _even_size(episode, camera) for camera in episode.cameras}
     counts = np.bincount(row_kinds(episode), minlength=len(ROW_KINDS))
     return Survey(

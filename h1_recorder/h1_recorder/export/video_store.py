@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.export.arm_response import bands, is_commanded
@@ -186,12 +186,13 @@ def decoded(data: bytes, what: str) -> Array:
     """(H, W, 3) uint8 RGB, sides even.
 
     Raises:
-        ExportError: it does not decode; begins with `what`.
+        ExportError: it does not decode, or libjpeg warns of it; begins with `what`.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ExportError(f"{what} does not decode; 'episodes validate' says what else is wrong")
-    return even(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    try:
+        return even(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True))
+    except ValueError as error:
+        why = str(error).splitlines()[0]
+        raise ExportError(f"{what} does not decode: {why}; 'episodes validate' says what else is wrong") from None
 
 
 def _change_of_size(episode: Episode, row: int, camera: str, now: tuple[int, ...], before: tuple[int, ...]) -> str:

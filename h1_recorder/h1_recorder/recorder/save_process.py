@@ -9,18 +9,17 @@ It reports on its standard output, one JSON object a line; what else it has to s
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from h1_recorder.episode.apart import end_with_parent
+
 CHILD_OPTION = "--child-of"
-_PR_SET_PDEATHSIG = 1
 _NICE = 5
 """As the session's other nodes, behind those that move the arms; somebody waits for the save, so no further behind."""
 
@@ -135,17 +134,11 @@ def arguments_for_child(parent: int) -> list[str] | None:
 
     It dies with `parent`, and steps back behind the nodes that move the arms.
     """
-    if not _become_child_of(parent):
+    if not end_with_parent(parent):
         return None
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     line = sys.stdin.readline()
     return list(map(str, json.loads(line))) if line else None
-
-
-def _become_child_of(parent: int) -> bool:
-    """Die with `parent`; False if it is dead already."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-    return os.getppid() == parent
 
 
 def save_arguments(journals: Sequence[Path], outcome: str | None = None) -> list[str]:

@@ -53,7 +53,7 @@ MODES = {"HOLD": ArmStatus.MODE_HOLD, "HOME": ArmStatus.MODE_HOME, "POLICY": 3, 
 _CLAIMS: list[DomainClaim] = []
 
 
-class Session(BaseNode):
+class SessionStub(BaseNode):
     """Heartbeat, session manager, policy and observer in one."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class Stage:
         # The robot's own side would not be held up by this machine: the observer is to add nothing to the figures.
         take_priority()
         rclpy.init(args=[])
-        self.session = Session()
+        self.session = SessionStub()
         self._spinner = Spinner()
         self._spinner.add(self.session)
 
@@ -304,7 +304,7 @@ def measure_guard(name: str) -> float:
         return (when - killed) * 1e3
 
 
-def draw_killed(session: Session, killed: float, first: float) -> None:
+def draw_killed(session: SessionStub, killed: float, first: float) -> None:
     """The left elbow as it was commanded, and as it went."""
     elbow = ARM_MOTORS.start + 3
     commands = [(when - killed, decode_low_cmd(sample)["motor_cmd"][elbow]) for when, sample in session.samples]

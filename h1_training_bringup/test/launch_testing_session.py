@@ -36,5 +36,5 @@ class TestEnd(unittest.TestCase):
         """130 is the session manager's: it was interrupted."""
         launch_testing.asserts.assertExitCodes(proc_info, allowable_exit_codes=[0, 130])
 
-    def test_the_arms_were_given_back(self, proc_output: Any) -> None:
+    def test_the_arms_were_released(self, proc_output: Any) -> None:
         launch_testing.asserts.assertInStderr(proc_output, "release_warning", process=None)

@@ -14,7 +14,7 @@ from h1_training_bringup.arm_driver.trajectory import MinimumJerk
 from h1_training_bringup.session import graph, graph_simulation
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
 from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
-from h1_training_bringup.session.process import TOOLS, Process, Session
+from h1_training_bringup.session.process import TOOLS, Process, SessionOptions
 from h1_training_bringup.session.processes import executable_path
 from h1_training_bringup.session.session_setup import local_endpoints, simulated_endpoints
 from h1_training_node.parameter import from_values
@@ -27,7 +27,7 @@ def configured(**changes: Any) -> Configuration:
 
 
 def simulated(configuration: Configuration, operator: str = "scripted") -> tuple[Process, ...]:
-    return graph.processes(at_endpoints(configuration), Session(True, operator, SAVE_DIR))
+    return graph.processes(at_endpoints(configuration), SessionOptions(True, operator, SAVE_DIR))
 
 
 def at_endpoints(configuration: Configuration) -> Configuration:
@@ -35,7 +35,7 @@ def at_endpoints(configuration: Configuration) -> Configuration:
 
 
 def on_robot(configuration: Configuration) -> tuple[Process, ...]:
-    return graph.processes(configuration, Session(False, "keyboard", SAVE_DIR))
+    return graph.processes(configuration, SessionOptions(False, "keyboard", SAVE_DIR))
 
 
 def names(processes: tuple[Process, ...]) -> set[str]:
@@ -71,7 +71,7 @@ def parted(part: str, *, sim: bool, hands: bool = True) -> tuple[Process, ...]:
     configuration = configured(robot__include_hands=hands)
     if sim:
         configuration = configuration.replaced(local_endpoints(configuration), source="test")
-    return graph.processes(configuration, Session(sim, "none", SAVE_DIR, part=part))
+    return graph.processes(configuration, SessionOptions(sim, "none", SAVE_DIR, part=part))
 
 
 def test_the_parts_make_the_whole() -> None:
@@ -94,7 +94,7 @@ TOOL_PROCESSES = {
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_adds_only_what_the_session_can_live_without(tool: str) -> None:
     configuration = configured()
-    session = Session(True, "none", SAVE_DIR, tools=frozenset({tool}))
+    session = SessionOptions(True, "none", SAVE_DIR, tools=frozenset({tool}))
     added = [
         p for p in graph.processes(configuration, session) if p.name not in names(simulated(configuration, "none"))
     ]
@@ -104,7 +104,7 @@ def test_a_tool_adds_only_what_the_session_can_live_without(tool: str) -> None:
 
 
 def test_every_file_that_a_tool_is_given_exists() -> None:
-    session = Session(True, "none", SAVE_DIR, tools=frozenset(TOOLS))
+    session = SessionOptions(True, "none", SAVE_DIR, tools=frozenset(TOOLS))
     for process in graph.processes(configured(), session):
         for argument in process.arguments:
             if "/share/" in argument:
@@ -112,7 +112,7 @@ def test_every_file_that_a_tool_is_given_exists() -> None:
 
 
 def test_a_bag_leaves_the_images_out_and_never_meets_an_older_one() -> None:
-    session = Session(True, "none", SAVE_DIR, tools=frozenset({"bag"}), bag_dir=Path("/data/bags/1"))
+    session = SessionOptions(True, "none", SAVE_DIR, tools=frozenset({"bag"}), bag_dir=Path("/data/bags/1"))
     (bag,) = (process for process in graph.processes(configured(), session) if process.name == "bag")
     assert "sensor_msgs/msg/CompressedImage" in bag.parameters["record.exclude_topic_types"]
     assert bag.parameters["storage.uri"] == "/data/bags/1"
@@ -183,7 +183,7 @@ def test_the_policy_server_is_trained_on_what_is_uploaded_or_else_on_what_is_kep
     (tmp_path / "uploaded/training_session_epoch4").mkdir(parents=True)
     (tmp_path / "episodes/training_session_epoch6").mkdir(parents=True)
     configuration = configured(rsync__enabled=enabled, rsync__target=str(tmp_path / "uploaded"))
-    session = Session(True, "scripted", tmp_path / "episodes")
+    session = SessionOptions(True, "scripted", tmp_path / "episodes")
     listed = {process.name: process for process in graph.processes(configuration, session)}
     given = listed["sim_policy_server"].arguments
     assert given[given.index("--watch-dir") + 1] == str(tmp_path / watched)

@@ -16,7 +16,7 @@ from h1_training_bringup.head_camera.head_camera_node import encoder
 from h1_training_bringup.head_camera.layout import LAYOUTS, Cut, FrameLayout
 from h1_training_bringup.head_camera.loss_count import REPORT_EVERY_NS, LossCount
 from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError, frame_of
-from h1_training_bringup.head_camera.teleimager import BadConfigurationError, Stream, streams_of
+from h1_training_bringup.head_camera.teleimager import BadConfigurationError, CameraStream, streams_of
 
 LOSSLESS, WHY_NOT = lossless_cutter()
 needs_turbo = pytest.mark.skipif(LOSSLESS is None, reason=WHY_NOT)
@@ -200,7 +200,7 @@ def test_each_cause_is_reported_by_itself() -> None:
 
 def test_teleimagers_streams_are_taken_from_its_configuration() -> None:
     answer = b'{"head_camera": {"enable_zmq": true, "zmq_port": 55555, "binocular": true}, "left_wrist_camera": {}}'
-    assert streams_of(answer, ("ego_cam",)) == (Stream("ego_cam", 55555, True),)
+    assert streams_of(answer, ("ego_cam",)) == (CameraStream("ego_cam", 55555, True),)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_what_would_open_the_page_by_accident_is_refused_before_anything_starts(
     changes: dict[str, object], expected: str
 ) -> None:
     from h1_training_bringup.session import graph
-    from h1_training_bringup.session.process import Session
+    from h1_training_bringup.session.process import SessionOptions
 
     with pytest.raises(ConfigurationError, match=expected):
         settled, _ = with_page(configured(**{"port": 0, **changes}))
-        graph.processes(settled, Session(False, "keyboard", Path("/data")))
+        graph.processes(settled, SessionOptions(False, "keyboard", Path("/data")))

@@ -8,12 +8,12 @@ import pytest
 
 from h1_training_bringup.session import graph
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.processes import ProcessGroup, StartError
 from h1_training_bringup.session.session_setup import SessionRequest, prepared
 
 
-def simulated(**changes: Any) -> tuple[Configuration, Session]:
+def simulated(**changes: Any) -> tuple[Configuration, SessionOptions]:
     return prepared(SessionRequest(True, "none", None, {name.replace("__", "."): v for name, v in changes.items()}))
 
 

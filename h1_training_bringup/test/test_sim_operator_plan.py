@@ -181,7 +181,7 @@ def test_a_server_that_has_fallen_back_is_taken_at_its_word():
     assert rehearsal.status == 0
 
 
-def test_an_unexpected_stop_is_reported_and_the_arms_are_given_back():
+def test_an_unexpected_stop_is_reported_and_the_arms_are_released():
     rehearsal = Rehearsal(OperatorPlan(OperatorParameters()))
     rehearsal.run(30, lambda: bool(rehearsal.plan.look(look(rehearsal), rehearsal.now_ns)))
     rehearsal.engine.emergency("phone", "", rehearsal.now_ns)

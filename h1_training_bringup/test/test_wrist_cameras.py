@@ -8,11 +8,11 @@ import pytest
 
 from h1_training_bringup.session import graph
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 
 
 def on_robot(configuration: Configuration) -> dict[str, Process]:
-    session = Session(False, "keyboard", Path("/data/episodes"))
+    session = SessionOptions(False, "keyboard", Path("/data/episodes"))
     return {process.name: process for process in graph.processes(configuration, session)}
 
 

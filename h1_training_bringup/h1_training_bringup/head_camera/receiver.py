@@ -23,7 +23,7 @@ from h1_training_bringup.head_camera.teleimager import (
     MAX_ANSWER_BYTES,
     REQUEST,
     BadConfigurationError,
-    Stream,
+    CameraStream,
     streams_of,
 )
 from h1_training_node.clock import NS_PER_S
@@ -251,7 +251,7 @@ class Receiver(threading.Thread):
         known = [subscription.source for subscription in kept]
         self._subscriptions = kept + [self._subscribed(context, source) for source in sources if source not in known]
 
-    def _source(self, stream: Stream) -> Source:
+    def _source(self, stream: CameraStream) -> Source:
         return Source(_address(self._parameters.host, stream.port), stream.camera, True, stream.is_binocular)
 
     def _subscribed(self, context: zmq.Context[zmq.Socket[bytes]], source: Source) -> _Subscription:

@@ -22,7 +22,7 @@ class BadConfigurationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Stream:
+class CameraStream:
     """One camera's stream.
 
     Attributes:
@@ -36,7 +36,7 @@ class Stream:
     is_binocular: bool | None = None
 
 
-def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[Stream, ...]:
+def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[CameraStream, ...]:
     """The streams of `cameras`, from the answer to `REQUEST`.
 
     Raises:
@@ -53,7 +53,7 @@ def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[Stream, ...]:
     return tuple(_stream(camera, configuration.get(_SECTIONS[camera])) for camera in cameras)
 
 
-def _stream(camera: str, section: object) -> Stream:
+def _stream(camera: str, section: object) -> CameraStream:
     name = _SECTIONS[camera]
     if not isinstance(section, dict):
         raise BadConfigurationError(f"teleimager has no {name}; correct its configuration or robot.head_camera_layout")
@@ -63,4 +63,4 @@ def _stream(camera: str, section: object) -> Stream:
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise BadConfigurationError(f"teleimager's {name} has zmq_port {port!r}; expected a port number")
     binocular = section.get("binocular")
-    return Stream(camera, port, binocular if isinstance(binocular, bool) else None)
+    return CameraStream(camera, port, binocular if isinstance(binocular, bool) else None)

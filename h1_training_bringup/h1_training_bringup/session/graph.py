@@ -18,7 +18,7 @@ from h1_training_bringup.session.configuration import Configuration, Configurati
 from h1_training_bringup.session.graph_simulation import action_dim, simulated_processes
 from h1_training_bringup.session.graph_tools import tool_processes
 from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED
@@ -29,7 +29,7 @@ _SLOWEST_HOME_RAD = 12.0
 """Way times the ratio of peak to mean speed (1.875) of the longest move to home, rad."""
 
 
-def conditions(configuration: Configuration, session: Session) -> frozenset[str]:
+def conditions(configuration: Configuration, session: SessionOptions) -> frozenset[str]:
     """The names of the conditions that hold in this session."""
     return frozenset(
         {"sim" if session.simulated else "robot", session.part, f"operator_{session.operator}", *session.tools}
@@ -40,7 +40,7 @@ def conditions(configuration: Configuration, session: Session) -> frozenset[str]
     )
 
 
-def processes(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def processes(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     """The processes that run in this session, with everything that each is given.
 
     Raises:
@@ -78,7 +78,7 @@ def _check_parameters(process: Process) -> None:
             raise ConfigurationError(f"nodes.{process.name}: {error}") from None
 
 
-def robot_remappings(session: Session) -> tuple[tuple[str, str], ...]:
+def robot_remappings(session: SessionOptions) -> tuple[tuple[str, str], ...]:
     """In the simulation the robot's own names are remapped, so that nothing reaches a robot."""
     return (("/lowstate", "sim/lowstate"), ("/arm_sdk", "sim/arm_sdk")) if session.simulated else ()
 
@@ -90,7 +90,7 @@ def wrapper(process: Process) -> tuple[str, ...]:
     return ("nice", "-n", process.priority, "setpriv", "--pdeathsig", "TERM", "--")
 
 
-def _drivers(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     bringup = "h1_training_bringup"
     arms_priority = REALTIME_IF_ALLOWED if session.simulated else REALTIME
     return (
@@ -140,7 +140,7 @@ def _body(configuration: Configuration) -> dict[str, Any]:
     return {name: value for name, value in configuration.of_node("arm_driver").items() if name in shared}
 
 
-def _session(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def _session(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     save_dir = {"save_dir": str(session.save_dir)}
     # Not slow or broken, but so configured: the recorder's verdicts go by it.
     camera_fps = {"camera_fps": configuration["simulation.camera_fps"]} if session.simulated else {}
@@ -185,7 +185,7 @@ def _session(configuration: Configuration, session: Session) -> tuple[Process, .
     )
 
 
-def _operator_screen(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def _operator_screen(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     keyboard = configuration.of_node("keyboard")
     return (
         Process(
@@ -238,7 +238,7 @@ def _home_timeout_s(configuration: Configuration) -> float:
     return min(10.0 + _SLOWEST_HOME_RAD / (arms.home_speed_rad_s * arms.speed_scale), 3600.0)
 
 
-def _episode_attributes(configuration: Configuration, session: Session) -> dict[str, Any]:
+def _episode_attributes(configuration: Configuration, session: SessionOptions) -> dict[str, Any]:
     """What an episode's file says of the robot that made it, beside what the journal holds and what a person adds."""
     parameters = _arm_parameters(configuration)
     try:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.session_memory import session_memory
 from h1_training_node.process import REALTIME_IF_ALLOWED
 
@@ -28,7 +28,7 @@ def action_dim(configuration: Configuration) -> int:
     return int(wanted)
 
 
-def simulated_processes(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def simulated_processes(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     """The peers of a simulated session; each runs under the condition `sim`.
 
     A policy server that several simulations share was started by somebody else, and outlives them.
@@ -79,7 +79,7 @@ def simulated_processes(configuration: Configuration, session: Session) -> tuple
     )
 
 
-def _policy_server(configuration: Configuration, session: Session) -> Process:
+def _policy_server(configuration: Configuration, session: SessionOptions) -> Process:
     return Process(
         "h1_policy_bridge",
         "policy_server",
@@ -90,7 +90,7 @@ def _policy_server(configuration: Configuration, session: Session) -> Process:
     )
 
 
-def _policy_server_arguments(configuration: Configuration, session: Session) -> tuple[str, ...]:
+def _policy_server_arguments(configuration: Configuration, session: SessionOptions) -> tuple[str, ...]:
     folder = Path(configuration.upload_target or session.save_dir)
     options = {
         "--trainer": "scripted",

@@ -11,7 +11,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.session.configuration import Configuration
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 
 PRIORITY = "10"
 IMAGE_TYPES = ("sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image")
@@ -20,7 +20,7 @@ OWN_TF = (("/tf", "tf"), ("/tf_static", "tf_static"))
 """So that two robots under two namespaces have two trees."""
 
 
-def tool_processes(configuration: Configuration, session: Session) -> tuple[Process, ...]:
+def tool_processes(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:
     """The tools; each runs under the condition that is called as its launch argument is."""
     share = Path(get_package_share_directory("h1_training_bringup"))
     return (
@@ -91,7 +91,7 @@ def _window(
     )
 
 
-def _bag(session: Session) -> Process:
+def _bag(session: SessionOptions) -> Process:
     """rosbag2's recorder as a node (`ros2/rosbag2:rosbag2_transport`, branch jazzy): every topic but images."""
     return Process(
         "rosbag2_transport",

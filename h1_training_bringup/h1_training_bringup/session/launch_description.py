@@ -26,7 +26,7 @@ from h1_training_bringup.session.launch_supervisor import LaunchSupervisor, Star
 from h1_training_bringup.session.middleware import DOMAIN_VARIABLE, check_domain, graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, OperatorScreen, console_problem
 from h1_training_bringup.session.page import Lines, with_page
-from h1_training_bringup.session.process import Process, Session
+from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.processes import executable_path
 from h1_training_bringup.session.session_setup import ending_announcer, prepared, session_variables
 from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
@@ -87,7 +87,7 @@ def _actions(context: LaunchContext, part: str) -> list[Action]:
     ]
 
 
-def _has_console(given: Mapping[str, str], session: Session) -> bool:
+def _has_console(given: Mapping[str, str], session: SessionOptions) -> bool:
     """Whether the console has launch's terminal; an exception says why it cannot."""
     if given.get("console", "false") != "true":
         return False
@@ -97,7 +97,7 @@ def _has_console(given: Mapping[str, str], session: Session) -> bool:
     return True
 
 
-def _domain(session: Session, context: LaunchContext) -> int:
+def _domain(session: SessionOptions, context: LaunchContext) -> int:
     """A domain of its own for the simulation; drivers that are started alone join that of the peers."""
     if session.part == "robot":
         check_domain(os.environ)

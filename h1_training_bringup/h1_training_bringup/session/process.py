@@ -63,7 +63,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionOptions:
     """What a session is started with, beside the configuration.
 
     Attributes:

@@ -25,7 +25,7 @@ from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.middleware import graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
 from h1_training_bringup.session.page import with_page
-from h1_training_bringup.session.process import OPERATORS, Session
+from h1_training_bringup.session.process import OPERATORS, SessionOptions
 from h1_training_bringup.session.processes import ProcessGroup, StartError
 from h1_training_bringup.session.session_setup import SessionRequest, ending_announcer, prepared, session_variables
 from h1_training_bringup.session.supervisor import (
@@ -158,7 +158,7 @@ class Runner:
             self._screen.print(f"! {name}: {text}")
 
 
-def _wants_console(wish: str, session: Session) -> bool:
+def _wants_console(wish: str, session: SessionOptions) -> bool:
     """Whether the console has the terminal.
 
     Raises:

@@ -17,7 +17,7 @@ from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE
-from h1_training_bringup.session.process import OPERATORS, Session
+from h1_training_bringup.session.process import OPERATORS, SessionOptions
 from h1_training_node.clock import SessionClock
 from h1_training_node.process import ENDING_VARIABLE, PARENT_VARIABLE, announce_ending
 from h1_training_node.session_end import note_lost_node
@@ -53,7 +53,7 @@ class SessionRequest:
     tools: frozenset[str] = frozenset()
 
 
-def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
+def prepared(request: SessionRequest) -> tuple[Configuration, SessionOptions]:
     """The configuration and the session that were asked for.
 
     Raises:
@@ -78,7 +78,7 @@ def prepared(request: SessionRequest) -> tuple[Configuration, Session]:
     config_sha256 = configuration.sha256()
     if request.simulated:
         configuration = configuration.replaced(_endpoints_of(request, configuration), source="simulation")
-    session = Session(
+    session = SessionOptions(
         simulated=request.simulated,
         operator=operator,
         config_sha256=config_sha256,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.sim.cameras_arms import Arms, Skeleton
+from h1_training_bringup.sim.cameras_arms import ArmSegments, Skeleton
 from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, still_backdrop
 from h1_training_bringup.sim.cameras_drawing import draw_scene, draw_text
 from h1_training_bringup.sim.cameras_faults import KEYS
@@ -108,11 +108,11 @@ class CameraRig:
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._parameters.jpeg_quality])
         return jpeg.tobytes()
 
-    def _head(self, arms: Arms, eye: int) -> Image:
+    def _head(self, arms: ArmSegments, eye: int) -> Image:
         np.copyto(self._image, self._head_backdrops[eye])
         return self._with_scene(self._eyes[eye], arms, KEYS[0])
 
-    def _with_scene(self, view: View, arms: Arms, key: str) -> Image:
+    def _with_scene(self, view: View, arms: ArmSegments, key: str) -> Image:
         chosen = self._parameters
         draw_scene(self._image, view, arms, self.things, person=chosen.show_person and self.is_guided)
         if chosen.light != 1.0:

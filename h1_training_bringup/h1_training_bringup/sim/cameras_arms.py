@@ -36,13 +36,13 @@ _GRIP = (
 _ONE_SIDE = (*_CHAIN_LOOKS, *((radius, look) for *_, radius, look in (*_HAND, *_GRIP)))
 LOOKS = tuple(look for _, look in _ONE_SIDE) * len(SIDES)
 RADII_M = np.array([radius for radius, _ in _ONE_SIDE] * len(SIDES))
-"""(n,), of the segments in `Arms.segments_m`."""
+"""(n,), of the segments in `ArmSegments.segments_m`."""
 IS_PERSON = np.array([look in ("skin", "sleeve") for look in LOOKS])
 """(n,), which segments are not the robot's."""
 
 
 @dataclass(frozen=True)
-class Arms:
+class ArmSegments:
     """Both arms as they are now, pelvis frame.
 
     Attributes:
@@ -66,7 +66,7 @@ class Skeleton:
         mirror = np.array([1.0, -1.0, 1.0])
         self._hands = (np.concatenate([hand * mirror, grip]), np.concatenate([hand, grip * mirror]))
 
-    def pose(self, q: Array) -> Arms:
+    def pose(self, q: Array) -> ArmSegments:
         """The arms at the 14 joint angles `q`, rad."""
         self._data.qpos[-COUNT:] = q
         mujoco.mj_kinematics(self._model, self._data)
@@ -77,4 +77,4 @@ class Skeleton:
             segments += [np.stack([chain[:-1], chain[1:]], axis=1), chain[-1] + hand @ rotation.T]
             wrists.append(chain[-1])
             rotations.append(rotation)
-        return Arms(np.concatenate(segments), np.array(wrists), np.array(rotations))
+        return ArmSegments(np.concatenate(segments), np.array(wrists), np.array(rotations))

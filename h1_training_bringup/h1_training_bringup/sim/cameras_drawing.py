@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.sim.cameras_arms import IS_PERSON, LOOKS, RADII_M, Arms
+from h1_training_bringup.sim.cameras_arms import IS_PERSON, LOOKS, RADII_M, ArmSegments
 from h1_training_bringup.sim.cameras_backdrop import Image
 from h1_training_bringup.sim.cameras_view import HEIGHT, NEAR_M, WIDTH, View
 from h1_training_bringup.sim.scene import OBJECT_SIZE_M, TABLE_TOP_M, TABLE_X_M, TABLE_Y_M, SceneObject
@@ -66,7 +66,9 @@ class _Segments:
     radii: NDArray[np.int32]
 
 
-def draw_scene(image: Image, view: View, arms: Arms, things: Iterable[SceneObject], *, person: bool = False) -> None:
+def draw_scene(
+    image: Image, view: View, arms: ArmSegments, things: Iterable[SceneObject], *, person: bool = False
+) -> None:
     """Paint shadows, then objects and arms from far to near, into `image`, (480, 640, 3).
 
     With `person`, somebody's hands are at the robot's wrists.
@@ -134,7 +136,7 @@ def _paint_segment(canvas: NDArray[Any], segments: _Segments, index: int, step: 
         cv2.circle(canvas, middle, radius, tone, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _darken_table(image: Image, view: View, arms: Arms) -> None:
+def _darken_table(image: Image, view: View, arms: ArmSegments) -> None:
     """The arms' shadow, straight below them on the table: it shows how high they are."""
     flat = arms.segments_m.copy()
     flat[..., 2] = TABLE_TOP_M

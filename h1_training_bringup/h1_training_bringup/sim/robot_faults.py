@@ -2,7 +2,7 @@
 """InjectedFaults that a test, or a person who trains, may cause in the simulated robot: one line of text each.
 
 They come as `std_msgs/String` on `sim/robot/fault`; `COMMANDS` is the list, and what an unknown line is answered with.
-Everything that is caused here looks on the wire as it would on a robot.
+Everything that is caused here is on the wire as it would be on a robot.
 """
 
 from __future__ import annotations

@@ -144,6 +144,12 @@ def version_of(python: str) -> tuple[int, int] | None:
     return None
 
 
+def pyenv_pythons(name: str) -> list[str]:
+    """Interpreters called `name`, e.g. `python3.12`, that pyenv has and its shim of that name refuses to run."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    return sorted(map(str, root.glob(f"versions/*/bin/{Path(name).name}")), reverse=True)
+
+
 def found_python() -> str | None:
     """The interpreter for `.venv`: that of the variable PYTHON, else the newest supported one here; None if none is.
 
@@ -151,10 +157,10 @@ def found_python() -> str | None:
         SetupError: PYTHON is not supported.
     """
     if asked := os.environ.get("PYTHON"):
-        found = shutil.which(asked)
-        if found is None or version_of(found) not in PYTHONS:
-            raise SetupError(f"PYTHON={asked}: not a Python {SUPPORTED}")
-        return found
+        for found in (shutil.which(asked), *pyenv_pythons(asked)):
+            if found is not None and version_of(found) in PYTHONS:
+                return found
+        raise SetupError(f"PYTHON={asked}: not a Python {SUPPORTED}")
     for version in PYTHONS:
         for name in (f"python{version[0]}.{version[1]}", "python3", "python"):
             found = shutil.which(name)

@@ -196,6 +196,20 @@ def test_the_newest_supported_python_is_chosen_unless_another_is_asked_for(
         bootstrap.found_python()
 
 
+def test_a_python_that_only_pyenv_has_is_chosen_where_it_is_asked_for(
+    bootstrap: ModuleType, monkeypatch: Patch, tmp_path: Path
+) -> None:
+    """Its shim on PATH refuses to run a version that is not pyenv's own choice."""
+    folder = tmp_path / "versions/3.12.1/bin"
+    folder.mkdir(parents=True)
+    (folder / "python3.12").touch()
+    have(monkeypatch, "python3.11")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert bootstrap.found_python() == "/usr/bin/python3.11"
+    monkeypatch.setenv("PYTHON", "python3.12")
+    assert bootstrap.found_python() == str(folder / "python3.12")
+
+
 def test_where_no_fitting_python_is_there_uv_fetches_one_or_the_line_says_so(
     bootstrap: ModuleType, monkeypatch: Patch
 ) -> None:

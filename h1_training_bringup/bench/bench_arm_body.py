@@ -37,14 +37,14 @@ def draw_handover() -> None:
     rig, _ = next(robots())
     rows, marks, start_ns = [], {}, rig.now_ns
 
-    def watch() -> None:
+    def note_pose() -> None:
         assert rig.command is not None
         rows.append(((rig.now_ns - start_ns) / 1e9, rig.command.q[[0, 3]], rig.q[[0, 3]]))
 
     def act(seconds: float, scale: float) -> None:
         for n in range(round(seconds * 50)):
             rig.act(scale * np.sin(n / 20) * np.ones(14))
-            rig.run(0.02, watch)
+            rig.run(0.02, note_pose)
 
     def mark(name: str) -> None:
         marks[name] = (rig.now_ns - start_ns) / 1e9
@@ -55,12 +55,12 @@ def draw_handover() -> None:
     rig.ask(ArmMode.DAMPING)
     mark("DAMPING")
     rig.robot.inject("push left 12 0 14")
-    rig.run(1.5, watch)
+    rig.run(1.5, note_pose)
     rig.robot.inject("push left 0 0 0")
-    rig.run(1.0, watch)
+    rig.run(1.0, note_pose)
     rig.ask(ArmMode.HOLD)
     mark("HOLD")
-    rig.run(0.5, watch)
+    rig.run(0.5, note_pose)
     rig.ask(ArmMode.POLICY)
     mark("POLICY again")
     act(2.5, 0.35)

@@ -69,7 +69,7 @@ def wait_for(page: Page, expression: str, timeout_s: float = 60.0) -> None:
     """Wait until `expression` is true in the page. Its content policy forbids what `wait_for_function` does."""
     deadline = time.monotonic() + timeout_s
     while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {expression}; {shown(page)}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {expression}; {what_is_shown(page)}"
         page.wait_for_timeout(50)
 
 
@@ -78,7 +78,7 @@ def wait_for_state(page: Page, *states: str) -> None:
     wait_for(page, " || ".join(f"document.body.dataset.state === '{state}'" for state in states))
 
 
-def shown(page: Page) -> str:
+def what_is_shown(page: Page) -> str:
     """What stands on the page, for the message of a failed test."""
     return str(page.evaluate("document.body.innerText"))
 

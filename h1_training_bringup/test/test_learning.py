@@ -26,7 +26,7 @@ def session() -> VirtualSession:
 
 
 @pytest.fixture(scope="module")
-def shown(session: VirtualSession) -> list[EpisodeRows]:
+def demonstrations(session: VirtualSession) -> list[EpisodeRows]:
     """A person's demonstrations, as a recorder would have them."""
     found = [session.episode(None, 0, number, corrects=True, records=True) for number in range(DEMONSTRATIONS)]
     assert all(one.corrected_m is not None and one.corrected_m < 0.03 for one in found), "a person can show the task"
@@ -38,21 +38,25 @@ def successes(session: VirtualSession, policy: object) -> int:
     return sum(one.succeeded for one in found)
 
 
-def test_one_training_lifts_success_on_unseen_objects_from_nothing_above_what_chance_reaches(session, shown) -> None:
+def test_one_training_lifts_success_on_unseen_objects_from_nothing_above_what_chance_reaches(
+    session, demonstrations
+) -> None:
     assert successes(session, HoldPolicy()) == 0
     settings = SmallSettings()
-    assert successes(session, fit(samples(shown, settings), settings)) >= 4
+    assert successes(session, fit(samples(demonstrations, settings), settings)) >= 4
 
 
 @pytest.mark.parametrize("sees", ["caption", "blind"])
-def test_a_policy_that_sees_only_where_a_caption_would_be_or_nothing_learns_nothing(session, shown, sees: str) -> None:
+def test_a_policy_that_sees_only_where_a_caption_would_be_or_nothing_learns_nothing(
+    session, demonstrations, sees: str
+) -> None:
     settings = SmallSettings(sees=sees)
-    assert successes(session, fit(samples(shown, settings), settings)) <= 1
+    assert successes(session, fit(samples(demonstrations, settings), settings)) <= 1
 
 
-def test_zeros_as_labels_teach_nothing(session, shown) -> None:
+def test_zeros_as_labels_teach_nothing(session, demonstrations) -> None:
     settings = SmallSettings(labels="zeros")
-    assert successes(session, fit(samples(shown, settings), settings)) == 0
+    assert successes(session, fit(samples(demonstrations, settings), settings)) == 0
 
 
 def test_an_episode_has_a_policys_rows_then_the_persons_and_the_operator_is_stricter_than_the_test(session) -> None:

@@ -3,10 +3,10 @@
 
 from dataclasses import replace
 
-from h1_training_bringup.session.state_text import COLOURS, LOST, STALE_NS, Shown, colour, lines
+from h1_training_bringup.session.state_text import COLOURS, LOST, STALE_NS, MarkerState, colour, lines
 
 NOW = 5_000_000_000
-EXECUTING = Shown(
+EXECUTING = MarkerState(
     heard_ns=NOW, state="EXECUTING", epoch=3, episode=2, phase="policy", mode="POLICY", mode_reason="requested"
 )
 
@@ -17,8 +17,8 @@ def test_it_says_who_is_in_control_of_what() -> None:
 
 
 def test_before_anything_is_heard_it_says_so() -> None:
-    assert lines(Shown(), NOW) == ["no session heard"]
-    assert colour(Shown(), NOW) == LOST
+    assert lines(MarkerState(), NOW) == ["no session heard"]
+    assert colour(MarkerState(), NOW) == LOST
 
 
 def test_an_old_state_is_not_shown_as_the_present_one() -> None:
@@ -33,4 +33,4 @@ def test_a_motion_to_come_is_counted_down() -> None:
 
 
 def test_what_is_not_known_yet_is_left_out() -> None:
-    assert lines(Shown(heard_ns=NOW, state="WAITING"), NOW) == ["WAITING"]
+    assert lines(MarkerState(heard_ns=NOW, state="WAITING"), NOW) == ["WAITING"]

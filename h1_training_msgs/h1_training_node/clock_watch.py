@@ -33,7 +33,7 @@ class ClockWatch:
     def __init__(self, on_set: Callable[[], object]) -> None:
         self._on_set = on_set
         self._timer, self._end = _timer(), os.eventfd(0)
-        self._thread = threading.Thread(target=self._watch, name="clock_watch", daemon=True)
+        self._thread = threading.Thread(target=self._wait_for_set, name="clock_watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class ClockWatch:
         os.close(self._timer)
         os.close(self._end)
 
-    def _watch(self) -> None:
+    def _wait_for_set(self) -> None:
         poll = select.poll()
         for fd in (self._timer, self._end):
             poll.register(fd, select.POLLIN)

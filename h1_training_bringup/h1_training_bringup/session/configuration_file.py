@@ -93,7 +93,7 @@ class _LineError(ValueError):
 
 def _content(root: yaml.Node) -> FileContent:
     if not isinstance(root, yaml.MappingNode):
-        raise _LineError(root, f"expected sections with keys, found {_shown(root)}")
+        raise _LineError(root, f"expected sections with keys, found {_as_text(root)}")
     found, spelled = FileContent(), dict[str, tuple[str, int]]()
     pairs = list(strict_yaml.pairs(root))
     for name, section in pairs:
@@ -125,14 +125,14 @@ def _keys_in(pairs: list[tuple[yaml.Node, yaml.Node]], prefix: str = "") -> Iter
 
 def _node_sections(section: yaml.Node) -> dict[str, dict[str, Any]]:
     if not isinstance(section, yaml.MappingNode):
-        raise _LineError(section, f"'nodes' is {_shown(section)}; expected node names with parameters")
+        raise _LineError(section, f"'nodes' is {_as_text(section)}; expected node names with parameters")
     found = {}
     for name, given in strict_yaml.pairs(section):
         path = f"nodes.{name.value}"
         if name.value not in CLASSES:
             raise _LineError(name, f"unknown key '{path}'{_nearest(path, tuple(f'nodes.{node}' for node in CLASSES))}")
         if not isinstance(given, yaml.MappingNode):
-            raise _LineError(given, f"'{path}' is {_shown(given)}; expected parameters with values")
+            raise _LineError(given, f"'{path}' is {_as_text(given)}; expected parameters with values")
         found[str(name.value)] = dict(_node_parameters(name.value, given))
     return found
 
@@ -175,7 +175,7 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == "tag:yaml.org,2002:null"
 
 
-def _shown(node: yaml.Node) -> str:
+def _as_text(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
         return str(node.value) or "empty"
     return "a list" if isinstance(node, yaml.SequenceNode) else "a section"

@@ -22,7 +22,7 @@ class Warnings:
 
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
-        self._shown: dict[tuple[str, str], float] = {}
+        self._printed_s: dict[tuple[str, str], float] = {}
 
     def text(self, name: str, line: str) -> str | None:
         """What to show of `line` of the node `name`; None if it is no warning, or was shown just now."""
@@ -30,9 +30,9 @@ class Warnings:
         if match is None or _SAID_ELSEWHERE.match(match[2]):
             return None
         now, key = self._monotonic_s(), (name, match[2])
-        if now - self._shown.get(key, -_REPEAT_S) < _REPEAT_S:
+        if now - self._printed_s.get(key, -_REPEAT_S) < _REPEAT_S:
             return None
-        self._shown[key] = now
+        self._printed_s[key] = now
         return match[2]
 
 

@@ -56,7 +56,7 @@ class OperatorScreen:
     def __init__(self, path: Path, *, hidden: bool = False) -> None:
         self._path = path
         self._file = path.open("ab", buffering=0)
-        self._shown = 0
+        self._read_bytes = 0
         self._hidden = hidden
 
     def fileno(self) -> int:
@@ -79,7 +79,7 @@ class OperatorScreen:
         if self._hidden:
             self._hidden = False
             lines = self._path.read_bytes().splitlines(keepends=True)
-            self._shown = sum(map(len, lines[:-_LAST_LINES]))
+            self._read_bytes = sum(map(len, lines[:-_LAST_LINES]))
         self.follow()
 
     def follow(self) -> None:
@@ -87,11 +87,11 @@ class OperatorScreen:
         if self._hidden:
             return
         with self._path.open("rb") as file:
-            file.seek(self._shown)
+            file.seek(self._read_bytes)
             data = file.read()
         if not data:
             return
-        self._shown += len(data)
+        self._read_bytes += len(data)
         # A terminal that is gone must not stand in the way of an orderly end.
         with contextlib.suppress(OSError):
             sys.stdout.write((data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace"))

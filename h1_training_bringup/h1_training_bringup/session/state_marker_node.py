@@ -16,7 +16,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from h1_training_bringup.arm_driver.joints import NAMES, WAIST_NAME
-from h1_training_bringup.session.state_text import MarkerParameters, Shown, colour, lines
+from h1_training_bringup.session.state_text import MarkerParameters, MarkerState, colour, lines
 from h1_training_msgs.msg import ArmStatus, RecorderStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -32,7 +32,7 @@ class StateMarkerNode(BaseNode):
     def __init__(self) -> None:
         super().__init__("state_marker")
         self._config = self.parameters(MarkerParameters)
-        self._shown = Shown()
+        self._marked = MarkerState()
         self._markers = self.create_publisher(MarkerArray, "session/markers", qos.STATE)
         self._joints = self.create_publisher(JointState, "session/model_joint_states", qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_state, qos.LATEST)
@@ -41,8 +41,8 @@ class StateMarkerNode(BaseNode):
         self.every(PERIOD_S, self._publish)
 
     def _on_state(self, message: SessionState) -> None:
-        self._shown = replace(
-            self._shown,
+        self._marked = replace(
+            self._marked,
             heard_ns=self.now_ns(),
             state=message.state,
             epoch=message.epoch,
@@ -52,16 +52,16 @@ class StateMarkerNode(BaseNode):
         )
 
     def _on_arms(self, message: ArmStatus) -> None:
-        self._shown = replace(self._shown, mode=_MODES.get(message.mode, "?"), mode_reason=message.reason)
+        self._marked = replace(self._marked, mode=_MODES.get(message.mode, "?"), mode_reason=message.reason)
         position = [*map(float, message.q), float(message.waist_q)]
         self._joints.publish(JointState(header=message.header, name=[*NAMES, WAIST_NAME], position=position))
 
     def _on_recorder(self, message: RecorderStatus) -> None:
-        self._shown = replace(self._shown, phase=message.phase)
+        self._marked = replace(self._marked, phase=message.phase)
 
     def _publish(self) -> None:
         now_ns, given = self.now_ns(), self._config
-        red, green, blue = colour(self._shown, now_ns)
+        red, green, blue = colour(self._marked, now_ns)
         marker = Marker(
             # Stamp 0: at the newest transform, whatever clock it has.
             header=Header(stamp=Time(), frame_id=given.frame_id),
@@ -72,7 +72,7 @@ class StateMarkerNode(BaseNode):
             scale=Vector3(z=given.size),
             color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
             frame_locked=True,
-            text="\n".join(lines(self._shown, now_ns)),
+            text="\n".join(lines(self._marked, now_ns)),
         )
         self._markers.publish(MarkerArray(markers=[marker]))
 

@@ -32,7 +32,7 @@ class MarkerParameters:
 
 
 @dataclass(frozen=True)
-class Shown:
+class MarkerState:
     """What is known of the session; times are session time, ns; -1 = never heard.
 
     Attributes:
@@ -53,24 +53,24 @@ class Shown:
     mode_reason: str = ""
 
 
-def lines(shown: Shown, now_ns: int) -> list[str]:
+def lines(marked: MarkerState, now_ns: int) -> list[str]:
     """The text, line by line."""
-    if shown.heard_ns < 0:
+    if marked.heard_ns < 0:
         return ["no session heard"]
-    if now_ns - shown.heard_ns > STALE_NS:
-        return [f"session silent for {(now_ns - shown.heard_ns) / 1e9:.0f} s", f"it was in {shown.state}"]
-    reported = [f"{shown.state}  {shown.phase}".rstrip()]
-    if shown.countdown_s > 0:
-        reported.append(f"the arms move in {shown.countdown_s:.1f} s")
-    if shown.epoch >= 0:
-        reported.append(f"epoch {shown.epoch}" + (f", episode {shown.episode}" if shown.episode else ""))
-    if shown.mode:
-        reported.append(f"arms {shown.mode}: {shown.mode_reason}".removesuffix(": "))
+    if now_ns - marked.heard_ns > STALE_NS:
+        return [f"session silent for {(now_ns - marked.heard_ns) / 1e9:.0f} s", f"it was in {marked.state}"]
+    reported = [f"{marked.state}  {marked.phase}".rstrip()]
+    if marked.countdown_s > 0:
+        reported.append(f"the arms move in {marked.countdown_s:.1f} s")
+    if marked.epoch >= 0:
+        reported.append(f"epoch {marked.epoch}" + (f", episode {marked.episode}" if marked.episode else ""))
+    if marked.mode:
+        reported.append(f"arms {marked.mode}: {marked.mode_reason}".removesuffix(": "))
     return reported
 
 
-def colour(shown: Shown, now_ns: int) -> tuple[float, float, float]:
+def colour(marked: MarkerState, now_ns: int) -> tuple[float, float, float]:
     """Red, green, blue, 0..1."""
-    if shown.heard_ns < 0 or now_ns - shown.heard_ns > STALE_NS:
+    if marked.heard_ns < 0 or now_ns - marked.heard_ns > STALE_NS:
         return LOST
-    return COLOURS.get(shown.state, WHITE)
+    return COLOURS.get(marked.state, WHITE)

@@ -24,7 +24,7 @@ from h1_training_bringup.arm_driver.clearance import Clearance
 from h1_training_bringup.arm_driver.collision_model import CollisionModel
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, COUNT
 from h1_training_bringup.arm_driver.trajectory import ACTION_TICKS, Tracker
-from h1_training_bringup.arm_driver.wire import decode_low_cmd
+from h1_training_bringup.arm_driver.wire import decode_low_cmd, encode_low_cmd
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
 
@@ -66,10 +66,10 @@ def measure_frozen(at: Stage, times: int) -> dict[str, float]:
 
 
 def measure_foreign(at: Stage, times: int) -> dict[str, float]:
-    """From another's first command on arm_sdk to the driver's first without stiffness, ms."""
+    """From another's first valid command on arm_sdk to the driver's first without stiffness, ms."""
     session, latencies = at.session, []
     intruder = session.create_publisher(LowCmd, "sim/arm_sdk", qos.STATE)
-    at.until(lambda: intruder.get_subscription_count() >= 3, "robot, driver and guard listen")
+    at.until(lambda: intruder.get_subscription_count() >= 4, "robot, driver, guard and this bench listen")
     at.until(lambda: session.status is not None and session.status.fault == "foreign_commander", "the graph shows it")
     session.destroy_publisher(intruder)
     for _ in range(times):
@@ -77,8 +77,11 @@ def measure_foreign(at: Stage, times: int) -> dict[str, float]:
         at.enter(ArmStatus.MODE_HOLD)
         at.spin(0.3)
         intruder = session.create_publisher(LowCmd, "sim/arm_sdk", qos.STATE)
-        at.until(lambda i=intruder: i.get_subscription_count() >= 2, "robot and driver listen")  # type: ignore[misc]
-        latencies.append(until_damped(at, lambda i=intruder: i.publish(LowCmd())))  # type: ignore[misc]
+        at.until(lambda i=intruder: i.get_subscription_count() >= 4, "all listen")  # type: ignore[misc]
+        record = decode_low_cmd(session.samples[-1][1])
+        record["motor_cmd"]["q"][ARM_MOTORS] += 0.01
+        sample = encode_low_cmd(record)
+        latencies.append(until_damped(at, lambda i=intruder, s=sample: i.publish(s)))  # type: ignore[misc]
         session.destroy_publisher(intruder)
     return {"foreign_commander_ms": max(latencies)}
 
@@ -117,16 +120,28 @@ def measure_collision_check() -> dict[str, float]:
     return {"collision_check_us": (spent_s[True] - spent_s[False]) / periods * 1e6}
 
 
+def measure(at: Stage) -> dict[str, float]:
+    """All of them, each printed when it is known."""
+    figures: dict[str, float] = {}
+    for part in (
+        lambda: measure_frozen(at, FAULTS),
+        lambda: measure_policy(at, LOADED_S),
+        lambda: measure_foreign(at, FAULTS),
+        measure_collision_check,
+    ):
+        found = part()
+        show([(name, value, name.rpartition("_")[2], BARS.get(name, "")) for name, value in found.items()])
+        figures |= found
+    return figures
+
+
 def main() -> int:
     with stage() as at:
-        idle = measure_frozen(at, FAULTS) | measure_policy(at, LOADED_S)
+        print("-- idle")
+        save(measure(at))
+        print("-- both cores loaded")
         with both_cores_busy():
-            loaded = measure_frozen(at, FAULTS) | measure_policy(at, LOADED_S)
-        idle |= measure_foreign(at, FAULTS) | measure_collision_check()
-    for label, figures in (("idle", idle), ("both cores loaded", loaded)):
-        print(f"-- {label}")
-        show([(name, value, name.rpartition("_")[2], BARS.get(name, "")) for name, value in figures.items()])
-    save(idle)
+            measure(at)
     return 0
 
 

@@ -7,7 +7,8 @@ unknown object makes it sink slowly only, and a person feels a small resistance.
 gravity asks of the joint, as the errors of the model do: where an arm is stretched out, half a kilogram at the wrist
 weighs more than at a hanging one, which is to be guided lightly. kp stays 0: nothing pulls the arm back. The
 speed-dependent part, kd, is the motor's own and needs no round trip; it is high at first, so that arms that were moving
-stop, and then low, so that a person can guide them.
+stop, and then low, so that a person can guide them. While the robot's state is lost it is high again, and stays so in
+the last command.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Damping:
         """
         self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / FADE_S, 0.0), 1.0)
         self._sink(sensed, let_down)
-        self._ease()
+        self._ease(is_lost=is_lost)
         bend = np.maximum(np.minimum(sensed.q - self._anchor, _BRISTLE_RAD), -_BRISTLE_RAD)
         # Bristles that push a joint back would make it rebound from a stop: they give way instead.
         bend[bend * sensed.dq < -_SPRING_BACK_RAD_S * np.abs(bend)] *= 1 - _RELAX_SHARE
@@ -131,9 +132,13 @@ class Damping:
             f"{NAMES[worst]} carries {measured:.1f} N·m, the model says {known:.1f}: a payload? run 'arm_driver weigh'"
         )
 
-    def _ease(self) -> None:
-        """From the braking kd to the light one."""
-        if self.is_firm:
+    def _ease(self, *, is_lost: bool) -> None:
+        """From the braking kd to the light one.
+
+        The braking one it is while the state is lost: it is all that is left against gravity then, and against the
+        robot's own controller, should that pull the arms to its pose once nothing is sent any more.
+        """
+        if self.is_firm or is_lost:
             self._since_s = 0.0
         if self._since_s > _BRAKE_S + _EASE_S:
             return

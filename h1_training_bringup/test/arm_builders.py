@@ -73,6 +73,7 @@ def reading(stamp_ns: int, q: Any = 0.0, **changes: Any) -> Sensed:
         "mode_machine": 6,
         "tick": stamp_ns // MS,
         "motor_fault": "",
+        "motor_remark": "",
         "out_of_range": -1,
         "buttons": 0,
     }

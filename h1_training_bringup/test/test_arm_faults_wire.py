@@ -93,6 +93,21 @@ def test_a_fault_of_the_robot_damps_with_its_reason_reported_once_until_acknowle
     assert capfd.readouterr().err.count(f"{fault}: {event.detail}") == 1
 
 
+def test_a_fault_that_the_configuration_names_as_harmless_is_reported_and_the_arms_go_on(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_parameters(monkeypatch, motorstate_ignored=("abnormal reset", "0x80000"))
+    stage = Stage(graph)
+    peer = stage.peer
+    report(stage.robot, 0x84000)
+    stage.take()
+    (event,) = [event for event in peer.events if event.reason == "motorstate_ignored"]
+    assert event.level == Event.WARN and "left_elbow_joint reports motorstate 0x84000 (abnormal reset" in event.detail
+    report(stage.robot, 0x84200)
+    stage.until(lambda: stage.robot.is_damped and peer.status.fault == "motor_fault", "any other bit is a fault")
+    assert "0x200 (winding overheated)" in peer.call("arm_driver/acknowledge").message
+
+
 def test_heat_comes_in_steps_and_above_the_last_the_arms_sink_after_a_warning(stage: Stage) -> None:
     peer, robot = stage.peer, stage.robot
     robot.state["motor_state"]["q"][ARM_MOTORS] = 0.0

@@ -84,6 +84,31 @@ def test_what_one_motor_of_waist_or_arms_reports_is_named_with_its_code(field: s
     assert reading is not None and reading.motor_fault == "", "the legs are the robot's own controller's"
 
 
+def test_what_counts_as_harmless_is_no_fault_and_is_reported_once_and_the_rest_is_one() -> None:
+    intake = StateIntake(50 * MS, 0x4000 | 0x80)
+    for number, code in enumerate([0x4000, 0x4000, 0x4001, 0x4000]):
+        record = good_state()
+        record["motor_state"]["motorstate"][16], record["tick"] = code, 77 + number
+        record["motor_state"]["dq"][13] = number
+        intake.receive(encode_low_state(record), START_NS + number * 2 * MS)
+        reading = intake.latest()
+        assert reading is not None and reading.tick == 77 + number
+        harmful = "left_elbow_joint reports motorstate 0x1 (over-current)"
+        assert reading.motor_fault == (harmful if code == 0x4001 else "")
+    (notice,) = intake.notices
+    assert notice.reason == "motorstate_ignored"
+    assert notice.detail.startswith("left_elbow_joint reports motorstate 0x4000 (abnormal reset); no fault")
+
+
+def test_a_motor_that_is_not_enabled_is_a_fault_whatever_counts_as_harmless() -> None:
+    record = good_state()
+    record["motor_state"]["mode"][16] = 8
+    intake = StateIntake(50 * MS, 0xFFFFFFFF)
+    intake.receive(encode_low_state(record), START_NS)
+    reading = intake.latest()
+    assert reading is not None and reading.motor_fault == "left_elbow_joint is in mode 8"
+
+
 def test_a_joint_measured_beyond_its_range_is_a_reading_like_any_other() -> None:
     record = good_state()
     record["motor_state"]["q"][20] = 3.0

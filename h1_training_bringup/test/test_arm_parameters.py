@@ -92,3 +92,14 @@ def test_a_wrong_parameter_is_named(values: dict[str, Any], text: str) -> None:
 
 def test_home_is_the_zero_pose_unless_configured_otherwise() -> None:
     assert ArmParameters().home_pose_rad == (0.0,) * COUNT
+
+
+@pytest.mark.parametrize("entry", ["", "0", "0x", "0x0", "0x100000000", "4000", "abnormal", "-0x1"])
+def test_an_entry_that_names_no_bit_of_motorstate_is_refused_with_the_names_that_there_are(entry: str) -> None:
+    with pytest.raises(ParameterError, match=r"'motorstate_ignored' has '.*'; expected bits as 0x4000, or one of: ov"):
+        from_values(ArmParameters, {"motorstate_ignored": [entry]})
+
+
+def test_names_and_bits_of_motorstate_are_put_together_and_none_is_ignored_by_itself() -> None:
+    named = from_values(ArmParameters, {"motorstate_ignored": ["abnormal reset", "0x80000", "over-current"]})
+    assert named.harmless_bits == 0x84001 and ArmParameters().harmless_bits == 0

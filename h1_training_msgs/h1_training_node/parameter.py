@@ -26,7 +26,7 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
-    check: Callable[[str], None] | None = None,
+    check: Callable[[str], object] | None = None,
 ) -> Any:
     """A dataclass field that is a parameter.
 

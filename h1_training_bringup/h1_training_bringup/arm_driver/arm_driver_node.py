@@ -66,7 +66,7 @@ class ArmDriverNode(BaseNode):
         joints = load_joint_settings(parameters)
         self._guard_name, self._allowed = parameters.guard_name, parameters.arm_sdk_allowed
         self._controller = ArmController(joints, parameters)
-        self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9))
+        self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9), parameters.harmless_bits)
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self._command: ArmCommand | None = None
         # Both are filled and published 50 times a second: what they are made of is made once.

@@ -18,19 +18,24 @@ from h1_training_node.message_numbers import Level
 _LEAP_RAD = 0.2
 """More than the way at a motor's greatest speed plus this no joint goes between two states: the reading is wrong."""
 
+_MOST_REMARKS = 20
+
 
 class StateIntake:
     """Takes every sample of the robot's state as it arrives, and hands out the newest good one.
 
     Args:
         gap_ns: a longer silence breaks the run of good states; so does a longer time without life in them.
+        harmless_bits: of the motors' `motorstate`, which are reported once and are no fault.
 
     Attributes:
         crc_errors, bad_states: samples that were read and dropped, for a wrong checksum; for anything else.
     """
 
-    def __init__(self, gap_ns: int) -> None:
+    def __init__(self, gap_ns: int, harmless_bits: int = 0) -> None:
         self._gap_ns = gap_ns
+        self._harmless_bits = harmless_bits
+        self._remarks: set[str] = set()
         self._liveness = Liveness(gap_ns)
         self._received_ns = 0
         self._arrivals: deque[int] = deque()
@@ -58,7 +63,7 @@ class StateIntake:
                 self._arrivals.extend(at_ns for _, at_ns in pending)
                 self._arrivals.append(stamp_ns)
                 self._received_ns = stamp_ns
-                self._take(Sensed.from_record(record, stamp_ns), stamp_ns)
+                self._take(Sensed.from_record(record, stamp_ns, self._harmless_bits), stamp_ns)
                 break
         return self._good
 
@@ -86,6 +91,10 @@ class StateIntake:
         if self._good is None or reading.stamp_ns - self._good.stamp_ns > self._gap_ns:
             self._good_since_ns = reading.stamp_ns
         self._good = reading
+        if reading.motor_remark and reading.motor_remark not in self._remarks and len(self._remarks) < _MOST_REMARKS:
+            self._remarks.add(reading.motor_remark)
+            text = f"{reading.motor_remark}; no fault, as the parameter motorstate_ignored says"
+            self.notices.append(Notice(Level.WARN, "motorstate_ignored", text))
 
     def good_for_ns(self, now_ns: int) -> int:
         """How long good states have been coming without a break, ns; 0 if they do not now."""

@@ -4,6 +4,7 @@
 `MotorState.motorstate` is a set of bits, which Unitree lists for the G1, whose low-level messages are the H1-2's
 (support.unitree.com/home/en/G1_developer/common_istakes_and_definitions, "Motor status information"); its examples take
 any but 0 for an error. `MotorState.mode` is 1 for an enabled motor, 0 for a disabled one; other modes brake, or worse.
+Bits that are known to be harmless on a robot can be named; they are reported once and force nothing. A mode cannot.
 """
 
 from __future__ import annotations
@@ -38,13 +39,45 @@ BITS = {
 }
 
 
-def fault_text(names: Iterable[str], modes: Iterable[int], codes: Iterable[int]) -> str:
-    """Each motor that is not enabled, or reports a code, with what that means; empty if all are well."""
-    faults = []
+_ALL_BITS = 0xFFFFFFFF
+
+
+def bits_of(entry: str) -> int:
+    """The bits of motorstate that `entry` names: a meaning of `BITS`, or hex digits after `0x`.
+
+    Raises:
+        ValueError: it names none; the text goes behind the parameter's name.
+    """
+    for bit, meaning in BITS.items():
+        if entry == meaning:
+            return bit
+    try:
+        bits = int(entry, 16) if entry.startswith("0x") else 0
+    except ValueError:
+        bits = 0
+    if not 0 < bits <= _ALL_BITS:
+        known = "; ".join(BITS.values())
+        raise ValueError(f"has '{entry}'; expected bits as 0x4000, or one of: {known}")
+    return bits
+
+
+def fault_text(names: Iterable[str], modes: Iterable[int], codes: Iterable[int], harmless: int = 0) -> tuple[str, str]:
+    """Each motor that is not enabled, or reports a code, with what that means; empty if all are well.
+
+    Args:
+        names, modes, codes: of each motor.
+        harmless: bits that count as no fault.
+
+    Returns:
+        The faults, and what is reported but counts as harmless.
+    """
+    faults: list[str] = []
+    remarks: list[str] = []
     for name, mode, code in zip(names, modes, codes, strict=True):
         if mode != MOTOR_ENABLED:
             faults.append(f"{name} is disabled" if mode == MOTOR_DISABLED else f"{name} is in mode {mode}")
-        if code:
-            meaning = ", ".join(text for bit, text in BITS.items() if code & bit) or "no published meaning"
-            faults.append(f"{name} reports motorstate 0x{code:X} ({meaning})")
-    return ", ".join(faults)
+        for bits, found in ((code & ~harmless, faults), (code & harmless, remarks)):
+            if bits:
+                meaning = ", ".join(text for bit, text in BITS.items() if bits & bit) or "no published meaning"
+                found.append(f"{name} reports motorstate 0x{bits:X} ({meaning})")
+    return ", ".join(faults), ", ".join(remarks)

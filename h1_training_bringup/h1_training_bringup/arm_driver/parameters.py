@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.arm_driver.joints import COUNT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, Joints
+from h1_training_bringup.arm_driver.motor_faults import bits_of
 from h1_training_bringup.arm_driver.robot_model import Payload
 from h1_training_node import strict_yaml
 from h1_training_node.forms import check_path
@@ -190,6 +193,12 @@ class ArmParameters(BodyParameters):
     temperature_no_policy_degc: int = parameter(80, "POLICY is refused from here", unit="degC", low=30, high=150)
     temperature_damping_degc: int = parameter(90, "DAMPING from here", unit="degC", low=30, high=150)
     temperature_critical_degc: int = parameter(100, "the arms sink slowly from here", unit="degC", low=30, high=150)
+    motorstate_ignored: tuple[str, ...] = parameter(
+        (),
+        "faults in the motors' motorstate that are known to be harmless on this robot, by their published names "
+        "(abnormal reset) or as bits (0x4000): reported once, no motor_fault",
+        check=bits_of,
+    )
     stop_button: str = parameter("B", "button of the robot's remote that stops", choices=(*REMOTE_BUTTONS, "none"))
     guard_name: str = parameter("arm_guard", "node that may command the arms when this one has fallen silent")
     needs_guard: bool = parameter(True, "arm control is acquired, and the arms move, only while the guard is alive")
@@ -222,6 +231,11 @@ class ArmParameters(BodyParameters):
         )
         if list(steps) != sorted(set(steps)):
             raise ValueError(f"temperatures must rise: warn, no_policy, damping, critical; they are {steps}")
+
+    @property
+    def harmless_bits(self) -> int:
+        """Of `motorstate`, as `motorstate_ignored` names them."""
+        return reduce(or_, map(bits_of, self.motorstate_ignored), 0)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Sensed(NamedTuple):
         mode_machine: the robot's own, to be echoed.
         tick: the robot's own count, which advances while it lives.
         motor_fault: what the motors of waist and arms report about themselves, each with its codes; empty if nothing.
+        motor_remark: likewise, what of it counts as harmless.
         out_of_range: index of a joint that is measured where it cannot be; -1 if there is none.
         buttons: of the remote, one bit each in the order of `REMOTE_BUTTONS`.
     """
@@ -75,12 +76,19 @@ class Sensed(NamedTuple):
     mode_machine: int
     tick: int
     motor_fault: str
+    motor_remark: str
     out_of_range: int
     buttons: int
 
     @classmethod
-    def from_record(cls, record: Record, stamp_ns: int) -> Sensed | None:
-        """The reading of a LowState (C layout); None if it cannot be right: not finite, no angle, no IMU."""
+    def from_record(cls, record: Record, stamp_ns: int, harmless_bits: int = 0) -> Sensed | None:
+        """The reading of a LowState (C layout); None if it cannot be right: not finite, no angle, no IMU.
+
+        Args:
+            record: the state.
+            stamp_ns: when it came off the wire.
+            harmless_bits: of `motorstate`, which are no fault.
+        """
         # 250 times a second, out of cold caches: there Python's own tools are the faster ones for so few numbers.
         values = _READ.unpack_from(record)  # type: ignore[arg-type]
         motors, arms = values[_HEAD:-1], values[_HEAD + _VALUES : -1]
@@ -92,7 +100,9 @@ class Sensed(NamedTuple):
         if max(positions) > _FARTHEST_RAD or min(positions) < -_FARTHEST_RAD:
             return None
         is_within = all(map(le, _LOWEST, positions)) and all(map(le, positions, _HIGHEST))
-        is_well = motors[::_VALUES] == _ALL_ENABLED and motors[7::_VALUES] == _ALL_WELL
+        fault = remark = ""
+        if motors[::_VALUES] != _ALL_ENABLED or motors[7::_VALUES] != _ALL_WELL:
+            fault, remark = fault_text(_NAMES, motors[::_VALUES], motors[7::_VALUES], harmless_bits)
         return cls(
             stamp_ns=stamp_ns,
             q=np.array(positions),
@@ -103,7 +113,8 @@ class Sensed(NamedTuple):
             down=down,
             mode_machine=values[0],
             tick=values[1],
-            motor_fault="" if is_well else fault_text(_NAMES, motors[::_VALUES], motors[7::_VALUES]),
+            motor_fault=fault,
+            motor_remark=remark,
             out_of_range=-1 if is_within else _first_outside(positions),
             buttons=values[-1],
         )

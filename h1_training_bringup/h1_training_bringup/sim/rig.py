@@ -49,7 +49,7 @@ class Rig:
         self.robot = SimulatedRobot(self.robot_parameters, self.now_ns)
         self.controller = ArmController(joints, self.parameters)
         self.guard_lives = True
-        self.intake = StateIntake(round(self.parameters.robot_timeout_s * NS_PER_S))
+        self.intake = StateIntake(round(self.parameters.robot_timeout_s * NS_PER_S), self.parameters.harmless_bits)
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self.command: ArmCommand | None = None
         self.sent: list[tuple[int, ArmCommand]] = []

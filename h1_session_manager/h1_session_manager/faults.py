@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from h1_session_manager.arm_control import WHO
+from h1_session_manager.arm_reasons import meaning
 from h1_session_manager.context import Context
 from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER
 from h1_session_manager.steps import Fire
@@ -65,7 +66,7 @@ class Faults:
             return
         mode = context.observed.arm_mode
         where = _WHERE.get(mode, _DAMPING) if mode is not None else _DAMPING
-        context.say(f"  {where}: {fault}")
+        context.say(f"  {where}: {fault}", *([f"  {text}"] if (text := meaning(fault)) else []))
         if context.table.state in (State.EXECUTING, State.LABELING):
             return
         if mode is ArmMode.HOLD:

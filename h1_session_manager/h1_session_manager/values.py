@@ -18,7 +18,7 @@ from h1_training_node.message_numbers import ArmMode, Connection, Level, Recorde
 
 @dataclass(frozen=True)
 class Arm:
-    """The newest `arm_status`. `since_ns`: when the mode was entered."""
+    """The newest `arm_status`. `since_ns`: when the mode was entered; `clearance`: m, of the parts named `closest`."""
 
     stamp_ns: int
     mode: ArmMode
@@ -32,6 +32,9 @@ class Arm:
     weight: float = 0.0
     crc_errors: int = 0
     refused_actions: int = 0
+    release_countdown: float = 0.0
+    clearance: float = 1.0
+    closest: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 import pytest
 from session_builders import Harness
 
+from h1_session_manager.arm_reasons import meaning
 from h1_session_manager.values import Polled, Reply
 from h1_training_node.message_numbers import ArmMode
 
@@ -132,6 +133,29 @@ def test_a_fault_in_another_state_stays_there_until_the_next_motion_key_acknowle
     harness.press("y")
     harness.run_to("EXECUTING")
     assert len(harness.called("arm_driver/acknowledge")) == 1
+
+
+@pytest.mark.parametrize("fault", ["motor_fault", "robot_frozen", "joint_out_of_range"])
+@pytest.mark.parametrize("state", ["READY", "EXECUTING"])
+def test_a_fault_is_said_with_what_it_means_and_what_to_do(state, fault):
+    harness = Harness()
+    harness.to(state)
+    harness.run(1)
+    harness.force_damping(fault)
+    harness.run(1)
+    at = harness.said.index(f"  Arms in damping mode: {fault}")
+    assert harness.said[at + 1] == f"  {meaning(fault)}" and len(meaning(fault)) > 60
+
+
+def test_a_policy_that_insists_on_a_collision_ends_the_execution_with_what_to_do():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.arms_in_policy()
+    harness.run(0.1)
+    harness.enter(ArmMode.HOLD, "collision_ahead")
+    harness.run_to("LABELING")
+    assert any("the arms hold: collision_ahead: the policy insists" in line for line in harness.said)
+    assert any("guide the arms to an open pose" in line for line in harness.said)
 
 
 def test_a_fault_that_lasts_refuses_the_motion_key_with_its_reason():

@@ -101,6 +101,22 @@ def test_a_countdown_is_not_to_be_overlooked():
     assert "ARMS MOVE IN 2.5 s" in console_view.banner(everything("READY", countdown_s=2.5), NOW_NS).plain
 
 
+def test_a_release_that_was_asked_for_beside_the_session_counts_down_too():
+    heard = everything("DAMPING")
+    heard.arm = Arm(NOW_NS, ArmMode.DAMPING, NOW_NS, release_countdown=1.4)
+    assert "ARMS MOVE IN 1.4 s" in console_view.banner(heard, NOW_NS).plain
+    heard.when_ns["arm"] = NOW_NS - 5 * S
+    assert "ARMS MOVE" not in console_view.banner(heard, NOW_NS).plain, "of a driver that is silent nobody knows"
+
+
+@pytest.mark.parametrize(("clearance", "said"), [(0.024, True), (-0.01, True), (0.031, False)])
+def test_arms_that_are_close_to_something_are_said_to_be_with_the_parts(clearance, said):
+    heard = everything("DAMPING")
+    heard.arm = Arm(NOW_NS, ArmMode.DAMPING, NOW_NS, clearance=clearance, closest="left hand, chest")
+    text, _ = rendered(heard)
+    assert (f"arms close: left hand, chest, {max(0, clearance) * 100:.0f} cm" in text) is said
+
+
 def test_a_silent_session_and_none_at_all_look_different():
     assert "no session heard yet" in console_view.banner(ConsoleData(), NOW_NS).plain
     assert "the session is silent" in console_view.banner(everything(), NOW_NS + 10 * S).plain

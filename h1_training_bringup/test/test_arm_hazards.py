@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h1_training_bringup.arm_driver as package
+from h1_session_manager.arm_reasons import MEANINGS
 from h1_training_node import base_node
 
 PAGE = Path(__file__).parent.parent / "docs" / "arms.md"
@@ -44,6 +45,12 @@ NO_HAZARD = {
     "not_taken_over",
 }
 """What is not asked for properly, or is well."""
+FORCED = re.compile("DAMPING|HOLD|silent for good|as `robot_lost`")
+SAID_OTHERWISE = {
+    "emergency_stop",  # the session says who stopped
+    "home_reached",  # as asked for
+    *("motor_warm", "motor_hot", "overheated_critical"),  # steps that are reported by their event
+}
 NAME = re.compile(r"[a-z]+(_[a-z0-9]+)+")
 
 
@@ -111,6 +118,12 @@ def test_every_reason_of_the_table_is_one_of_the_code() -> None:
     )
     listed = {name for row in rows() for name in re.findall(r"`([a-z_0-9]+)`", row[1])}
     assert [name for name in sorted(listed) if f'"{name}' not in code and f"{name}:" not in code] == []
+
+
+def test_what_brings_the_arms_into_a_mode_that_nobody_asked_for_has_words_for_the_operator() -> None:
+    forced = {name for row in rows() if FORCED.search(row[4]) for name in re.findall(r"`([a-z_0-9]+)`", row[1])}
+    assert {"robot_frozen", "motor_fault", "joint_out_of_range", "collision_ahead", "no_guard"} <= forced
+    assert sorted(forced - set(MEANINGS) - SAID_OTHERWISE) == []
 
 
 def test_every_test_that_the_table_names_exists() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
+from h1_session_manager.arm_reasons import CLOSE_M
 from h1_session_manager.table import State
 from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
@@ -97,8 +98,9 @@ def banner(heard: ConsoleData, now_ns: int, width: int = WIDTH) -> Text:
     elapsed = max(0, now_ns - view.since_ns) // 1_000_000_000
     work = f"epoch {view.epoch}, episode {view.episode}" if view.epoch >= 0 else "no epoch yet"
     text = f"{'  '.join(view.state)}    {work}    {elapsed // 60}:{elapsed % 60:02d}"
-    if view.countdown_s > 0:
-        text += f"    ARMS MOVE IN {view.countdown_s:.1f} s"
+    released_s = heard.arm.release_countdown if heard.arm is not None and not heard.silent_s("arm", now_ns) else 0.0
+    if (left_s := view.countdown_s or released_s) > 0:  # a release may be asked for beside the session
+        text += f"    ARMS MOVE IN {left_s:.1f} s"
     return Text(text.center(width), style=f"bold {COLOURS[State(view.state)]}")
 
 
@@ -159,6 +161,8 @@ def robot(heard: ConsoleData, now_ns: int) -> Text:
         style = "red" if arm.acknowledge_needed else ""
         why = in_words(arm.fault or arm.reason)
         text.append(f"arms   {arm.mode.name}{f', {why}' if why else ''}, {arm.max_temperature} °C\n", style)
+        if arm.clearance < CLOSE_M and arm.closest:
+            text.append(f"arms close: {arm.closest}, {max(0.0, arm.clearance) * 100:.0f} cm\n", "yellow")
     for side, hand in sorted(heard.hands.items()):
         if silent_s := heard.silent_s(side, now_ns):
             text.append(f"{side} hand: silent for {silent_s:.0f} s\n", "red")

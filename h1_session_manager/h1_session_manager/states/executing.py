@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from h1_session_manager.arm_reasons import MEANINGS
 from h1_session_manager.context import Context
 from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
@@ -165,4 +166,6 @@ def arm_fault(why: str) -> Fire:
 
 
 def _said(code: str) -> str:
-    return {"policy_done": "the policy says that it is done"}.get(code, f"the arms hold: {code}")
+    if code == "policy_done":
+        return "the policy says that it is done"
+    return f"the arms hold: {code}{': ' if code in MEANINGS else ''}{MEANINGS.get(code, '')}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from h1_session_manager.arm_reasons import meaning
 from h1_training_msgs.msg import (
     ArmStatus,
     Event,
@@ -70,6 +71,7 @@ def arm(message: ArmStatus) -> dict[str, Any]:
         "mode": mode,
         "reason": message.reason,
         "fault": message.fault,
+        "meaning": meaning(message.fault or message.reason),
         "acknowledge_needed": message.acknowledge_needed,
         "weight": round(message.weight, 2),
         "release_countdown": round(message.release_countdown, 1),

@@ -102,8 +102,9 @@ function robot({ arm, left_hand: left, right_hand: right }, ages) {
   else {
     rows.push(["arms", `${arm.mode.toLowerCase()}, ${words(arm.reason)}`, arm.fault ? "bad" : ""]);
     if (arm.fault) rows.push(["fault", words(arm.fault), "bad"]);
+    if (arm.meaning) rows.push(["what to do", arm.meaning, arm.fault ? "bad" : "warn"]);
     rows.push(["weight", `${Math.round(arm.weight * 100)} %`]);
-    if (arm.clearance_m !== null) rows.push(["closest parts", `${arm.closest}: ${(arm.clearance_m * 100).toFixed(0)} cm`, arm.clearance_m < 0.03 ? "warn" : ""]);
+    if (arm.clearance_m !== null) rows.push([arm.clearance_m < 0.03 ? "ARMS CLOSE" : "closest parts", `${arm.closest}: ${(arm.clearance_m * 100).toFixed(0)} cm`, arm.clearance_m < 0.03 ? "warn" : ""]);
     rows.push(["hottest motor", `${Math.max(...arm.temperature)} °C`]);
   }
   for (const [name, hand] of [["left", left], ["right", right]]) {

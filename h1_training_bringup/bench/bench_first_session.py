@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -42,23 +43,30 @@ def first_session(folder: Path) -> dict[str, float]:
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "MAKEFLAGS"):
         kept.pop(name, None)
     begin = time.monotonic()
-    result = subprocess.run(
-        ["make", "-C", str(clone), "session"],
-        env=kept | caches,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    seconds = time.monotonic() - begin
-    if result.returncode != 0:
-        raise SystemExit(
-            f"make session: exit status {result.returncode}\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
+    with (folder / "output.txt").open("w+") as output:
+        make = subprocess.Popen(
+            ["make", "-C", str(clone), "session"],
+            env=kept | caches,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+        try:
+            status: int | None = make.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            status = None
+            os.killpg(make.pid, signal.SIGKILL)
+            make.wait()
+        seconds = time.monotonic() - begin
+        output.seek(0)
+        shown = output.read()
+    if status != 0:
+        became = f"did not end within {TIMEOUT_S} s" if status is None else f"ended with status {status}"
+        raise SystemExit(f"{shown[-3000:]}\nmake session {became}")
     figures = {"first_session_s": seconds}
     for figure, title in STEPS.items():
-        found = re.search(rf"^\[setup\] {title}.*: done in (\d+) s$", result.stdout, re.MULTILINE)
+        found = re.search(rf"^\[setup\] {title}.*: done in (\d+) s$", shown, re.MULTILINE)
         if found is not None:
             figures[figure] = float(found[1])
     return figures

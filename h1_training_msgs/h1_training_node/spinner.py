@@ -51,6 +51,8 @@ class Spinner:
                 due_s = min(due_s, loop.due_s)
         self._executor.spin_once(timeout_sec=max(0.0, due_s - time.monotonic()))
         now_s = time.monotonic()
+        if now_s < due_s:  # nor is one due that was started meanwhile: its first run is a period away
+            return
         for loops in self._loops:
             for loop in tuple(loops):  # a run may start another, or destroy one
                 if loop.due_s <= now_s:

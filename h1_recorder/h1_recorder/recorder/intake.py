@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from h1_recorder.recorder.definitions import MessageError
 from h1_recorder.recorder.journal import Channel, Journal
 from h1_recorder.recorder.peek import Peek, is_same_image, read_image
-from h1_recorder.recorder.streams import ARM_STATUS, EXPECTED_HZ, SESSION_STATE, Stream
+from h1_recorder.recorder.streams import ARM_STATUS, EXPECTED_HZ, Stream
 from h1_recorder.recorder.verdicts import CameraEvents, Event, StreamMonitor
 from h1_training_node.cameras import ABSENT_NS, CAMERAS, jpeg_size
 from h1_training_node.message_numbers import ArmMode, Verdict
 
 _MOST_BETWEEN_NS = 100_000_000
+_HEAD_BYTES = 1024
+"""Of a JPEG, with its frame header as a rule."""
 
 
 class PhaseEstimate:
@@ -121,21 +123,22 @@ class Intake:
         """One message as it came off the wire."""
         now_ns = self._now_ns()
         source = self._sources[name]
-        seen = source.peek.read(raw)
-        stamp_ns = now_ns if seen.stamp_ns is None else seen.stamp_ns
+        stamp_ns, seq, text, mode, measured = source.peek.read(raw)
+        if stamp_ns is None:
+            stamp_ns = now_ns
         if source.stream.image:
             repeated = source.last is not None and is_same_image(raw, source.last[3])
         else:
-            repeated = bool(seen.measured) and seen.measured == source.measured
-            source.measured = seen.measured
-        source.monitor.received(now_ns, seen.seq, repeated=repeated)
-        source.last = (now_ns, stamp_ns, seen.seq or 0, raw)
-        if name == ARM_STATUS and seen.mode is not None:
-            self.estimate.on_arm(stamp_ns, seen.mode, seen.text or "")
-        elif name == SESSION_STATE and seen.text is not None:
-            self.estimate.on_state(seen.text)
+            repeated = bool(measured) and measured == source.measured
+            source.measured = measured
+        source.monitor.received(now_ns, seq, repeated=repeated)
+        source.last = (now_ns, stamp_ns, seq or 0, raw)
+        if mode is not None:
+            self.estimate.on_arm(stamp_ns, mode, text or "")
+        elif text is not None:
+            self.estimate.on_state(text)
         if self.journal is not None:
-            self.journal.append(name, raw, now_ns, publish_ns=stamp_ns, sequence=seen.seq or 0)
+            self.journal.append(name, raw, now_ns, publish_ns=stamp_ns, sequence=seq or 0)
 
     def sample(self, *, recording: bool) -> list[Event]:
         """Judge every stream; returns what is worth an event. To be called about ten times a second."""
@@ -199,7 +202,8 @@ def _image_size(source: _Source) -> str:
     if not source.stream.image or source.last is None:
         return ""
     try:
-        size = jpeg_size(bytes(read_image(source.last[3]).data))
+        data = read_image(source.last[3]).data
+        size = jpeg_size(bytes(data[:_HEAD_BYTES])) or jpeg_size(bytes(data))
     except MessageError:
         return ""
     return f"{size[0]}x{size[1]}" if size else ""

@@ -23,12 +23,12 @@ from pathlib import Path
 from h1_recorder.episode.folder import DISCARDED, discard, rescue_path
 from h1_recorder.episode.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
 from h1_recorder.recorder.filesystem import sync_folder
-from h1_recorder.recorder.mcap_file import McapFile, Message
+from h1_recorder.recorder.mcap_file import McapFile, Message, message_header
 
 _SYNC_PERIOD_S = 1.0
-_PAUSE_S = 0.008
-"""Between two looks of the writer at its queue. To be woken for each of 300 messages a second costs 1 % of a core more,
-in the thread that receives as much as here, and looking every 5 ms 0.4 %; a kill may cost 20 ms."""
+_PAUSE_S = 0.010
+"""Between two looks of the writer at its queue; a kill may cost 20 ms. To be woken for each of 300 messages a second
+costs 1 % of a core more, in the thread that receives as much as here; to look every 5 ms 0.6 %."""
 _MASK32 = 0xFFFFFFFF
 
 
@@ -49,15 +49,6 @@ class Channel:
     type: str
     schema: str
     offered_qos: str
-
-
-@dataclass(frozen=True)
-class _Entry:
-    name: str
-    raw: bytes
-    log_ns: int
-    publish_ns: int
-    sequence: int
 
 
 class Journal:
@@ -91,16 +82,18 @@ class Journal:
         self._queue_bytes = queue_bytes
         self._file = McapFile(path, profile="ros2", library="h1_recorder")
         self._channel_ids: dict[str, int] = {}
+        self._channels = 0
         self._schema_ids: dict[str, int] = {}
         try:
             self._file.add_metadata(START_RECORD, info.to_record())
             for channel in channels:
+                self._number(channel)
                 self._register(channel)
         except OSError:
             self._file.close()
             path.unlink(missing_ok=True)
             raise
-        self._queue: deque[_Entry | Channel | EpisodeEnd] = deque()
+        self._queue: deque[Message | Channel | EpisodeEnd] = deque()
         self._taken_bytes = 0  # counted by whoever appends
         self._written_bytes = 0  # counted by the writer
         self._ending = False
@@ -126,12 +119,15 @@ class Journal:
         if self._ending or self._error or self.bytes_waiting + len(raw) > self._queue_bytes:
             self._drops[name] += 1
             return False
-        self._taken_bytes += len(raw)
-        self._queue.append(_Entry(name, raw, log_ns, publish_ns, sequence))
+        size, channel_id = len(raw), self._channel_ids[name]
+        self._taken_bytes += size
+        header = message_header(channel_id, sequence & _MASK32, log_ns, max(0, publish_ns), size)
+        self._queue.append((channel_id, log_ns, header, raw))
         return True
 
     def add_channel(self, channel: Channel) -> None:
         """Make a stream known that was not at the start."""
+        self._number(channel)
         self._queue.append(channel)
 
     def close(self, end: EpisodeEnd) -> None:
@@ -204,13 +200,12 @@ class Journal:
     def _rest(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def _write(self, batch: list[_Entry | Channel | EpisodeEnd]) -> None:
+    def _write(self, batch: list[Message | Channel | EpisodeEnd]) -> None:
         """Everything in order; messages that follow each other in one go."""
         messages: list[Message] = []
         for item in batch:
-            if isinstance(item, _Entry):
-                channel = self._channel_ids[item.name]
-                messages.append((channel, item.sequence & _MASK32, item.log_ns, max(0, item.publish_ns), item.raw))
+            if isinstance(item, tuple):
+                messages.append(item)
                 continue
             self._write_messages(messages)
             messages = []
@@ -226,11 +221,16 @@ class Journal:
             self._file.add_messages(messages)
             self._written_bytes += sum(len(message[-1]) for message in messages)
 
+    def _number(self, channel: Channel) -> None:
+        """The id that the file will give to a channel: they are registered in this order."""
+        self._channels += 1
+        self._channel_ids[channel.name] = self._channels
+
     def _register(self, channel: Channel) -> None:
         schema = self._schema_ids.get(channel.type)
         if schema is None:
             schema = self._schema_ids[channel.type] = self._file.add_schema(channel.type, channel.schema)
-        self._channel_ids[channel.name] = self._file.add_channel(
+        self._file.add_channel(
             channel.topic, schema, {"offered_qos_profiles": channel.offered_qos, "stream": channel.name}
         )
 

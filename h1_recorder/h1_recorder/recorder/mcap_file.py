@@ -36,13 +36,20 @@ from h1_recorder.recorder.filesystem import sync_file
 
 MAGIC = b"\x89MCAP0\r\n"
 _MESSAGE = struct.Struct("<BQHIQQ")
+_MESSAGE_OPCODE = int(Opcode.MESSAGE)
 _MESSAGE_BEFORE_CONTENT = struct.calcsize("<BQ")
 _FOOTER = struct.Struct("<BQQQ")
 _RECORDS_A_WRITE = 256
 """Two buffers each; the kernel takes 1024 (IOV_MAX)."""
 
-Message = tuple[int, int, int, int, bytes]
-"""Channel, sequence, log time in ns, publish time in ns, serialized message."""
+Message = tuple[int, int, bytes, bytes]
+"""Channel, log time in ns, `message_header`, serialized message."""
+
+
+def message_header(channel_id: int, sequence: int, log_ns: int, publish_ns: int, size: int) -> bytes:
+    """What stands before a serialized message of `size` bytes; `sequence` below 2**32, times from 0 on, ns."""
+    length = _MESSAGE.size - _MESSAGE_BEFORE_CONTENT + size
+    return _MESSAGE.pack(_MESSAGE_OPCODE, length, channel_id, sequence, log_ns, publish_ns)
 
 
 class McapFile:
@@ -102,13 +109,12 @@ class McapFile:
         for start in range(0, len(messages), _RECORDS_A_WRITE):
             batch = messages[start : start + _RECORDS_A_WRITE]
             buffers: list[bytes] = []
-            for channel_id, sequence, log_ns, publish_ns, raw in batch:
-                length = _MESSAGE.size - _MESSAGE_BEFORE_CONTENT + len(raw)
-                buffers += (_MESSAGE.pack(Opcode.MESSAGE, length, channel_id, sequence, log_ns, publish_ns), raw)
+            for channel_id, _, header, raw in batch:
+                buffers += (header, raw)
                 self._counts[channel_id] += 1
             self._write(buffers, buffers_a_record=2)
-            self._first_ns = self._first_ns or batch[0][2]
-            self._last_ns = batch[-1][2]
+            self._first_ns = self._first_ns or batch[0][1]
+            self._last_ns = batch[-1][1]
 
     def finish(self) -> None:
         """Write the summary section; nothing may follow."""
@@ -185,12 +191,13 @@ class McapFile:
 
     def _write(self, buffers: list[bytes], buffers_a_record: int = 1) -> None:
         """All of `buffers`; if that fails, cut the file behind the last whole record, and raise OSError."""
-        ends = list(accumulate(map(len, buffers)))
-        written, total = 0, ends[-1]
+        written, total = 0, sum(map(len, buffers))
         try:
             while written < total:
-                written += os.writev(self._descriptor, _behind(buffers, ends, written) if written else buffers)
+                rest = _behind(buffers, list(accumulate(map(len, buffers))), written) if written else buffers
+                written += os.writev(self._descriptor, rest)
         except OSError:
+            ends = list(accumulate(map(len, buffers)))
             whole = max((end for end in ends[buffers_a_record - 1 :: buffers_a_record] if end <= written), default=0)
             self.size += whole
             os.ftruncate(self._descriptor, self.size)

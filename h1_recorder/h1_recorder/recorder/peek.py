@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rosbags.interfaces import Nodetype
 
@@ -20,7 +21,7 @@ _ENCAPSULATION = 4
 _HEAD, _SEQ, _LENGTH = struct.Struct("<iII"), struct.Struct("<Q"), struct.Struct("<I")
 _ARM = struct.Struct("<QB3xiI")
 """`seq`, `mode` and `mode_since` of an arm_status as they are packed: they are read fifty times a second."""
-_TAIL = 64
+_SAMPLE = 64
 _STRINGS = 12
 """Behind encapsulation and stamp: two strings, then the image."""
 
@@ -48,9 +49,8 @@ _ARM_FIELDS = [
 ]
 
 
-@dataclass(frozen=True)
-class Glance:
-    """What was seen of a message.
+class Glance(NamedTuple):
+    """What was seen of a message; a tuple, because one is made 300 times a second.
 
     Attributes:
         stamp_ns: of its header; None if it has none.
@@ -167,11 +167,15 @@ def read_image(raw: bytes | memoryview) -> RawImage:
 
 
 def is_same_image(raw: bytes, before: bytes) -> bool:
-    """Whether two serialized images hold the same image; costs a microsecond unless they do.
+    """Whether two serialized images hold the same image; costs a microsecond unless they do, or nearly.
+
+    A few bytes of the middle and of the end differ between any two images of a camera that lives; some cameras pad.
 
     Only the images are compared: the bytes between the strings before them are whatever was in the sender's memory.
     """
-    if len(raw) != len(before) or raw[-_TAIL:] != before[-_TAIL:]:
+    size = len(raw)
+    middle = slice(size // 2, size // 2 + _SAMPLE)
+    if size != len(before) or raw[middle] != before[middle] or raw[-_SAMPLE:] != before[-_SAMPLE:]:
         return False
     try:
         return bytes(read_image(raw).data) == bytes(read_image(before).data)

@@ -18,7 +18,7 @@ EPISODES, EVALUATED = 8, 12
 
 def test_a_real_session_trains_a_policy_that_does_as_well_as_one_trained_at_virtual_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "h1_training_bringup.sim.learn", "--out", str(tmp_path), "--epochs", "1"]
-    command += ["--first-episodes", str(EPISODES), "--evaluated", str(EVALUATED), "--seed", "3"]
+    command += ["--first-episodes", str(EPISODES), "--evaluated", str(EVALUATED), "--seed", "3", "--no-changed-scenes"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1100, check=False)
     session = tmp_path / "seed3" / "session.txt"
     shown = done.stdout + done.stderr + (session.read_text(errors="replace") if session.exists() else "")
@@ -28,7 +28,7 @@ def test_a_real_session_trains_a_policy_that_does_as_well_as_one_trained_at_virt
     trained = real[1, FIXED]
     assert (trained.episodes, trained.corrections_per_episode) == (EPISODES, 1.0), shown
     assert trained.human_rows > EPISODES * 100
-    virtual = fast(Plan(3, 1, 6, EPISODES, EVALUATED), lambda _: None)[1]
+    virtual = fast(Plan(3, 1, 6, EPISODES, EVALUATED, changes_scenes=False), lambda _: None)[1]
     assert trained.success_low <= virtual.success_high and virtual.success_low <= trained.success_high, shown
     assert trained.success > 0.2 and (1, SEALED) in real
     uploaded = sorted((tmp_path / "seed3" / "uploaded").glob("training_session_epoch0/episode_*.hdf5"))

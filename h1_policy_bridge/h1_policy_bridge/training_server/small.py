@@ -37,12 +37,12 @@ FILE = "policy.npz"
 _EVERY_ROWS = 5
 """Rows between two samples: 10 Hz."""
 _AHEAD = np.arange(5, HORIZON + 1, 5)
-_MAP_PX, _CELLS, _BLUR_PX = 64, 20, 3.0
+_MAP_PX, _CELLS, _BLUR_PX = 64, 20, 5.0
 _ALWAYS_PERCENTILE, _NOISE_FLOOR, _FAINT = 99.0, 12.0, 30.0
 """What is always there; colourfulness above it, of 255, that is noise; the norm of a map at which it counts half."""
 _STATE_SCALE = 1.5
 _IDLE_ROWS, _IDLE_RAD = 25, 0.02
-_IMAGE_SCALES, _WIDTHS, _RIDGES = (1.0, 2.0, 4.0), (0.5, 1.0, 2.0, 4.0), (1e-3, 1e-2, 1e-1)
+_IMAGE_SCALES, _WIDTHS, _RIDGES = (1.0, 2.0), (0.25, 0.5, 1.0, 2.0), (1e-2, 3e-2, 1e-1, 3e-1)
 _MOST_FOR_CHOICE = 600
 """Samples among which the three are chosen."""
 _CAPTION_ROWS = 0.92

@@ -57,6 +57,7 @@ class Plan:
         first_episodes: before the first.
         evaluated: objects in a set.
         ablation: one of `ABLATIONS`.
+        changes_scenes: also evaluate the last weights where something is other than in all episodes.
     """
 
     seed: int = 1
@@ -65,6 +66,7 @@ class Plan:
     first_episodes: int = FIRST_EPISODES
     evaluated: int = EVALUATED
     ablation: str = ""
+    changes_scenes: bool = True
 
 
 @dataclass
@@ -166,7 +168,7 @@ def fast(plan: Plan, report: Callable[[CurveRow], None]) -> list[CurveRow]:
         report(rows[-1])
     rows.append(evaluator.row(policy, plan.epochs, collected, rows[-1].train_s, SEALED))
     report(rows[-1])
-    return rows + ([] if plan.ablation else changed_scenes(plan, policy, collected, report))
+    return rows + (changed_scenes(plan, policy, collected, report) if plan.changes_scenes else [])
 
 
 def changed_scenes(
@@ -191,7 +193,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     failures = 0
     for seed in range(options.seed, options.seed + options.seeds):
-        plan = Plan(seed, options.epochs, options.episodes, options.first_episodes, options.evaluated, options.ablation)
+        changes_scenes = options.changes_scenes and not options.ablation and seed == options.seed
+        plan = Plan(
+            seed,
+            options.epochs,
+            options.episodes,
+            options.first_episodes,
+            options.evaluated,
+            options.ablation,
+            changes_scenes,
+        )
         print(f"seed {seed}{', ablation ' + plan.ablation if plan.ablation else ''}", flush=True)
         if options.fast:
             rows = fast(plan, lambda row: print(table([row]).splitlines()[-1], flush=True))
@@ -225,6 +236,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of robot, scenes, person (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, from --seed on (default: %(default)s)")
     parser.add_argument("--evaluated", type=int, default=EVALUATED, help="objects in a set (default: %(default)s)")
+    parser.add_argument(
+        "--no-changed-scenes",
+        dest="changes_scenes",
+        action="store_false",
+        help="leave out the last weights' evaluation in changed scenes, which the first seed has",
+    )
     parser.add_argument("--ablation", choices=tuple(ABLATIONS), default="", help="leave one thing out")
     parser.add_argument(
         "--trainer", type=Path, help="settings of your own training command, a YAML file; not with --fast"

@@ -87,7 +87,7 @@ class _Watch:
         last = self._store.served()
         assert last is not None
         found.append(self._row(self._plan.epochs, last.checkpoint, SEALED))
-        if not self._plan.ablation:
+        if self._plan.changes_scenes:
             policy = self._trainer.load(self._store.path(last.checkpoint))
             found += changed_scenes(self._plan, policy, self._collected(self._plan.epochs), lambda _: None)
         return found

@@ -7,12 +7,15 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
 import pytest
 import requests
 import websocket
 from web_page import CAMERAS, TOKENS, WAIT_S, Served, next_of, served, write_episode
 
+from h1_session_manager.web import episode_reader
 from h1_session_manager.web.application import MOST_MESSAGE_BYTES, STATIC
 from h1_training_testing import wait_until
 
@@ -253,6 +256,32 @@ def test_a_damaged_episode_is_named_and_the_others_are_listed(page: Served, tmp_
     damaged.write_bytes(b"no HDF5")
     listed = page.signed_in().get(f"{page.base}/api/episodes", timeout=WAIT_S).json()
     assert {entry["name"]: "failed" in entry for entry in listed} == {"episode_0.hdf5": False, "episode_1.hdf5": True}
+
+
+def test_a_file_that_hdf5_loops_over_is_named_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "training_session_epoch3"
+    folder.mkdir()
+    for number in range(3):
+        with h5py.File(folder / f"episode_{number}.hdf5", "w") as file:
+            file.attrs["outcome"] = "success"
+    really, looked_at = episode_reader._opened, tmp_path / "looked_at"
+
+    def looping(path: Path) -> Any:
+        with looked_at.open("a") as notes:
+            notes.write(path.name + "\n")
+        while path.name == "episode_1.hdf5":
+            pass
+        return really(path)
+
+    monkeypatch.setattr(episode_reader, "_opened", looping)
+    monkeypatch.setattr(episode_reader, "_MOST_CPU_S", 0.1)
+    for _ in range(2):
+        listed = {entry["name"]: entry for entry in episode_reader.listing(str(tmp_path), "")}
+        assert "reading it does not end" in listed["episode_1.hdf5"]["failed"]
+        assert all(listed[f"episode_{number}.hdf5"]["outcome"] == "success" for number in (0, 2))
+    assert looked_at.read_text().count("episode_1") == 1, "it was read again, and would be at every refresh"
 
 
 @pytest.mark.parametrize("episode", ["", "../secret", "/etc/passwd", "training_session_epoch1/../../x.hdf5", "a\0b"])

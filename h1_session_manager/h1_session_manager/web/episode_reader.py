@@ -12,8 +12,9 @@ import itertools
 import json
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _LOWEST_PRIORITY = 19
 _MOST_POINTS = 1200
 """Of a curve: more than a screen has."""
 _MOST_IMAGES = 100
+_MOST_CPU_S = 1.0
+"""For the attributes of a file; they take some milliseconds."""
 
 
 class ReadError(Exception):
@@ -42,18 +45,77 @@ def listing(save_dir: str, target: str) -> list[dict[str, Any]]:
     """
     folder = Path(save_dir)
     uploaded = Ledger.load(folder, target).verified() if target else None
-    found = [
-        _entry(folder, Path(name)) | {"uploaded": None if uploaded is None else name in uploaded}
-        for name in finished_episodes(folder)
-    ]
+    names = [Path(name) for name in finished_episodes(folder)]
     discarded = folder.glob(f"training_session_epoch*/{_DISCARDED}/episode_*.hdf5")
-    found += [_entry(folder, path.relative_to(folder)) for path in discarded]
+    found = _entries(folder, [*names, *(path.relative_to(folder) for path in discarded)])
+    for name, entry in zip(names, found, strict=False):
+        entry["uploaded"] = None if uploaded is None else name.as_posix() in uploaded
     return sorted(found, key=lambda entry: (-entry["epoch"], entry["is_discarded"], -entry["number"]))
 
 
+_known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
+"""What was read of each file, with the time and size that it had then."""
+
+
+def _entries(folder: Path, names: list[Path]) -> list[dict[str, Any]]:
+    """An entry for each name. What is new or changed is read in a child: HDF5 loops for ever over some damaged ones."""
+    versions = {name: _version(folder / name) for name in names}
+    unread = [name for name in names if _known.get(folder / name, (None,))[0] != versions[name]]
+    while unread:
+        for entry in _read_in_child(folder, tuple(unread)):
+            name = unread.pop(0)
+            _known[folder / name] = (versions[name], entry)
+        if unread:
+            name = unread.pop(0)
+            failed = _blank(name) | {"failed": f"{folder / name} is damaged: reading it does not end"}
+            _known[folder / name] = (versions[name], failed)
+    return [dict(_known[folder / name][1]) for name in names]
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _read_in_child(folder: Path, names: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
+    """The entries of `names` in order, as far as a child with little CPU time for each comes."""
+    incoming, outgoing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(incoming)
+            for name in names:
+                signal.setitimer(signal.ITIMER_VIRTUAL, _MOST_CPU_S)  # its signal ends the process, in HDF5 too
+                os.write(outgoing, json.dumps(_entry(folder, name)).encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(outgoing)
+    with os.fdopen(incoming, encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+    os.waitpid(child, 0)
+
+
 def _entry(folder: Path, name: Path) -> dict[str, Any]:
+    entry = _blank(name)
+    try:
+        with _opened(folder / name) as file:
+            wanted = ("episode_length", "policy_frames", "human_frames", "outcome", "interventions", "fps", "task",
+                      "timestamp", "end_reason", "gap_count")  # fmt: skip
+            entry |= {key: _plain(file.attrs[key]) for key in wanted if key in file.attrs}
+            json.dumps(entry)
+    except Exception as error:  # of whatever kind: a damaged file is one line of the list
+        entry = _blank(name) | {"failed": str(error)}
+    return entry
+
+
+def _blank(name: Path) -> dict[str, Any]:
     digits = "".join(filter(str.isdigit, name.stem))
-    entry: dict[str, Any] = {
+    return {
         "id": name.as_posix(),
         "epoch": int("0" + "".join(filter(str.isdigit, name.parts[0]))),
         "number": int("0" + digits),
@@ -61,14 +123,6 @@ def _entry(folder: Path, name: Path) -> dict[str, Any]:
         "is_discarded": _DISCARDED in name.parts,
         "uploaded": None,
     }
-    try:
-        with _opened(folder / name) as file:
-            wanted = ("episode_length", "policy_frames", "human_frames", "outcome", "interventions", "fps", "task",
-                      "timestamp", "end_reason", "gap_count")  # fmt: skip
-            entry |= {key: _plain(file.attrs[key]) for key in wanted if key in file.attrs}
-    except (OSError, KeyError, ValueError, ReadError) as error:
-        entry["failed"] = str(error)
-    return entry
 
 
 def detail(path: str) -> dict[str, Any]:

@@ -12,14 +12,15 @@ No ROS and no waiting here: `tick` is called 50 times a second, everything else 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from h1_policy_bridge.action_stream import ActionStream
-from h1_policy_bridge.chunk import ARM_JOINTS, Chunk, ServerFacts
+from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.inference import Client, Inference
+from h1_policy_bridge.metadata import ServerFacts, changes
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.values import ArmReading, BridgeStatus, ObservationError, OutgoingAction, SessionReading
@@ -73,6 +74,8 @@ class PolicyBridge:
         self._session = SessionReading("", -1, "")
         self._wanted_epoch = -1
         self._client_state = client.state
+        self._served: Mapping[str, str] | None = None
+        self._metadata_change = ""
         # Of one HOLD and the POLICY that follows it; a new generation makes everything asked before worthless.
         self._generation = 0
         self._hold_ns = 0
@@ -138,6 +141,8 @@ class PolicyBridge:
             server_ms=newest.server_ms if newest else math.nan,
             reason=self._shown_reason,
             checkpoint=facts.checkpoint,
+            metadata_digest=facts.digest if self._client.state.connection is Connection.CONNECTED else "",
+            metadata_change=self._metadata_change,
             warm=self._is_ready and self._warm_up.is_warm,
             first_inference_ms=first_inference_ms,
             first_action_distance_rad=first_action_distance_rad,
@@ -200,8 +205,18 @@ class PolicyBridge:
                 self._on_event(Level.ERROR, "policy_refused", now.reason)
             else:
                 self._on_event(Level.INFO, "policy_connected", f"connection {now.connections}, epoch {now.epoch}")
+                self._compare_metadata(now.facts)
         if now.connection is Connection.DISCONNECTED and now.reason != before.reason:
             self._on_event(Level.WARN, "policy_disconnected", now.reason)
+
+    def _compare_metadata(self, facts: ServerFacts) -> None:
+        """Other metadata than on the connection before are other weights, for the operator to know."""
+        if self._served is not None and (change := changes(self._served, facts.contents)):
+            self._metadata_change = change
+            self._on_event(
+                Level.WARN, "policy_metadata_changed", f"the policy server came back with other metadata: {change}"
+            )
+        self._served = facts.contents
 
     def _follow(self) -> None:
         """Take note of a new HOLD, of POLICY's beginning, and of the end of either."""

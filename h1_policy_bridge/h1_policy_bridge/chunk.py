@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy server says, checked: its metadata at connect, and a chunk of actions in every reply.
+"""A chunk of actions, out of a policy server's reply, checked. Its metadata: `metadata.py`.
 
 A reply is used whole or not at all. Nothing of it reaches the arms before it has the shape that the configuration
 asks for and is finite in float32, which is what goes out on `policy/action`.
@@ -7,6 +7,7 @@ asks for and is finite in float32, which is what goes out on `policy/action`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +25,7 @@ HAND_JOINTS = 12
 REGISTER_FULL_SCALE = 1000.0
 """An Inspire hand's angle registers count 0 closed to 1000 open; some policies put that on the wire."""
 
-_MAX_HORIZON = 2000
-_HORIZON_KEYS = ("action_horizon", "horizon")
-
-
-class MetadataError(ValueError):
-    """The server does not fit the configuration."""
+MAX_HORIZON = 2000
 
 
 class ReplyError(ValueError):
@@ -83,55 +79,6 @@ class Chunk:
         return len(self.actions)
 
 
-@dataclass(frozen=True)
-class ServerFacts:
-    """What a server's metadata says of itself; 0 or empty where it is silent.
-
-    Attributes:
-        checkpoint: name of the weights that serve, fit for a terminal.
-        takes_jpeg: images may be sent as JPEG files (`image_encodings` in the metadata holds `jpeg`).
-        takes_remainder: it does real-time chunking with what is left of the previous chunk (`rtc` in the metadata).
-    """
-
-    action_dim: int = 0
-    horizon: int = 0
-    done: bool = False
-    checkpoint: str = ""
-    takes_jpeg: bool = False
-    takes_remainder: bool = False
-
-
-def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerFacts:
-    """The facts in a server's metadata. A stock openpi server says none of them, and is taken at its first reply.
-
-    Raises:
-        MetadataError: the server says that it does not fit.
-    """
-    action_dim = _count(metadata, "action_dim")
-    horizon = next((_count(metadata, key) for key in _HORIZON_KEYS if key in metadata), 0)
-    if action_dim and action_dim != expected.action_dim:
-        raise MetadataError(
-            f"the server's policy has {action_dim} values per action, this robot is configured for "
-            f"{expected.action_dim} ({'with' if expected.action_dim > ARM_JOINTS else 'without'} hands); "
-            "serve the matching checkpoint, or change robot.include_hands"
-        )
-    if horizon and expected.horizon and horizon != expected.horizon:
-        raise MetadataError(
-            f"the server's chunks have {horizon} actions, the configuration asks for {expected.horizon}"
-        )
-    if expected.layout is not None:
-        _check_modalities(metadata.get("modalities"), expected.layout, expected.action_dim)
-    checkpoint, encodings = metadata.get("checkpoint"), metadata.get("image_encodings")
-    return ServerFacts(
-        action_dim,
-        horizon,
-        _flag(metadata, expected.done_field),
-        server_text.one_line(checkpoint) if isinstance(checkpoint, str) else "",
-        takes_jpeg=isinstance(encodings, list) and "jpeg" in encodings,
-        takes_remainder=_flag(metadata, "rtc"),
-    )
-
-
 def read_reply(
     reply: Any, expected: Expectation, *, state: npt.NDArray[Any], observation_ns: int, inference_ms: float
 ) -> Chunk:
@@ -155,7 +102,7 @@ def read_reply(
         actions[:, ARM_JOINTS:] = np.clip(actions[:, ARM_JOINTS:] / scale, 0.0, 1.0)
     actions.setflags(write=False)
     nested = reply.get("metadata")
-    done = _flag(reply, expected.done_field) or (isinstance(nested, dict) and _flag(nested, expected.done_field))
+    done = flag(reply, expected.done_field) or (isinstance(nested, dict) and flag(nested, expected.done_field))
     return Chunk(
         actions=actions,
         observation_ns=observation_ns,
@@ -177,7 +124,7 @@ def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.flo
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         kind = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
         raise ReplyError(f"'actions' is {kind}; expected an array of numbers")
-    if raw.ndim != 2 or raw.shape[1] != expected.action_dim or not 1 <= raw.shape[0] <= _MAX_HORIZON:
+    if raw.ndim != 2 or raw.shape[1] != expected.action_dim or not 1 <= raw.shape[0] <= MAX_HORIZON:
         shape = "x".join(str(axis) for axis in raw.shape) or "a single number"
         raise ReplyError(f"'actions' is {shape}; expected steps x {expected.action_dim}")
     if expected.horizon and raw.shape[0] != expected.horizon:
@@ -191,31 +138,6 @@ def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.flo
     if problem := beyond_range(actions[:, :ARM_JOINTS]):
         raise ReplyError(f"'actions' is no pose of these arms: {problem}; expected absolute joint angles, in rad")
     return actions
-
-
-def _check_modalities(modalities: Any, layout: ObservationLayout, action_dim: int) -> None:
-    """GR00T's servers name what they look at and what they give: refuse before the first inference.
-
-    Raises:
-        MetadataError: something is wanted that no observation has, or not given that this robot needs.
-    """
-    if not isinstance(modalities, dict):
-        return
-    sent = [path for _, path in layout.images] + [part.path for part in layout.state if part.first < action_dim]
-    for kind in ("video", "state"):
-        ours = {path[1] for path in sent if len(path) == 2 and path[0] == kind}
-        if missing := [name for name in modalities.get(kind) or [] if name not in ours]:
-            raise MetadataError(
-                f"the server's policy wants {kind} '{server_text.one_line(missing[0])}', the observation has "
-                f"{', '.join(sorted(ours)) or 'none'}; write a mapping in 'observation_mapping'"
-            )
-    given = modalities.get("action") or []
-    needed = [part.path[-1] for part in layout.actions if part.first < action_dim]
-    if given and (missing := [name for name in needed if name not in given]):
-        raise MetadataError(
-            f"the server's policy gives no action '{missing[0]}', only {server_text.one_line(', '.join(given))}; "
-            "write a mapping in 'observation_mapping'"
-        )
 
 
 def _joined(reply: Mapping[str, Any], parts: tuple[Part, ...]) -> npt.NDArray[Any] | None:
@@ -254,21 +176,14 @@ def _server_ms(reply: Mapping[str, Any]) -> float:
     for key in ("server_timing", "policy_timing"):
         timing = reply.get(key)
         value = timing.get("infer_ms") if isinstance(timing, dict) else None
-        if isinstance(value, (int, float, np.number)) and math.isfinite(value):
-            return float(value)
+        with contextlib.suppress(OverflowError):  # an int of JSON may have any number of digits
+            if isinstance(value, (int, float, np.number)) and math.isfinite(value):
+                return float(value)
     return math.nan
 
 
-def _count(metadata: Mapping[str, Any], key: str) -> int:
-    value = metadata.get(key)
-    if value is None:
-        return 0
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not 0 < value <= _MAX_HORIZON:
-        raise MetadataError(f"the server's metadata says {key} = {value!r:.40}; expected a whole number above 0")
-    return int(value)
-
-
-def _flag(source: Mapping[str, Any], key: str) -> bool:
+def flag(source: Mapping[str, Any], key: str) -> bool:
+    """Whether `source` says true at `key`, as a bool or as an array of one."""
     value = source.get(key)
     if isinstance(value, np.ndarray):
         value = value.item() if value.size == 1 else None

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from h1_policy_bridge.link_errors import DeadlineError, InterruptedWait, LinkError, TooMuchError
 from h1_training_node.server_access import tls_context
 
 _SOCKET_OPTIONS = (
@@ -27,22 +28,6 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-
-
-class LinkError(Exception):
-    """The connection cannot be made, or is lost; the message is for the operator."""
-
-
-class DeadlineError(Exception):
-    """The deadline passed before the operation was over."""
-
-
-class TooMuchError(Exception):
-    """The peer sent more bytes than it may."""
-
-
-class InterruptedWait(Exception):  # noqa: N818 - it reports no error
-    """Another thread asked for attention. Nothing is lost: the read may be continued where it was."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ of them `CodecError`: whoever decodes needs to catch one thing.
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any
 
 import msgpack
 import numpy as np
+
+from h1_policy_bridge.plain_array import ArrayError, DtypeError, is_plain, plain_array, plain_dtype, short
+from h1_policy_bridge.plain_array import CodecError as CodecError
 
 MAX_BYTES = 4 * 1024 * 1024
 """Largest message decoded, bytes. A chunk of 50 x 32 float64 has 12 800; a byte of msgpack can cost 64 in memory."""
@@ -24,28 +25,12 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 16
 """Deepest nesting decoded: openpi's replies have three levels."""
 
-_MAX_AXES = 8
-_MAX_AXIS = 1 << 24
-_PLAIN_DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
-
 _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
 _DATA, _DTYPE, _SHAPE = b"data", b"dtype", b"shape"
 
 
-class CodecError(ValueError):
-    """A message that cannot be encoded, or must not be decoded."""
-
-
 class NotMsgpackError(CodecError):
     """The bytes are not one whole msgpack message of the kinds that openpi uses."""
-
-
-class DtypeError(CodecError):
-    """An array of something else than plain numbers: objects, records, complex, text, dates."""
-
-
-class ArrayError(CodecError):
-    """An array whose shape, byte count or fields do not belong together."""
 
 
 class TooDeepError(CodecError):
@@ -94,7 +79,7 @@ def unpack(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 def _encoded(value: Any) -> dict[bytes, Any]:
     if not isinstance(value, (np.ndarray, np.generic)):
         raise CodecError(f"{type(value).__name__} cannot be encoded; send numbers, text, lists, maps or arrays")
-    if _PLAIN_DTYPE.fullmatch(value.dtype.str) is None:
+    if not is_plain(value.dtype):
         raise DtypeError(f"array of dtype {value.dtype} cannot be encoded; only plain numbers can")
     if isinstance(value, np.ndarray):
         return {_ARRAY: True, _DATA: value.tobytes(), _DTYPE: value.dtype.str, _SHAPE: value.shape}
@@ -112,36 +97,21 @@ def _decoded(fields: dict[Any, Any]) -> Any:
 def _array(fields: dict[Any, Any]) -> np.ndarray[Any, Any]:
     if missing := {_DATA, _DTYPE, _SHAPE} - set(fields):
         raise ArrayError(f"array without {sorted(missing)[0].decode()}")
-    data, shape, dtype = fields[_DATA], fields[_SHAPE], _dtype(fields[_DTYPE])
-    if not isinstance(data, bytes):
-        raise ArrayError(f"array data is {type(data).__name__}; expected bytes")
-    if not isinstance(shape, list) or not all(type(axis) is int for axis in shape):
-        raise ArrayError(f"array shape is {_short(shape)}; expected a list of whole numbers")
-    if len(shape) > _MAX_AXES or any(not 0 <= axis <= _MAX_AXIS for axis in shape):
-        raise ArrayError(f"array shape {_short(shape)} is negative or too large")
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        raise ArrayError(f"array of shape {_short(shape)} and dtype {dtype} needs {expected} bytes, has {len(data)}")
-    return np.ndarray(shape=tuple(shape), dtype=dtype, buffer=data)
+    data, shape, dtype = fields[_DATA], fields[_SHAPE], fields[_DTYPE]
+    return plain_array(data, dtype, shape)
 
 
 def _scalar(fields: dict[Any, Any]) -> np.generic:
     if missing := {_DATA, _DTYPE} - set(fields):
         raise ArrayError(f"numpy scalar without {sorted(missing)[0].decode()}")
-    value, dtype = fields[_DATA], _dtype(fields[_DTYPE])
+    value, dtype = fields[_DATA], plain_dtype(fields[_DTYPE])
     if not isinstance(value, (bool, int, float)):
         raise ArrayError(f"numpy scalar holds {type(value).__name__}; expected a number")
     if dtype.kind in "iu" and not (isinstance(value, int) and np.iinfo(dtype).min <= int(value) <= np.iinfo(dtype).max):
-        raise ArrayError(f"numpy scalar {_short(value)} does not fit dtype {dtype}")
+        raise ArrayError(f"numpy scalar {short(value)} does not fit dtype {dtype}")
     with np.errstate(over="ignore"):
         scalar: np.generic = dtype.type(value)
     return scalar
-
-
-def _dtype(text: Any) -> np.dtype[Any]:
-    if not isinstance(text, str) or _PLAIN_DTYPE.fullmatch(text) is None:
-        raise DtypeError(f"array dtype is {_short(text)}; only plain numbers (b1, i1-i8, u1-u8, f2-f8) are accepted")
-    return np.dtype(text)
 
 
 def _refused_extension(code: int, data: bytes) -> Any:
@@ -160,8 +130,3 @@ def _check_depth(value: Any) -> None:
         depth += 1
         if depth > MAX_DEPTH:
             raise TooDeepError(f"message nested deeper than {MAX_DEPTH} levels")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

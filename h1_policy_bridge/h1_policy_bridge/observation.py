@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE, ServerFacts
+from h1_policy_bridge.chunk import ARM_JOINTS, REGISTER_FULL_SCALE
 from h1_policy_bridge.images import Image, ImageError, dummy, encoded, padded, stretched
 from h1_policy_bridge.layout import ObservationLayout
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.values import ObservationError
 from h1_training_node.cameras import CAMERAS, LATE_NS, image_time_ns
 
@@ -45,6 +46,7 @@ class ObservationRules:
         hand_unit: as in `chunk.Expectation`.
         allow_dummy_cameras: grey stands in for a camera that is missing or stale.
         image_encoding: `raw` pixels, `jpeg` files, or `auto`: what the server's metadata allow.
+        remainder_field, delay_field: under which names a server takes a `Remainder`; that part is not sent if empty.
     """
 
     layout: ObservationLayout
@@ -56,14 +58,17 @@ class ObservationRules:
     hand_unit: str = "unit"
     allow_dummy_cameras: bool = False
     image_encoding: str = "auto"
+    remainder_field: str = "prev_action_chunk"
+    delay_field: str = "inference_delay"
 
 
 @dataclass(frozen=True)
 class Remainder:
     """What is left of the chunk that is being played, for real-time chunking in the server.
 
-    Sent as `prev_action_chunk` and `inference_delay`, the names in openpi's forks that carry RTC (arXiv 2506.07339);
-    LeRobot's policies take the same as `prev_chunk_left_over` and `inference_delay`. Units are those of the replies.
+    Sent as `prev_action_chunk` and `inference_delay`, the names of most forks of openpi that carry RTC (arXiv
+    2506.07339); openpi itself takes none, LeRobot's policies call it `prev_chunk_left_over`, other forks `prev_actions`
+    or `action_prefix`. Units are those of the replies.
 
     Attributes:
         actions: (R, action_dim), planned from the observation on; R >= 1.
@@ -141,7 +146,7 @@ class Observation:
         """As it goes on the wire: decodes and resizes.
 
         Args:
-            facts: what the server said of itself: it decides how images are encoded, and whether the remainder is sent.
+            facts: what the server said of itself: it decides how images are encoded.
 
         Raises:
             ObservationError: a camera's image does not decode.
@@ -153,10 +158,10 @@ class Observation:
             images = {camera: encoded(image) for camera, image in images.items()}
         message = rules.layout.message(state, images, self.prompt)
         if self.remainder is not None:
-            message.update(
-                prev_action_chunk=self._on_the_wire(self.remainder.actions).astype(np.float32),
-                inference_delay=min(self.remainder.delay_ticks, len(self.remainder.actions)),
-            )
+            if rules.remainder_field:
+                message[rules.remainder_field] = self._on_the_wire(self.remainder.actions).astype(np.float32)
+            if rules.delay_field:
+                message[rules.delay_field] = min(self.remainder.delay_ticks, len(self.remainder.actions))
         return message
 
     def _on_the_wire(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

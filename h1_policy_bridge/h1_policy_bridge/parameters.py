@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from h1_policy_bridge.chunk import Expectation, ServerFacts
+from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS, LayoutError, ObservationLayout, parse_layout
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.msgpack_numpy import MAX_BYTES
 from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
@@ -69,6 +70,8 @@ class BridgeParameters:
     strategy: str = parameter(
         "auto", "how chunks become a stream; auto: rtc where the metadata say so, else blend", choices=_STRATEGY_NAMES
     )
+    rtc_remainder_field: str = parameter("prev_action_chunk", "under which name rtc sends what is planned; empty: not")
+    rtc_delay_field: str = parameter("inference_delay", "under which name rtc sends the delay in ticks; empty: not")
     blend_window_s: float = parameter(0.2, "fade from chunk to chunk; 0 switches at once", unit="s", low=0.0, high=2.0)
     blend_execute_s: float = parameter(
         0.5, "how much of a chunk is played before the next", unit="s", low=0.0, high=10.0
@@ -145,6 +148,8 @@ class BridgeParameters:
             hand_unit=self.hand_unit,
             allow_dummy_cameras=self.allow_dummy_cameras,
             image_encoding=self.image_encoding,
+            remainder_field=self.rtc_remainder_field,
+            delay_field=self.rtc_delay_field,
         )
 
     def make_strategy(self, facts: ServerFacts) -> Strategy:

@@ -161,6 +161,8 @@ class PolicyBridgeNode(BaseNode):
                 server_ms=float(status.server_ms),
                 reason=status.reason,
                 checkpoint=status.checkpoint,
+                metadata_digest=status.metadata_digest,
+                metadata_change=status.metadata_change,
                 warm=status.warm,
                 first_inference_ms=status.first_inference_ms,
                 first_action_distance_rad=status.first_action_distance_rad,

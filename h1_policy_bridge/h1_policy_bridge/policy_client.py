@@ -17,8 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from h1_policy_bridge.chunk import Expectation, MetadataError, ReplyError, read_metadata, read_reply
-from h1_policy_bridge.connection import InterruptedWait, LinkError, Wake
+from h1_policy_bridge.chunk import Expectation, ReplyError, read_reply
+from h1_policy_bridge.connection import Wake
+from h1_policy_bridge.link_errors import InterruptedWait, LinkError
+from h1_policy_bridge.metadata import MetadataError, read_metadata
 from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.protocols.link import LinkConfig, PolicyLink
 from h1_policy_bridge.values import ClientState, InferenceRequest, InferenceResult, ObservationError, ServerError

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge import server_text
-from h1_policy_bridge.chunk import Chunk, ServerFacts
-from h1_policy_bridge.connection import LinkError
+from h1_policy_bridge.chunk import Chunk
+from h1_policy_bridge.link_errors import LinkError
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.strategy import Positions, Step
 from h1_training_node.message_numbers import ArmMode, Connection
 
@@ -85,6 +86,8 @@ class BridgeStatus:
     server_ms: float
     reason: str
     checkpoint: str
+    metadata_digest: str
+    metadata_change: str
     warm: bool
     first_inference_ms: float
     first_action_distance_rad: float

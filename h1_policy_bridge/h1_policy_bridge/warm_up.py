@@ -87,7 +87,8 @@ class WarmUp:
             self._not_before_ns = now_ns + _AGAIN_NS
             self.reason = (
                 f"first action differs from the pose by {first.distance_rad:.2f} rad at {first.joint}; "
-                f"at most {self._max_distance_rad:g} rad is accepted"
+                f"at most {self._max_distance_rad:g} rad is accepted: serve a policy of this robot that "
+                "gives absolute angles in rad, or raise max_first_action_distance_rad; 'n' skips it"
             )
 
     @property

@@ -7,8 +7,8 @@ import numpy as np
 from policy_builders import jpeg, ramp
 from policy_stage import STATE_ONLY, Stage
 
-from h1_policy_bridge.chunk import ServerFacts
 from h1_policy_bridge.layout import PRESETS
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.observation import ObservationRules, Stamped
 from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
 from h1_policy_bridge.values import ClientState

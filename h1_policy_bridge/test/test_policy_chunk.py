@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from h1_policy_bridge.chunk import Expectation, MetadataError, ReplyError, read_metadata, read_reply
+from h1_policy_bridge.chunk import Expectation, ReplyError, read_reply
+from h1_policy_bridge.metadata import MetadataError, read_metadata
 
 ARRAYS = st.sampled_from(["b1", "i1", "<i8", "u1", "<f2", "<f4", ">f8"]).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=26))

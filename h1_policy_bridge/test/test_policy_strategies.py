@@ -13,7 +13,7 @@ from policy_builders import chunk, ramp
 from policy_virtual_run import run_virtually
 
 from h1_policy_bridge.blend import Blend
-from h1_policy_bridge.chunk import ServerFacts
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.strategies import STRATEGIES, OpenLoop
 from h1_policy_bridge.strategy import Step, StrategyConfig

@@ -51,7 +51,8 @@ def test_a_first_action_far_from_the_pose_is_refused_by_joint_and_asked_again():
     assert not status.warm
     assert status.first_action_distance_rad == pytest.approx(1.42)
     assert status.warm_up_reason == (
-        "first action differs from the pose by 1.42 rad at left_elbow_joint; at most 0.5 rad is accepted"
+        "first action differs from the pose by 1.42 rad at left_elbow_joint; at most 0.5 rad is accepted: serve a "
+        "policy of this robot that gives absolute angles in rad, or raise max_first_action_distance_rad; 'n' skips it"
     )
     stage.ticks(60)
     assert len(stage.client.requests) == 2

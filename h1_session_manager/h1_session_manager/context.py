@@ -49,6 +49,7 @@ class Context:
         last_seen: the epoch that was taken up last; before the first, the highest that an earlier session finished.
         offered: the server's epoch that `new_weights` or `accept` takes up.
         on_offer: an epoch that needs a person's 'y' in WAITING; None if there is none.
+        served: digest of the metadata on which the last episode ran, or the epoch in work was taken up.
         fresh_weights: the epoch in work has had no episode yet in this session.
         reason: why the state is as it is, for the person.
         since_ns: when the state was entered.
@@ -88,6 +89,7 @@ class Context:
         self.last_seen = memory.last_finished
         self.offered = -1
         self.on_offer: int | None = None
+        self.served = ""
         self.fresh_weights = True
         self.reason = ""
         self.since_ns = now_ns
@@ -120,6 +122,11 @@ class Context:
         """The checks before an episode."""
         own = self.episode.id if self.episode.is_open else ""
         return preflight.check(self.observed, self.config, self.epoch, own)
+
+    def note_served(self) -> None:
+        """The weights that serve now are in use; others than these are new ones."""
+        policy = self.observed.policy
+        self.served = policy.metadata_digest if policy is not None and policy.metadata_digest else self.served
 
     def rest(self) -> None:
         """Nothing takes time any more."""

@@ -91,6 +91,8 @@ class Policy:
     inferences: int = 0
     failures: int = 0
     checkpoint: str = ""
+    metadata_digest: str = ""
+    metadata_change: str = ""
     warm_up_reason: str = ""
 
 

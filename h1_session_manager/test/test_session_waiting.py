@@ -63,19 +63,47 @@ def test_each_session_of_such_a_server_ends_in_the_same_offer():
 
 def test_other_metadata_after_a_reconnection_are_new_weights():
     harness = waiting(UNSUPPORTED)
-    harness.policy = replace(harness.policy, checkpoint="run_a")
+    harness.policy = replace(harness.policy, metadata_digest="a", checkpoint="run_a")
     harness.press("y")
     harness.to("DECIDING")
     harness.press("n")
     harness.run_to("WAITING")
     harness.run(1)
-    harness.policy = replace(harness.policy, checkpoint="")  # the server restarts
+    harness.policy = replace(harness.policy, metadata_digest="", checkpoint="")  # the server restarts
     harness.run(1)
     assert harness.state == "WAITING"
-    harness.policy = replace(harness.policy, checkpoint="run_b")
+    harness.policy = replace(harness.policy, metadata_digest="b", metadata_change="checkpoint run_a -> run_b")
     harness.run_to("READY")
-    assert harness.lines("  The server has other weights than before: run_b")
+    assert harness.lines("  The server has other weights than before: checkpoint run_a -> run_b")
     assert harness.engine.view().epoch == 1
+
+
+def test_metadata_that_name_no_checkpoint_and_changed_during_an_episode_are_new_weights_in_waiting():
+    harness = waiting(UNSUPPORTED)
+    harness.policy = replace(harness.policy, metadata_digest="a")
+    harness.press("y")
+    harness.to("DECIDING")
+    harness.policy = replace(harness.policy, metadata_digest="b", metadata_change="reset_pose [0] -> [1]")
+    harness.press("n")
+    harness.run_to("READY")
+    assert harness.lines("  The server has other weights than before: reset_pose [0] -> [1]")
+    harness.press("n")  # skipped, they are known and not offered as new ones again
+    harness.run(3)
+    assert harness.state == "WAITING"
+    assert harness.listed == ("y", "q")
+
+
+def test_weights_that_came_while_ready_showed_them_are_those_of_the_episode():
+    harness = waiting(UNSUPPORTED)
+    harness.policy = replace(harness.policy, metadata_digest="a")
+    harness.press("y")
+    harness.run_to("READY")
+    harness.policy = replace(harness.policy, metadata_digest="b")  # while READY connects again
+    harness.to("DECIDING")
+    harness.press("n")
+    harness.run_to("WAITING")
+    harness.run(3)
+    assert harness.state == "WAITING"
 
 
 def test_a_server_that_begins_to_report_its_training_is_followed():

@@ -11,6 +11,7 @@ A request that got no answer leaves a REQ socket of no use, so it ends the link.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ import numpy as np
 import zmq
 
 from h1_policy_bridge.chunk import ReplyError
-from h1_policy_bridge.connection import InterruptedWait, LinkError, Wake, connected
+from h1_policy_bridge.connection import Wake, connected
+from h1_policy_bridge.link_errors import InterruptedWait, LinkError, link_errors
+from h1_policy_bridge.plain_array import CodecError, npy_array
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import ObservationError, ServerError
 
@@ -59,14 +62,17 @@ class GrootLink:
         return self._packed({"endpoint": "get_action", "data": data})
 
     def send(self, request: bytes, timeout_s: float) -> None:
+        late = f"the policy server took no request within {timeout_s:g} s"
+        deadline_s = time.monotonic() + timeout_s
         if self._awaits_pong:  # a REQ socket takes nothing before that
             if not self._sock.poll(round(timeout_s * 1e3), zmq.POLLIN):
-                raise LinkError(f"the policy server took no request within {timeout_s:g} s")
-            self._sock.recv()
+                raise LinkError(late)
+            self._message()
             self._awaits_pong = False
-        if not self._sock.poll(round(timeout_s * 1e3), zmq.POLLOUT):
-            raise LinkError(f"the policy server took no request within {timeout_s:g} s")
-        self._sock.send(request)
+        if not self._sock.poll(round(max(0.0, deadline_s - time.monotonic()) * 1e3), zmq.POLLOUT):
+            raise LinkError(late)
+        with self._as_link_error():
+            self._sock.send(request, zmq.NOBLOCK)
         self._used_s = time.monotonic()
 
     def receive(self, timeout_s: float) -> Any:
@@ -113,16 +119,23 @@ class GrootLink:
     def _answer(self, timeout_s: float) -> Any:
         if not self._ready(timeout_s):
             raise LinkError(f"the policy server gave no answer within {timeout_s:g} s")
-        try:
-            message = self._sock.recv(zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            raise LinkError(f"the connection to the policy server broke: {error}") from None
+        message = self._message()
         if message == b"ERROR":
             raise ServerError("it says ERROR and nothing else")
         reply = _unpacked(message)
         if isinstance(reply, dict) and isinstance(reply.get("error"), str):
             raise ServerError(reply["error"])
         return reply
+
+    def _message(self) -> bytes:
+        with self._as_link_error():
+            message = self._sock.recv(zmq.NOBLOCK)
+        if self._sock.getsockopt(zmq.RCVMORE):
+            raise LinkError("the policy server sent a message of several parts; GR00T's have one")
+        return message
+
+    def _as_link_error(self) -> contextlib.AbstractContextManager[None]:
+        return link_errors(self._config.max_reply_bytes, broken=(zmq.ZMQError,))
 
     def _ready(self, timeout_s: float) -> bool:
         """Whether a message is there within `timeout_s`.
@@ -169,14 +182,9 @@ def _decoded(fields: dict[Any, Any]) -> Any:
     if not isinstance(data, bytes):
         raise ReplyError("array without its .npy file")
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ReplyError(f"array is no .npy file: {str(error).partition(chr(10))[0]}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-        raise ReplyError(
-            f"array dtype is {getattr(array, 'dtype', type(array).__name__)}; only plain numbers are accepted"
-        )
-    return array
+        return npy_array(data)
+    except CodecError as error:
+        raise ReplyError(str(error)) from None
 
 
 def _refused_extension(code: int, data: bytes) -> Any:

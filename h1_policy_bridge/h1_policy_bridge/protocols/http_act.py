@@ -14,9 +14,8 @@ import binascii
 import contextlib
 import http.client
 import json
-import re
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -24,22 +23,16 @@ import numpy as np
 
 from h1_policy_bridge import server_text
 from h1_policy_bridge.chunk import ReplyError
-from h1_policy_bridge.connection import (
-    DeadlineError,
-    DeadlineSocket,
-    InterruptedWait,
-    LinkError,
-    TooMuchError,
-    Wake,
-    connected,
-)
+from h1_policy_bridge.connection import DeadlineSocket, Wake, connected
+from h1_policy_bridge.link_errors import InterruptedWait, LinkError, TooMuchError, bad_status, link_errors
+from h1_policy_bridge.plain_array import CodecError, plain_array
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import ObservationError, ServerError
 from h1_training_node.server_access import authorization
 
-_DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 _HEAD_BYTES = 64 * 1024
-_MAX_AXES = 8
+_ANOTHER_SERVER = frozenset({401, 403, 404, 405})
+"""Statuses that no repetition changes; after any other the server may answer again."""
 
 
 class HttpActLink:
@@ -69,6 +62,8 @@ class HttpActLink:
     def send(self, request: bytes, timeout_s: float) -> None:
         head = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
         message = f"POST {self._path} HTTP/1.1\r\n{head}Content-Length: {len(request)}\r\n\r\n".encode() + request
+        if self._sock is not None and select.select([self._sock], [], [], 0)[0]:
+            self._drop()  # closed, or something unasked, which must not be read as this request's answer
         if self._sock is None:
             self._sock = self._opened()
         self._sock.set_deadline(timeout_s, interruptible=False)
@@ -129,33 +124,21 @@ class HttpActLink:
     def _check_status(self, response: http.client.HTTPResponse, body: bytes) -> None:
         if response.status == 200:
             return
-        url = self._config.address.url
-        if response.status // 100 == 3:
-            location = server_text.one_line(response.headers.get("location", "elsewhere"))
-            raise LinkError(f"{url} redirects to {location}, which is not followed; set that URL")
-        if response.status in (401, 403):
-            raise LinkError(f"{url} answered HTTP {response.status}; check the API key")
-        if response.status in (404, 405):
-            raise LinkError(f"{url} answered HTTP {response.status} to POST {self._path}; check host, port and path")
+        if response.status // 100 == 3 or response.status in _ANOTHER_SERVER:
+            location, to = response.headers.get("location"), f" to POST {self._path}"
+            url = self._config.address.url
+            raise bad_status(url, response.status, location, to=to, hint="check host, port and path")
         words = server_text.one_line(body.decode(errors="replace")) or "no text"
         raise ReplyError(f"the policy server answered HTTP {response.status}: {words}")
 
-    @contextlib.contextmanager
-    def _as_link_error(self, late: str) -> Iterator[None]:
-        try:
-            yield
-        except LinkError:
-            raise
-        except DeadlineError:
-            raise LinkError(late) from None
-        except TooMuchError:
-            largest = self._config.max_reply_bytes
-            raise LinkError(f"the policy server sent a message without end; at most {largest} are read") from None
-        except (http.client.RemoteDisconnected, ConnectionError):
-            raise LinkError("the policy server closed the connection") from None
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            reason = server_text.one_line(str(error)) or type(error).__name__
-            raise LinkError(f"the policy server does not speak HTTP: {reason}") from None
+    def _as_link_error(self, late: str) -> contextlib.AbstractContextManager[None]:
+        return link_errors(
+            self._config.max_reply_bytes,
+            late=late,
+            closed=(http.client.RemoteDisconnected, ConnectionError),
+            broken=(http.client.HTTPException, OSError, ValueError),
+            broken_words="the policy server does not speak HTTP",
+        )
 
 
 def _encoded(value: Any) -> dict[str, Any]:
@@ -180,14 +163,11 @@ def _decoded_body(body: bytes) -> Any:
 def _decoded(fields: dict[str, Any]) -> Any:
     if "__numpy__" not in fields:
         return fields
-    data, dtype, shape = fields["__numpy__"], fields.get("dtype"), fields.get("shape")
-    if not isinstance(dtype, str) or _DTYPE.fullmatch(dtype) is None:
-        raise ReplyError(f"array dtype is {dtype!r:.60}; only plain numbers (b1, i1-i8, u1-u8, f2-f8) are accepted")
-    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(type(n) is int and n >= 0 for n in shape):
-        raise ReplyError(f"array shape is {shape!r:.60}; expected a list of whole numbers")
     try:
-        raw = base64.b64decode(data, validate=True)
-        return np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+        data = base64.b64decode(fields["__numpy__"], validate=True)
+        return plain_array(data, fields.get("dtype"), fields.get("shape"))
+    except CodecError as error:
+        raise ReplyError(str(error)) from None
     except (binascii.Error, TypeError, ValueError) as error:
         raise ReplyError(f"array cannot be decoded: {server_text.one_line(str(error))}") from None
 
@@ -207,9 +187,15 @@ def _actions(reply: Any) -> Any:
 
 
 def _as_array(value: Any) -> Any:
-    if isinstance(value, list):
-        try:
-            return np.asarray(value, np.float64)
-        except (TypeError, ValueError):
-            raise ReplyError("'actions' is a list that is no array of numbers") from None
-    return value
+    """A list of numbers, or of arrays, as one array. Text and truth values are no numbers, though numpy takes them."""
+    if not isinstance(value, list):
+        return value
+    level: list[Any] = value
+    while any(isinstance(item, list) for item in level):
+        level = [item for part in level if isinstance(part, list) for item in part]
+    try:
+        if not all(isinstance(item, np.ndarray) or type(item) in (int, float) for item in level):
+            raise TypeError
+        return np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ReplyError("'actions' is a list that is no array of numbers") from None

@@ -13,7 +13,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,15 +21,8 @@ import websocket
 
 from h1_policy_bridge import msgpack_numpy, server_text
 from h1_policy_bridge.chunk import ReplyError
-from h1_policy_bridge.connection import (
-    DeadlineError,
-    DeadlineSocket,
-    InterruptedWait,
-    LinkError,
-    TooMuchError,
-    Wake,
-    connected,
-)
+from h1_policy_bridge.connection import DeadlineSocket, Wake, connected
+from h1_policy_bridge.link_errors import DeadlineError, LinkError, bad_status, link_errors
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import ObservationError, ServerError
 from h1_training_node.server_access import authorization
@@ -40,13 +33,8 @@ _HANDSHAKE_BYTES = 64 * 1024
 _FRAMING_BYTES = 64 * 1024
 """What may come beside a message's own bytes: heads of fragments, pings."""
 
-_STATUS_HINTS = {
-    401: "check the API key",
-    403: "check the API key",
-    502: "the proxy reaches no policy server behind it",
-    503: "the proxy reaches no policy server behind it",
-    504: "the proxy reaches no policy server behind it",
-}
+_CLOSED = (websocket.WebSocketConnectionClosedException,)
+_BROKEN = (websocket.WebSocketException, OSError, ValueError)
 
 logging.getLogger("websocket").addHandler(logging.NullHandler())
 
@@ -120,28 +108,25 @@ class OpenpiLink:
     def _handshake(self, url: str) -> None:
         self._sock.set_budget(_HANDSHAKE_BYTES)
         late = "the policy server did not answer the WebSocket handshake in time; is it inferring?"
-        try:
-            with self._as_link_error(late, f"{url} answered the WebSocket handshake with over 64 kB; check the port"):
-                self._connect(url, authorization(self._config.api_key))
-        except websocket.WebSocketBadStatusException as error:
-            hint = _STATUS_HINTS.get(error.status_code, "check the port")
-            raise LinkError(
-                f"{url} answered HTTP {error.status_code} instead of a WebSocket handshake; {hint}"
-            ) from None
+        with self._as_link_error(late, f"{url} answered the WebSocket handshake with over 64 kB; check the port"):
+            self._connect(url, authorization(self._config.api_key))
 
     def _connect(self, url: str, header: dict[str, str]) -> None:
-        """No redirects: they would carry the key elsewhere."""
         connect: Any = self._web.connect
         try:
             connect(url, socket=self._sock, header=header, suppress_origin=True, redirect_limit=0)
         except (ConnectionError, websocket.WebSocketConnectionClosedException):
             raise LinkError(f"{url} breaks off the WebSocket handshake; check the port; does it want wss://?") from None
-        except websocket.WebSocketException:
+        except websocket.WebSocketException as error:
             response = self._web.handshake_response
+            status = error.status_code if isinstance(error, websocket.WebSocketBadStatusException) else None
             if response is not None and response.status // 100 == 3:
-                location = server_text.one_line(response.headers.get("location", "elsewhere"))
-                raise LinkError(f"{url} redirects to {location}, which is not followed; set that URL") from None
-            raise
+                status = response.status
+            if status is None:
+                raise
+            location = response.headers.get("location") if response is not None else None
+            to = " instead of a WebSocket handshake"
+            raise bad_status(url, status, location, to=to, hint="check the port") from None
 
     def _decoded_metadata(self) -> dict[str, Any]:
         self._allow_one_message()
@@ -181,26 +166,9 @@ class OpenpiLink:
 
         buffer.recv_length = checked_length
 
-    @contextlib.contextmanager
-    def _as_link_error(self, late: str = "", too_much: str = "") -> Iterator[None]:
-        """What websocket-client and the system raise, as `LinkError`; `late` names a deadline, which else passes."""
-        try:
-            yield
-        except (LinkError, InterruptedWait, websocket.WebSocketBadStatusException):
-            raise
-        except DeadlineError:
-            if not late:
-                raise
-            raise LinkError(late) from None
-        except TooMuchError:
-            largest = self._config.max_reply_bytes
-            raise LinkError(
-                too_much or f"the policy server sent a message without end; at most {largest} are read"
-            ) from None
-        except websocket.WebSocketConnectionClosedException:
-            raise LinkError("the policy server closed the connection") from None
-        except (websocket.WebSocketException, OSError, ValueError) as error:
-            raise LinkError(f"the connection to the policy server broke: {server_text.one_line(str(error))}") from None
+    def _as_link_error(self, late: str = "", too_much: str = "") -> contextlib.AbstractContextManager[None]:
+        """`late` names a deadline, which else passes."""
+        return link_errors(self._config.max_reply_bytes, late=late, too_much=too_much, closed=_CLOSED, broken=_BROKEN)
 
 
 def _binary_frame(payload: bytes) -> bytes:

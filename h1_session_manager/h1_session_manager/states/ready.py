@@ -98,6 +98,7 @@ class Ready(BaseState):
         return Fire("start")
 
     def begun(self, _fire: Fire) -> None:
+        self.context.note_served()
         self.context.episode.reset_labels()
 
     def skipped(self, _fire: Fire) -> None:

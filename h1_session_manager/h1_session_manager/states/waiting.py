@@ -28,7 +28,6 @@ class Waiting(BaseState):
         super().__init__(context)
         self._served_epoch = context.config.policy_epoch
         self._reports_training = context.config.training_status != "none"
-        self._checkpoint = ""  # that was served when this state was entered
         self._error = ""
         self._training = self._said_training = ""
         self._reported_lower: int | None = None
@@ -44,8 +43,6 @@ class Waiting(BaseState):
         return super().reason() or self._training
 
     def enter(self) -> Steps[Next]:
-        policy = self.context.observed.policy
-        self._checkpoint = policy.checkpoint if policy is not None else ""
         self.context.on_offer = None
         return self.idle()
 
@@ -90,8 +87,9 @@ class Waiting(BaseState):
         context = self.context
         if self._has_other_weights():
             self._served_epoch = context.epoch + 1
-            assert context.observed.policy is not None
-            context.say(f"  The server has other weights than before: {context.observed.policy.checkpoint}")
+            policy = context.observed.policy
+            assert policy is not None
+            context.say(f"  The server has other weights than before: {policy.metadata_change or policy.checkpoint}")
             context.offered = self._served_epoch
             return Fire("new_weights")
         if context.config.start_immediately and context.epoch < 0:
@@ -102,10 +100,10 @@ class Waiting(BaseState):
 
     def _has_other_weights(self) -> bool:
         """Whether a server that reports no training shows it by its metadata: it came back with others."""
-        policy = self.context.observed.policy
+        policy, served = self.context.observed.policy, self.context.served
         if self._reports_training or self.context.epoch < 0 or policy is None:
             return False
-        return bool(self._checkpoint) and policy.checkpoint not in ("", self._checkpoint)
+        return bool(served) and policy.metadata_digest not in ("", served)
 
     def _set_reports_training(self, reports: bool) -> None:
         """Whether it does has shown now; said once, when it differs from what was taken for granted."""
@@ -177,6 +175,7 @@ class Waiting(BaseState):
         self._reported_lower = None
         context.epoch = context.last_seen = context.offered
         context.fresh_weights = True
+        context.note_served()
         existing = context.count_episodes(context.epoch)
         context.number = existing + 1
         if existing:

@@ -79,9 +79,13 @@ class HttpActLink:
         with self._as_link_error(f"the policy server gave no answer within {timeout_s:g} s"):
             response = http.client.HTTPResponse(self._sock, method="POST")  # type: ignore[arg-type]
             response.begin()
-            if (response.length or 0) > self._config.max_reply_bytes:
+            largest = self._config.max_reply_bytes
+            if (response.length or 0) > largest:
                 raise TooMuchError
-            body = response.read()
+            # Never without a number: a chunk may claim any size, which would be allocated.
+            body = response.read(largest + 1)
+            if len(body) > largest:
+                raise TooMuchError
         if response.will_close:
             self._drop()
         self._check_status(response, body)

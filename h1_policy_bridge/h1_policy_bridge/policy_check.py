@@ -3,7 +3,8 @@
 
     policy_check wss://gpu.example/policy --port 0 --ca-file ca.pem --count 5
 
-Its first request also makes a server compile, which then need not happen while the arms hold.
+Its first request also makes a server compile, which then need not happen while the arms hold. `--draw` draws the first
+chunk from arms at zero; from where the arms really are, `session preflight --policy` does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import HANDS, LatestInputs, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
+from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.values import InferenceRequest, InferenceResult
 from h1_training_node.message_numbers import Connection
 from h1_training_node.parameter import ParameterError, from_values
@@ -47,10 +49,16 @@ def main() -> int:
         return _USAGE
     client.start()
     try:
-        return check(client, parameters, options.count, options.timeout)
+        first = check(client, parameters, options.count, options.timeout)
+        if options.draw is not None:
+            _draw(first, options.draw, client)
+        return _FITS
     except CheckError as error:
         print(f"does not fit: {error}", flush=True)
         return _DOES_NOT
+    except OSError as error:
+        print(f"[ERROR] {error}", file=sys.stderr)
+        return _USAGE
     except KeyboardInterrupt:
         return _DOES_NOT
     finally:
@@ -60,7 +68,8 @@ def main() -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="policy_check", description=__doc__.partition("\n")[0])
-    parser.add_argument("host", help="host of the policy server, or its whole ws:// or wss:// URL")
+    parser.add_argument("host", help="host of the policy server, or its whole URL")
+    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="openpi", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8000, help="0 if the URL says it (default: %(default)s)")
     parser.add_argument("--action-dim", type=int, choices=(14, 26), default=14, help="26 with hands")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="h1", help="names of the observation")
@@ -68,6 +77,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--api-key-file", default="", help=f"else the variable {API_KEY_VARIABLE}, if set")
     parser.add_argument("--ca-file", default="", help="PEM file of the authority of a wss:// server")
     parser.add_argument("--count", type=int, default=5, help="requests to make (default: %(default)s)")
+    parser.add_argument("--draw", type=Path, metavar="PNG", help="draw what the first chunk would make the arms do")
     parser.add_argument("--timeout", type=float, default=10.0, help="until connected, s (default: %(default)s)")
     return parser.parse_args(arguments)
 
@@ -81,6 +91,7 @@ def values(options: argparse.Namespace) -> dict[str, object]:
     return {
         "host": options.host,
         "port": options.port,
+        "protocol": options.protocol,
         "action_dim": options.action_dim,
         "preset": options.preset,
         "observation_mapping": options.mapping.read_text() if options.mapping else "",
@@ -90,8 +101,8 @@ def values(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeout_s: float) -> int:
-    """Connect, ask `count` times, and print what was found.
+def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeout_s: float) -> Chunk:
+    """Connect, ask `count` times, and print what was found; the first chunk.
 
     Raises:
         CheckError: the server is not there, is refused, or its reply is.
@@ -106,7 +117,14 @@ def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeou
     chunks = [_asked(client, parameters, number) for number in range(1, count + 1)]
     later = [chunk.inference_ms for chunk in chunks[1:] or chunks]
     print(f"fits: chunks of {chunks[0].horizon} x {parameters.action_dim}, {statistics.median(later):.0f} ms (median)")
-    return _FITS
+    return chunks[0]
+
+
+def _draw(chunk: Chunk, path: Path, client: PolicyClient) -> None:
+    from h1_policy_bridge.preview_figure import draw, headline  # Matplotlib takes a second
+
+    draw(chunk, path, f"{client.state.facts.checkpoint or 'policy'}, arms at zero\n{headline(chunk)}")
+    print(path, flush=True)
 
 
 def _asked(client: PolicyClient, parameters: BridgeParameters, number: int) -> Chunk:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from policy_builders import METADATA, answering, reply, server
+from policy_protocol_builders import groot_answers
+from policy_servers import groot_server
 
 from h1_policy_bridge import msgpack_numpy, policy_check
 from h1_policy_bridge.connection import ServerAddress
@@ -34,6 +37,23 @@ def test_a_server_that_fits_is_reported_with_its_times(monkeypatch, capsys):
     assert "fits: chunks of 50 x 14" in out
     assert len(seen) == 3
     assert set(seen[0]["images"]) == {"cam_head", "cam_left_wrist", "cam_right_wrist"}
+
+
+def test_the_first_chunk_is_drawn_without_a_session(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "first.png"
+    with server(answering(reply())) as address:
+        assert run(monkeypatch, address, "--count", "1", "--draw", str(file)) == 0
+        assert run(monkeypatch, address, "--count", "1", "--draw", str(tmp_path / "none" / "first.png")) == 2
+    said = capsys.readouterr()
+    assert str(file) in said.out
+    assert "[ERROR] [Errno 2] No such file or directory" in said.err
+    assert cv2.imread(str(file)).shape[0] > 800
+
+
+def test_a_server_of_another_protocol_is_asked_in_its_own(monkeypatch, capsys):
+    with groot_server(groot_answers([])) as address:
+        assert run(monkeypatch, address, "--protocol", "groot", "--preset", "groot", "--count", "2") == 0
+    assert "fits: chunks of 50 x 14" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

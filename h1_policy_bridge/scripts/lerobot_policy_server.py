@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serves a LeRobot policy over openpi's WebSocket protocol: for the GPU host, in the environment that has LeRobot.
 
-    pip install lerobot websockets openpi-client
+    pip install lerobot websockets msgpack
     python lerobot_policy_server.py outputs/train/act_h1/checkpoints/last/pretrained_model --port 8000 --epoch 1
 
 LeRobot's own asynchronous inference (`lerobot.async_inference`, gRPC) sends Python pickles in both directions, so
 whoever reaches its port runs code on the GPU host, and whoever answers there runs code at the robot (CVE-2026-25874).
-The messages here are msgpack with plain arrays (openpi-client's `msgpack_numpy`). The policy is loaded with LeRobot's
-own functions: `get_policy_class`, `make_pre_post_processors`, `predict_action_chunk` (0.6.1).
+The messages here are msgpack with plain arrays in openpi's format, which is written out below: openpi-client itself
+wants numpy 1, LeRobot 0.6 numpy 2. The policy is loaded with LeRobot's own functions: `get_policy_class`,
+`make_pre_post_processors`, `predict_action_chunk` (0.6.1).
 
 An observation has LeRobot's own names, `observation.state`, `observation.images.CAMERA` (H, W, 3) and `task`: the
 bridge's preset `lerobot`. This file needs nothing else of the project.
@@ -25,16 +26,42 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
-import torch
-from lerobot.configs import PreTrainedConfig
-from lerobot.policies import get_policy_class, make_pre_post_processors
-from lerobot.policies.utils import prepare_observation_for_inference
-from openpi_client import msgpack_numpy
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 _PREFIX = "observation."
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+def pack(value: Any) -> bytes:
+    """As openpi's `msgpack_numpy`: an array is a map with bytes keys."""
+
+    def encoded(array: Any) -> dict[bytes, Any]:
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            raise TypeError(f"{type(array).__name__} cannot be encoded")
+        return {b"__ndarray__": True, b"data": array.tobytes(), b"dtype": array.dtype.str, b"shape": array.shape}
+
+    packed: bytes = msgpack.packb(value, default=encoded)
+    return packed
+
+
+def unpack(message: bytes) -> dict[str, Any]:
+    """Maps, lists, text, numbers and arrays of plain numbers; anything else raises ValueError."""
+
+    def decoded(fields: dict[Any, Any]) -> Any:
+        if b"__ndarray__" not in fields:
+            return fields
+        dtype = np.dtype(str(fields[b"dtype"]))
+        if dtype.kind not in "biuf":
+            raise ValueError(f"array of {dtype}; only plain numbers are accepted")
+        return np.ndarray(tuple(fields[b"shape"]), dtype, fields[b"data"])
+
+    value = msgpack.unpackb(message, object_hook=decoded)
+    if not isinstance(value, dict):
+        raise ValueError(f"an observation is a map, not {type(value).__name__}")
+    return value
 
 
 class LerobotPolicy:
@@ -46,6 +73,10 @@ class LerobotPolicy:
     """
 
     def __init__(self, checkpoint: Path, device: str | None = None) -> None:
+        import torch
+        from lerobot.configs import PreTrainedConfig
+        from lerobot.policies import get_policy_class, make_pre_post_processors
+
         config = PreTrainedConfig.from_pretrained(checkpoint)
         config.device = device or config.device
         self.config = config
@@ -60,7 +91,7 @@ class LerobotPolicy:
         self.does_rtc = bool(supports is not None and supports())
         if self.does_rtc:
             self._enable_rtc()
-        self._last: torch.Tensor | None = None  # (H, A) of the last answer, in the model's own units
+        self._last: Any = None  # (H, A) of the last answer, in the model's own units
 
     def _enable_rtc(self) -> None:
         from lerobot.policies.rtc.configuration_rtc import RTCConfig
@@ -82,6 +113,9 @@ class LerobotPolicy:
 
     def infer(self, request: dict[str, Any]) -> np.ndarray:
         """(H, A) float32."""
+        import torch
+        from lerobot.policies.utils import prepare_observation_for_inference
+
         frame = {name: np.array(value) for name, value in request.items() if name.startswith(_PREFIX)}
         names = ", ".join(sorted(frame))
         batch = prepare_observation_for_inference(frame, self._device, str(request.get("task", "")))
@@ -110,24 +144,23 @@ class LerobotPolicy:
 
 
 class PolicyServer:
-    """openpi's side of the connection; one inference at a time, whoever asks."""
+    """openpi's side of the connection; one inference at a time, whoever asks. `policy` is as `LerobotPolicy`."""
 
-    def __init__(self, policy: LerobotPolicy, *, epoch: int, checkpoint: str) -> None:
+    def __init__(self, policy: Any, *, epoch: int, checkpoint: str) -> None:
         self._policy = policy
         self._epoch, self._checkpoint = epoch, checkpoint
         self._lock = threading.Lock()
 
     def handle(self, connection: ServerConnection) -> None:
-        packer = msgpack_numpy.Packer()
         metadata = {**self._policy.metadata(), "epoch": self._epoch, "checkpoint": self._checkpoint}
-        connection.send(packer.pack(metadata))
+        connection.send(pack(metadata))
         try:
             for message in connection:
                 began = time.monotonic()
                 with self._lock:
-                    actions = self._policy.infer(msgpack_numpy.unpackb(message))
+                    actions = self._policy.infer(unpack(message))
                 timing = {"infer_ms": (time.monotonic() - began) * 1e3}
-                connection.send(packer.pack({"actions": actions, "server_timing": timing}))
+                connection.send(pack({"actions": actions, "server_timing": timing}))
         except ConnectionClosed:
             pass
         except Exception:
@@ -160,7 +193,7 @@ def main() -> None:
         options.host,
         options.port,
         compression=None,
-        max_size=16 * 1024 * 1024,
+        max_size=_MOST_BYTES,
         process_request=server.answer_http,
     ) as listening:
         print(f"serving {policy.config.type} at ws://{options.host}:{options.port}", flush=True)

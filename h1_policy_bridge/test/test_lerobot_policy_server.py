@@ -153,8 +153,8 @@ cameras = {f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, 9
            for name in ("ego_cam", "cam_left_wrist", "cam_right_wrist")}
 config = ACTConfig(input_features={"observation.state": PolicyFeature(FeatureType.STATE, (14,)), **cameras},
                    output_features={"action": PolicyFeature(FeatureType.ACTION, (14,))}, chunk_size=20,
-                   n_action_steps=20, dim_model=64, n_heads=2, dim_feedforward=64, n_encoder_layers=1, n_decoder_layers=1,
-                   use_vae=False, pretrained_backbone_weights=None, device="cpu")
+                   n_action_steps=20, dim_model=64, n_heads=2, dim_feedforward=64, n_encoder_layers=1,
+                   n_decoder_layers=1, use_vae=False, pretrained_backbone_weights=None, device="cpu")
 torch.manual_seed(0)
 policy = ACTPolicy(config)
 policy.save_pretrained(sys.argv[1])

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import json_numpy
 import numpy as np
+from openpi_client import msgpack_numpy as openpi_msgpack
 from policy_builders import ramp
-from policy_servers import groot_packed
+from policy_servers import groot_packed, groot_unpacked
 
 from h1_policy_bridge.chunk import Expectation
+from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
+from h1_policy_bridge.protocols import PROTOCOLS
+from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import InferenceRequest
 
 ACTIONS = ramp(slope=0.005)
@@ -48,3 +56,20 @@ def groot_answers(seen: list[dict], *, modalities: object = MODALITIES, flat: bo
         return groot_packed([limbs, {}])
 
     return answer
+
+
+def encoded(protocol: str, observation: Mapping[str, Any]) -> bytes:
+    """A request of `protocol`; encoding needs no connection."""
+    link = object.__new__(PROTOCOLS[protocol])
+    link._config = LinkConfig(ServerAddress("127.0.0.1", 1))
+    return link.encode(observation)
+
+
+def as_its_server_reads_it(protocol: str, request: bytes) -> Any:
+    """The observation in a request, by the codec of that protocol's own project."""
+    if protocol == "openpi":
+        return openpi_msgpack.unpackb(request)
+    if protocol == "http":
+        return json_numpy.loads(request.decode())
+    data = groot_unpacked(request)["data"]
+    return data.get("observation", data)

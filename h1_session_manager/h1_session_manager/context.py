@@ -40,12 +40,12 @@ class Context:
         config: the parameters.
         memory: what earlier sessions left.
         now_ns: session time.
-        count_episodes: how many finished episodes an epoch has on disk.
+        next_index: of an epoch, the index of its next episode.
         rows: of the table.
 
     Attributes:
         states: by name; the engine fills it in.
-        epoch, number: of the episode in work; -1 and 0 before the first.
+        epoch, number: of the episode in work, as in its file's name; -1 before the first.
         last_seen: the epoch that was taken up last; before the first, the highest that an earlier session finished.
         offered: the server's epoch that `new_weights` or `accept` takes up.
         on_offer: an epoch that needs a person's 'y' in WAITING; None if there is none.
@@ -71,12 +71,12 @@ class Context:
         config: SessionParameters,
         memory: Memory,
         now_ns: int,
-        count_episodes: Callable[[int], int],
+        next_index: Callable[[int], int],
         rows: tuple[Row, ...],
     ) -> None:
         self.config = config
         self.memory = memory
-        self.count_episodes = count_episodes
+        self.next_index = next_index
         self.observed = Observed(now_ns=now_ns)
         self.calls = ServiceCalls(config.call_timeout_s)
         self.arms = ArmControl(self.calls, self.observed, config)
@@ -85,7 +85,7 @@ class Context:
         self.states: Mapping[State, BaseState] = {}
         self.key_guard = KeyGuard(config.key_guard_s)
         self.epoch = -1
-        self.number = 0
+        self.number = -1
         self.last_seen = memory.last_finished
         self.offered = -1
         self.on_offer: int | None = None

@@ -57,7 +57,7 @@ class Engine:
         config: the parameters.
         memory: what earlier sessions left.
         now_ns: session time.
-        count_episodes: how many finished episodes an epoch has on disk.
+        next_index: of an epoch, the index of its next episode.
 
     Attributes:
         context: where it stands.
@@ -68,9 +68,9 @@ class Engine:
         config: SessionParameters,
         memory: Memory,
         now_ns: int,
-        count_episodes: Callable[[int], int] = lambda _: 0,
+        next_index: Callable[[int], int] = lambda _: 0,
     ) -> None:
-        self.context = context = Context(config, memory, now_ns, count_episodes, ROWS)
+        self.context = context = Context(config, memory, now_ns, next_index, ROWS)
         self._syncing = Syncing(context)
         context.states = {state.name: state(context) for state in STATES} | {State.SYNCING: self._syncing}
         context.calls.on_late = self._on_late

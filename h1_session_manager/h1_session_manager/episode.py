@@ -31,7 +31,12 @@ class EpisodeState(Enum):
 
 
 class Episode:
-    """One episode after the other: opened, closed, labelled, discarded."""
+    """One episode after the other: opened, closed, labelled, discarded.
+
+    Attributes:
+        id: the recorder's name of it, e.g. `epoch1/episode_0`; `index`: the number in that; empty and -1 before the first.
+        state, outcome, end_reason: what has become of it, and what the recorder writes into it.
+    """
 
     def __init__(self, calls: ServiceCalls, observed: Observed, config: SessionParameters) -> None:
         self._calls = calls
@@ -39,6 +44,7 @@ class Episode:
         self._config = config
         self.state = EpisodeState.NONE
         self.id = ""
+        self.index = -1
         self.outcome = "unlabeled"
         self.end_reason = "operator"
         self._started_ns = 0
@@ -66,6 +72,7 @@ class Episode:
         if not reply.accepted:
             return reply.reason or "the recorder refused"
         self.state, self.id = EpisodeState.OPEN, str(reply.fields.get("episode_id", ""))
+        self.index = int(self.id.rpartition("_")[2]) if self.id.rpartition("_")[2].isdigit() else number
         self.reset_labels()
         self._started_ns = self._observed.now_ns
         return ""

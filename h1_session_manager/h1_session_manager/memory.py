@@ -7,8 +7,10 @@ was uploaded or skipped (or kept, where no target is configured); an unfinished 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from typing import Any
 
 FILE_NAME = ".session_state.json"
 FORMAT = 1
+_EPISODE_NAME = re.compile(r"\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part|uploaded)$")
 
 
 class MemoryFileError(ValueError):
@@ -138,7 +141,10 @@ def epoch_directory(save_dir: str, epoch: int) -> str:
     return str(Path(save_dir).absolute() / f"training_session_epoch{epoch}")
 
 
-def episodes_of(save_dir: str, epoch: int) -> int:
-    """How many finished episodes an epoch has, those included that were deleted here after their upload."""
+def next_index(save_dir: str, epoch: int) -> int:
+    """The index that the recorder will give an epoch's next episode: the first that no episode or journal has, those
+    included that were discarded, or deleted here after their upload (`h1_recorder/episode/folder.py`)."""
     folder = Path(epoch_directory(save_dir, epoch))
-    return sum(1 for pattern in ("episode_*.hdf5", ".episode_*.uploaded") for _ in folder.glob(pattern))
+    found = (path.name for place in (folder, folder / ".discarded") for path in place.glob("*episode_*"))
+    taken = {int(match[1]) for name in found if (match := _EPISODE_NAME.match(name))}
+    return next(index for index in itertools.count() if index not in taken)

@@ -79,8 +79,8 @@ class SessionManagerNode(BaseNode):
         self._published: View | None = None
         self._from_threads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory")
-        count = partial(memory.episodes_of, str(self._save_dir))
-        self._engine = Engine(self._config, remembered, self.now_ns(), count)
+        next_index = partial(memory.next_index, str(self._save_dir))
+        self._engine = Engine(self._config, remembered, self.now_ns(), next_index)
         self._poller = Poller(
             self._config.status_url, self._observe_later, api_key=api_key, ca_file=self._config.ca_file
         )

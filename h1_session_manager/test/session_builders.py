@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -83,8 +84,8 @@ class Harness:
         self.polls = 0
         self.syncs = 0
         self.background_syncs = 0
-        self._episodes = 0
-        self.engine = Engine(self.config, memory or Memory(robot="r"), self.now_ns, episodes)
+        self._existing, self._recorded = episodes, Counter[int]()
+        self.engine = Engine(self.config, memory or Memory(robot="r"), self.now_ns, self.next_index)
         self._carry_out()
 
     # --- driving it ---
@@ -187,11 +188,14 @@ class Harness:
             self.enter(ArmMode.DAMPING, "emergency_stop")
         return Reply(True)
 
+    def next_index(self, epoch: int) -> int:
+        return self._existing(epoch) + self._recorded[epoch]
+
     def start_recording(self, fields: dict[str, Any]) -> Reply:
         if self.recorder.state is RecorderState.RECORDING:
             return Reply(False, f"{self.recorder.episode_id} is open")
-        episode_id = f"epoch{fields['epoch']}/episode_{self._episodes}"
-        self._episodes += 1
+        episode_id = f"epoch{fields['epoch']}/episode_{self.next_index(fields['epoch'])}"
+        self._recorded[fields["epoch"]] += 1
         self.recorder = replace(self.recorder, state=RecorderState.RECORDING, episode_id=episode_id)
         return Reply(True, "", {"episode_id": episode_id})
 

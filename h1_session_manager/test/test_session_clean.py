@@ -7,7 +7,7 @@ import fcntl
 import pytest
 from test_session_upload import files, source, uploaded
 
-from h1_session_manager.memory import episodes_of
+from h1_session_manager.memory import next_index
 from h1_session_manager.session_client import main
 from h1_session_manager.upload.clean import CleanError, clean
 
@@ -34,7 +34,7 @@ def test_only_what_was_verified_and_has_not_changed_goes_and_its_index_stays_tak
     assert not (source / FIRST).exists()
     assert (source / SECOND).exists()
     assert (source / "training_session_epoch1/.episode_0.uploaded").exists()
-    assert episodes_of(str(source), 1) == 2
+    assert next_index(str(source), 1) == 3  # episode_2 is a journal yet
     assert said[1].endswith(f"verified at {tmp_path / 'target'}; 1 not verified, which stay")
     assert said[2] == "Delete these 1 episodes from this machine?"
     assert said[3].endswith("MB freed")

@@ -50,7 +50,7 @@ def test_the_command_prints_state_and_answers(graph, tmp_path, capfd):
     assert beside(graph, lambda: main(["--timeout", "60", "status", "--json"]), "status") == 0
     assert json.loads(capfd.readouterr().out)["state"] == "STARTING"
     assert beside(graph, lambda: main(["--timeout", "60", "status"]), "status") == 0
-    assert capfd.readouterr().out.startswith("STARTING  epoch -1, episode 0\n  Press 'y' to take the arms")
+    assert capfd.readouterr().out.startswith("STARTING  no epoch yet\n  Press 'y' to take the arms")
     assert beside(graph, lambda: main(["--timeout", "60", "end"]), "the refusal") == 1
     assert "'end' is not possible; state STARTING" in capfd.readouterr().out
 

@@ -42,7 +42,7 @@ def test_the_operator_reads_the_documented_lines_word_for_word():
         "[DECIDING] What's next?",
         "  Press 'y' to start another epoch",
         "  Press 'n' to finish training session",
-        "[READY] Epoch 1, episode 2",
+        "[READY] Epoch 1, episode 1",
         "[SYNCING] Uploading data to remote server...",
     )
 
@@ -74,7 +74,7 @@ def test_an_episode_is_started_in_its_epochs_folder_with_what_explains_it():
     harness.to("EXECUTING")
     [fields] = harness.called("recorder/start")
     assert fields["directory"] == "/data/training_session_epoch1"
-    assert (fields["epoch"], fields["episode"]) == (1, 1)
+    assert (fields["epoch"], fields["episode"]) == (1, 0)
     assert (fields["task"], fields["prompt"]) == ("stack cups", "stack cups, Advantage=True")
     assert json.loads(fields["attributes_json"]) == {
         "robot_name": "alice",  # as it was given, and once
@@ -125,7 +125,7 @@ def test_an_episode_stopped_by_key_is_unlabeled_until_deciding_marks_it():
     assert harness.state == "DECIDING"
 
 
-def test_a_discarded_episode_gives_its_number_to_the_next():
+def test_a_discarded_episode_keeps_its_number_as_its_file_does():
     harness = Harness()
     harness.to("DAMPING")
     harness.press("x")
@@ -222,7 +222,7 @@ def test_skipping_while_uploads_are_owed_uploads_them():
 def test_after_a_restart_an_unfinished_epoch_is_offered_again_with_its_next_episode():
     harness = Harness(memory=Memory("r", {0: "synced"}, frozenset({1})), episodes=lambda epoch: 2 if epoch == 1 else 0)
     harness.to("READY")
-    assert harness.engine.view().episode == 3
+    assert harness.engine.view().episode == 2
     assert harness.lines("  Epoch 1 was begun before")
 
 

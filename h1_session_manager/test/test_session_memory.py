@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, episodes_of, load, write
+from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, load, next_index, write
 
 EPOCHS = st.integers(0, 1000)
 
@@ -62,13 +62,15 @@ def test_episodes_that_are_found_are_owed_and_no_epoch_is_offered_anew_for_them(
     assert memory.last_finished == 2
 
 
-def test_only_finished_episodes_are_counted(tmp_path):
+def test_the_next_index_is_the_first_that_no_episode_journal_or_discarded_one_has(tmp_path):
     folder = tmp_path / "training_session_epoch3"
     folder.mkdir()
-    for name in ("episode_0.hdf5", "episode_1.hdf5", ".episode_2.mcap", ".episode_2.hdf5.tmp"):
+    (folder / ".discarded").mkdir()
+    for name in ("episode_0.hdf5", ".episode_1.uploaded", ".discarded/.episode_2.mcap", ".episode_3.mcap", "episode_5.hdf5",
+                 "episode_4.txt"):  # fmt: skip
         (folder / name).touch()
-    assert episodes_of(str(tmp_path), 3) == 2
-    assert episodes_of(str(tmp_path), 4) == 0
+    assert next_index(str(tmp_path), 3) == 4
+    assert next_index(str(tmp_path), 4) == 0
 
 
 def test_the_memory_is_the_owners_alone(tmp_path):

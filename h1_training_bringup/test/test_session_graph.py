@@ -51,7 +51,7 @@ def test_the_terminal_shows_the_operators_lines_word_for_word(session: SessionRu
     for line in (
         "[WAITING] Polling policy server for new weights...",
         "[READY] New weights available!",
-        "[READY] Epoch 1, episode 2",
+        "[READY] Epoch 1, episode 1",
         "[EXECUTING] Running policy (epoch 1)",
         "  Press 's' to stop execution and enter damping mode",
         "[DAMPING] Robot in damping mode - adjust pose freely",

@@ -39,7 +39,7 @@ class Deciding(BaseState):
     def another(self, _fire: Fire) -> None:
         """The labels are final, the next episode has its own number."""
         context = self.context
-        context.number += context.episode.state is not EpisodeState.DISCARDED
+        context.number = context.next_index(context.epoch)
         context.upload_later()
         context.fresh_weights = False
 

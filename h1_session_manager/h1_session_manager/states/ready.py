@@ -89,6 +89,7 @@ class Ready(BaseState):
             return context.refused(problem)
         if problem := (yield from episode.start(context.epoch, context.number, context.preflight().dummies)):
             return context.refused(f"recorder: {problem}")
+        context.number = episode.index  # the recorder's word, whatever has come into the folder meanwhile
         context.cancellable = False
         context.arms_mark_ns = context.observed.arms_since_ns
         if problem := (yield from arms.ask(ArmMode.HOME, "start")):

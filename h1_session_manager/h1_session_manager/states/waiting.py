@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from h1_session_manager.context import Context, counted
+from h1_session_manager.context import Context
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.states.stopped import release_arms
 from h1_session_manager.steps import Fire, Next, Steps, Wait
@@ -176,11 +176,9 @@ class Waiting(BaseState):
         context.epoch = context.last_seen = context.offered
         context.fresh_weights = True
         context.note_served()
-        existing = context.count_episodes(context.epoch)
-        context.number = existing + 1
-        if existing:
-            exist = f"{counted(existing, 'episode')} exist{'s' if existing == 1 else ''}"
-            context.say(f"  Epoch {context.epoch} was begun before: {exist}, the next is episode {context.number}")
+        context.number = context.next_index(context.epoch)
+        if context.number:
+            context.say(f"  Epoch {context.epoch} was begun before; the next is episode {context.number}")
 
     def quit(self) -> Steps[Next]:
         return release_arms(self.context)

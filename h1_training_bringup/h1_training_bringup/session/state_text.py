@@ -45,7 +45,7 @@ class MarkerState:
     heard_ns: int = -1
     state: str = ""
     epoch: int = -1
-    episode: int = 0
+    episode: int = -1
     countdown_s: float = 0.0
     reason: str = ""
     phase: str = ""
@@ -63,7 +63,7 @@ def lines(marked: MarkerState, now_ns: int) -> list[str]:
     if marked.countdown_s > 0:
         reported.append(f"the arms move in {marked.countdown_s:.1f} s")
     if marked.epoch >= 0:
-        reported.append(f"epoch {marked.epoch}" + (f", episode {marked.episode}" if marked.episode else ""))
+        reported.append(f"epoch {marked.epoch}" + (f", episode {marked.episode}" if marked.episode >= 0 else ""))
     if marked.mode:
         reported.append(f"arms {marked.mode}: {marked.mode_reason}".removesuffix(": "))
     return reported

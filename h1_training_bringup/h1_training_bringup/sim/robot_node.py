@@ -79,7 +79,7 @@ class SimulatedRobotNode(BaseNode):
         self._session = SessionView(
             message.state, message.epoch, message.episode, message.episode_id, time.monotonic_ns()
         )
-        if (episode := (max(message.epoch, -1), message.episode)) != self._episode:
+        if (episode := (max(message.epoch, -1), max(message.episode, 0))) != self._episode:
             self._episode, self._task = episode, ReachTask(scene_object(*episode, self._seed))
 
     def _on_fault(self, message: String) -> None:

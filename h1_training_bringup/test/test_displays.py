@@ -106,6 +106,13 @@ def test_every_panel_of_foxglove_has_its_place() -> None:
     assert sorted(placed(layout["layout"])) == sorted(layout["configById"])
 
 
+def test_foxglove_has_a_button_for_every_request_of_the_session() -> None:
+    """The names are read from the page that lists them, which is generated from the states."""
+    listed = re.findall(r"session_manager/(\w+)", (PACKAGE.parent / "h1_session_manager/docs/operating.md").read_text())
+    buttons = {config["serviceName"] for kind, config in foxglove_panels() if kind == "CallService"}
+    assert buttons == {f"/session_manager/{name}" for name in (*listed, "preflight")}
+
+
 def test_commanded_is_plotted_against_measured_for_both_arms() -> None:
     plotted = set(paths())
     for index in (0, 3, 7, 10):

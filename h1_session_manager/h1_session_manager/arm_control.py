@@ -9,6 +9,7 @@ from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER, Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.service_calls import ServiceCalls
 from h1_session_manager.steps import Steps, Wait
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import ArmMode
 
 WHO = "session_manager"
@@ -74,9 +75,9 @@ class ArmControl:
             return ""
         reply = yield from self._calls.call("arm_driver/acknowledge", {})
         if not reply.accepted:
-            return f"'{fault}' cannot be acknowledged: {reply.reason}"
+            return f"'{in_words(fault)}' cannot be acknowledged: {reply.reason}"
         gone = yield Wait(lambda: not self._observed.fault, self._config.call_timeout_s)
-        return "" if gone else f"'{fault}' still stands after it was acknowledged"
+        return "" if gone else f"'{in_words(fault)}' still stands after it was acknowledged"
 
     def settle(self, why: str) -> Steps[str]:
         """To HOLD from whatever the arms are in: acknowledge a fault, acquire control if they were released."""
@@ -99,7 +100,7 @@ class ArmControl:
         if self._observed.arm_mode is ArmMode.HOLD:
             return ""
         assert self._observed.arm is not None
-        return f"the arms were not acquired: {self._observed.arm.reason or 'no reason named'}"
+        return f"the arms were not acquired: {in_words(self._observed.arm.reason) or 'no reason named'}"
 
     def _acquiring_ended(self, before_ns: int) -> bool:
         arm = self._observed.arm
@@ -155,7 +156,7 @@ class ArmControl:
         if self.driver_is_silent:
             return "arm_driver went silent while it released the arms"
         assert observed.arm is not None
-        return f"The release was stopped: {observed.arm.fault or observed.arm.reason}. The arms stay in damping mode"
+        return f"The release was stopped: {in_words(observed.arm.fault or observed.arm.reason)}. The arms stay in damping mode"
 
     def _release_ended(self) -> bool:
         """Released; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""
@@ -178,7 +179,7 @@ class ArmControl:
         arm = self._observed.arm
         if arm is not None and arm.mode is ArmMode.HOLD:
             return ""
-        why = "" if arm is None else arm.fault or arm.reason
+        why = "" if arm is None else in_words(arm.fault or arm.reason)
         return f"the arms have left HOLD{': ' + why if why else ''}"
 
     def stopped_by(self) -> str:

@@ -10,6 +10,7 @@ from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER
 from h1_session_manager.steps import Fire
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import Reply
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import ArmMode, Level, RecorderState
 
 _STOPS = {
@@ -40,7 +41,7 @@ class Faults:
         if context.table.state is State.STOPPED:
             return None
         if why := context.arms.stopped_by():
-            return Fire(EMERGENCY, _STOPS.get(why, f"emergency stop of the arms: {why}"))
+            return Fire(EMERGENCY, _STOPS.get(why, f"emergency stop of the arms: {in_words(why)}"))
         return context.state.demands()
 
     def _report_label_failure(self) -> None:
@@ -66,7 +67,7 @@ class Faults:
             return
         mode = context.observed.arm_mode
         where = _WHERE.get(mode, _DAMPING) if mode is not None else _DAMPING
-        context.say(f"  {where}: {fault}", *([f"  {text}"] if (text := meaning(fault)) else []))
+        context.say(f"  {where}: {in_words(fault)}", *([f"  {text}"] if (text := meaning(fault)) else []))
         if context.table.state in (State.EXECUTING, State.LABELING):
             return
         if mode is ArmMode.HOLD:

@@ -11,6 +11,7 @@ from session_builders import Harness, streams
 from h1_session_manager.states import KEYS, SERVICES
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import Call, Polled, Reply, Synced
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import ArmMode, Connection, RecorderState
 
 ONWARD = {"STARTING": "y", "READY": "y", "EXECUTING": "s", "LABELING": "y", "DAMPING": "e", "DECIDING": "y"}
@@ -236,7 +237,7 @@ class SessionRules(RuleBasedStateMachine):
                 assert moving[view.state] in view.prompt
             fault = self.harness.engine.observed.fault
             if view.state in moving and fault and not self.harness.engine.context.cancellable:
-                assert fault in view.prompt
+                assert in_words(fault) in view.prompt
 
     def teardown(self) -> None:
         """Everybody is there again. By keys or by a signal the session ends; every episode that was begun has ended."""

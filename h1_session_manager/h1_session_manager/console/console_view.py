@@ -14,6 +14,7 @@ from rich.text import Text
 from h1_session_manager.arm_reasons import CLOSE_M
 from h1_session_manager.table import State
 from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 
 GB = 1_000_000_000
@@ -34,16 +35,6 @@ COLOURS = {
 
 _WITH_EPISODE = frozenset({"EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"})
 """States in which the recorder's figures are about the episode that the screen is about."""
-_WORDS = {
-    **dict.fromkeys(("requested", "chunk_ready", "start", "finish", "resume", "ready", "sync"), ""),
-    "home_reached": "home position reached",
-    "released": "with the robot's own controller",
-    "stale_action": "the policy went silent",
-    "emergency_stop": "emergency stop",
-    "session_lost": "the session went silent",
-    "robot_lost": "the robot's state is lost",
-}
-"""Reasons that a person need not read as codes; others with blanks for underscores."""
 _BAR = 10
 _AGE_BAR = 6
 _QUIET_S = 0.5
@@ -83,11 +74,6 @@ class ConsoleData:
             self.messages.append((1 if line.startswith("!") else 0, f"{time} {line.strip()}" if time else line))
 
 
-def in_words(code: str) -> str:
-    """A reason as a person reads it."""
-    return _WORDS.get(code, code.replace("_", " "))
-
-
 def banner(heard: ConsoleData, now_ns: int, width: int = WIDTH) -> Text:
     """The state, large and in its colour; what is in work; for how long."""
     view = heard.view
@@ -117,7 +103,7 @@ def question(heard: ConsoleData) -> Text:
     if not view.keys:
         text.append("no key does anything now", "dim")
     if view.reason:
-        text.append(f"\n{view.reason}", "yellow")
+        text.append(f"\n{in_words(view.reason)}", "yellow")
     return text
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from h1_session_manager.context import Context
 from h1_session_manager.steps import Fire, Next, Steps, stay
 from h1_session_manager.table import EMERGENCY, Row, State
+from h1_session_manager.words import in_words
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import Level
 
@@ -84,7 +85,7 @@ class BaseState:
     def acknowledging(self) -> str:
         """What the key that sets the arms in motion does first."""
         fault = self.context.observed.fault
-        return f"acknowledge '{fault}' and " if fault else ""
+        return f"acknowledge '{in_words(fault)}' and " if fault else ""
 
 
 class LimitedState(BaseState):

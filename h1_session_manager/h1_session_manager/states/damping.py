@@ -7,6 +7,7 @@ from h1_session_manager.preflight import policy_problem
 from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, stay
 from h1_session_manager.table import Row, State
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import ArmMode, Level
 
 _AGAIN_S = 1.0
@@ -32,7 +33,7 @@ class Damping(LimitedState):
             "  Press 'x' twice to discard the episode",
         ]
         if self.context.reason:
-            lines.append(f"  Reason: {self.context.reason}")
+            lines.append(f"  Reason: {in_words(self.context.reason)}")
         return StateText(tuple(lines), "", f"Press 'e' to end epoch and save. {resume}, 'x' twice to discard")
 
     def limit(self) -> tuple[int | None, float]:

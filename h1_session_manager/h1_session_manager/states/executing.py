@@ -9,6 +9,7 @@ from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
 from h1_session_manager.table import Row, State
 from h1_session_manager.values import Bell, SayAloud
+from h1_session_manager.words import in_words
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Connection, Level
 
@@ -168,4 +169,4 @@ def arm_fault(why: str) -> Fire:
 def _said(code: str) -> str:
     if code == "policy_done":
         return "the policy says that it is done"
-    return f"the arms hold: {code}{': ' if code in MEANINGS else ''}{MEANINGS.get(code, '')}"
+    return f"the arms hold: {in_words(code)}{': ' if code in MEANINGS else ''}{MEANINGS.get(code, '')}"

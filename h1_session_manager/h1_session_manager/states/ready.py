@@ -9,6 +9,7 @@ from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
 from h1_session_manager.table import Row, State, When
 from h1_session_manager.values import Probe
+from h1_session_manager.words import in_words
 from h1_training_node.message_numbers import ArmMode, RecorderState
 
 _PREFLIGHT_GRACE_S = 3.0
@@ -27,7 +28,7 @@ class Ready(BaseState):
         first = f"[READY] Epoch {context.epoch}, episode {context.number}"
         if context.fresh_weights:
             first = "[READY] New weights available!"
-        moves = f"'y' {f'acknowledges {fault!r}, then ' if fault else ''}moves the arms: "
+        moves = f"'y' {f'acknowledges {in_words(fault)!r}, then ' if fault else ''}moves the arms: "
         moves += "home first, then the policy. Stand clear"
         ask = f"Press 'y' to start epoch {context.epoch}, 'n' to skip"
         owed = ("  'n' uploads what is owed first",) if context.memory.owed else ()

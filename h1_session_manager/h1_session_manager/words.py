@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reasons, codes to the program, as a person reads them on the terminal, the console and the page."""
+
+from __future__ import annotations
+
+_WORDS = {
+    **dict.fromkeys(
+        ("requested", "chunk_ready", "start", "finish", "resume", "ready", "sync", "cancelled", "stop", "end"), ""
+    ),
+    "released": "with the robot's own controller",
+    "home_reached": "home position reached",
+    "home_missed": "the home position was missed",
+    "home_no_way": "no free way to the home position",
+    "home_timeout": "the home position took too long",
+    "collision_ahead": "a collision is ahead",
+    "emergency_stop": "emergency stop",
+    "stale_action": "the policy went silent",
+    "policy_done": "the policy is done",
+    "session_lost": "the session went silent",
+    "robot_lost": "no state from the robot",
+    "robot_frozen": "the same state from the robot again and again",
+    "no_robot_state": "no state from the robot",
+    "no_good_state": "no good state from the robot",
+    "foreign_commander": "somebody else commands the arms",
+    "motor_fault": "a motor reports a fault",
+    "motor_hot": "a motor is hot",
+    "motor_warm": "a motor is warm",
+    "overheated": "a motor is too hot",
+    "overheated_critical": "a motor is far too hot",
+    "moved_while_acquiring": "a joint moved while control was acquired",
+    "not_acquired": "control of the arms was not acquired",
+    "no_guard": "the arm guard does not run",
+    "guard_lost": "the arm guard is lost",
+    "guard_took_over": "the arm guard has the arms",
+    "driver_hung": "the arm driver stood still",
+    "arm_driver_lost": "the arm driver is silent",
+    "page_lost": "the driving page is lost",
+    "time_limit": "time limit",
+}
+
+
+def in_words(reason: str) -> str:
+    """`stale_action` -> "the policy went silent"; one that is not listed with blanks, a whole sentence as it is.
+
+    What merely says that somebody asked for it (`requested`) is empty.
+    """
+    if reason in _WORDS:
+        return _WORDS[reason]
+    return reason.replace("_", " ") if " " not in reason else reason

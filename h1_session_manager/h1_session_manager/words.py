@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 _WORDS = {
     **dict.fromkeys(
         ("requested", "chunk_ready", "start", "finish", "resume", "ready", "sync", "cancelled", "stop", "end"), ""
@@ -37,6 +39,13 @@ _WORDS = {
     "page_lost": "the driving page is lost",
     "time_limit": "time limit",
 }
+_PHASES = {
+    "SERVING": "serving",
+    "COLLECTING": "collecting episodes",
+    "TRAINING": "training",
+    "CHECKING": "checking the new weights",
+    "SWITCHING": "switching to the new weights",
+}
 
 
 def in_words(reason: str) -> str:
@@ -47,3 +56,13 @@ def in_words(reason: str) -> str:
     if reason in _WORDS:
         return _WORDS[reason]
     return reason.replace("_", " ") if " " not in reason else reason
+
+
+def training_in_words(phase: str, progress: float) -> str:
+    """What a policy server does, e.g. "training 40 %".
+
+    Args:
+        phase: as in TrainingStatus; one that is not listed stays as it is.
+        progress: 0..1; NaN: not stated.
+    """
+    return f"{_PHASES.get(phase, phase)}{'' if math.isnan(progress) else f' {progress:.0%}'}".strip()

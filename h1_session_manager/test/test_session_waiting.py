@@ -120,8 +120,8 @@ def test_what_the_server_says_of_its_training_is_said_once_and_its_progress_stay
     harness = waiting(Polled(ready=False, epoch=0, phase="TRAINING", progress=0.25, reason="9 episodes"))
     harness.offer = replace(harness.offer, progress=0.5)
     harness.run(3)
-    assert harness.lines("  Policy server:") == ["  Policy server: TRAINING 25%: 9 episodes"]
-    assert harness.engine.view().reason == "TRAINING 50%: 9 episodes"
+    assert harness.lines("  Policy server:") == ["  Policy server: training 25%: 9 episodes"]
+    assert harness.engine.view().reason == "training 50%: 9 episodes"
 
 
 @pytest.mark.parametrize("offer", [Polled(ready=True, epoch=5), UNSUPPORTED])

@@ -45,7 +45,7 @@ def test_no_cookie_and_a_made_up_cookie_are_nobody() -> None:
 
 def test_a_cookie_is_not_the_token() -> None:
     cookie = access().sign_in("d" * 32, "127.0.0.1")
-    assert cookie is not None and "d" * 32 not in cookie and len(cookie) == 32
+    assert cookie is not None and "d" * 32 not in cookie and cookie != access().sign_in("d" * 32, "127.0.0.1")
 
 
 def test_after_five_wrong_tokens_not_even_the_right_one_counts_for_a_minute() -> None:
@@ -130,3 +130,11 @@ def test_the_link_names_an_address_that_a_browser_can_open() -> None:
     assert page_link("0.0.0.0", 8090, "t", is_tls=False) == "http://127.0.0.1:8090/?token=t"
     assert page_link("::", 8090, "t", is_tls=True) == "https://[::1]:8090/?token=t"
     assert page_link("fd00::2", 1, "t", is_tls=True) == "https://[fd00::2]:1/?token=t"
+
+
+def test_a_page_that_was_started_again_knows_its_browsers_and_one_with_other_tokens_does_not() -> None:
+    cookie = access().sign_in("d" * 32, "127.0.0.1")
+    assert cookie is not None
+    assert access().role(cookie) is Role.DRIVE
+    assert Access(Tokens("f" * 32, ""), frozenset()).role(cookie) is None
+    assert access().role(cookie[:-1] + ("0" if cookie[-1] != "0" else "1")) is None

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import math
-
 from h1_session_manager.context import Context
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.states.stopped import release_arms
 from h1_session_manager.steps import Fire, Next, Steps, Wait
 from h1_session_manager.table import Row, State
 from h1_session_manager.values import Poll, Polled
+from h1_session_manager.words import training_in_words
 from h1_training_node.message_numbers import Level
 
 _POLLER_S = 20.0
@@ -141,8 +140,8 @@ class Waiting(BaseState):
 
     def _report_training(self, polled: Polled) -> None:
         """What the server says of its training: a line when phase or reason change, progress in `session/state`."""
-        share = "" if math.isnan(polled.progress) else f" {polled.progress:.0%}"
-        training = ": ".join(part for part in (f"{polled.phase}{share}".strip(), polled.reason) if part)
+        doing = training_in_words(polled.phase, polled.progress)
+        training = ": ".join(part for part in (doing, polled.reason) if part)
         if training != self._training:
             self._training = training
             self.context.revision += 1

@@ -4,11 +4,14 @@
 A page on 127.0.0.1 is reached by every web site that its user visits, so the token alone is not enough: `Host` must be
 an address or a known name (a site whose name is re-bound to 127.0.0.1 sends its own), and whatever changes something
 or opens a socket must come from the page itself (`Origin`). Tokens are compared in constant time, wrong ones are few
-a minute, and none is ever logged.
+a minute, and none is ever logged. A cookie is signed with its token, so that a page that was started again knows its
+browsers.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import secrets
 import time
@@ -18,7 +21,6 @@ from collections.abc import Callable
 from h1_training_node.page_tokens import TOKEN_BYTES, Role, Tokens
 
 COOKIE = "h1_page"
-_MOST_SESSIONS = 64
 _MOST_WRONG = 5
 _WRONG_WITHIN_S = 60.0
 _MOST_ADDRESSES = 256
@@ -41,7 +43,6 @@ class Access:
         self._tokens = tokens
         self._hosts = hosts | {"localhost"}
         self._clock_s = clock_s
-        self._sessions: OrderedDict[str, Role] = OrderedDict()
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def sign_in(self, token: str, address: str) -> str | None:
@@ -63,18 +64,16 @@ class Access:
             while len(self._wrong) > _MOST_ADDRESSES:
                 self._wrong.popitem(last=False)
             return None
-        session = secrets.token_hex(TOKEN_BYTES)
-        self._sessions[session] = role
-        while len(self._sessions) > _MOST_SESSIONS:
-            self._sessions.popitem(last=False)
-        return session
+        nonce = secrets.token_hex(TOKEN_BYTES)
+        return nonce + _signature(token, nonce)
 
     def role(self, cookie: str) -> Role | None:
         """What a browser with this cookie may do; None: it has to show a token first."""
-        role = self._sessions.get(cookie)
-        if role is not None:
-            self._sessions.move_to_end(cookie)
-        return role
+        nonce, signature = cookie[: 2 * TOKEN_BYTES], cookie[2 * TOKEN_BYTES :]
+        for role, token in ((Role.DRIVE, self._tokens.drive), (Role.LOOK, self._tokens.look)):
+            if token and hmac.compare_digest(_signature(token, nonce).encode(), signature.encode()):
+                return role
+        return None
 
     def is_known_host(self, host: str) -> bool:
         """Whether the header `Host` names this page: an address, or a name that was allowed."""
@@ -89,3 +88,7 @@ class Access:
     def is_own_origin(self, origin: str, host: str, *, is_tls: bool) -> bool:
         """Whether the header `Origin` is the page that `Host` names."""
         return origin == f"{'https' if is_tls else 'http'}://{host}"
+
+
+def _signature(token: str, nonce: str) -> str:
+    return hmac.new(token.encode(), nonce.encode(), hashlib.sha256).hexdigest()

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from h1_session_manager.upload.ledger import Ledger, finished_episodes
+from h1_session_manager.words import in_words
 
 CAMERAS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
 _DISCARDED = ".discarded"
@@ -205,10 +206,12 @@ def _texts(file: h5py.File, name: str) -> list[str]:
 
 
 def _event(line: str) -> Any:
+    """Its source, and its text for a person."""
     try:
-        return json.loads(line)
-    except ValueError:
-        return {"detail": line}
+        event = json.loads(line)
+        return {"source": event.get("source", ""), "text": event.get("detail") or in_words(event.get("reason", ""))}
+    except (ValueError, AttributeError):
+        return {"source": "", "text": line}
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from h1_session_manager.arm_reasons import meaning
+from h1_session_manager.words import in_words, training_in_words
 from h1_training_msgs.msg import (
     ArmStatus,
     Event,
@@ -47,6 +48,7 @@ def session(message: SessionState) -> dict[str, Any]:
         "stamp_s": to_ns(message.header.stamp) / 1e9,
         "epoch": message.epoch,
         "episode": message.episode,
+        "episode_id": message.episode_id,
         "task": message.task,
         "prompt": message.prompt,
         "doing": message.doing,
@@ -57,7 +59,7 @@ def session(message: SessionState) -> dict[str, Any]:
         "key_moves": list(message.key_moves),
         "key_twice": list(message.key_twice),
         "countdown": round(message.countdown, 1),
-        "reason": message.reason,
+        "reason": in_words(message.reason),
     }
 
 
@@ -69,8 +71,8 @@ def arm(message: ArmStatus) -> dict[str, Any]:
     return {
         "stamp_s": to_ns(message.header.stamp) / 1e9,
         "mode": mode,
-        "reason": message.reason,
-        "fault": message.fault,
+        "reason": in_words(message.reason),
+        "fault": in_words(message.fault),
         "meaning": meaning(message.fault or message.reason),
         "acknowledge_needed": message.acknowledge_needed,
         "weight": round(message.weight, 2),
@@ -87,7 +89,8 @@ def hand(message: HandState) -> dict[str, Any]:
     return {
         "angles": _rounded(message.angle, 2),
         "temperature": [int(value) for value in message.temperature],
-        "reason": message.reason,
+        "reason": in_words(message.reason),
+        "error": any(message.error),
     }
 
 
@@ -158,7 +161,7 @@ def training(message: TrainingStatus) -> dict[str, Any]:
     return {
         "ready": message.ready,
         "epoch": message.epoch,
-        "phase": message.phase,
+        "doing": training_in_words(message.phase, message.progress),
         "progress": round(message.progress, 3),
         "reason": message.reason,
         "checkpoint": message.checkpoint,
@@ -170,8 +173,7 @@ def event(message: Event) -> dict[str, Any]:
         "stamp_s": to_ns(message.header.stamp) / 1e9,
         "source": message.source,
         "level": int(message.level),
-        "reason": message.reason,
-        "detail": message.detail,
+        "text": message.detail or in_words(message.reason),
     }
 
 

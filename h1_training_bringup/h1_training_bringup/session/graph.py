@@ -219,6 +219,7 @@ def _operator_screen(configuration: Configuration, session: SessionOptions) -> t
             },
             when=frozenset({"web"}),
             essential=False,
+            respawn=True,
             ends_last=True,
             priority=_LOW_PRIORITY,
         ),

@@ -8,38 +8,56 @@ export class Buttons {
   constructor(element, ask) {
     this.element = element;
     this.ask = ask;
-    this.shown = "";
+    this.state = "";
+    this.made = new Map();
     this.held = null;
     this.confirming = null;
   }
 
-  // list: {key, request, label, moves, confirmation}; only a page that drives may press them.
-  show(list, mayPress) {
-    const shown = JSON.stringify([list, mayPress]);
-    if (shown === this.shown) return;
-    this.shown = shown;
-    this.release();
-    this.confirming = null;
-    const focused = document.activeElement?.dataset?.request;
-    this.element.replaceChildren(...list.map((button) => this.make(button, mayPress)));
-    if (focused) this.element.querySelector(`[data-request="${CSS.escape(focused)}"]`)?.focus();
+  // list: {key, request, label, moves, confirmation}; only a page that drives may press them. One that stays in the
+  // list stays the same element: a finger on it, or the focus, is not lost because another comes or goes.
+  show(list, mayPress, state = "") {
+    if (state !== this.state) {
+      this.release();
+      this.confirming = null;
+      this.made.clear();
+      this.element.replaceChildren();
+    }
+    this.state = state;
+    const wanted = new Map(list.map((button) => [JSON.stringify(button), button]));
+    for (const [shown, made] of this.made) {
+      if (wanted.has(shown)) continue;
+      if (this.held?.made === made) this.release();
+      made.remove();
+      this.made.delete(shown);
+    }
+    let place = 0;
+    for (const [shown, button] of wanted) {
+      if (!this.made.has(shown)) this.made.set(shown, this.make(button));
+      const made = this.made.get(shown);
+      if (made.disabled === mayPress) made.disabled = !mayPress;
+      if (!mayPress && this.held?.made === made) this.release();
+      if (this.element.children[place] !== made) this.element.insertBefore(made, this.element.children[place] ?? null);
+      place += 1;
+    }
   }
 
-  make(button, mayPress) {
+  make(button) {
     const made = document.createElement("button");
     made.type = "button";
-    made.disabled = !mayPress;
     made.dataset.request = button.request;
     made.dataset.key = button.key;
     made.classList.toggle("moves", button.moves);
     const key = document.createElement("b");
     key.textContent = button.key;
-    made.append(key, button.label);
-    const needs = button.moves ? "hold for 0.7 s" : button.confirmation ? "press twice" : "";
+    const label = document.createElement("span");
+    label.textContent = button.label.charAt(0).toUpperCase() + button.label.slice(1);
+    made.append(key, label);
+    const needs = button.moves ? "The arms move: hold for 0.7 s" : button.confirmation ? "press twice" : "";
     if (needs) {
       const hint = document.createElement("small");
       hint.textContent = needs;
-      made.append(hint);
+      label.append(hint);
     }
     if (button.moves) {
       const fill = document.createElement("span");

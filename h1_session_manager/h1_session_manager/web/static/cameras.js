@@ -78,8 +78,8 @@ export class Cameras {
       if (recorder && age > 2) text = `${NAMES[tile.name]}: the recorder is silent`;
       else if (stream && stream.age_s >= 0) {
         verdict = stream.verdict;
-        text = `${NAMES[tile.name]} · ${stream.rate.toFixed(0)} Hz · ${stream.age_s.toFixed(1)} s`;
-        if (verdict === "late") text += " · LATE";
+        text = `${NAMES[tile.name]} · ${stream.age_s.toFixed(1)} s`;
+        if (verdict === "late") text += ` · LATE: ${stream.rate.toFixed(0)} Hz`;
         if (verdict === "frozen") text = `${NAMES[tile.name]} · FROZEN: the same image for ${stream.age_s.toFixed(1)} s`;
         if (verdict === "absent") text = `${NAMES[tile.name]} · no image for ${stream.age_s.toFixed(1)} s`;
       } else if (stream) {

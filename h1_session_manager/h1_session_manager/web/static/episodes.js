@@ -8,6 +8,8 @@ const NAMES = { ego_cam: "head", cam_left_wrist: "left wrist", cam_right_wrist: 
 const $ = (id) => document.getElementById(id);
 const address = (what, values) => `/api/${what}?${new URLSearchParams(values)}`;
 
+const corrections = (count) => `${count} correction${count === 1 ? "" : "s"}`;
+
 async function read(what, values) {
   const response = await fetch(address(what, values));
   if (!response.ok) throw new Error(await response.text());
@@ -36,8 +38,41 @@ export class Episodes {
     }
   }
 
+  // Of each epoch, by its number: labelled episodes, successes among them, all, and corrections.
+  epochs(found) {
+    const epochs = new Map();
+    for (const entry of found) {
+      if (entry.is_discarded || entry.failed) continue;
+      const of = epochs.get(entry.epoch) ?? { labelled: 0, successes: 0, episodes: 0, corrections: 0 };
+      of.labelled += entry.outcome !== "unlabeled";
+      of.successes += entry.outcome === "success";
+      of.episodes += 1;
+      of.corrections += entry.interventions;
+      epochs.set(entry.epoch, of);
+    }
+    return epochs;
+  }
+
+  learning(epochs) {
+    const listed = [...epochs].filter(([, of]) => of.labelled).sort(([a], [b]) => a - b).slice(-20);
+    $("learning").hidden = listed.length < 2;
+    $("learning-bars").setAttribute("aria-label", listed.map(([epoch, of]) => `epoch ${epoch}: ${of.successes} of ${of.labelled}`).join(", "));
+    $("learning-bars").replaceChildren(...listed.map(([epoch, of]) => {
+      const box = document.createElement("div");
+      const bar = document.createElement("i");
+      bar.style.height = `${(of.successes / of.labelled) * 3.2}rem`;
+      const [share, name] = [document.createElement("span"), document.createElement("span")];
+      share.textContent = `${of.successes}/${of.labelled}`;
+      name.textContent = epoch;
+      box.append(share, bar, name);
+      return box;
+    }));
+  }
+
   list(found) {
     const items = [];
+    const epochs = this.epochs(found);
+    this.learning(epochs);
     let epoch = null;
     for (const entry of found) {
       if (entry.epoch !== epoch) {
@@ -45,6 +80,10 @@ export class Episodes {
         const title = document.createElement("li");
         title.className = "epoch";
         title.textContent = `Epoch ${epoch}`;
+        const of = epochs.get(epoch);
+        const about = document.createElement("small");
+        if (of) about.textContent = `${of.successes} of ${of.labelled} labelled succeeded · ${(of.corrections / of.episodes).toFixed(1)} corrections an episode`;
+        title.append(about);
         items.push(title);
       }
       items.push(this.item(entry));
@@ -61,15 +100,22 @@ export class Episodes {
     const button = document.createElement("button");
     button.type = "button";
     const name = document.createElement("strong");
-    name.textContent = entry.name;
+    name.textContent = `Episode ${entry.number}`;
     name.className = entry.is_discarded ? "discarded" : "";
+    const outcome = document.createElement("span");
+    outcome.className = `outcome ${entry.outcome}`;
+    outcome.textContent = entry.is_discarded ? "discarded" : entry.outcome || "unreadable";
+    button.setAttribute("aria-current", this.episode?.id === entry.id);
     const about = document.createElement("small");
     const upload = entry.uploaded === null ? "" : entry.uploaded ? " · uploaded" : " · not uploaded yet";
     about.textContent = entry.failed
-      ? ` cannot be read: ${entry.failed}`
-      : ` ${entry.outcome} · ${entry.policy_frames} policy, ${entry.human_frames} human · ${entry.interventions} interventions${upload}${entry.is_discarded ? " · discarded" : ""}`;
-    button.append(name, about);
-    button.addEventListener("click", () => this.open(entry));
+      ? `cannot be read: ${entry.failed}`
+      : `${entry.policy_frames} policy, ${entry.human_frames} human frames · ${corrections(entry.interventions)}${upload}`;
+    button.append(name, outcome, about);
+    button.addEventListener("click", () => {
+      for (const other of $("list").querySelectorAll("button")) other.setAttribute("aria-current", other === button);
+      this.open(entry);
+    });
     item.append(image, button);
     return item;
   }
@@ -79,7 +125,7 @@ export class Episodes {
     this.episode = entry;
     this.chunks.clear();
     $("player").hidden = false;
-    $("player-title").textContent = `Epoch ${entry.epoch}, ${entry.name}`;
+    $("player-title").textContent = `Epoch ${entry.epoch}, episode ${entry.number}`;
     $("change-status").textContent = "Reading ...";
     try {
       this.detail = await (await read("detail", { episode: entry.id })).json();
@@ -127,7 +173,7 @@ export class Episodes {
     }));
     $("episode-events").replaceChildren(...[...detail.gaps, ...detail.events].map((event) => {
       const item = document.createElement("li");
-      item.textContent = [event.source, event.detail || event.reason].filter(Boolean).join(": ");
+      item.textContent = [event.source, event.text].filter(Boolean).join(": ");
       return item;
     }));
   }

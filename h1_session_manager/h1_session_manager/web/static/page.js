@@ -46,8 +46,15 @@ function connect() {
   socket.onclose = () => {
     live = null;
     silent("This page has lost the session's computer. STOP does not reach it: use the robot's own stop");
-    setTimeout(connect, RETRY_MS);
+    setTimeout(reconnect, RETRY_MS);
   };
+}
+
+// A new session has new tokens: then the page asks for one.
+async function reconnect() {
+  const response = await fetch("/").catch(() => null);
+  if (response?.status === 401) location.reload();
+  else connect();
 }
 
 function answer(message) {
@@ -61,6 +68,7 @@ function silent(text) {
   $("work").textContent = "";
   $("arms").textContent = text;
   $("countdown").hidden = true;
+  $("recording").textContent = $("clock").textContent = "";
   buttons.show([], false);
 }
 
@@ -71,10 +79,12 @@ function show(message) {
     silent(session ? `The session manager is silent for ${message.ages_s.session.toFixed(0)} s` : "No session heard yet");
   } else {
     banner(session, message.sections.arm, message.ages_s.arm);
+    recording(session.state, message.sections.recorder, message.ages_s.recorder);
     countdown(session.countdown || message.sections.arm?.release_countdown || 0);
     text("prompt", session.prompt || "Nothing is asked now.");
-    text("reason", session.doing || words(session.reason));
-    buttons.show(message.buttons, message.controls.is_driving);
+    text("reason", session.doing || session.reason);
+    training(message.sections.training, session.state);
+    buttons.show(message.buttons, message.controls.is_driving, session.state);
   }
   controls(message.controls);
   cameras.judge(message.sections.recorder, message.ages_s.recorder);
@@ -88,16 +98,32 @@ function banner(session, arm, armAge) {
   document.body.dataset.state = session.state;
   text("state", session.state);
   const work = session.epoch >= 0 ? `Epoch ${session.epoch}, episode ${session.episode}` : "No epoch yet";
-  text("work", `${work} · ${Math.floor(elapsed / 60)}:${String(elapsed % 60).padStart(2, "0")}${session.task ? ` · ${session.task}` : ""}`);
+  text("work", `${work}${session.task ? ` · ${session.task}` : ""}`);
+  text("clock", `${Math.floor(elapsed / 60)}:${String(elapsed % 60).padStart(2, "0")}`);
   let arms = arm ? ARMS[arm.mode] || arm.mode : "arm_driver is not heard";
   if (arm && armAge > 1) arms = `arm_driver is silent for ${armAge.toFixed(0)} s`;
-  if (arm && arm.fault) arms += ` · fault: ${words(arm.fault)}`;
+  if (arm && arm.fault) arms += ` · fault: ${arm.fault}`;
   text("arms", arms);
   document.title = `${session.state} · H1-2`;
   if (session.state !== lastSpoken) {
     lastSpoken = session.state;
     say(`${session.state.toLowerCase()}. ${session.prompt}`);
   }
+}
+
+// In the states that make rows: whether they are made, and how many there are.
+function recording(state, recorder, age) {
+  const makesRows = ["EXECUTING", "DAMPING"].includes(state);
+  const isOn = makesRows && age < SILENT_S && recorder.state === "recording";
+  $("recording").className = isOn ? "on" : "off";
+  const frames = recorder ? `policy ${recorder.policy_frames}, human ${recorder.human_frames}` : "";
+  text("recording", isOn ? frames : makesRows ? "NOT RECORDING" : "");
+}
+
+function training(found, state) {
+  const bar = $("training-progress");
+  bar.hidden = state !== "WAITING" || !found || found.progress === null;
+  if (!bar.hidden) bar.value = found.progress;
 }
 
 function countdown(left) {
@@ -127,10 +153,6 @@ function drawJoints() {
   for (const [side, first] of [["left", 0], ["right", 7]]) {
     drawCurves($(`${side}-joints`), history.seconds, history.of("q", first), history.of("q_command", first), { span: 20 });
   }
-}
-
-function words(code) {
-  return String(code || "").replaceAll("_", " ");
 }
 
 function text(id, value) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is heard of each part of the session, in words and figures.
 const GB = 1e9;
-const words = (code) => String(code || "").replaceAll("_", " ");
+const WITH_EPISODE = ["EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"];
+// The states in which the recorder's figures are about the episode that the page is about.
 const $ = (id) => document.getElementById(id);
 
 function fill(id, rows) {
@@ -21,8 +22,8 @@ function fill(id, rows) {
 
 export function showPanels(live) {
   const { sections, ages_s: ages } = live;
-  preflight(sections.preflight, sections.session);
-  recorder(sections.recorder, ages.recorder);
+  preflight(sections);
+  recorder(sections.recorder, ages.recorder, sections.session);
   policy(sections.policy, sections.training, ages.policy);
   robot(sections, ages);
   upload(sections.sync);
@@ -34,32 +35,35 @@ export function showPanels(live) {
   }
 }
 
-function preflight(found, session) {
+function preflight({ preflight: found, session, policy: { first_action_distance_rad: distance, first_inference_ms: ms } = {} }) {
   $("preflight-panel").hidden = !found || !["STARTING", "WAITING", "READY"].includes(session?.state);
   if (!found) return;
-  const shown = JSON.stringify(found);
+  const items = found.items.map((check) => [check.detail ? `${check.name}: ${check.detail}` : check.name, ["good mark", "warn mark", "bad"][check.level] || ""]);
+  if (session?.state === "READY" && Number.isFinite(distance)) items.push([`first action ${distance.toFixed(2)} rad from the pose, after ${ms.toFixed(0)} ms`, ""]);
+  const shown = JSON.stringify(items);
   if ($("preflight").dataset.shown === shown) return;
   $("preflight").dataset.shown = shown;
-  $("preflight").replaceChildren(...found.items.map((check) => {
+  $("preflight").replaceChildren(...items.map(([name, mark]) => {
     const item = document.createElement("li");
-    item.textContent = check.detail ? `${check.name}: ${check.detail}` : check.name;
-    item.className = ["good mark", "warn", "bad"][check.level] || "";
+    item.textContent = name;
+    item.className = mark;
     return item;
   }));
 }
 
-function recorder(found, age) {
+function recorder(found, age, session) {
   if (!found) return fill("recorder", [["recorder", "not heard yet", "bad"]]);
   const minutes = found.seconds_left >= 0 ? `${Math.floor(found.seconds_left / 60)} min, ` : "";
   fill("recorder", [
     ["state", age > 2 ? `silent for ${age.toFixed(0)} s` : found.state + (found.phase ? `, ${found.phase}` : ""), age > 2 ? "bad" : ""],
-    ["frames", `policy ${found.policy_frames}, human ${found.human_frames}`],
+    WITH_EPISODE.includes(session?.state) && ["frames", `policy ${found.policy_frames}, human ${found.human_frames}`],
     found.state === "saving" && ["saving", `${Math.round(found.save_progress * 100)} %`],
     ["disk left", `${minutes}${(found.bytes_free / GB).toFixed(0)} GB`],
     found.machine_is_slow && ["computer", "all cameras are late at once: this computer is too busy", "bad"],
     ...found.disk_remarks.map((remark) => ["disk", remark, "warn"]),
     found.last_error && ["last error", found.last_error, "bad"],
-    found.last_path && ["last episode", found.last_path.split("/").slice(-2).join("/")],
+    session?.outcome && ["labelled", `${session.episode_id.split("/").at(-1)}: ${session.outcome}`],
+    found.last_path && ["last saved", found.last_path.split("/").slice(-2).join("/").replace("training_session_", "")],
   ]);
   $("streams").tBodies[0].replaceChildren(...found.streams.map((stream) => {
     const row = document.createElement("tr");
@@ -85,13 +89,12 @@ function policy(found, training, age) {
     rows.push(["inference", `${found.latency_ms ?? "–"} ms, ${found.inferences} done, ${found.failures} failed`]);
     rows.push(["next actions", found.chunk_ready ? "ready" : "not ready"]);
     if (found.warm_up_reason) rows.push(["warm-up", found.warm_up_reason, "warn"]);
-    if (found.first_action_distance_rad !== null) rows.push(["first action", `${found.first_action_distance_rad} rad from the pose, after ${found.first_inference_ms} ms`]);
     if (found.checkpoint) rows.push(["checkpoint", found.checkpoint]);
   }
   if (training) {
     rows.push(["weights", training.ready ? `epoch ${training.epoch} serves` : "none serve"]);
-    if (training.phase) rows.push(["training", training.phase.toLowerCase() + (training.progress === null ? "" : ` ${Math.round(training.progress * 100)} %`)]);
-    if (training.reason) rows.push(["training says", training.reason, "warn"]);
+    if (training.doing) rows.push(["server", training.doing]);
+    if (training.reason) rows.push(["", training.reason]);
   }
   fill("policy", rows);
 }
@@ -100,8 +103,8 @@ function robot({ arm, left_hand: left, right_hand: right }, ages) {
   const rows = [];
   if (!arm) rows.push(["arms", "arm_driver not heard yet", "bad"]);
   else {
-    rows.push(["arms", `${arm.mode.toLowerCase()}, ${words(arm.reason)}`, arm.fault ? "bad" : ""]);
-    if (arm.fault) rows.push(["fault", words(arm.fault), "bad"]);
+    rows.push(["arms", [arm.mode.toLowerCase(), arm.fault ? "" : arm.reason].filter(Boolean).join(", "), arm.fault ? "bad" : ""]);
+    if (arm.fault) rows.push(["fault", arm.fault, "bad"]);
     if (arm.meaning) rows.push(["what to do", arm.meaning, arm.fault ? "bad" : "warn"]);
     rows.push(["weight", `${Math.round(arm.weight * 100)} %`]);
     if (arm.clearance_m !== null) rows.push([arm.clearance_m < 0.03 ? "ARMS CLOSE" : "closest parts", `${arm.closest}: ${(arm.clearance_m * 100).toFixed(0)} cm`, arm.clearance_m < 0.03 ? "warn" : ""]);
@@ -111,8 +114,8 @@ function robot({ arm, left_hand: left, right_hand: right }, ages) {
     if (!hand) continue;
     const age = ages[`${name}_hand`];
     const angles = hand.angles.map((value) => (value === null ? "–" : Math.round(value * 100))).join(" ");
-    rows.push([`${name} hand`, age > 1 ? `silent for ${age.toFixed(0)} s` : `${angles} % open, ${Math.max(...hand.temperature)} °C`, age > 1 ? "bad" : ""]);
-    if (hand.reason) rows.push(["", words(hand.reason)]);
+    const state = age > 1 ? `silent for ${age.toFixed(0)} s` : `${hand.reason || "idle"}, ${Math.max(...hand.temperature)} °C`;
+    rows.push([`${name} hand`, state, age > 1 || hand.error ? "bad" : ""], ["", `fingers ${angles} % open`]);
   }
   fill("robot", rows);
 }
@@ -144,7 +147,7 @@ function events(found) {
     time.textContent = when.toLocaleTimeString();
     const detail = document.createElement("span");
     detail.className = ["", "warn", "bad"][event.level] || "";
-    detail.textContent = `${event.source}: ${event.detail || words(event.reason)}`;
+    detail.textContent = `${event.source}: ${event.text}`;
     item.append(time, detail);
     return item;
   }));

@@ -156,7 +156,8 @@ class ArmControl:
         if self.driver_is_silent:
             return "arm_driver went silent while it released the arms"
         assert observed.arm is not None
-        return f"The release was stopped: {in_words(observed.arm.fault or observed.arm.reason)}. The arms stay in damping mode"
+        why = in_words(observed.arm.fault or observed.arm.reason)
+        return f"The release was stopped: {why}. The arms stay in damping mode"
 
     def _release_ended(self) -> bool:
         """Released; or stopped on the way, by the remote's button, a lost robot, or the driver's own end."""

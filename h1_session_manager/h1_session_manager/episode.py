@@ -34,7 +34,7 @@ class Episode:
     """One episode after the other: opened, closed, labelled, discarded.
 
     Attributes:
-        id: the recorder's name of it, e.g. `epoch1/episode_0`; `index`: the number in that; empty and -1 before the first.
+        id, index: the recorder's name of it, e.g. `epoch1/episode_0`, and the number in that; before the first "", -1.
         state, outcome, end_reason: what has become of it, and what the recorder writes into it.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 from session_runs import StartedSession
 
 from h1_training_testing import wait_until
@@ -21,6 +21,7 @@ TABLET = {"width": 820, "height": 1180}
 DESKTOP = {"width": 1440, "height": 900}
 HOLD_MS = 900
 WAIT_MS = 60_000
+_ANSWER_S, _LOOK_MS = 8.0, 100
 # Without these Chromium looks for its maker's hosts at every start.
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
               "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]  # fmt: skip
@@ -83,21 +84,41 @@ def what_is_shown(page: Page) -> str:
     return str(page.evaluate("document.body.innerText"))
 
 
-def hold(page: Page, request: str) -> None:
-    """A finger that stays on a button."""
-    wait_for(page, f"!!document.querySelector('#buttons [data-request={request}]:not(:disabled)')")
-    button = page.locator(f'#buttons [data-request="{request}"]')
-    button.scroll_into_view_if_needed()
-    box = button.bounding_box()
-    assert box is not None
-    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+def hold(page: Page, request: str, *states: str) -> None:
+    """A finger that stays on a button, until the page shows one of `states`. A person presses again, too: a camera
+    that is late for a moment takes the button away.
+    """
+    reached = " || ".join(f"document.body.dataset.state === '{state}'" for state in states)
     devices = page.context.new_cdp_session(page)
-    devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
-    page.wait_for_timeout(HOLD_MS)
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not page.evaluate(reached):
+        assert time.monotonic() < deadline, f"'{request}' did not lead to {states}; {shown(page)}"
+        if touched(page, devices, request, HOLD_MS):
+            with contextlib.suppress(AssertionError):
+                wait_for(page, reached, _ANSWER_S)
+        page.wait_for_timeout(_LOOK_MS)
+
+
+def touched(page: Page, devices: CDPSession, request: str, for_ms: int) -> bool:
+    """Lay a finger on a button for a while; False if it is not there, or cannot be pressed."""
+    place = page.evaluate(
+        """(request) => {
+            const button = document.querySelector(`#buttons [data-request="${request}"]:not(:disabled)`);
+            if (!button) return null;
+            button.scrollIntoView({block: "center"});
+            const {x, y, width, height} = button.getBoundingClientRect();
+            return {x: x + width / 2, y: y + height / 2};
+        }""",
+        request,
+    )
+    if place is None:
+        return False
+    devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [place]})
+    page.wait_for_timeout(for_ms)
     devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    return True
 
 
 def tap(page: Page, request: str) -> None:
-    """A finger on a button."""
-    wait_for(page, f"!!document.querySelector('#buttons [data-request={request}]:not(:disabled)')")
-    page.locator(f'#buttons [data-request="{request}"]').tap()
+    """A finger on a button, which may be away for a moment."""
+    page.locator(f'#buttons [data-request="{request}"]:not(:disabled)').tap()

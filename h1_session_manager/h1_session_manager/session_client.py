@@ -146,9 +146,8 @@ class SessionClient:
 
 def as_text(state: SessionState) -> str:
     """A session's state for a person."""
-    lines = [
-        f"{state.state}  {f'epoch {state.epoch}, episode {state.episode}' if state.epoch >= 0 else 'no epoch yet'}"
-    ]
+    work = f"epoch {state.epoch}, episode {state.episode}" if state.epoch >= 0 else "no epoch yet"
+    lines = [f"{state.state}  {work}"]
     lines += [f"  {text}" for text in (state.prompt, state.reason) if text]
     if state.countdown > 0:
         lines.append(f"  the arms move in {state.countdown:.1f} s")

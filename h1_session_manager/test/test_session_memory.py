@@ -66,8 +66,8 @@ def test_the_next_index_is_the_first_that_no_episode_journal_or_discarded_one_ha
     folder = tmp_path / "training_session_epoch3"
     folder.mkdir()
     (folder / ".discarded").mkdir()
-    for name in ("episode_0.hdf5", ".episode_1.uploaded", ".discarded/.episode_2.mcap", ".episode_3.mcap", "episode_5.hdf5",
-                 "episode_4.txt"):  # fmt: skip
+    taken = ("episode_0.hdf5", ".episode_1.uploaded", ".discarded/.episode_2.mcap", ".episode_3.mcap", "episode_5.hdf5")
+    for name in (*taken, "episode_4.txt"):
         (folder / name).touch()
     assert next_index(str(tmp_path), 3) == 4
     assert next_index(str(tmp_path), 4) == 0

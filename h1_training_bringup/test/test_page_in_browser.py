@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
-    """One for all tests, in their order: the last one ends it. Slower cameras than a robot's, for a browser beside it."""
+    """One for all tests, in their order: the last ends it. Slower cameras than a robot's, for the browser beside it."""
     folder = tmp_path_factory.mktemp("page")
     config = folder / "config.yaml"
     config.write_text("simulation: {camera_fps: 10.0}\nrobot: {include_hands: false}\n")

@@ -92,7 +92,7 @@ def hold(page: Page, request: str, *states: str) -> None:
     devices = page.context.new_cdp_session(page)
     deadline = time.monotonic() + WAIT_MS / 1000
     while not page.evaluate(reached):
-        assert time.monotonic() < deadline, f"'{request}' did not lead to {states}; {shown(page)}"
+        assert time.monotonic() < deadline, f"'{request}' did not lead to {states}; {what_is_shown(page)}"
         if touched(page, devices, request, HOLD_MS):
             with contextlib.suppress(AssertionError):
                 wait_for(page, reached, _ANSWER_S)

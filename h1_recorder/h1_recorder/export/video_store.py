@@ -67,8 +67,7 @@ class VideoStore:
             content: fingerprint of the images, see `fingerprint`.
             camera: its name.
         """
-        settings = self._settings
-        made = f"{content} {settings.codec} {settings.quality} {settings.preset} {settings.gop}"
+        made = f"{content} {self._settings.codec} {json.dumps(self._settings.options())}"
         return self.folder / f"{camera}-{hashlib.sha256(made.encode()).hexdigest()[:24]}.mp4"
 
     def take(self, content: str, camera: str) -> bool:

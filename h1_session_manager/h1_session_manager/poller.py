@@ -26,6 +26,7 @@ TIMEOUT_S = 5.0
 MOST_BYTES = 4096
 _MOST_CHARACTERS = 60
 _MOST_REASON = 200
+_MOST_POINTS = 100
 _UPGRADE_ONLY = frozenset({404, 405, 426, 501})
 """What servers answer that speak WebSocket alone, or do not know the path."""
 
@@ -65,6 +66,7 @@ def parse(body: bytes) -> Polled:
         progress=_share(progress),
         reason=_text(document.get("reason")),
         checkpoint=_text(document.get("checkpoint")),
+        curve=_curve(document.get("curve")),
     )
 
 
@@ -194,6 +196,20 @@ def _share(value: object) -> float:
     """A share in 0..1; NaN if it is none."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value <= 1 else math.nan  # type: ignore[operator, arg-type]
+
+
+def _curve(value: object) -> tuple[tuple[int, float, int], ...]:
+    """Points (epoch, share, episodes); of what is none, nothing: it is shown, and nothing hangs on it."""
+    points = []
+    for point in value if isinstance(value, list) else ():
+        if not isinstance(point, list) or len(point) != 3 or any(isinstance(part, bool) for part in point):
+            return ()
+        epoch, share, episodes = point
+        whole = isinstance(epoch, int) and isinstance(episodes, int)
+        if not whole or math.isnan(_share(share)) or not (0 <= epoch < 2**63 and 0 <= episodes < 2**32):
+            return ()
+        points.append((epoch, float(share), episodes))
+    return tuple(points[-_MOST_POINTS:])
 
 
 def _text(value: object) -> str:

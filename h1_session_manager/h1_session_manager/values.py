@@ -94,6 +94,8 @@ class Policy:
     metadata_digest: str = ""
     metadata_change: str = ""
     warm_up_reason: str = ""
+    first_inference_ms: float = math.nan
+    first_action_distance_rad: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Polled:
     Attributes:
         is_unsupported: the server is there, but reports no training at all.
         phase, progress, reason, checkpoint: as in `TrainingStatus`; empty or NaN where the server does not say.
+        curve: of each epoch, oldest first: its number, share of successes 0..1, of how many episodes.
     """
 
     ready: bool = False
@@ -123,6 +126,7 @@ class Polled:
     progress: float = math.nan
     reason: str = ""
     checkpoint: str = ""
+    curve: tuple[tuple[int, float, int], ...] = ()
 
 
 @dataclass(frozen=True)

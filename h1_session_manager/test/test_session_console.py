@@ -13,7 +13,7 @@ from h1_session_manager.console.console_app import ConsoleApp
 from h1_session_manager.console.console_view import ConsoleData
 from h1_session_manager.states import ROWS
 from h1_session_manager.table import State, key_fields
-from h1_session_manager.values import Arm, Hand, Policy, Recorder, SyncProgress, View
+from h1_session_manager.values import Arm, Hand, Policy, Polled, Recorder, SyncProgress, View
 from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState
 
 NOW_NS = 1000 * S
@@ -150,11 +150,30 @@ def test_figures_of_the_last_episode_are_gone_in_the_next_ready_and_its_label_st
     assert "episode_1 success    disk 90 GB, 90 min left" in text
 
 
+def test_ready_shows_how_far_the_first_action_would_move_the_arms():
+    heard = everything("READY")
+    assert "first action" not in console_view.data(heard).plain
+    heard.policy = replace(heard.policy, first_action_distance_rad=0.061)
+    assert "first action 0.06 rad from the pose" in console_view.data(heard).plain
+    heard.view = replace(heard.view, state="EXECUTING")
+    assert "first action" not in console_view.data(heard).plain
+
+
+def test_what_the_server_does_and_how_well_each_epoch_did_is_shown():
+    heard = everything("WAITING")
+    heard.training = Polled(True, 2, phase="TRAINING", progress=0.4, reason="6 episodes",
+                            curve=((0, 0.0, 16), (1, 0.5, 6), (2, 1.0, 6)))  # fmt: skip
+    assert "server training 40%: 6 episodes    success by epoch ▁▅█ 100% of 6" in console_view.data(heard).plain
+    assert "success by epoch" in rendered(heard)[0]
+
+
 def test_lines_carry_the_time_and_wrap_behind_it():
     heard = ConsoleData()
     heard.add_lines(["  Upload failed: " + "why " * 30], "23:05:09")
     assert str(console_view.messages(heard)).splitlines()[1].startswith("         why")
     assert str(console_view.messages(heard)).startswith("23:05:09 Upload failed")
+    heard.add_lines(["23:05:11 ! recorder: late"], "23:05:12")
+    assert heard.messages[-1] == (1, "23:05:11 ! recorder: late")
 
 
 def test_a_hand_at_rest_reads_as_such_and_codes_become_words():

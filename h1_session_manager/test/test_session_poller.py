@@ -239,11 +239,25 @@ def test_what_a_server_says_of_its_training_is_understood():
         "progress": 0.25,
         "reason": "9 episodes",
         "checkpoint": "e4",
+        "curve": [[2, 0.5, 6], [3, 1, 4]],
     }
     with serving(replying(json.dumps(body).encode())) as url:
         assert poll(url) == Polled(
-            ready=True, epoch=4, phase="TRAINING", progress=0.25, reason="9 episodes", checkpoint="e4"
+            ready=True,
+            epoch=4,
+            phase="TRAINING",
+            progress=0.25,
+            reason="9 episodes",
+            checkpoint="e4",
+            curve=((2, 0.5, 6), (3, 1.0, 4)),
         )
+
+
+@pytest.mark.parametrize(
+    "curve", [None, "up", [1], [[1, 2, 3]], [[0, 0.5]], [[True, 0.5, 1]], [["1", 0.5, 1]], [[0, 0.5, -1]], {"0": 0.5}]
+)
+def test_a_curve_that_is_none_is_left_out(curve):
+    assert parse(json.dumps({"ready": True, "epoch": 4, "curve": curve}).encode()).curve == ()
 
 
 @pytest.mark.parametrize("progress", [None, "half", True, -0.1, 1.1, 10**400])

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from h1_training_bringup.session.closing_table import closing_table
+from h1_training_bringup.session.closing_table import closing_table, unreported_saves
 
 
 def episode(save_dir: Path, name: str, **attributes: object) -> Path:
@@ -32,6 +32,14 @@ def test_an_episode_has_one_line_with_its_numbers(tmp_path: Path) -> None:
     episode(tmp_path, "training_session_epoch3/episode_0.hdf5", gap_count=2)
     expected = ["epoch3/episode_0", "300", "180", "120", "1", "success", "50.0", "2", "not", "sent"]
     assert line_of(closing_table(tmp_path, 0.0), "epoch3/") == expected
+
+
+def test_what_was_saved_when_nobody_could_report_it_any_more_is_reported(tmp_path: Path) -> None:
+    first = episode(tmp_path, "training_session_epoch3/episode_0.hdf5")
+    second = episode(tmp_path, "training_session_epoch3/episode_1.hdf5")
+    said = f"[SAVING] Saving episode data...\n  Saved: {first}\n"
+    assert unreported_saves(tmp_path, 0.0, said) == [f"  Saved: {second}"]
+    assert unreported_saves(tmp_path, first.stat().st_mtime + 3600, said) == []
 
 
 def test_the_table_fits_a_terminal_of_80_columns_whatever_is_in_it(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 """Who writes to the operator's terminal, and what is kept while the console has it."""
 
 import os
+from datetime import datetime
+from functools import partial
 
 import pytest
 
-from h1_training_bringup.session.operator_screen import OperatorScreen, console_problem
+from h1_training_bringup.session import operator_screen
+from h1_training_bringup.session.operator_screen import console_problem
+
+OperatorScreen = partial(operator_screen.OperatorScreen, now=lambda: datetime(2026, 11, 27, 23, 5, 9))
 
 
 @pytest.fixture
@@ -13,7 +18,7 @@ def path(tmp_path):
     return tmp_path / "operator.log"
 
 
-def session_says(screen: OperatorScreen, text: str) -> None:
+def session_says(screen: operator_screen.OperatorScreen, text: str) -> None:
     os.write(screen.fileno(), text.encode())
 
 
@@ -31,7 +36,7 @@ def test_a_warning_stands_above_the_prompt_and_not_behind_it(path, capsys):
     session_says(screen, "[READY]\n  Press 'y': ")
     screen.print("! head_camera: silent")
     screen.follow()
-    assert capsys.readouterr().out == "[READY]\n  Press 'y': \n! head_camera: silent\n  Press 'y': "
+    assert capsys.readouterr().out == "[READY]\n  Press 'y': \n23:05:09 ! head_camera: silent\n  Press 'y': "
 
 
 def test_nothing_is_shown_while_the_console_has_the_terminal_and_the_last_lines_when_it_is_gone(path, capsys):
@@ -63,7 +68,7 @@ def test_a_bell_is_no_prompt(path, capsys):
     session_says(screen, "stand clear\n\a\a\a")
     screen.print("! arm_driver: release_warning")
     screen.follow()
-    assert capsys.readouterr().out == "stand clear\n! arm_driver: release_warning\n"
+    assert capsys.readouterr().out == "stand clear\n23:05:09 ! arm_driver: release_warning\n"
 
 
 def test_what_was_asked_for_is_not_asked_again_when_the_session_ends(path, capsys):
@@ -72,7 +77,7 @@ def test_what_was_asked_for_is_not_asked_again_when_the_session_ends(path, capsy
     screen.print("Ending ...", keeps_prompt=False)
     screen.print("! arm_driver: stand clear")
     screen.follow()
-    assert capsys.readouterr().out == "[READY]\n  Press 'y': \nEnding ...\n! arm_driver: stand clear\n"
+    assert capsys.readouterr().out == "[READY]\n  Press 'y': \nEnding ...\n23:05:09 ! arm_driver: stand clear\n"
 
 
 def test_several_lines_stand_above_one_prompt(path, capsys):
@@ -80,7 +85,7 @@ def test_several_lines_stand_above_one_prompt(path, capsys):
     session_says(screen, "  Press 'y': ")
     screen.print("! recorder ended", "    KeyError")
     screen.follow()
-    assert capsys.readouterr().out == "  Press 'y': \n! recorder ended\n    KeyError\n  Press 'y': "
+    assert capsys.readouterr().out == "  Press 'y': \n23:05:09 ! recorder ended\n    KeyError\n  Press 'y': "
 
 
 def test_on_a_narrow_terminal_lines_wrap_at_words(path, capsys, monkeypatch):
@@ -90,5 +95,5 @@ def test_on_a_narrow_terminal_lines_wrap_at_words(path, capsys, monkeypatch):
     screen.print("! head_camera: no frame from tcp://10.0.0.1:5555 for 5.0 s; is it running?")
     screen.follow()
     assert capsys.readouterr().out == (
-        "! head_camera: no frame from\n  tcp://10.0.0.1:5555 for 5.0 s; is it\n  running?\n"
+        "23:05:09 ! head_camera: no frame from\n  tcp://10.0.0.1:5555 for 5.0 s; is it\n  running?\n"
     )

@@ -133,4 +133,5 @@ def test_a_session_that_loses_a_node_it_cannot_live_without_ends_with_status_1(
     assert watched.spin_until_ended() == 1, watched.run.evidence()
     assert f"! {executable} was lost (killed by SIGKILL); ending the session" in watched.run.output
     assert watched.run.processes() == []
-    kept(watched.run)
+    for path in kept(watched.run):
+        assert path.suffix == ".mcap" or f"Saved: {path}" in watched.run.output, watched.run.evidence()

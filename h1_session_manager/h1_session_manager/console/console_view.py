@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections import deque
@@ -13,8 +14,8 @@ from rich.text import Text
 
 from h1_session_manager.arm_reasons import CLOSE_M
 from h1_session_manager.table import State
-from h1_session_manager.values import Arm, Hand, Policy, Recorder, StreamStatus, SyncProgress, View
-from h1_session_manager.words import in_words
+from h1_session_manager.values import Arm, Hand, Policy, Polled, Recorder, StreamStatus, SyncProgress, View
+from h1_session_manager.words import in_words, training_in_words
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 
 GB = 1_000_000_000
@@ -36,6 +37,7 @@ COLOURS = {
 _WITH_EPISODE = frozenset({"EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"})
 """States in which the recorder's figures are about the episode that the screen is about."""
 _BAR = 10
+_EIGHTHS, _MOST_BARS = "▁▂▃▄▅▆▇█", 24
 _AGE_BAR = 6
 _QUIET_S = 0.5
 _LOST_S = 2.0
@@ -56,6 +58,7 @@ class ConsoleData:
     policy: Policy | None = None
     hands: dict[str, Hand] = field(default_factory=dict)
     sync: SyncProgress | None = None
+    training: Polled | None = None
     messages: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     heard_ns: int = 0
     rings: int = 0
@@ -67,11 +70,13 @@ class ConsoleData:
         return age_s if age_s > limit_s else 0.0
 
     def add_lines(self, lines: Iterable[str], time: str = "") -> None:
-        """Lines of the session's screen, which came at `time`; the runner's warnings among them begin with '!'."""
+        """Lines of the session's screen, which came at `time`; the runner's warnings have their own, and a '!'."""
         for line in lines:
             if line.startswith("  Press '") and "once more" not in line:
                 continue  # the question stands in its own panel
-            self.messages.append((1 if line.startswith("!") else 0, f"{time} {line.strip()}" if time else line))
+            own = _TIME.match(line)  # of a warning: when it came
+            level = 1 if line[own.end() if own else 0 :].startswith("!") else 0
+            self.messages.append((level, line if own or not time else f"{time} {line.strip()}"))
 
 
 def banner(heard: ConsoleData, now_ns: int, width: int = WIDTH) -> Text:
@@ -185,6 +190,7 @@ def data(heard: ConsoleData) -> Text:
         text.append(" left")
         if recorder.state is RecorderState.SAVING:
             text.append(f"    saving {_bar(recorder.save_progress)}")
+    text.append(_first_action(heard)).append(_training(heard.training))
     sync = heard.sync
     if sync is not None and sync.state is not SyncState.IDLE:
         text.append(f"\nupload {sync.state.name.lower()} {_bar(sync.progress)}")
@@ -199,6 +205,29 @@ def data(heard: ConsoleData) -> Text:
         elif sync.file and sync.state is SyncState.RUNNING:
             text.append(f"\n{sync.file.replace('training_session_', '')}")
     return text
+
+
+def _first_action(heard: ConsoleData) -> str:
+    """In READY: how far the policy would move the arms with its first action."""
+    policy = heard.policy
+    is_known = policy is not None and math.isfinite(policy.first_action_distance_rad)
+    if policy is None or not is_known or heard.view is None or heard.view.state != "READY":
+        return ""
+    return f"    first action {policy.first_action_distance_rad:.2f} rad from the pose"
+
+
+def _training(training: Polled | None) -> str:
+    """What the policy server does, and how well each epoch did; empty if it says neither."""
+    if training is None:
+        return ""
+    doing = training_in_words(training.phase, training.progress)
+    parts = [": ".join(filter(None, (doing, training.reason)))]
+    if training.curve:
+        _, success, episodes = training.curve[-1]
+        bars = "".join(_EIGHTHS[round(share * (len(_EIGHTHS) - 1))] for _, share, _ in training.curve[-_MOST_BARS:])
+        parts.append(f"success by epoch {bars} {success:.0%} of {episodes}")
+    said = "    ".join(filter(None, parts))
+    return f"\nserver {said}" if said else ""
 
 
 def messages(heard: ConsoleData, rows: int = _MESSAGES, width: int = WIDTH - 4) -> Text:

@@ -27,15 +27,30 @@ _ATTRIBUTES = (
 )
 
 
+def unreported_saves(save_dir: Path, since_s: float, said: str) -> list[str]:
+    """`Saved: PATH` of each episode that was finished since `since_s` while nobody was there any more to report it.
+
+    Args:
+        save_dir: folder of the episodes.
+        since_s: UTC, s.
+        said: all that was reported so far.
+    """
+    return [f"  Saved: {path}" for path in _finished(save_dir, since_s) if f"Saved: {path}" not in said]
+
+
+def _finished(save_dir: Path, since_s: float) -> list[Path]:
+    """The oldest first."""
+    found = save_dir.glob("training_session_epoch*/episode_*.hdf5")
+    times = {path: path.stat().st_mtime for path in found}
+    return sorted((path for path, time_s in times.items() if time_s >= since_s), key=lambda path: times[path])
+
+
 def closing_table(save_dir: Path, since_s: float) -> str:
     """The episodes of `save_dir` that were finished since `since_s` (UTC, s), as text for the terminal.
 
     A file that cannot be read has its line too, with the reason; journals that wait for the next start are named.
     """
-    paths = sorted(
-        (path for path in save_dir.glob("training_session_epoch*/episode_*.hdf5") if path.stat().st_mtime >= since_s),
-        key=lambda path: path.stat().st_mtime,
-    )
+    paths = _finished(save_dir, since_s)
     journals = [path for path in sorted(save_dir.glob("training_session_epoch*/.episode_*.mcap")) if _is_pending(path)]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("episode", no_wrap=True)

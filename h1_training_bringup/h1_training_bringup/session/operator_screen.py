@@ -12,6 +12,8 @@ import contextlib
 import os
 import sys
 import textwrap
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 LINES_VARIABLE = "H1_OPERATOR_LINES"
@@ -51,9 +53,11 @@ class OperatorScreen:
     Args:
         path: the file that keeps them.
         hidden: the console has the terminal.
+        now: the time of day.
     """
 
-    def __init__(self, path: Path, *, hidden: bool = False) -> None:
+    def __init__(self, path: Path, *, hidden: bool = False, now: Callable[[], datetime] = datetime.now) -> None:
+        self._now = now
         self._path = path
         self._file = path.open("ab", buffering=0)
         self._read_bytes = 0
@@ -65,14 +69,22 @@ class OperatorScreen:
 
     def print(self, *lines: str, keeps_prompt: bool = True) -> None:
         """Lines of the supervisor's own, above the prompt if there is one; wrapped at words where a terminal is narrow.
+        Warnings, which begin with `!`, get the time of day.
 
         Args:
             lines: whole lines.
             keeps_prompt: False: what was asked for is over, the prompt does not come again.
         """
         prompt = self._path.read_bytes().rpartition(b"\n")[2].replace(b"\a", b"")
-        text = "".join(f"{_wrapped(line)}\n" for line in lines)
+        text = "".join(f"{_wrapped(self._timed(line))}\n" for line in lines)
         self._file.write((b"\n" if prompt else b"") + text.encode() + (prompt if keeps_prompt else b""))
+
+    def text(self) -> str:
+        """All lines so far."""
+        return self._path.read_text(errors="replace")
+
+    def _timed(self, line: str) -> str:
+        return f"{self._now():%H:%M:%S} {line}" if line.startswith("!") else line
 
     def show(self) -> None:
         """The console is gone: the last lines, and from now on all that come."""

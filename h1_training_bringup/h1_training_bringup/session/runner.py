@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from h1_training_bringup.session import graph
-from h1_training_bringup.session.closing_table import closing_table
+from h1_training_bringup.session.closing_table import closing_table, unreported_saves
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.middleware import graph_variables
@@ -70,6 +70,8 @@ def main() -> int:
     started = time.time()
     announce = ending_announcer(Path(environment[ENDING_VARIABLE]), session.save_dir)
     status = Runner(group, screen, announce).run()
+    for line in unreported_saves(session.save_dir, started, screen.text()):
+        print(line)
     print(closing_table(session.save_dir, started), flush=True)
     print(f"Logs: {log_dir}", flush=True)
     return status

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Episodes on the disk: a list by epoch, and one of them played from its file.
+import { showBars } from "./bars.js";
 import { drawCurves } from "./joints.js";
 
 const CHUNK = 50;
@@ -55,18 +56,7 @@ export class Episodes {
 
   learning(epochs) {
     const listed = [...epochs].filter(([, of]) => of.labelled).sort(([a], [b]) => a - b).slice(-20);
-    $("learning").hidden = listed.length < 2;
-    $("learning-bars").setAttribute("aria-label", listed.map(([epoch, of]) => `epoch ${epoch}: ${of.successes} of ${of.labelled}`).join(", "));
-    $("learning-bars").replaceChildren(...listed.map(([epoch, of]) => {
-      const box = document.createElement("div");
-      const bar = document.createElement("i");
-      bar.style.height = `${(of.successes / of.labelled) * 3.2}rem`;
-      const [share, name] = [document.createElement("span"), document.createElement("span")];
-      share.textContent = `${of.successes}/${of.labelled}`;
-      name.textContent = epoch;
-      box.append(share, bar, name);
-      return box;
-    }));
+    showBars($("learning"), listed.map(([epoch, of]) => [epoch, of.successes / of.labelled, of.labelled]));
   }
 
   list(found) {

@@ -26,7 +26,7 @@ from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.scene import SceneObject, scene_object
-from h1_training_bringup.sim.task import Judgement, ReachTask
+from h1_training_bringup.sim.task import DONE, Judgement, ReachTask
 from h1_training_node.message_numbers import ArmMode
 
 _TICK_S = TICK_NS / 1e9
@@ -120,7 +120,8 @@ class VirtualSession:
             self._rig = _rig_at_home(self._seed)
         self._rig.sent.clear()
         run = _Run(self, self._rig, self._thing(epoch, number), records)
-        verdict = run.policy(policy, limit_s) if policy is not None else "demonstration"
+        is_attempt = not (corrects or records)
+        verdict = run.policy(policy, limit_s, is_attempt) if policy is not None else "demonstration"
         best_m, end_m, succeeded = run.best_m, run.distance_m, run.succeeded
         policy_ticks, corrected_m = run.ticks, None
         if corrects:
@@ -166,8 +167,8 @@ class _Run:
         self.succeeded = False
         self.distance_m = self.best_m = self._measure()
 
-    def policy(self, policy: Policy, limit_s: float) -> str:
-        """Let it run until somebody would stop it; why that was."""
+    def policy(self, policy: Policy, limit_s: float, is_attempt: bool) -> str:
+        """Let it run until somebody would stop it, a mere attempt until it has succeeded; why that was."""
         rig, blend = self._rig, Blend(StrategyConfig())
         first = self._chunk(policy)
         rig.enter_policy()
@@ -191,6 +192,8 @@ class _Run:
             self.distance_m = self._measure()
             if verdict := judgement.look(rig.now_ns, self.distance_m):
                 return verdict
+            if is_attempt and self.succeeded:
+                return DONE
         return "time"
 
     def person(self, person: Person, view: SessionView) -> None:

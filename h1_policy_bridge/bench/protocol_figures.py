@@ -1,112 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request costs in each protocol: bytes, time to encode, round trip; against servers that only answer.
+"""What a request costs in each protocol: bytes, time to encode, round trip less the server's own time, on four lines.
 
-The servers are those of the tests: openpi-client's codec, GR00T's format, json-numpy. They decode each request as the
-real ones do, in this process, so the round trip holds that time too.
+Each server is a process of its own (`protocol_server.py`): openpi-client's codec, GR00T's format, json-numpy. It states
+its own time, which is taken off: what remains is the client and the line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
 from policy_builders import client_config
-from policy_servers import answer_json, groot_packed, groot_server, http_server, openpi_server
+from policy_protocol_builders import encoded
+from slow_line import Line, namespace, proxy, why_no_namespace
 
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.connection import ServerAddress
 from h1_policy_bridge.layout import PRESETS
-from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
+from h1_policy_bridge.metadata import ServerFacts
+from h1_policy_bridge.observation import LatestInputs, Observation, ObservationRules, Stamped, observe
 from h1_policy_bridge.policy_client import PolicyClient
-from h1_policy_bridge.protocols.groot import GrootLink
-from h1_policy_bridge.protocols.http_act import HttpActLink
-from h1_policy_bridge.protocols.openpi import OpenpiLink
+from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.values import InferenceRequest, InferenceResult
 
-ROUNDS = 60
+ROUNDS = 40
 NOW_NS = 1_000_000_000
-ACTIONS = np.zeros((50, 14), np.float32)
-
-
-def request(preset: str, jpegs: list[bytes], encoding: str) -> InferenceRequest:
-    latest = LatestInputs(arms=Stamped(NOW_NS, np.zeros(14)))
-    layout = PRESETS[preset]
-    latest.images = {camera: Stamped(NOW_NS, jpeg) for camera, jpeg in zip(layout.cameras, jpegs, strict=True)}
-    observation = observe(latest, ObservationRules(layout, image_encoding=encoding), now_ns=NOW_NS, task="stack")
-    message = observation.message()
-    return InferenceRequest(1, lambda _facts: message, observation.state, observation.stamp_ns)
-
-
-def groot_answer(asked: dict[str, Any]) -> bytes:
-    if asked["endpoint"] == "get_modality_config":
-        return groot_packed({})
-    return groot_packed([{"left_arm": ACTIONS[None, :, :7], "right_arm": ACTIONS[None, :, 7:]}, {}])
+LINES_MBIT = (100, 50, 10)
+CASES = (
+    ("openpi", "openpi", "h1", "raw"),
+    ("openpi_jpeg", "openpi", "h1", "auto"),  # the bench's server states image_encodings: JPEG is chosen by itself
+    ("groot", "groot", "groot", "auto"),
+    ("http", "http", "openvla_oft", "auto"),
+)
 
 
 def protocol_figures(jpegs: list[bytes]) -> dict[str, float]:
-    """A line a protocol, and the figures by its name."""
-    cases = (
-        ("openpi", "openpi", "h1", "raw", OpenpiLink, openpi_server(lambda _: {"actions": ACTIONS}, {})),
-        ("openpi_jpeg", "openpi", "h1", "jpeg", OpenpiLink, openpi_server(lambda _: {"actions": ACTIONS}, {})),
-        ("groot", "groot", "groot", "raw", GrootLink, groot_server(groot_answer)),
-        ("http", "http", "openvla_oft", "raw", HttpActLink, http_server(lambda at, _: answer_json(at, ACTIONS))),
+    """A row a protocol, and the figures by its name."""
+    reason = why_no_namespace()
+    how = f"a pacing proxy in this process ({reason})" if reason else "tc (tbf) in a network namespace"
+    print(
+        "\nProtocols, three images of 224 x 224: bytes of a request, encoding (p50), round trip less the server's own"
     )
-    print("\nProtocols, three images of 224 x 224: request, encoding (p50), round trip on loopback (p50)")
+    print(f"time (p50) on loopback and at {LINES_MBIT} Mbit/s; lines by {how}; `jpeg` where the metadata allow it")
     figures: dict[str, float] = {}
-    for name, protocol, preset, encoding, link, server in cases:
-        asked = request(preset, jpegs, encoding)
-        message, encode_ms = encoded(link, asked)
-        with server as address, connected(address, protocol, preset) as it:
-            trips = [answer_ms(it, asked) for _ in range(ROUNDS)]
-        figures[f"{name}_request_kb"] = len(message) / 1e3
-        figures[f"{name}_encode_p50_ms"] = encode_ms
-        figures[f"{name}_round_trip_p50_ms"] = float(np.median(trips))
-        on_lines = ", ".join(f"{len(message) * 8e-3 / mbit:.0f} ms at {mbit}" for mbit in (10, 50, 100))
-        print(
-            f"  {name:<12}{len(message) / 1e3:6.0f} kB {encode_ms:6.2f} ms {np.median(trips):6.1f} ms; "
-            f"on the line by size alone: {on_lines} Mbit/s",
-            flush=True,
-        )
+    for name, protocol, preset, encoding in CASES:
+        observation = observed(preset, jpegs, encoding)
+        facts = ServerFacts(takes_jpeg=protocol == "openpi")
+        size = len(encoded(protocol, observation.message(facts)))
+        figures[f"{name}_request_kb"] = size / 1e3
+        figures[f"{name}_encode_p50_ms"] = encode_ms(protocol, observation, facts)
+        trips = {"loopback": round_trips_ms(Line(), protocol, preset, observation, ROUNDS)}
+        for mbit in LINES_MBIT:
+            rounds = max(6, ROUNDS * mbit // 200)
+            if reason:
+                trips[f"{mbit}mbit"] = round_trips_ms(Line(), protocol, preset, observation, rounds, paced_mbit=mbit)
+            else:
+                with namespace(mbit) as line:
+                    trips[f"{mbit}mbit"] = round_trips_ms(line, protocol, preset, observation, rounds)
+        for where, times in trips.items():
+            figures[f"{name}_round_trip_{where}_p50_ms"] = float(np.median(times))
+        row = "".join(f"{np.median(times):8.1f}" for times in trips.values())
+        print(f"  {name:<12}{size / 1e3:6.0f} kB {figures[f'{name}_encode_p50_ms']:6.2f} ms{row} ms", flush=True)
     return figures
 
 
+def observed(preset: str, jpegs: list[bytes], encoding: str) -> Observation:
+    latest = LatestInputs(arms=Stamped(NOW_NS, np.zeros(14)))
+    layout = PRESETS[preset]
+    latest.images = {camera: Stamped(NOW_NS, jpeg) for camera, jpeg in zip(layout.cameras, jpegs, strict=True)}
+    return observe(latest, ObservationRules(layout, image_encoding=encoding), now_ns=NOW_NS, task="stack")
+
+
+def encode_ms(protocol: str, observation: Observation, facts: ServerFacts) -> float:
+    """Median time from pixels to bytes: what building and encoding take more than building alone."""
+    pixels, whole = [], []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        observation.message()
+        between = time.perf_counter()
+        encoded(protocol, observation.message(facts))
+        pixels.append(between - began)
+        whole.append(time.perf_counter() - between)
+    return max(0.0, float(np.median(whole) - np.median(pixels)) * 1e3)
+
+
+def round_trips_ms(
+    line: Line, protocol: str, preset: str, observation: Observation, rounds: int, *, paced_mbit: int = 0
+) -> list[float]:
+    """From request sent to reply decoded, less what the server says that it took itself."""
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(served(line, protocol))
+        if paced_mbit:
+            port = stack.enter_context(proxy(port, paced_mbit))
+        address = ServerAddress(line.host, port, PROTOCOLS[protocol].scheme)
+        config = client_config(address, protocol=protocol, expected=Expectation(layout=PRESETS[preset]))
+        client = PolicyClient(config, now_ns=time.monotonic_ns, log=print)
+        client.start()
+        stack.callback(client.stop)
+        asked = InferenceRequest(1, observation.message, observation.state, observation.stamp_ns)
+        return [answer_ms(client, asked) for _ in range(rounds + 1)][1:]
+
+
 @contextlib.contextmanager
-def connected(address: ServerAddress, protocol: str, preset: str) -> Iterator[PolicyClient]:
-    config = client_config(address, protocol=protocol, expected=Expectation(layout=PRESETS[preset]))
-    client = PolicyClient(config, now_ns=time.monotonic_ns, log=print)
-    client.start()
-    try:
-        yield client
-    finally:
-        client.stop()
+def served(line: Line, protocol: str) -> Iterator[int]:
+    """A server's process behind `line`; its port."""
+    script = str(Path(__file__).with_name("protocol_server.py"))
+    command = [*line.prefix, sys.executable, script, protocol, "--host", line.host]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def answer_ms(client: PolicyClient, asked: InferenceRequest) -> float:
+    deadline_s = time.monotonic() + 20.0
     while not client.submit(asked):
+        assert time.monotonic() < deadline_s, client.state.reason
         time.sleep(1e-3)
     results: list[InferenceResult] = []
     while not results:
         time.sleep(5e-4)
         results = client.take_results()
-    assert results[0].chunk is not None, results[0].reason
-    return results[0].chunk.inference_ms
-
-
-def encoded(link: type, asked: InferenceRequest) -> tuple[bytes, float]:
-    """A request's bytes, and the median time to make them, ms; `encode` needs no connection."""
-    unopened = object.__new__(link)
-    unopened._config = type("Config", (), {"api_key": ""})
-    observation = asked.build(None)
-    times, message = [], b""
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        message = unopened.encode(observation)
-        times.append((time.perf_counter() - began) * 1e3)
-    return message, float(np.median(times))
+    chunk = results[0].chunk
+    assert chunk is not None, results[0].reason
+    return chunk.inference_ms - chunk.server_ms

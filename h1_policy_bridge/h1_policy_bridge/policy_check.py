@@ -10,6 +10,7 @@ chunk from arms at zero; from where the arms really are, `session preflight --po
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -149,10 +150,14 @@ def _asked(client: PolicyClient, parameters: BridgeParameters, number: int) -> C
         raise CheckError(results[0].reason)
     arms = np.abs(chunk.actions[:, :ARM_JOINTS]).max()
     print(
-        f"{number}: {chunk.inference_ms:.0f} ms (server {chunk.server_ms:.0f} ms), arms up to {arms:.2f} rad",
+        f"{number}: {chunk.inference_ms:.0f} ms ({_server_time(chunk)}), arms up to {arms:.2f} rad",
         flush=True,
     )
     return chunk
+
+
+def _server_time(chunk: Chunk) -> str:
+    return "server not stated" if math.isnan(chunk.server_ms) else f"server {chunk.server_ms:.0f} ms"
 
 
 def _until(condition: Callable[[], bool], timeout_s: float, why: Callable[[], str]) -> None:

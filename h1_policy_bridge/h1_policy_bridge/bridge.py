@@ -12,15 +12,16 @@ No ROS and no waiting here: `tick` is called 50 times a second, everything else 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from h1_policy_bridge.action_stream import ActionStream
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
+from h1_policy_bridge.connection_watch import ConnectionWatch
 from h1_policy_bridge.inference import Client, Inference
-from h1_policy_bridge.metadata import ServerFacts, changes
+from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.values import ArmReading, BridgeStatus, ObservationError, OutgoingAction, SessionReading
@@ -73,9 +74,7 @@ class PolicyBridge:
         self._ticks_without_arms = 0
         self._session = SessionReading("", -1, "")
         self._wanted_epoch = -1
-        self._client_state = client.state
-        self._served: Mapping[str, str] | None = None
-        self._metadata_change = ""
+        self._connection = ConnectionWatch(client.state, on_event)
         # Of one HOLD and the POLICY that follows it; a new generation makes everything asked before worthless.
         self._generation = 0
         self._hold_ns = 0
@@ -114,7 +113,8 @@ class PolicyBridge:
 
     def tick(self, now_ns: int) -> OutgoingAction | None:
         """Collect what the server said, follow session and arms, ask if it is time; the action that is due, if any."""
-        self._watch_connection()
+        if self._connection.is_another(self._client.state) and self._is_ready:
+            self._warm_up.begin()
         self._follow()
         self._collect(now_ns)
         step = self._streamed(now_ns)
@@ -142,7 +142,7 @@ class PolicyBridge:
             reason=self._shown_reason,
             checkpoint=facts.checkpoint,
             metadata_digest=facts.digest if self._client.state.connection is Connection.CONNECTED else "",
-            metadata_change=self._metadata_change,
+            metadata_change=self._connection.metadata_change,
             warm=self._is_ready and self._warm_up.is_warm,
             first_inference_ms=first_inference_ms,
             first_action_distance_rad=first_action_distance_rad,
@@ -193,30 +193,6 @@ class PolicyBridge:
     @property
     def _is_in_policy(self) -> bool:
         return self._is_executing and self._arms is not None and self._arms.mode is ArmMode.POLICY
-
-    def _watch_connection(self) -> None:
-        before, now = self._client_state, self._client.state
-        self._client_state = now
-        # By count and not by change of state: a server nearby is connected to again between two ticks.
-        if now.connections != before.connections:
-            if self._is_ready:
-                self._warm_up.begin()
-            if now.connection is Connection.REFUSED:
-                self._on_event(Level.ERROR, "policy_refused", now.reason)
-            else:
-                self._on_event(Level.INFO, "policy_connected", f"connection {now.connections}, epoch {now.epoch}")
-                self._compare_metadata(now.facts)
-        if now.connection is Connection.DISCONNECTED and now.reason != before.reason:
-            self._on_event(Level.WARN, "policy_disconnected", now.reason)
-
-    def _compare_metadata(self, facts: ServerFacts) -> None:
-        """Other metadata than on the connection before are other weights, for the operator to know."""
-        if self._served is not None and (change := changes(self._served, facts.contents)):
-            self._metadata_change = change
-            self._on_event(
-                Level.WARN, "policy_metadata_changed", f"the policy server came back with other metadata: {change}"
-            )
-        self._served = facts.contents
 
     def _follow(self) -> None:
         """Take note of a new HOLD, of POLICY's beginning, and of the end of either."""

@@ -40,6 +40,7 @@ class BaseNode(Node):
         self.clock_ns = SessionClock.from_environment()
         self.exit_status: int | None = None
         self.loops: list[Loop] = []
+        self.interrupt_spin: Callable[[], None] = lambda: None  # the spinner's, see `Spinner.interrupt`
         self._event_publisher = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:
@@ -132,3 +133,4 @@ class BaseNode(Node):
         """This node is done; `run_node` returns `exit_status`. The first call counts."""
         if self.exit_status is None:
             self.exit_status = exit_status
+            self.interrupt_spin()

@@ -98,6 +98,7 @@ class Journal:
         self._written_bytes = 0  # counted by the writer
         self._ending = False
         self._drops: Counter[str] = Counter()
+        self._dropped = 0
         self._error: str | None = None
         self._closed = threading.Event()
         self._moving = threading.Lock()
@@ -116,10 +117,12 @@ class Journal:
             publish_ns: its header's stamp, or `log_ns` if it has none.
             sequence: its `seq`, if it has one.
         """
-        if self._ending or self._error or self.bytes_waiting + len(raw) > self._queue_bytes:
+        size = len(raw)
+        if self._ending or self._error or self._taken_bytes - self._written_bytes + size > self._queue_bytes:
             self._drops[name] += 1
+            self._dropped += 1
             return False
-        size, channel_id = len(raw), self._channel_ids[name]
+        channel_id = self._channel_ids[name]
         self._taken_bytes += size
         header = message_header(channel_id, sequence & _MASK32, log_ns, max(0, publish_ns), size)
         self._queue.append((channel_id, log_ns, header, raw))
@@ -181,13 +184,14 @@ class Journal:
         try:
             while True:
                 batch = [self._queue.popleft() for _ in range(len(self._queue))]
-                drops = dict(self._drops)
-                if sum(drops.values()) > reported:
-                    reported = sum(drops.values())
+                if self._dropped > reported:
+                    reported = self._dropped
+                    drops = dict(self._drops)
                     self._file.add_metadata(OVERFLOW_RECORD, {name: str(count) for name, count in drops.items()})
-                self._write(batch)
-                if batch and isinstance(batch[-1], EpisodeEnd):
-                    return
+                if batch:
+                    self._write(batch)
+                    if isinstance(batch[-1], EpisodeEnd):
+                        return
                 self._rest(_PAUSE_S)
         except OSError as error:
             self._error = f"{self.path}: {error.strerror or error}"

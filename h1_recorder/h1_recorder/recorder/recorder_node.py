@@ -122,6 +122,7 @@ class RecorderNode(BaseNode):
         self._publish(self._recorder.status())
         if self._recorder.state == RecorderState.SAVING:
             self._saving.restart()
+            self.interrupt_spin()
         return response
 
     # ---- regularly
@@ -244,7 +245,7 @@ class RecorderNode(BaseNode):
 
 def main() -> int:
     """Run the recorder."""
-    return run_node(RecorderNode)
+    return run_node(RecorderNode, takes_in=True)
 
 
 if __name__ == "__main__":

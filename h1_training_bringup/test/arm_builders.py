@@ -74,7 +74,7 @@ def reading(stamp_ns: int, q: Any = 0.0, **changes: Any) -> Sensed:
         "tick": stamp_ns // MS,
         "motor_fault": "",
         "motor_remark": "",
-        "out_of_range": -1,
+        "out_of_range": "",
         "buttons": 0,
     }
     return Sensed(**{**values, **changes})

@@ -16,6 +16,7 @@ from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import Tracker
 from h1_training_node.message_numbers import ArmMode
+from h1_training_node.parameter import ParameterError
 
 MODEL = CollisionModel()
 MIN_M, SLOW_M = 0.03, 0.08
@@ -133,6 +134,22 @@ def test_a_policy_that_goes_away_from_the_body_is_not_slowed() -> None:
     assert speeds.max() > 0.95
 
 
+def test_arms_that_are_jostled_at_the_distance_gain_nothing_by_it() -> None:
+    tracker, clearance = Tracker(SPEED, ACCELERATION), Clearance(MODEL, MIN_M, SLOW_M)
+    start = outward(0.3)
+    tracker.restart(start)
+    clearance.start(start, 0.0)
+    for number in range(1500):
+        if number % 5 == 0:
+            waist_q = 0.015 * (number // 5 % 2)  # a waist that sways, or a person who pushes the command about
+            clearance.slow_down(tracker.position, tracker.stopping_point, CHEST, waist_q)
+        if number % 50 == 0:
+            clearance.resume(tracker.position, waist_q)
+        tracker.follow(CHEST, clearance.scale, clearance.may_go)
+    assert MODEL.distances(tracker.q, 0.0).min() == pytest.approx(MIN_M, abs=0.012), "it was driven there"
+    assert MODEL.distances(tracker.q, 0.0).min() >= MIN_M
+
+
 def test_arms_that_a_person_left_too_near_may_part_but_not_approach() -> None:
     start = both_arms((0.0, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
     near = MODEL.distances(start, 0.0)
@@ -161,7 +178,10 @@ def test_a_person_in_damping_may_do_what_he_wants() -> None:
 
 def test_a_hand_keeps_to_its_workspace() -> None:
     box = (0.1, 0.0, -0.2, 0.45, 0.6, 0.6)
-    rig = Rig(ArmParameters(workspace_left_m=box))
+    within = both_arms((-0.2, 0.7, 0.0, -0.8, 0.0, 0.0, 0.0))
+    with pytest.raises(ParameterError, match="'home_pose_rad': left hand, workspace ahead would be"):
+        Rig(ArmParameters(workspace_left_m=box))
+    rig = Rig(ArmParameters(workspace_left_m=box, home_pose_rad=tuple(within)))
     rig.take()
     rig.enter_policy()
     begin = len(rig.sent)

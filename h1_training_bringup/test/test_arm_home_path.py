@@ -15,6 +15,7 @@ from h1_training_bringup.arm_driver.home_path import HomePath, Way
 from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_node.message_numbers import ArmMode
+from h1_training_node.parameter import ParameterError
 
 MODEL = CollisionModel()
 MIN_M = 0.03
@@ -77,6 +78,14 @@ def test_the_arms_go_home_around_the_body_and_arrive() -> None:
     rig.run_until(lambda: rig.mode is not ArmMode.HOME, "home", limit_s=60.0)
     assert rig.controller.reason == "home_reached", rig.notices
     assert min(MODEL.distances(command.q, 0.0).min() for _, command in rig.sent[begin::10]) >= MIN_M
+
+
+def test_a_home_that_is_too_near_to_the_body_is_refused_at_the_start_with_the_parts() -> None:
+    crossed = both_arms((0.0, 0.0, -1.2, 0.6, 0.0, 0.0, -1.0))
+    with pytest.raises(ParameterError, match=r"'home_pose_rad': .*hand.* would be .* m apart there; min_distance_m is"):
+        Rig(ArmParameters(home_pose_rad=tuple(crossed)))
+    with pytest.raises(ParameterError, match=r"table would be .* m apart"):
+        Rig(ArmParameters(table_m=(0.05, 0.2)))
 
 
 def test_where_no_way_is_found_home_says_so_and_the_arms_go_compliant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,15 @@ def test_a_second_publisher_of_the_sessions_state_is_a_foreign_commander(stage: 
     stage.peer.destroy_publisher(other)
 
 
+def test_a_second_guard_whose_heartbeat_would_hide_the_death_of_the_first_is_a_foreign_commander(stage: Stage) -> None:
+    stage.take()
+    others = [stage.peer.create_publisher(GuardStatus, "arm_guard/status", qos.STATE) for _ in range(2)]
+    stage.until(lambda: stage.peer.status.fault == "foreign_commander", "seen")
+    assert stage.peer.status.mode == ArmStatus.MODE_DAMPING
+    for other in others:
+        stage.peer.destroy_publisher(other)
+
+
 def test_one_command_on_arm_sdk_that_is_not_the_drivers_damps_the_arms(stage: Stage) -> None:
     stage.take()
     intruder = stage.peer.create_publisher(LowCmd, "/arm_sdk", qos.STATE)
@@ -150,6 +159,9 @@ def test_a_publisher_of_the_robots_own_may_be_allowed_beside(graph: Graph, monke
     sent = len(stage.robot.commands)
     own.publish(LowCmd())
     stage.until(lambda: len(stage.robot.commands) > sent + 300, "the driver goes on")
+    stage.until(
+        lambda: stage.peer.reasons("arm_driver").count("allowed_commander") == 1, "that it commands is reported"
+    )
     assert stage.peer.status.mode == ArmStatus.MODE_HOLD and stage.peer.status.fault == ""
     stage.peer.destroy_publisher(own)
 

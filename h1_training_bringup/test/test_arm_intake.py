@@ -84,6 +84,22 @@ def test_what_one_motor_of_waist_or_arms_reports_is_named_with_its_code(field: s
     assert reading is not None and reading.motor_fault == "", "the legs are the robot's own controller's"
 
 
+def test_a_waist_that_cannot_be_is_named_dropped_or_seen_to_leap_like_any_joint() -> None:
+    record = good_state()
+    record["motor_state"]["q"][12] = 3.0
+    reading = intake_with(record).latest()
+    assert reading is not None and reading.out_of_range == "torso_joint"
+    record["motor_state"]["q"][12] = 100.0
+    assert intake_with(record).latest() is None
+    calm, leapt = good_state(), good_state()
+    leapt["motor_state"]["q"][12] = 1.0
+    intake = intake_with(calm)
+    assert intake.latest() is not None
+    intake.receive(sample_of(leapt), START_NS + 4 * MS)
+    reading = intake.latest()
+    assert reading is not None and reading.waist_q == 0.0 and intake.bad_states == 1
+
+
 def test_what_counts_as_harmless_is_no_fault_and_is_reported_once_and_the_rest_is_one() -> None:
     intake = StateIntake(50 * MS, 0x4000 | 0x80)
     for number, code in enumerate([0x4000, 0x4000, 0x4001, 0x4000]):

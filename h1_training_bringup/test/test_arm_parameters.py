@@ -53,6 +53,13 @@ def test_an_override_changes_one_joint() -> None:
         ({"waist": {"kp": -1, "kd": 2.0}}, "waist.kp is -1"),
         ({"waste": 1}, "unknown 'waste'"),
         ({"joints": {}}, "joints: 'elbow' is missing"),
+        ({"overrides": {"left_elbow_joint": {"speed": 40.0}}}, "speed of left_elbow_joint is 40; .* rad/s, 20"),
+        (
+            {"overrides": {"left_elbow_joint": {"spring_nm": 19.0}}},
+            "spring_nm of left_elbow_joint is 19; .* 18",
+        ),
+        ({"overrides": {"right_elbow_joint": {"feedforward_nm": 90.0}}}, "feedforward_nm of right_elbow_joint is 90"),
+        ({"overrides": {"left_wrist_pitch_joint": {"margin": 0.4}}}, "margin of left_wrist_pitch_joint is 0.4"),
     ],
 )
 def test_a_wrong_entry_is_named(changes: dict[str, Any], text: str) -> None:

@@ -79,7 +79,7 @@ class ArmDriverNode(BaseNode):
         self._asked = 0
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
         self._content_tells = True
-        self._joint_states_reported = False
+        self._joint_states_reported = self._allowed_reported = False
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -199,9 +199,15 @@ class ArmDriverNode(BaseNode):
 
     def _look_for_foreign_commands(self, now_ns: int) -> None:
         count = self._sent.count_foreign(sample for sample, _ in self._commands.samples(now_ns))
-        if count and self._content_tells and now_ns - self._sent_ns < _IN_COMMAND_NS:
+        if not count or now_ns - self._sent_ns >= _IN_COMMAND_NS:
+            return
+        if self._content_tells:
             text = f"{count} commands on {self._commands.topic_name} are not this driver's; end the other program"
             self._controller.see_foreign_command(now_ns, text)
+        elif not self._allowed_reported:
+            self._allowed_reported = True
+            text = f"{', '.join(self._allowed)} (arm_sdk_allowed) not only may command the arms, it does: they get both"
+            self.event(Event.ERROR, "allowed_commander", f"{text}, and the guard cannot notice if this driver dies")
 
     def _ask_guard(self, question: int) -> None:
         """This process had paused: does the guard command the arms meanwhile?"""
@@ -303,7 +309,7 @@ class ArmDriverNode(BaseNode):
         if found:
             conditions.foreign = f"{', '.join(found)} also publishes on {self._arm_sdk.topic_name}; {_END_IT}"
         else:
-            conditions.foreign = self._doubled(self._lowstate.topic_name, "session/state")
+            conditions.foreign = self._doubled(self._lowstate.topic_name, "session/state", "arm_guard/status")
         conditions.foreign_actions = self._doubled("policy/action", "hands/left/command", "hands/right/command")
         self._check_joint_states()
 

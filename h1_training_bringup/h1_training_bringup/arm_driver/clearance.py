@@ -21,6 +21,8 @@ _SMOOTHING_M = 0.002
 """By how much the mean over a few periods, which goes out, may leave the way of what it is the mean of."""
 _STANDING_M = 0.003
 """By how much pairs that are too near may seem to approach before they part."""
+_RESUMED_M = 1e-5
+"""The same, of arms that have been brought there in between; for the rounding of a distance."""
 _HALVINGS = 5
 _LEAST_SPEED = 0.02
 """Share of the speed with which parts still approach shortly before the distance."""
@@ -59,6 +61,17 @@ class Clearance:
         self._floor = np.minimum(self._min_m, distances - _STANDING_M)
         self._slack = distances - self._floor
 
+    def resume(self, q: Joints, waist_q: float) -> None:
+        """The trajectory goes on from `q`, where something else has brought the arms, or with the waist elsewhere.
+
+        No pair may come nearer than it was allowed to before, nor than it is now, were that nearer still: the arms
+        gain nothing by being brought there again and again.
+        """
+        self._waist_q = waist_q
+        distances = self._anchor(q)
+        self._floor = np.minimum(self._floor, distances - _RESUMED_M)
+        self._slack = distances - self._floor
+
     def slow_down(self, q: Joints, stop: Joints, goal: Joints, waist_q: float) -> float:
         """Share of the speed to go on with, 0..1, towards `goal`; as often as actions come.
 
@@ -68,7 +81,7 @@ class Clearance:
             waist_q: rad, measured.
         """
         if abs(waist_q - self._waist_q) > _WAIST_RAD:
-            self.start(q, waist_q)
+            self.resume(q, waist_q)
         ahead = stop + np.maximum(np.minimum(goal - stop, _AHEAD_RAD), -_AHEAD_RAD)
         if self._certain(np.maximum(np.abs(q - self._reference), np.abs(ahead - self._reference)), self._slow_m):
             self.scale = 1.0

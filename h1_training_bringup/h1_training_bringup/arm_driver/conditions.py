@@ -13,7 +13,8 @@ from h1_training_bringup.arm_driver.faults import (
     Heartbeat,
     Temperatures,
 )
-from h1_training_bringup.arm_driver.joints import LOWER, NAMES, UPPER
+from h1_training_bringup.arm_driver.joints import LOWER, NAMES, UPPER, WAIST_NAME
+from h1_training_bringup.arm_driver.kinematics import TORSO
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed
@@ -197,10 +198,12 @@ class Conditions:
 
 
 def _out_of_range(sensed: Sensed) -> str:
-    joint = sensed.out_of_range
-    if joint < 0:
+    name = sensed.out_of_range
+    if not name:
         return ""
-    return (
-        f"{NAMES[joint]} is measured at {sensed.q[joint]:.2f} rad, its range is {LOWER[joint]:g} to {UPPER[joint]:g}; "
-        "its torque is that of the nearer end; see its encoder"
-    )
+    if name == WAIST_NAME:
+        low, q, high, does = TORSO.lower_rad, sensed.waist_q, TORSO.upper_rad, "it is held where it was"
+    else:
+        joint = NAMES.index(name)
+        low, q, high, does = LOWER[joint], sensed.q[joint], UPPER[joint], "its torque is that of the nearer end"
+    return f"{name} is measured at {q:.2f} rad, its range is {low:g} to {high:g}; {does}; see its encoder"

@@ -53,7 +53,7 @@ class GravityTorque:
         waist = sensed.waist_q if self._imu_on_pelvis else 0.0
         # np.clip takes five times as long as these two, and this runs 250 times a second.
         q = sensed.q
-        if sensed.out_of_range >= 0:
+        if sensed.out_of_range:
             # That joint is not where it is measured; the others need a good guess of it to be carried well.
             q = np.minimum(np.maximum(q, LOWER), UPPER)
         torque = self._model.gravity_torque(q, waist, sensed.down)

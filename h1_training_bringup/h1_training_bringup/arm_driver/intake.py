@@ -8,6 +8,7 @@ from collections import deque
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import VELOCITY
+from h1_training_bringup.arm_driver.kinematics import TORSO
 from h1_training_bringup.arm_driver.liveness import Liveness
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed
@@ -122,8 +123,10 @@ class StateIntake:
 
 
 def _leaps(before: Sensed, after: Sensed) -> bool:
-    way = after.q - before.q
-    if way.dot(way) < _LEAP_RAD**2:  # nearly always, and soon said
+    way, waist_way = after.q - before.q, abs(after.waist_q - before.waist_q)
+    if way.dot(way) < _LEAP_RAD**2 and waist_way < _LEAP_RAD:  # nearly always, and soon said
         return False
     seconds = (after.stamp_ns - before.stamp_ns) / NS_PER_S
+    if waist_way > TORSO.velocity_rad_s * seconds + _LEAP_RAD:
+        return True
     return bool((np.abs(way) > VELOCITY * seconds + _LEAP_RAD).any())

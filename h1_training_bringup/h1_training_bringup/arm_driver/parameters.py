@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ament_index_python.packages import get_package_share_directory
 
-from h1_training_bringup.arm_driver.joints import COUNT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, Joints
+from h1_training_bringup.arm_driver.joints import COUNT, EFFORT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, VELOCITY, Joints
 from h1_training_bringup.arm_driver.motor_faults import bits_of
 from h1_training_bringup.arm_driver.robot_model import Payload
 from h1_training_node import strict_yaml
@@ -26,6 +26,14 @@ _KEYS = (
     *("kp", "kd", "kd_damping", "kd_brake", "friction_nm", "friction_share"),
     *("speed", "acceleration", "margin", "spring_nm", "feedforward_nm"),
 )
+
+_GREATEST = (
+    ("speed", VELOCITY, "its motor's greatest speed is, in rad/s,"),
+    ("spring_nm", EFFORT, "its motor's greatest torque is, in N·m,"),
+    ("feedforward_nm", EFFORT, "its motor's greatest torque is, in N·m,"),
+    ("margin", (UPPER - LOWER) / 4, "a quarter of its range is, in rad,"),
+)
+"""What no file may ask for, whatever it is for."""
 
 
 class JointSettingsError(ValueError):
@@ -78,6 +86,11 @@ class JointSettings:
             raise JointSettingsError(f"overrides: unknown joint '{unknown[0]}'; known are {', '.join(NAMES)}")
         rows = [_row(kind, content["joints"][kind], overrides.get(name, {})) for kind, name in _kinds_and_names()]
         columns = {key: np.array([row[key] for row in rows]) for key in _KEYS}
+        for key, greatest, what in _GREATEST:
+            if (beyond := columns[key] > greatest).any():
+                joint = int(beyond.argmax())
+                found = f"{key} of {NAMES[joint]} is {columns[key][joint]:g}"
+                raise JointSettingsError(f"{found}; {what} {greatest[joint]:g}")
         for column in columns.values():
             column.setflags(write=False)
         waist = content["waist"]
@@ -170,13 +183,19 @@ class ArmParameters(BodyParameters):
     )
     workspace_right_m: tuple[float, ...] = parameter((), "the same of the right hand", unit="m")
 
-    good_state_s: float = parameter(0.5, "unbroken good robot state before arm control is acquired", unit="s", low=0.1)
+    good_state_s: float = parameter(
+        0.5, "unbroken good robot state before arm control is acquired", unit="s", low=0.1, high=10.0
+    )
     min_state_rate_hz: float = parameter(
         200.0, "rate of robot states below which arms are not acquired, nor moved", unit="Hz", low=20.0, high=500.0
     )
-    acquire_timeout_s: float = parameter(3.0, "longest wait for good robot state when acquiring", unit="s")
-    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0)
-    acquire_motion_limit_rad: float = parameter(0.05, "motion of a joint that aborts it", unit="rad", low=0.01)
+    acquire_timeout_s: float = parameter(
+        3.0, "longest wait for good robot state when acquiring", unit="s", low=0.5, high=60.0
+    )
+    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0, high=10.0)
+    acquire_motion_limit_rad: float = parameter(
+        0.05, "motion of a joint that aborts it", unit="rad", low=0.01, high=0.2
+    )
 
     stale_action_s: float = parameter(0.1, "without a fresh action, POLICY becomes HOLD", unit="s", low=0.04, high=0.5)
     first_action_s: float = parameter(1.0, "POLICY without a first action becomes HOLD", unit="s", low=0.1, high=5.0)
@@ -187,7 +206,9 @@ class ArmParameters(BodyParameters):
     hung_s: float = parameter(
         1.0, "pause of this very process after which it leaves the arms to the guard", unit="s", low=0.2, high=5.0
     )
-    blocked_s: float = parameter(0.3, "a joint held back this long makes HOLD at the measured pose", unit="s", low=0.1)
+    blocked_s: float = parameter(
+        0.3, "a joint held back this long makes HOLD at the measured pose", unit="s", low=0.1, high=1.0
+    )
     tilt_limit_rad: float = parameter(0.5, "lean of the robot that counts as falling", unit="rad", low=0.1, high=1.0)
     temperature_warn_degc: int = parameter(70, "motor temperature that is reported", unit="degC", low=30, high=150)
     temperature_no_policy_degc: int = parameter(80, "POLICY is refused from here", unit="degC", low=30, high=150)

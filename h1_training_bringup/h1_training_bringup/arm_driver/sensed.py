@@ -23,13 +23,16 @@ from h1_training_bringup.arm_driver.joints import (
     WAIST_NAME,
     Joints,
 )
+from h1_training_bringup.arm_driver.kinematics import TORSO
 from h1_training_bringup.arm_driver.motor_faults import fault_text
 from h1_training_bringup.arm_driver.robot_model import gravity_direction
 from h1_training_bringup.arm_driver.wire import MOTOR_STATE, MOTORS, Record
 
 _RANGE_TOLERANCE_RAD = 0.3
 """Encoders and stops differ by less; a joint measured further outside its range is broken, or its encoder is."""
-_LOWEST, _HIGHEST = (LOWER - _RANGE_TOLERANCE_RAD).tolist(), (UPPER + _RANGE_TOLERANCE_RAD).tolist()
+_LOWEST = (np.r_[TORSO.lower_rad, LOWER] - _RANGE_TOLERANCE_RAD).tolist()
+_HIGHEST = (np.r_[TORSO.upper_rad, UPPER] + _RANGE_TOLERANCE_RAD).tolist()
+"""Of the waist, then the arms."""
 _FARTHEST_RAD = 4 * np.pi
 """No encoder of these joints reads more; what does is no reading at all."""
 
@@ -62,7 +65,7 @@ class Sensed(NamedTuple):
         tick: the robot's own count, which advances while it lives.
         motor_fault: what the motors of waist and arms report about themselves, each with its codes; empty if nothing.
         motor_remark: likewise, what of it counts as harmless.
-        out_of_range: index of a joint that is measured where it cannot be; -1 if there is none.
+        out_of_range: name of a joint, the waist's among them, that is measured where it cannot be; empty if none is.
         buttons: of the remote, one bit each in the order of `REMOTE_BUTTONS`.
     """
 
@@ -77,7 +80,7 @@ class Sensed(NamedTuple):
     tick: int
     motor_fault: str
     motor_remark: str
-    out_of_range: int
+    out_of_range: str
     buttons: int
 
     @classmethod
@@ -92,7 +95,7 @@ class Sensed(NamedTuple):
         # 250 times a second, out of cold caches: there Python's own tools are the faster ones for so few numbers.
         values = _READ.unpack_from(record)  # type: ignore[arg-type]
         motors, arms = values[_HEAD:-1], values[_HEAD + _VALUES : -1]
-        positions = arms[1::_VALUES]
+        positions = motors[1::_VALUES]
         down = gravity_direction(values[2:_HEAD])
         # A sum is finite only if every part is.
         if down is None or not isfinite(sum(motors)):
@@ -105,7 +108,7 @@ class Sensed(NamedTuple):
             fault, remark = fault_text(_NAMES, motors[::_VALUES], motors[7::_VALUES], harmless_bits)
         return cls(
             stamp_ns=stamp_ns,
-            q=np.array(positions),
+            q=np.array(positions[1:]),
             dq=np.array(arms[2::_VALUES]),
             tau_est=np.array(arms[4::_VALUES]),
             temperature=tuple(map(max, arms[5::_VALUES], arms[6::_VALUES])),
@@ -115,14 +118,14 @@ class Sensed(NamedTuple):
             tick=values[1],
             motor_fault=fault,
             motor_remark=remark,
-            out_of_range=-1 if is_within else _first_outside(positions),
+            out_of_range="" if is_within else _first_outside(positions),
             buttons=values[-1],
         )
 
 
-def _first_outside(positions: tuple[float, ...]) -> int:
+def _first_outside(positions: tuple[float, ...]) -> str:
     within = [low <= q <= high for low, q, high in zip(_LOWEST, positions, _HIGHEST, strict=True)]
-    return within.index(False)
+    return _NAMES[within.index(False)]
 
 
 def button_bit(button: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from h1_training_bringup.arm_driver.clearance import Clearance
+from h1_training_bringup.arm_driver.clearance import Clearance, nearest
 from h1_training_bringup.arm_driver.collision_model import CollisionModel, Hand, Table
 from h1_training_bringup.arm_driver.home_path import HomePath, Way
 from h1_training_bringup.arm_driver.joints import NAMES, Joints
@@ -23,6 +23,7 @@ from h1_training_bringup.arm_driver.trajectory import (
     stopping_speed,
 )
 from h1_training_node.message_numbers import ArmMode
+from h1_training_node.parameter import ParameterError
 
 _BLOCKED_SHARE = 0.8
 """Of the greatest lead: a joint that lags by more is being held back."""
@@ -41,6 +42,9 @@ class StiffArms:
 
     The commanded position never leads the measured one by more than `spring_nm / kp`, so that the motor's spring never
     asks for more than `spring_nm`, whatever holds the arm.
+
+    Raises:
+        ParameterError: the arms would be too near to the robot's body at home.
 
     Attributes:
         limited: a limit has changed the command; whoever reports it resets it.
@@ -62,6 +66,12 @@ class StiffArms:
         self._clearance = Clearance(self.collisions, parameters.min_distance_m, parameters.slow_distance_m)
         self._clearance_is_stale = True
         self._min_distance_m = parameters.min_distance_m
+        distance, parts = nearest(self.collisions, self._home, 0.0)
+        if distance < parameters.min_distance_m:
+            raise ParameterError(
+                f"parameter 'home_pose_rad': {parts} would be {distance:.3f} m apart there; "
+                f"min_distance_m is {parameters.min_distance_m:g} m"
+            )
         self._search: Iterator[Way | None] | None = None
         self._searched = self._insisting = self._followed = 0
         self._way: Way = []
@@ -137,7 +147,7 @@ class StiffArms:
         tracker, clearance = self._tracker, self._clearance
         if self._clearance_is_stale:
             self._clearance_is_stale = False
-            clearance.start(tracker.position, sensed.waist_q)
+            clearance.resume(tracker.position, sensed.waist_q)
             self._followed = 0
         self._followed += 1
         if self._followed % ACTION_TICKS == 1:

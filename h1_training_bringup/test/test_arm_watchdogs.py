@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from arm_builders import MODES, MS, Rig, outward, taken_in
 
-from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_node.message_numbers import ArmMode
 
@@ -90,7 +89,7 @@ def test_a_forced_mode_is_left_only_acknowledged_and_when_its_condition_is_gone(
 
 @pytest.mark.parametrize("mode", [ArmMode.HOME, ArmMode.POLICY])
 def test_arms_that_move_while_the_state_gets_slow_stop_and_hold(mode: ArmMode) -> None:
-    rig = Rig(ArmParameters(home_pose_rad=(0.35,) * COUNT, home_speed_rad_s=0.05))
+    rig = Rig(ArmParameters(home_pose_rad=tuple(outward(0.35)), home_speed_rad_s=0.05))
     rig.take()
     assert rig.ask(mode) == ""
     rig.robot.inject("slow_state 5")

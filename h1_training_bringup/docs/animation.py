@@ -29,7 +29,7 @@ FRAMES_PER_S = 8
 TABLE_SHOWN_S = 5
 SAME = 12
 """Of 255: a pixel that changes by less stays as it was, so that the noise of a JPEG costs no bytes."""
-COLOURS = (128, 96, 64, 48, 32)
+COLOURS = (256, 128, 64, 32)
 """Of the palette; the first that keeps the file below MOST_BYTES."""
 CONFIGURATION = "nodes: {sim_cameras: {show_person: true}}\n"
 PHASES = {b"policy": ("the policy moves the arms", (38, 84, 140)), b"human": ("a person guides them", (176, 88, 20))}

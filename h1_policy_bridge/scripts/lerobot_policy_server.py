@@ -12,7 +12,7 @@ wants numpy 1, LeRobot 0.6 numpy 2. The policy is loaded with LeRobot's own func
 `make_pre_post_processors`, `predict_action_chunk` (0.6.1).
 
 An observation has LeRobot's own names, `observation.state`, `observation.images.CAMERA` (H, W, 3) and `task`: the
-bridge's preset `lerobot`. This file needs nothing else of the project.
+bridge's preset `lerobot`; those of its preset `h1` are taken, too. This file needs nothing else of the project.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from websockets.sync.server import ServerConnection, serve
 
 _PREFIX = "observation."
 _MOST_BYTES = 16 * 1024 * 1024
+_CAMERAS = {"cam_head": "ego_cam", "cam_left_wrist": "cam_left_wrist", "cam_right_wrist": "cam_right_wrist"}
 
 
 def pack(value: Any) -> bytes:
@@ -62,6 +63,15 @@ def unpack(message: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"an observation is a map, not {type(value).__name__}")
     return value
+
+
+def in_lerobots_names(request: dict[str, Any]) -> dict[str, Any]:
+    """An observation with `state`, `images` and `prompt`, the bridge's preset `h1` and the training server's check."""
+    if "state" not in request:
+        return request
+    named = {f"{_PREFIX}images.{_CAMERAS.get(name, name)}": image for name, image in request["images"].items()}
+    rest = {name: value for name, value in request.items() if name not in ("state", "images", "prompt")}
+    return {**rest, **named, f"{_PREFIX}state": request["state"], "task": request["prompt"]}
 
 
 class LerobotPolicy:
@@ -116,6 +126,7 @@ class LerobotPolicy:
         import torch
         from lerobot.policies.utils import prepare_observation_for_inference
 
+        request = in_lerobots_names(request)
         frame = {name: np.array(value) for name, value in request.items() if name.startswith(_PREFIX)}
         names = ", ".join(sorted(frame))
         batch = prepare_observation_for_inference(frame, self._device, str(request.get("task", "")))

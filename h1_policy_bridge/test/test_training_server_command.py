@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and serving by the user's own commands, which here are small programs on openpi's wire."""
+"""Training and serving by the user's own commands, which here are small programs on openpi's wire; LeRobot where it is.
+
+`LEROBOT_PYTHON=/path/to/python` of an environment with LeRobot's training, websockets and msgpack runs the last test as
+well; `LEROBOT_PYTHONPATH` names folders with what that environment lacks.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -112,3 +118,43 @@ def test_commands_that_cannot_work_are_refused_at_the_start(changes, words) -> N
     given = {"train": "train {dataset} {out}", "serve": "serve {checkpoint} {port}", **changes}
     with pytest.raises(ParameterError, match=words.replace("{", r"\{").replace("(", r"\(")):
         from_values(CommandSettings, given)
+
+
+LEROBOT_PYTHON = os.environ.get("LEROBOT_PYTHON", "")
+SCRIPT = Path(__file__).parents[1] / "scripts/lerobot_policy_server.py"
+SMALL_ACT = """--policy.type=act --policy.device=cpu --policy.push_to_hub=false --wandb.enable=false
+--policy.pretrained_backbone_weights=null --policy.chunk_size=50 --policy.n_action_steps=50
+--policy.dim_model=64 --policy.n_heads=4 --policy.dim_feedforward=128
+--policy.n_encoder_layers=1 --policy.n_vae_encoder_layers=1 --batch_size=2 --steps=6 --save_freq=6
+--log_freq=1 --num_workers=0"""
+
+
+@pytest.mark.skipif(not LEROBOT_PYTHON, reason="LEROBOT_PYTHON names no Python with LeRobot")
+@pytest.mark.timeout(600)
+def test_lerobot_itself_trains_an_act_on_uploaded_episodes_and_serves_it(tmp_path: Path) -> None:
+    # The workspace's own paths are of another Python.
+    bare = f"env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 PYTHONPATH={os.environ.get('LEROBOT_PYTHONPATH', '')}"
+    episodes = f"{sys.executable} -m h1_recorder"
+    chosen = {
+        "export": f"{episodes} export lerobot --labels lookahead --lookahead 2 {{episodes}} {{dataset}}",
+        "train": f"{bare} {Path(LEROBOT_PYTHON).parent}/lerobot-train --dataset.repo_id=h1/session "
+        f"--dataset.root={{dataset}} --output_dir={{out}}/run {SMALL_ACT}",
+        "serve": f"{bare} {LEROBOT_PYTHON} {SCRIPT} "
+        "{checkpoint}/run/checkpoints/last/pretrained_model --port {port} --epoch 1",
+        "progress": r"(\d+)/(\d+) \[",
+        "health_s": 200.0,
+    }
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(chosen))
+    arguments = ("--settings", str(tmp_path / "training.yaml"), "--watch-dir", str(tmp_path / "uploads"))
+    with serving("--trainer", "command", *arguments, "--calm-s", "1", "--retry-s", "600") as served:
+        recorded = {"gains": json.dumps({"kp": [100.0] * 14, "kd": [2.0] * 14})}
+        for number in range(2):
+            episode(tmp_path / "uploads", number, timestamp="2026-11-27T09:00:00+00:00", **recorded)
+        over = {"phase": "SERVING", "reason": lambda text: text or served.status()["epoch"] == 1}
+        status = served.until("weights, or why there are none", 500.0, curve=bool, **over)
+        assert status["epoch"] == 1, status
+        client = WebsocketClientPolicy("127.0.0.1", served.port)
+        assert client.get_server_metadata()["checkpoint"] == served.status()["checkpoint"]
+        actions = client.infer(observation())["actions"]
+        assert (actions.shape, actions.dtype) == ((50, 14), np.float32)
+        assert np.isfinite(actions).all() and np.ptp(actions) > 0

@@ -143,5 +143,8 @@ def write_episode(path: Path, rows: int = 120) -> None:
             file.create_dataset(name, data=[json.dumps({"reason": name})], dtype=h5py.string_dtype())
         file.attrs.update(
             episode_length=rows, policy_frames=rows // 2, human_frames=rows - rows // 2, outcome="success", fps=50,
-            interventions=1, task="pick", measured_fps=float("nan"), joint_names=[f"joint_{i}" for i in range(14)],
+            interventions=1, task="pick", advantage=False, format_version=2, gap_count=1, event_count=1,
+            duplicate_rows=0, epoch=1, episode=0, end_reason="operator", timestamp="2026-11-27T11:42:10+00:00",
+            measured_fps=float("nan"),
+            joint_names=[f"joint_{i}" for i in range(14)],
         )  # fmt: skip

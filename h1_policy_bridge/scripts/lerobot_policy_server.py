@@ -74,6 +74,13 @@ def in_lerobots_names(request: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **named, f"{_PREFIX}state": request["state"], "task": request["prompt"]}
 
 
+def continues(left: Any, sent: Any) -> bool:
+    """Whether `left` is the end of the chunk sent last; of another, the model's own units are not known."""
+    if not isinstance(left, np.ndarray) or sent is None or left.ndim != 2 or left.shape[1:] != sent.shape[1:]:
+        return False
+    return 0 < len(left) <= len(sent) and np.allclose(left, sent[-len(left) :], atol=1e-2)
+
+
 class LerobotPolicy:
     """A checkpoint, from LeRobot's names to absolute actions.
 
@@ -102,6 +109,7 @@ class LerobotPolicy:
         if self.does_rtc:
             self._enable_rtc()
         self._last: Any = None  # (H, A) of the last answer, in the model's own units
+        self._sent: Any = None  # the same as it was sent
 
     def _enable_rtc(self) -> None:
         from lerobot.policies.rtc.configuration_rtc import RTCConfig
@@ -141,12 +149,13 @@ class LerobotPolicy:
             chunk = self._policy.predict_action_chunk(self._before(batch), **self._rtc_arguments(request))
             self._last = chunk[0].clone()
             actions = torch.stack([self._after(chunk[:, step]) for step in range(chunk.shape[1])], dim=1)
-        return actions[0].float().cpu().numpy()
+        self._sent = actions[0].float().cpu().numpy()
+        return self._sent
 
     def _rtc_arguments(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is left is the end of the last chunk; the policy wants it in its own units, which are kept here."""
         left = request.get("prev_action_chunk")
-        if not self.does_rtc or left is None or self._last is None or not 0 < len(left) <= len(self._last):
+        if not self.does_rtc or not continues(left, self._sent):
             return {}
         return {
             "prev_chunk_left_over": self._last[-len(left) :].unsqueeze(0),

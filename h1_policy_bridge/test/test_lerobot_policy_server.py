@@ -134,6 +134,25 @@ def test_an_exception_of_the_policy_reaches_the_operator_and_the_next_request_is
         assert it.outcome(asked("lerobot", 2)).chunk is not None
 
 
+@pytest.mark.parametrize(
+    ("left", "is_continued"),
+    [
+        (ACTIONS[20:], True),
+        (ACTIONS[20:] + 1e-3, True),
+        (ACTIONS, True),
+        (ACTIONS[10:40], False),  # of a chunk that somebody else was sent
+        (ACTIONS[20:, :7], False),
+        (np.concatenate([ACTIONS, ACTIONS]), False),
+        (ACTIONS[:0], False),
+        (ACTIONS[20:].tolist(), False),
+        (None, False),
+    ],
+)
+def test_only_the_end_of_the_chunk_that_was_sent_last_is_continued(left, is_continued):
+    assert script().continues(left, ACTIONS) is is_continued
+    assert script().continues(left, None) is False
+
+
 def test_it_reports_its_epoch_as_the_session_polls_it():
     with serving(StandIn()) as address:
         base = f"http://{address.host}:{address.port}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 
@@ -165,3 +166,19 @@ def test_nobody_at_a_groot_port_is_reported_at_once():
     address = ServerAddress("127.0.0.1", 1, "tcp")
     with running(address, protocol="groot") as it:
         wait_until(lambda: "connection refused by tcp://127.0.0.1:1" in it.client.state.reason, "it is shown")
+
+
+def test_a_groot_server_that_is_started_again_is_connected_to_again_with_its_new_metadata():
+    other = {**MODALITIES, "video": {"__ModalityConfig_class__": True, "as_json": {"modality_keys": []}}}
+    limits = {"ping_interval_s": 0.1, "silence_s": 0.3}
+    with contextlib.ExitStack() as stack:
+        first = groot_server(groot_answers([]))
+        address = first.__enter__()
+        it = stack.enter_context(running(address, protocol="groot", expected=expected("groot"), **limits))
+        assert it.outcome(asked("groot")).chunk is not None
+        before = it.client.state.facts
+        first.__exit__(None, None, None)
+        wait_until(lambda: it.client.state.connection is not Connection.CONNECTED, "it is lost")
+        with groot_server(groot_answers([], modalities=other), port=address.port):
+            assert it.outcome(asked("groot", 2)).chunk is not None
+            assert it.client.state.facts.digest != before.digest

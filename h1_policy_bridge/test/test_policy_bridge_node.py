@@ -146,20 +146,24 @@ def test_leaving_executing_stops_the_stream_at_once(graph):
 
 
 def test_ready_with_a_new_epoch_reads_the_metadata_again(graph):
-    dims = iter([14, 14, 26])
+    served = iter([{"action_dim": 14, "step": 900}, {"action_dim": 14, "step": 1800}, {"action_dim": 26}])
 
     def handler(connection):
-        connection.send(msgpack_numpy.pack({"action_dim": next(dims)}))
+        connection.send(msgpack_numpy.pack(next(served)))
         connection.recv()
 
     with server(handler) as address:
         scene = Scene(graph, address)
         scene.until(lambda it: it.status.connection == PolicyStatus.CONNECTED, "the bridge is connected")
         assert scene.robot.status.epoch == -1
+        before = scene.robot.status.metadata_digest
         scene.robot.epoch = 4
         scene.robot.enter("READY")
         scene.until(lambda it: it.status.epoch == 4, "the connection is made again")
         assert scene.robot.status.connection == PolicyStatus.CONNECTED
+        assert scene.robot.status.metadata_digest not in ("", before)
+        assert scene.robot.status.metadata_change == "step 900 -> 1800"
+        scene.until(lambda it: "policy_metadata_changed" in it.reasons(), "other metadata are reported")
         scene.robot.epoch = 5
         scene.robot.enter("READY")
         scene.until(lambda it: it.status.epoch == 5, "the connection is made again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,7 +85,9 @@ def groot_server(answer: Callable[[dict[str, Any]], bytes | None], *, port: int 
 
 
 @contextlib.contextmanager
-def http_server(respond: Callable[[BaseHTTPRequestHandler, Any], None]) -> Iterator[ServerAddress]:
+def http_server(
+    respond: Callable[[BaseHTTPRequestHandler, Any], None], *, tls: ssl.SSLContext | None = None
+) -> Iterator[ServerAddress]:
     """An HTTP/1.1 server that hands each request to `respond`, its body decoded by json-numpy."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -99,6 +102,8 @@ def http_server(respond: Callable[[BaseHTTPRequestHandler, Any], None]) -> Itera
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.daemon_threads = True
+    if tls is not None:
+        running.socket = tls.wrap_socket(running.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

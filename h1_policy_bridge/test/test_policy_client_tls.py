@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from policy_builders import METADATA, answering, reply, server
+from policy_protocol_builders import ACTIONS, asked, expected
+from policy_servers import answer_json, http_server
 from policy_wire import frame, handshake_answer, raw_server, running
 
 from h1_policy_bridge.connection import ServerAddress
@@ -64,6 +66,24 @@ def test_a_certificate_of_another_host_is_refused(monkeypatch):
         patched.setattr(socket, "getaddrinfo", lambda *_, **__: [(*here[:4], ("127.0.0.1", address.port))])
         with running(ServerAddress("wss://elsewhere.example", address.port), ca_file=str(TLS_FILE)) as it:
             until_shown(it, "is the name in 'host' the certificate's?")
+
+
+def test_https_is_checked_alike_and_its_connection_is_kept():
+    peers = set()
+
+    def respond(handler, _observation) -> None:
+        peers.add(handler.client_address)
+        answer_json(handler, ACTIONS.tolist())
+
+    with http_server(respond, tls=tls()) as address:
+        where = ServerAddress("https://127.0.0.1", address.port)
+        with running(where, protocol="http", expected=expected("openvla_oft"), ca_file=str(TLS_FILE)) as it:
+            for tag in range(5):
+                assert it.outcome(asked("openvla_oft", tag)).chunk is not None
+            assert it.client.state.connections == 1
+        with running(where, protocol="http") as it:
+            until_shown(it, "certificate not accepted (self-signed certificate)")
+    assert len(peers) <= 2  # a ticket for a later session, sent unasked, may cost the first connection
 
 
 def test_a_server_without_tls_is_said_to_be_none():

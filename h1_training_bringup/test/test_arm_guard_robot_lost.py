@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arm guard and a robot that is lost: its own controller has the arms, and nobody tears them from it."""
+"""The arm guard and a robot that is lost: its own controller may have the arms, and nobody tears them from it."""
 
 from __future__ import annotations
 

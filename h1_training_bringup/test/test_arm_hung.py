@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A driver that stood still or died while the robot was lost: a person can end the session, and no arm is torn.
 
-The robot has been lost for so long that driver and guard are silent on purpose: its own controller has the arms.
+The robot has been lost for so long that driver and guard are silent on purpose: its own controller may have the arms.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_builders import MODES, MS, Rig, S, taken_in
+from arm_builders import MODES, MS, Rig, S, outward, pause, taken, taken_in
 from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 
+from h1_training_bringup.sim.robot import OWN_POSE
 from h1_training_node.message_numbers import ArmMode
 
 pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
@@ -146,3 +147,43 @@ def test_a_process_that_must_end_without_a_robot_ends_after_the_fade() -> None:
     rig.run(0.2)
     rig.controller.end(rig.now_ns, "ending_sigint")
     rig.run_until(lambda: rig.controller.has_ended, "ended", 3.0)
+
+
+def moved_by_the_policy() -> Rig:
+    """In POLICY, both arms out to the sides."""
+    rig = taken()
+    rig.enter_policy()
+    rig.follow(lambda n: outward(0.4), 1.5)
+    return rig
+
+
+def test_a_computer_that_dies_in_policy_leaves_arms_that_stand_stiff_or_move_which_is_what_the_pages_warn_of(
+    arm_sdk_timeout: str,
+) -> None:
+    rig = moved_by_the_policy()
+    before = rig.q
+    pause(rig, 5.0)  # neither driver nor guard ever comes back
+    stiff = bool((rig.robot.inbox.motors.kp[1:] > 0).all())
+    if arm_sdk_timeout == "none":
+        assert stiff and rig.robot.inbox.weight == 1.0 and np.abs(rig.q - before).max() < 0.05
+    else:
+        assert rig.robot.inbox.weight == 0.0 and np.abs(rig.q - OWN_POSE[1:]).max() < 0.1
+
+
+def test_after_a_cable_was_pulled_in_policy_nothing_is_commanded_until_a_person_says_so_then_the_arms_are_compliant(
+    arm_sdk_timeout: str,
+) -> None:
+    rig = moved_by_the_policy()
+    take, arrived = rig.robot.inbox.take, []
+    rig.robot.inject("stop_state")
+    rig.robot.inbox.take = lambda sample, now_ns: None  # type: ignore[method-assign]
+    rig.run(3.0)
+    rig.robot.inject("clear")
+    rig.robot.inbox.take = lambda *command: arrived.append(command) or take(*command)  # type: ignore[method-assign]
+    rig.run(2.0)
+    assert rig.mode is ArmMode.DAMPING and rig.controller.faults.first == "robot_lost" and arrived == []
+    before = rig.q
+    assert rig.controller.acknowledge().accepted
+    rig.run(1.0)
+    assert arrived and not any(command.kp.any() for _, command in rig.sent[-len(arrived) :])
+    assert np.abs(rig.q - before).max() < 0.1, "no arm is torn from where it was"

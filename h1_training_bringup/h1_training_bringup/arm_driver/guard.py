@@ -5,9 +5,10 @@ It takes over when /arm_sdk was silent for 100 ms while the weight was above 0 a
 From then on it publishes DAMPING, weight kept, until a person releases the arms or the graph ends. It never returns the
 arms to the driver: two publishers on one topic would be worse than none.
 
-A robot that is lost for long is left in silence, by driver and guard alike: its own controller has the arms by then,
-and they are not torn from it the moment the wire is whole again. A person lets the one command that has them; if that
-was the driver, and it cannot command any more (it died, or stood still for too long), the guard releases them.
+A robot that is lost for long is left in silence, by driver and guard alike: its own controller may have the arms by
+then (whether it has is not known), and they are not torn from it the moment the wire is whole again. A person lets the
+one command that has them; if that was the driver, and it cannot command any more (it died, or stood still for too
+long), the guard releases them.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def install_packages(packages: list[str]) -> None:
         say("ssh.service and ssh.socket are masked: the tests need the program only (undo: systemctl unmask ssh)")
         run(*prefix, "systemctl", "mask", "ssh.service", "ssh.socket", what="masking ssh.service")
     with step(f"installing Debian packages: {names}"):
-        apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+        quiet = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive"]
+        apt = [*quiet, "apt-get"]
+        run(*quiet, "dpkg", "--configure", "-a", what="finishing an installation that was interrupted")
         run(*apt, "update", what="apt-get update")
         run(
             *apt,

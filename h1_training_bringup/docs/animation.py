@@ -31,7 +31,7 @@ SAME = 12
 """Of 255: a pixel that changes by less stays as it was, so that the noise of a JPEG costs no bytes."""
 COLOURS = (256, 128, 64, 32)
 """Of the palette; the first that keeps the file below MOST_BYTES."""
-CONFIGURATION = "nodes: {sim_cameras: {show_person: true}}\n"
+CONFIGURATION = "simulation: {show_person: true}\n"
 PHASES = {b"policy": ("the policy moves the arms", (38, 84, 140)), b"human": ("a person guides them", (176, 88, 20))}
 SESSION_TIMEOUT_S = 300
 

@@ -54,6 +54,7 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
             parameters={
                 "head_port": configuration["robot.head_camera_server_port"],
                 "fps": configuration["simulation.camera_fps"],
+                "show_person": configuration["simulation.show_person"],
                 "jpeg_quality": max(configuration["recording.image_quality"], 10),
                 "seed": seed,
             },

@@ -188,6 +188,7 @@ KEYS: tuple[Key, ...] = (
         high=65535,
     ),
     _own("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
+    _own("simulation.show_person", False, "draw the hands that guide the arms into the images, for people to look at"),
     _own(
         "policy.action_dim",
         0,

@@ -35,11 +35,16 @@ class Live:
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS))
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     revision: int = 0
+    _texts: dict[str, str] = field(default_factory=dict)
+    _buttons: str = "[]"
 
     def hear(self, name: str, values: Mapping[str, Any]) -> None:
-        """The newest of a topic."""
+        """The newest of a topic. It becomes text here, once for all pages."""
         self.sections[name] = values
         self.heard_ns[name] = self.now_ns()
+        self._texts[name] = _text(values)
+        if name == "session":
+            self._buttons = _text(buttons(values))
 
     def add_event(self, event: Mapping[str, Any]) -> None:
         """One more event; the oldest goes."""
@@ -60,11 +65,9 @@ class Live:
         """The object for one page; events and lines only where they have changed since `known_revision`."""
         now_ns = self.now_ns()
         driver = controls.driver
-        document: dict[str, Any] = {
+        own: dict[str, Any] = {
             "type": "live",
-            "sections": self.sections,
             "ages_s": {name: round((now_ns - heard) / NS_PER_S, 2) for name, heard in self.heard_ns.items()},
-            "buttons": buttons(self.sections.get("session", {})),
             "controls": {
                 "driver": driver.name if driver else "",
                 "is_driving": controls.is_driving(page),
@@ -74,8 +77,9 @@ class Live:
             },
         }
         if known_revision != self.revision:
-            document |= {"events": list(self.events), "lines": list(self.lines)}
-        return json.dumps(finite(document), separators=(",", ":"))
+            own |= {"events": list(self.events), "lines": list(self.lines)}
+        sections = ",".join(f'"{name}":{text}' for name, text in self._texts.items())
+        return f'{_text(own)[:-1]},"buttons":{self._buttons},"sections":{{{sections}}}}}'
 
 
 def buttons(session: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -92,6 +96,10 @@ def buttons(session: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = ("key", "request", "label", "moves", "confirmation")
     listed = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=False))
     return [button for button in listed if button["request"] != EMERGENCY]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(finite(value), separators=(",", ":"))
 
 
 def finite(value: Any) -> Any:

@@ -87,8 +87,9 @@ def test_a_socket_without_a_cookie_is_refused(page: Served) -> None:
             page.socket(path, None)
 
 
-def test_wrong_tokens_of_another_sites_images_are_not_counted(page: Served) -> None:
-    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])  # another port of this computer is same-site
+def test_wrong_tokens_of_another_sites_images_are_not_counted(page: Served, site: str) -> None:
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
     for _ in range(9):
         assert get(page, "/?token=wrong", headers=headers).status_code == 403
     assert get(page, f"/?token={TOKENS.drive}").status_code == 303

@@ -123,7 +123,8 @@ class _Guard:
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes and not access.is_own_origin(headers.get("origin", ""), host, is_tls=self._parts.is_tls):
             return PlainTextResponse("Requests of other pages are refused.\n", 403)
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none")  # another port is same-site
+        if foreign and headers.get("sec-fetch-mode") != "navigate":
             return PlainTextResponse("Requests of other pages are refused.\n", 403)
         if int(headers.get("content-length", "0") or 0) > MOST_BODY_BYTES:
             return PlainTextResponse(f"At most {MOST_BODY_BYTES} bytes are read.\n", 413)

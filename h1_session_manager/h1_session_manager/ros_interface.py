@@ -93,6 +93,10 @@ def policy(message: PolicyStatus) -> values.Policy:
     return _same(values.Policy, message, stamp_ns=to_ns(message.header.stamp), connection=connection)
 
 
+def training(message: TrainingStatus) -> values.Polled:
+    return _same(values.Polled, message, error="", is_unsupported=False, curve=())
+
+
 def hand(message: HandState) -> values.Hand:
     return values.Hand(
         stamp_ns=to_ns(message.header.stamp),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _WORDS = {
     **dict.fromkeys(
@@ -39,6 +40,7 @@ _WORDS = {
     "page_lost": "the driving page is lost",
     "time_limit": "time limit",
 }
+_EIGHTHS, _MOST_BARS = "▁▂▃▄▅▆▇█", 24
 _PHASES = {
     "SERVING": "serving",
     "COLLECTING": "collecting episodes",
@@ -56,6 +58,19 @@ def in_words(reason: str) -> str:
     if reason in _WORDS:
         return _WORDS[reason]
     return reason.replace("_", " ") if " " not in reason else reason
+
+
+def curve_in_words(curve: Sequence[tuple[int, float, int]]) -> str:
+    """How well each epoch did, e.g. "success by epoch ▁▅█, of epoch 2 100 % of 6"; empty without a point.
+
+    Args:
+        curve: of each epoch, oldest first: its number, share of successes 0..1, of how many episodes.
+    """
+    if not curve:
+        return ""
+    bars = "".join(_EIGHTHS[round(share * (len(_EIGHTHS) - 1))] for _, share, _ in curve[-_MOST_BARS:])
+    epoch, success, episodes = curve[-1]
+    return f"success by epoch {bars}, of epoch {epoch} {success:.0%} of {episodes}"
 
 
 def training_in_words(phase: str, progress: float) -> str:

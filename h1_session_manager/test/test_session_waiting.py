@@ -124,6 +124,15 @@ def test_what_the_server_says_of_its_training_is_said_once_and_its_progress_stay
     assert harness.engine.view().reason == "training 50%: 9 episodes"
 
 
+def test_the_curve_that_a_server_reports_is_said_once_for_each_change():
+    harness = waiting(Polled(ready=False, epoch=0, curve=((0, 0.0, 16), (1, 0.5, 6))))
+    harness.run(5)
+    assert harness.lines("  Policy server:") == ["  Policy server: success by epoch ▁▅, of epoch 1 50% of 6"]
+    harness.offer = Polled(ready=False, epoch=0, curve=((0, 0.0, 16), (1, 0.5, 6), (2, 1.0, 6)))
+    harness.run(5)
+    assert harness.lines("  Policy server:")[1:] == ["  Policy server: success by epoch ▁▅█, of epoch 2 100% of 6"]
+
+
 @pytest.mark.parametrize("offer", [Polled(ready=True, epoch=5), UNSUPPORTED])
 def test_a_session_that_starts_immediately_takes_the_weights_that_are_served_once(offer):
     harness = Harness(memory=Memory("r", {5: "synced"}), start_immediately=True, policy_epoch=5)

@@ -40,6 +40,7 @@ from h1_training_msgs.msg import (
     RecorderStatus,
     SessionState,
     SyncProgress,
+    TrainingStatus,
 )
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -72,6 +73,7 @@ class ConsoleNode(BaseNode):
         self._keep(RecorderStatus, "recorder/status", "recorder", ros_interface.recorder)
         self._keep(PolicyStatus, "policy/status", "policy", ros_interface.policy)
         self._keep(SyncProgress, "session/sync_progress", "sync", ros_interface.sync_progress)
+        self._keep(TrainingStatus, "session/training", "training", ros_interface.training, qos.LATCHED)
         self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
         if own:  # beside a session, that session's own keyboard node or console hears it
             self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
@@ -90,7 +92,7 @@ class ConsoleNode(BaseNode):
         """The time of day by the session's clock."""
         return datetime.fromtimestamp(self.now_ns() / 1e9).strftime("%H:%M:%S")
 
-    def _keep(self, kind: Any, topic: str, name: str, convert: Any) -> None:
+    def _keep(self, kind: Any, topic: str, name: str, convert: Any, profile: Any = qos.LATEST) -> None:
         def on_message(message: Any) -> None:
             try:
                 setattr(self.heard, name, convert(message))
@@ -98,7 +100,7 @@ class ConsoleNode(BaseNode):
             except ValueError as error:
                 self.get_logger().error(f"{topic}: {error}", throttle_duration_sec=1.0)
 
-        self.create_subscription(kind, topic, on_message, qos.LATEST)
+        self.create_subscription(kind, topic, on_message, profile)
 
     def _on_session(self, message: SessionState) -> None:
         before, view = self.heard.view, ros_interface.view(message)

@@ -37,7 +37,6 @@ COLOURS = {
 _WITH_EPISODE = frozenset({"EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"})
 """States in which the recorder's figures are about the episode that the screen is about."""
 _BAR = 10
-_EIGHTHS, _MOST_BARS = "▁▂▃▄▅▆▇█", 24
 _AGE_BAR = 6
 _QUIET_S = 0.5
 _LOST_S = 2.0
@@ -217,16 +216,11 @@ def _first_action(heard: ConsoleData) -> str:
 
 
 def _training(training: Polled | None) -> str:
-    """What the policy server does, and how well each epoch did; empty if it says neither."""
+    """What the policy server does; empty if it does not say."""
     if training is None:
         return ""
     doing = training_in_words(training.phase, training.progress)
-    parts = [": ".join(filter(None, (doing, training.reason)))]
-    if training.curve:
-        _, success, episodes = training.curve[-1]
-        bars = "".join(_EIGHTHS[round(share * (len(_EIGHTHS) - 1))] for _, share, _ in training.curve[-_MOST_BARS:])
-        parts.append(f"success by epoch {bars} {success:.0%} of {episodes}")
-    said = "    ".join(filter(None, parts))
+    said = ": ".join(filter(None, (doing, training.reason)))
     return f"\nserver {said}" if said else ""
 
 

@@ -9,7 +9,7 @@ from h1_session_manager.states.stopped import release_arms
 from h1_session_manager.steps import Fire, Next, Steps, Wait
 from h1_session_manager.table import Row, State
 from h1_session_manager.values import Poll, Polled
-from h1_session_manager.words import training_in_words
+from h1_session_manager.words import curve_in_words, training_in_words
 from h1_training_node.message_numbers import Level
 
 _POLLER_S = 20.0
@@ -28,7 +28,7 @@ class Waiting(BaseState):
         self._served_epoch = context.config.policy_epoch
         self._reports_training = context.config.training_status != "none"
         self._error = ""
-        self._training = self._said_training = ""
+        self._training = self._said_training = self._said_curve = ""
         self._reported_lower: int | None = None
 
     def text(self) -> StateText:
@@ -149,6 +149,10 @@ class Waiting(BaseState):
             self._said_training = said
             if training:
                 self.context.say(f"  Policy server: {training}")
+        if (curve := curve_in_words(polled.curve)) != self._said_curve:
+            self._said_curve = curve
+            if curve:
+                self.context.say(f"  Policy server: {curve}")
 
     def _look_at_lower(self, polled: Polled) -> None:
         context = self.context

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is heard of each part of the session, in words and figures.
-import { showBars } from "./bars.js";
-
 const GB = 1e9;
 const WITH_EPISODE = ["EXECUTING", "LABELING", "DAMPING", "SAVING", "DECIDING", "STOPPED"];
 // The states in which the recorder's figures are about the episode that the page is about.
@@ -99,7 +97,6 @@ function policy(found, training, age) {
     if (training.reason) rows.push(["", training.reason]);
   }
   fill("policy", rows);
-  showBars($("curve"), training?.curve ?? []);
 }
 
 function robot({ arm, left_hand: left, right_hand: right }, ages) {

@@ -145,8 +145,12 @@ def test_one_command_on_arm_sdk_that_is_not_the_drivers_damps_the_arms(stage: St
     intruder = stage.peer.create_publisher(LowCmd, "/arm_sdk", qos.STATE)
     stage.until(lambda: intruder.get_subscription_count() >= 2, "robot and driver listen")
     intruder.publish(LowCmd())
-    stage.until(lambda: stage.peer.status.fault == "foreign_commander", "seen")
+    stage.until(lambda: stage.peer.status.fault == "foreign_commander" and stage.robot.is_damped, "seen")
     assert stage.peer.status.mode == ArmStatus.MODE_DAMPING
+    motors = [command.motor_cmd[ARM_MOTORS.start] for command in stage.robot.commands]
+    foreign = max(n for n, motor in enumerate(motors) if motor.kp == motor.kd == 0.0)
+    damped = next(n for n, motor in enumerate(motors) if motor.kp == 0.0 and motor.kd > 0.0 and n > foreign)
+    assert damped - foreign <= 12, "50 ms of commands, whatever this machine is doing"
     stage.peer.destroy_publisher(intruder)
 
 

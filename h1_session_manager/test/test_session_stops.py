@@ -141,6 +141,24 @@ def test_the_release_counts_down_on_the_screen_like_every_motion():
     assert harness.engine.view().countdown_s == 0
 
 
+@pytest.mark.parametrize("end", ["q in WAITING", "Ctrl+C", "by the guard"])
+def test_every_end_of_a_session_counts_down_before_the_arms_move(end):
+    harness = Harness()
+    harness.to("WAITING")
+    harness.handlers["arm_driver/release"] = lambda _fields: Reply(True)
+    harness.run(1)
+    if end == "Ctrl+C":
+        harness.engine.interrupt("interrupted by Ctrl+C", harness.now_ns)
+    elif end == "by the guard":
+        harness.force_damping("guard_took_over")
+        harness.run(1)
+        harness.press("y")
+    else:
+        harness.press("q")
+    harness.run(0.5)
+    assert 2.0 < harness.engine.view().countdown_s <= 3.0
+
+
 def test_a_release_that_somebody_else_asked_for_counts_down_too():
     harness = Harness()
     harness.to("EXECUTING")

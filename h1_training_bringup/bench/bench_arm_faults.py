@@ -30,6 +30,7 @@ from h1_training_node import qos
 
 FAULTS = 5
 """How often each is caused; the slowest counts."""
+_ATTEMPTS = 3
 BARS = {"arm_policy_cpu_percent": "≤ 12", "state_frozen_to_damping_ms": "≤ 100", "foreign_commander_ms": "≤ 50"}
 
 
@@ -72,17 +73,21 @@ def measure_foreign(at: Stage, times: int) -> dict[str, float]:
     at.until(lambda: intruder.get_subscription_count() >= 4, "robot, driver, guard and this bench listen")
     at.until(lambda: session.status is not None and session.status.fault == "foreign_commander", "the graph shows it")
     session.destroy_publisher(intruder)
-    for _ in range(times):
+    for _ in range(_ATTEMPTS * times):
         at.until(lambda: "publish" not in at.acknowledged(), "it is gone", 30.0)
         at.enter(ArmStatus.MODE_HOLD)
         at.spin(0.3)
         intruder = session.create_publisher(LowCmd, "sim/arm_sdk", qos.STATE)
         at.until(lambda i=intruder: i.get_subscription_count() >= 4, "all listen")  # type: ignore[misc]
-        record = decode_low_cmd(session.samples[-1][1])
-        record["motor_cmd"]["q"][ARM_MOTORS] += 0.01
-        sample = encode_low_cmd(record)
-        latencies.append(until_damped(at, lambda i=intruder, s=sample: i.publish(s)))  # type: ignore[misc]
+        heard = session.samples[-1][1]
+        if not is_damped(heard):  # else the graph has shown the publisher before it could command
+            record = decode_low_cmd(heard)
+            record["motor_cmd"]["q"][ARM_MOTORS] += 0.01
+            sample = encode_low_cmd(record)
+            latencies.append(until_damped(at, lambda i=intruder, s=sample: i.publish(s)))  # type: ignore[misc]
         session.destroy_publisher(intruder)
+        if len(latencies) == times:
+            break
     return {"foreign_commander_ms": max(latencies)}
 
 

@@ -2,7 +2,8 @@
 """Reads a finished episode; for other packages and for whoever has nothing but a file.
 
 A file may be damaged, or not be ours: whatever is wrong with it is one `EpisodeError`, and nothing is read that is
-larger than a sound file of its size could hold.
+larger than a sound file of its size could hold. But HDF5 itself can loop for ever over a damaged file, or crash: before
+`read` of a file of unknown origin, have `apart.in_child` read it, or run `episodes validate` on it.
 
 episode = h1_recorder.episode.episode.read(path)
 episode.qpos[episode.phase == "policy"]        # (n, 14) float32, rad

@@ -48,7 +48,7 @@ def test_http_act_takes_the_forms_in_which_such_servers_answer(reply):
 @pytest.mark.parametrize(
     ("raw", "status", "words"),
     [
-        (b'"error"', 200, "policy server error: error"),
+        (b'"error"', 200, "policy server error: error, and no more; its log says why"),
         (b'{"detail": "Missing observation"}', 200, "policy server error: Missing observation"),
         (b"Internal Server Error", 500, "answered HTTP 500: Internal Server Error"),
         (b"[1, 2", 200, "not JSON"),

@@ -179,7 +179,7 @@ def _decoded(fields: dict[str, Any]) -> Any:
 def _actions(reply: Any) -> Any:
     """The reply with its actions as one array, wherever this server puts them."""
     if isinstance(reply, str):
-        raise ServerError(reply)
+        raise ServerError("error, and no more; its log says why" if reply == "error" else reply)
     if isinstance(reply, dict):
         for name in ("actions", "action"):
             if name in reply:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from h1_session_manager.arm_control import WHO
 from h1_session_manager.context import Context
 from h1_session_manager.episode import EpisodeState
-from h1_session_manager.faults import Faults
+from h1_session_manager.faults import FaultReports
 from h1_session_manager.memory import Memory
 from h1_session_manager.observed import Observation, Observed
 from h1_session_manager.parameters import SessionParameters
@@ -74,7 +74,7 @@ class Engine:
         self._syncing = Syncing(context)
         context.states = {state.name: state(context) for state in STATES} | {State.SYNCING: self._syncing}
         context.calls.on_late = self._on_late
-        self._faults = Faults(context)
+        self._faults = FaultReports(context)
         self._requests = Requests(context, self)
         self._runner = StepRunner()
         self._known_revision = -1

@@ -25,7 +25,7 @@ _WHERE = {
 """Where the arms are when a fault comes; every other mode is left for DAMPING."""
 
 
-class Faults:
+class FaultReports:
     """Looks at what was observed after every input, and says each fault once."""
 
     def __init__(self, context: Context) -> None:

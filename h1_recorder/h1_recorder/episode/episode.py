@@ -43,10 +43,7 @@ SUMMARISED = (
     *("episode_length", "policy_frames", "human_frames", "interventions", "outcome", "measured_fps", "gap_count"),
     *("epoch", "episode", "end_reason", "task", "duplicate_rows", "fps", "format_version"),
 )
-_DAMAGED = (
-    *(OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError, MemoryError),
-    *(ZeroDivisionError, RecursionError, NotImplementedError),
-)
+_DAMAGED = (*(OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MemoryError),)
 """What h5py raises about a file whose bytes are not what they were."""
 
 

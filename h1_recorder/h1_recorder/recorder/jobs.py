@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from h1_recorder.recorder.save_process import SaveStarter, label_arguments, save_arguments
 
 
-class Process(Protocol):
+class ChildProcess(Protocol):
     """What a job needs of a child process; `SaveProcess` is one."""
 
     progress: float
@@ -32,7 +32,7 @@ class Starter(Protocol):
     def warm(self) -> None:
         """Have a child ready."""
 
-    def start(self, arguments: Sequence[str]) -> Process:
+    def start(self, arguments: Sequence[str]) -> ChildProcess:
         """A child that runs these arguments."""
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Jobs:
     def __init__(self, starter: Starter | None = None) -> None:
         self._starter = starter or SaveStarter()
         self._waiting: deque[Job] = deque()
-        self._running: tuple[Job, Process] | None = None
+        self._running: tuple[Job, ChildProcess] | None = None
 
     @property
     def progress(self) -> float:

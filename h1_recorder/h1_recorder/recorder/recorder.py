@@ -161,13 +161,9 @@ class Recorder:
                 self._event(*event)
         if self._state == RecorderState.RECORDING:
             self._check_recording()
-        if (
-            self._state == RecorderState.SAVING
-            and self._episode
-            and self._episode.journal
-            and self._episode.journal.closed
-        ):
-            self._save(self._episode, self._episode.journal)
+        saved = self._episode.journal if self._episode else None
+        if self._state == RecorderState.SAVING and self._episode and saved and saved.closed:
+            self._save(self._episode, saved)
         for journal in [journal for journal in self._discarding if journal.closed]:
             self._discarding.remove(journal)
             try:
@@ -209,11 +205,6 @@ class Recorder:
             last_path=self._last_path,
             last_error=self._last_error,
         )
-
-    def _save_progress(self) -> float:
-        if self._state == RecorderState.SAVING:
-            return self.jobs.progress
-        return float(self._state == RecorderState.SAVED)
 
     @property
     def state(self) -> RecorderState:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,7 +31,7 @@ class StateText:
     question: str = ""
 
 
-class BaseState:
+class BaseState(ABC):
     """One state of the session; `states/__init__.py` lists all.
 
     Args:
@@ -51,9 +52,9 @@ class BaseState:
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    @abstractmethod
     def text(self) -> StateText:
         """Its lines and its question, as things stand."""
-        raise NotImplementedError
 
     def enter(self) -> Steps[Next]:
         """What is done when it is entered."""
@@ -103,9 +104,9 @@ class LimitedState(BaseState):
         super().__init__(context)
         self._warned_since_ns = -1
 
+    @abstractmethod
     def limit(self) -> tuple[int | None, float]:
         """Since when the time counts, ns (None: not yet), and how long it may be, s."""
-        raise NotImplementedError
 
     def reason(self) -> str:
         left_s = self._left_s()

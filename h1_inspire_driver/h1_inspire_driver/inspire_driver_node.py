@@ -51,7 +51,7 @@ class InspireDriverNode(BaseNode):
             if host:
                 self._add_hand(side, host, port)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
-        self.every(_WATCH_PERIOD_S, self._watch)
+        self.every(_WATCH_PERIOD_S, self._check)
         self.every(_GRAPH_CHECK_S, self._check_graph)
         for hand in self._hands.values():
             hand.start()
@@ -123,7 +123,7 @@ class InspireDriverNode(BaseNode):
             for hand in self._hands.values():
                 hand.session_changed()
 
-    def _watch(self) -> None:
+    def _check(self) -> None:
         """A thread that ends unasked is a defect: say so and end, rather than leave a hand silently unattended."""
         alive = [side for side, hand in self._hands.items() if hand.is_alive()]
         if self._is_stopping:

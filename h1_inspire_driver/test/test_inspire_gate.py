@@ -55,7 +55,7 @@ def test_an_older_message_does_not_bring_its_state_back() -> None:
     assert gate.why_closed(170 * MS) == "session is DAMPING"
 
 
-def test_a_session_manager_that_was_started_anew_counts_once_it_advances() -> None:
+def test_a_session_manager_that_was_restarted_counts_once_it_advances() -> None:
     gate = a_gate_in("EXECUTING")
     gate.heard(0, "EXECUTING", 900 * MS)
     assert gate.why_closed(901 * MS) == "session heartbeat lost"

@@ -28,11 +28,11 @@ def test_a_command_from_another_clocks_future_is_not_fresh() -> None:
     assert not a_grip().is_fresh(Command(1000 * MS, (500,) * 6), 500 * MS)
 
 
-def test_the_first_command_is_news_whatever_it_says() -> None:
+def test_the_first_command_is_written_whatever_it_says() -> None:
     assert a_grip().differs(Command(0, (0,) * 6))
 
 
-def test_changes_below_five_units_are_no_news() -> None:
+def test_changes_below_five_units_are_not_written() -> None:
     grip = a_grip()
     grip.written((500,) * 6, 0, is_hold=False)
     assert not grip.differs(Command(0, (504, 496, 500, 500, 500, 500)))
@@ -46,11 +46,11 @@ def test_small_changes_add_up_against_what_was_written() -> None:
     assert written[0] == 506
 
 
-def test_a_command_that_leaves_all_fingers_is_no_news() -> None:
+def test_a_command_that_leaves_all_fingers_is_not_written() -> None:
     assert not a_grip().differs(Command(0, (-1,) * 6))
 
 
-def test_after_a_reconnection_the_same_command_is_news_again() -> None:
+def test_after_a_reconnection_the_same_command_is_written_again() -> None:
     grip = a_grip()
     grip.written((500,) * 6, 0, is_hold=False)
     grip.reconnected()

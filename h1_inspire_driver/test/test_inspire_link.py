@@ -43,7 +43,7 @@ def test_a_block_is_written_whole_with_leave_as_minus_one(hand: QuirkyHand) -> N
 
 
 @pytest.mark.parametrize("offset", [-1, 0, 1])
-def test_a_transaction_id_off_by_one_is_borne(hand: QuirkyHand, offset: int) -> None:
+def test_a_transaction_id_off_by_one_is_tolerated(hand: QuirkyHand, offset: int) -> None:
     hand.quirks.id_offset = offset
     link = a_link(hand)
     assert link.read(ANGLE_ACT)[0] == 1000

@@ -94,7 +94,7 @@ def draw(path: Path, recording: Recording, title: str) -> None:
         len(WAYS), 2, figsize=(14, 8.5), sharex=True, sharey="col", layout="constrained", width_ratios=(3, 2)
     )
     played = {name: recording.played(way, SHOWN_TICKS) for name, (_, way) in WAYS.items()}
-    joint = telling_joint(played.values())
+    joint = joint_that_differs_most(played.values())
     for row, (name, (meaning, _)) in enumerate(WAYS.items()):
         draw_positions(axes[row, 0], played[name], joint)
         axes[row, 0].set_title(f"{name}: {meaning}", loc="left", fontweight="bold")
@@ -111,7 +111,7 @@ def draw(path: Path, recording: Recording, title: str) -> None:
     plt.close(figure)
 
 
-def telling_joint(played) -> int:
+def joint_that_differs_most(played) -> int:
     """The joint that steps most at a seam."""
     return int(max((np.abs(np.diff(way.positions, axis=0)).max(axis=0) for way in played), key=np.max).argmax())
 

@@ -109,7 +109,7 @@ def _tls_problem(error: Exception, scheme: str) -> str:
             else "name its authority's PEM file in the parameter 'ca_file'"
         )
         return f"certificate not accepted ({error.verify_message}); {remedy}"
-    question = f"does this port speak TLS ({scheme}://), or plain {scheme[:-1]}://?"
+    question = f"does this port use TLS ({scheme}://), or plain {scheme[:-1]}://?"
     if isinstance(error, TimeoutError):
         return f"the handshake was not answered in time; {question}"
     if isinstance(error, ssl.SSLError):

@@ -98,7 +98,7 @@ def _contents(metadata: Mapping[str, Any], left_out: str) -> dict[str, str]:
     """Each entry fit for a line, with a hash where that is not all of it. A stranger's map may have any size."""
     entries = sorted((str(key), _canonical(value)) for key, value in metadata.items() if key != left_out)
     kept, rest = entries[:_MOST_ENTRIES], entries[_MOST_ENTRIES:]
-    contents = {_shown(key): _shown(text) for key, text in kept}
+    contents = {_printable(key): _printable(text) for key, text in kept}
     if rest:
         contents["other entries"] = f"{len(rest)} {_hash(repr(rest))}"
     return contents
@@ -116,7 +116,7 @@ def _canonical(value: Any) -> str:
     return str(value)
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     line = server_text.one_line(text, _LONGEST_VALUE)
     return line if line == text else f"{line} ({_hash(text)})"
 

@@ -28,7 +28,7 @@ _STRATEGY_NAMES = ("auto", *STRATEGIES)
 
 _LEROBOT = (
     "its gRPC service carries Python pickles in both directions, which can run any code (CVE-2026-25874), so it is not "
-    "spoken here; serve the same policy by lerobot_policy_server (docs/policy_server.md) and set 'openpi'"
+    "supported here; serve the same policy by lerobot_policy_server (docs/policy_server.md) and set 'openpi'"
 )
 
 

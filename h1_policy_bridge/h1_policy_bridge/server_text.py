@@ -23,7 +23,7 @@ def for_log(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 
-def telling_line(text: str) -> str:
+def cause_line(text: str) -> str:
     """The line of a server's error text that says what went wrong: of a traceback that is the exception's own."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:

@@ -30,7 +30,7 @@ class ServerError(LinkError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"policy server error: {server_text.telling_line(text)}")
+        super().__init__(f"policy server error: {server_text.cause_line(text)}")
         self.traceback = server_text.for_log(text)
 
 

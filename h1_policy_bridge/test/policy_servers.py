@@ -25,7 +25,7 @@ Infer = Callable[[Any], Any]
 
 @contextlib.contextmanager
 def openpi_server(infer: Infer, metadata: dict[str, Any]) -> Iterator[ServerAddress]:
-    """As openpi's `websocket_policy_server.py` speaks, with openpi-client's own codec."""
+    """As openpi's `websocket_policy_server.py` does it, with openpi-client's own codec."""
 
     def handler(connection: Any) -> None:
         connection.send(openpi_msgpack.packb(metadata))

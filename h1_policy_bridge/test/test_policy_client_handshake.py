@@ -142,7 +142,7 @@ def test_chunks_of_another_length_than_configured_are_refused_at_connect():
         assert "chunks have 10 actions, the configuration asks for 50" in it.client.state.reason
 
 
-def test_a_server_that_closes_at_once_is_knocked_at_more_and_more_slowly():
+def test_a_server_that_closes_at_once_is_retried_more_and_more_slowly():
     def behaviour(connection, stop):
         accept_handshake(connection)
         connection.sendall(frame(METADATA) + frame(b"\x03\xf5busy", opcode=0x08))

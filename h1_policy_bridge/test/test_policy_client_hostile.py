@@ -14,7 +14,7 @@ from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
-from h1_policy_bridge.server_text import telling_line
+from h1_policy_bridge.server_text import cause_line
 from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
 
@@ -64,7 +64,7 @@ def test_a_reply_that_cannot_be_used_is_refused_by_name_and_the_connection_lives
         assert it.client.state.connections == 1
 
 
-def test_a_traceback_goes_to_the_log_and_its_telling_line_to_the_operator():
+def test_a_traceback_goes_to_the_log_and_its_cause_line_to_the_operator():
     text = 'Traceback (most recent call last):\n  File "server.py", line 3, in infer\nValueError: no cam_head\n'
 
     def handler(connection):
@@ -129,8 +129,8 @@ def test_after_an_error_the_client_comes_back_and_works():
         ("Traceback (most recent call last):\n  File x\nKeyboardInterrupt\n", "KeyboardInterrupt"),
     ],
 )
-def test_the_telling_line_of_an_error(text, line):
-    assert telling_line(text) == line
+def test_the_cause_line_of_an_error(text, line):
+    assert cause_line(text) == line
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_time_out():

@@ -88,7 +88,7 @@ def test_https_is_checked_alike_and_its_connection_is_kept():
 
 def test_a_server_without_tls_is_said_to_be_none():
     with server(answering(reply())) as address, running(ServerAddress("wss://127.0.0.1", address.port)) as it:
-        until_shown(it, "does this port speak TLS (wss://), or plain ws://?")
+        until_shown(it, "does this port use TLS (wss://), or plain ws://?")
 
 
 def test_a_server_with_tls_that_is_asked_without_is_a_reason():

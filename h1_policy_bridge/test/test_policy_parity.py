@@ -73,7 +73,7 @@ def test_an_image_from_the_future_is_not_taken():
 
 LEVELS = 6
 """Of grey between two neighbouring images, so that an image shows which one it is."""
-SPOKEN = (
+SUPPORTED = (
     *(("openpi", "h1"), ("openpi", "aloha"), ("openpi", "lerobot")),
     *(("groot", "groot"), ("groot", "groot_n1_5"), ("http", "openvla_oft")),
 )
@@ -98,7 +98,7 @@ def number_in(image: np.ndarray, *, channels_first: bool) -> int:
     return round(float(image.mean()) / LEVELS)
 
 
-@pytest.mark.parametrize(("protocol", "preset"), SPOKEN)
+@pytest.mark.parametrize(("protocol", "preset"), SUPPORTED)
 @pytest.mark.parametrize("takes_jpeg", [False, True])
 @settings(max_examples=8, deadline=None)
 @given(jitter=st.tuples(jitters, jitters, jitters), at_ms=st.integers(150, 1400), q=st.floats(-1, 1, width=32))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every protocol against servers that lie, flood, drip or speak something else: refused by name, and nothing breaks.
+"""Every protocol against servers that lie, flood, drip or send something else: refused by name, and nothing breaks.
 
 What only WebSockets can do is in `test_policy_client_hostile.py` and `test_policy_client_handshake.py`.
 """
@@ -108,12 +108,12 @@ def test_a_port_that_takes_connections_and_says_nothing_is_lost_in_time(protocol
     "first", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 4096, b"HTTP/1.1 200 OK\r\n" * 3000, b"\xff" * 64]
 )
 def test_something_else_at_the_port_is_a_lost_connection_with_a_reason(protocol, first):
-    def speaks_first(peer, stop):
+    def sends_first(peer, stop):
         peer.sendall(first)
         stop.wait(10.0)
 
     limits = {"handshake_timeout_s": 0.5, "first_request_timeout_s": 0.5, "request_timeout_s": 0.5}
-    with raw_server(speaks_first) as address:
+    with raw_server(sends_first) as address:
         where = ServerAddress(address.host, address.port, SCHEME[protocol])
         with running(where, protocol=protocol, expected=expected(PRESET[protocol]), **limits) as it:
             if protocol == "http":
@@ -127,11 +127,11 @@ def test_something_else_at_the_port_is_a_lost_connection_with_a_reason(protocol,
     ("head", "words"),
     [
         ([b"HTTP/1.1 200 OK\r\nX: "] + [b"x"] * 200, "gave no answer within 0.5 s"),
-        ([b"HTTP/1.1 200 OK\r\n"] + [b"X: y\r\n"] * 150, "does not speak HTTP: got more than 100 headers"),
-        ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"], "does not speak HTTP"),
+        ([b"HTTP/1.1 200 OK\r\n"] + [b"X: y\r\n"] * 150, "does not answer in HTTP: got more than 100 headers"),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"], "does not answer in HTTP"),
         ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 100_000, "sent a message without end"),
         ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFF\r\n"] + [b"x" * 65536] * 40, "without end"),
-        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n"], "does not speak HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n"], "does not answer in HTTP"),
         (
             [b"HTTP/1.1 302 Found\r\nLocation: http://other/\x1b[2J\r\nContent-Length: 0\r\n\r\n"],
             "redirects to http://other/",

@@ -125,7 +125,7 @@ def test_a_key_that_is_asked_for_is_needed_everywhere_but_for_the_health(tmp_pat
         assert "hunter2" not in served.said
 
 
-def test_with_a_certificate_it_speaks_tls_alone() -> None:
+def test_with_a_certificate_it_uses_tls_alone() -> None:
     certificate = Path(__file__).parent / "policy_tls.pem"
     with serving("--trainer", "scripted", "--cert-file", str(certificate)) as served:
         url = f"https://localhost:{served.port}/healthz"

@@ -70,7 +70,7 @@ class PlainWriter(Node):
     def __init__(self, folder: Path) -> None:
         super().__init__("plain_writer")
         self._path = folder / "plain.hdf5"
-        self._pictures: dict[str, Any] = {}
+        self._images: dict[str, Any] = {}
         self._joints, self._action = np.zeros(14, np.float32), np.zeros(14, np.float32)
         self._rows: list[tuple[Any, ...]] = []
         for camera in CAMERAS:
@@ -82,7 +82,7 @@ class PlainWriter(Node):
 
     def _keeping(self, camera: str) -> Any:
         def keep(message: CompressedImage) -> None:
-            self._pictures[camera] = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+            self._images[camera] = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
 
         return keep
 
@@ -93,8 +93,8 @@ class PlainWriter(Node):
         self._action = np.asarray(message.positions, np.float32)
 
     def _on_row(self) -> None:
-        if len(self._pictures) == len(CAMERAS):
-            self._rows.append((self._joints, self._action, *(self._pictures[camera] for camera in CAMERAS)))
+        if len(self._images) == len(CAMERAS):
+            self._rows.append((self._joints, self._action, *(self._images[camera] for camera in CAMERAS)))
 
     def finish(self) -> None:
         with h5py.File(self._path, "w") as file:

@@ -128,10 +128,10 @@ def main() -> int:
             soak = Soak(rig, recorder, minutes)
             soak.run()
         rclpy.shutdown()
-    return _tell(soak)
+    return _report(soak)
 
 
-def _tell(soak: Soak) -> int:
+def _report(soak: Soak) -> int:
     totals, memory = soak.totals, soak.memory_mb
     lost = totals.gaps + totals.duplicates + totals.lost + len(totals.wrong)
     for name, value in (

@@ -46,7 +46,7 @@ class Disk:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (SPACE, resource.RLIM_INFINITY))
 
-    def make_room(self) -> None:
+    def free_space(self) -> None:
         if self.kind == "tmpfs":
             subprocess.run(["mount", "-o", "remount,size=100m", str(self.folder)], check=True)
         else:
@@ -99,7 +99,7 @@ def on_a_full_disk(disk: Disk) -> dict[str, Any]:
         "left": sorted(path.name for path in journal.parent.iterdir()),
     }
     one.recorder.close()
-    disk.make_room()
+    disk.free_space()
     later = Bench(disk.folder)
     recover(later.recorder, later.parameters, lambda _, *event: later.events.append(event))
 

@@ -46,7 +46,7 @@ def fork_camera(images: Any) -> tuple[str, bool]:
     return "ego_cam", False
 
 
-def fork_pictures(dataset: Any) -> np.ndarray:
+def fork_images(dataset: Any) -> np.ndarray:
     """JPEG to RGB, row by row."""
     decoded = [cv2.imdecode(np.frombuffer(bytes(row), np.uint8), cv2.IMREAD_COLOR) for row in dataset]
     return np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in decoded])
@@ -72,7 +72,7 @@ def test_the_forks_later_converter_takes_the_head_camera_as_jpeg(path: Path) -> 
     with h5py.File(path, "r") as file:
         name, is_jpeg = fork_camera(file["observations/images"])
         assert (name, is_jpeg) == ("cam_head", True), "it would read vlen JPEG as raw images"
-        images = fork_pictures(file[f"observations/images/{name}"])
+        images = fork_images(file[f"observations/images/{name}"])
     assert images.shape == (100, 24, 32, 3)
     assert abs(images.mean() - SHADES["ego_cam"]) < 2
 
@@ -82,10 +82,10 @@ def test_the_forks_converter_finds_both_wrists_as_jpeg(path: Path) -> None:
         for camera in ("cam_left_wrist", "cam_right_wrist"):
             dataset = file["observations/images"][camera]
             assert dataset.dtype == object and dataset.ndim == 1
-            assert abs(fork_pictures(dataset).mean() - SHADES[camera]) < 2
+            assert abs(fork_images(dataset).mean() - SHADES[camera]) < 2
 
 
-def test_without_the_link_the_fork_would_read_jpeg_as_raw_pictures(path: Path) -> None:
+def test_without_the_link_the_fork_would_read_jpeg_as_raw_images(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         del file["observations/images/cam_head"]
         assert fork_camera(file["observations/images"]) == ("ego_cam", False)
@@ -120,7 +120,7 @@ def test_colours_come_out_as_red_green_blue(tmp_path: Path) -> None:
     path = Path(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
     assert openpi_raw_episode(path)["cam_high"][0, 12, 16].tolist() == pytest.approx([254, 0, 0], abs=2)
     with h5py.File(path, "r") as file:
-        assert fork_pictures(file["observations/images/cam_head"])[0, 12, 16].tolist() == pytest.approx(
+        assert fork_images(file["observations/images/cam_head"])[0, 12, 16].tolist() == pytest.approx(
             [254, 0, 0], abs=2
         )
 

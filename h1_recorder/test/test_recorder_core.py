@@ -182,7 +182,7 @@ def test_an_episode_that_cannot_be_discarded_stays_open_and_says_why(bench: Any)
     assert one.recorder.status().human_frames == 29
 
 
-def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_told(bench: Any) -> None:
+def test_a_deleted_journal_that_cannot_be_discarded_after_all_is_reported(bench: Any) -> None:
     one = bench()
     answer = one.record()
     journal = one.recorder.intake.journal

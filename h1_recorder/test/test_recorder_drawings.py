@@ -38,14 +38,14 @@ def test_bands_are_the_unbroken_stretches_of_one_phase(episode: Episode) -> None
     assert bands(episode) == [(0, 50, "policy"), (50, 70, "human"), (70, 100, "human")]
 
 
-def test_a_picture_is_as_old_as_its_stamp_and_a_dummy_has_no_age(episode: Episode) -> None:
+def test_an_image_is_as_old_as_its_stamp_and_a_dummy_has_no_age(episode: Episode) -> None:
     episode.stamps["ego_cam"][3] = -1
     ages = camera_ages_ms(episode)
     assert np.isnan(ages["ego_cam"][3])
     assert (ages["cam_left_wrist"] >= 0).all() and (ages["cam_left_wrist"] < 34).all()
 
 
-def test_a_contact_sheet_has_24_pictures_from_first_to_last(episode: Episode) -> None:
+def test_a_contact_sheet_has_24_images_from_first_to_last(episode: Episode) -> None:
     sheet = contact_sheet(episode, "ego_cam")
     height, width = sheet.shape[:2]
     assert (height % 4, width % 6) == (0, 0)

@@ -97,7 +97,7 @@ def test_what_a_command_needs_and_was_not_recorded_is_named(attribute: str, valu
     assert len(labelled(episode, NEXT_ROW, UNKNOWN)) == 20
 
 
-def test_rows_without_an_action_of_their_own_are_told_apart() -> None:
+def test_rows_without_an_action_of_their_own_are_distinguished() -> None:
     episode = made(("policy", 20), ("human", 20), ("policy", 10))
     episode.stamps["action"][:3] = -1  # before the first action the arms hold
     episode.stamps["action"][17:20] -= 200_000_000  # the policy fell silent

@@ -36,7 +36,7 @@ from h1_recorder.recorder.mcap_file import McapFile
 from h1_training_testing import wait_until
 
 
-def test_a_journal_gives_back_every_byte_in_the_order_of_reception(tmp_path: Path) -> None:
+def test_a_journal_returns_every_byte_in_the_order_of_reception(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / ".episode_0.mcap")
     for number in range(500):
         assert append(journal, number)

@@ -35,7 +35,7 @@ def closed_at(journal: Journal) -> Path:
     return journal.path
 
 
-def test_a_deleted_folder_is_made_anew_and_the_journal_is_in_it(recording: Any) -> None:
+def test_a_deleted_folder_is_made_again_and_the_journal_is_in_it(recording: Any) -> None:
     journal, folder, _ = recording
     shutil.rmtree(folder)
     assert closed_at(journal) == folder / ".episode_0.mcap"

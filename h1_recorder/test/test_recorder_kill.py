@@ -85,7 +85,7 @@ def test_killed_while_saving_the_saver_dies_too_and_the_next_start_saves(live: L
     assert problems(episode) == []
 
 
-def test_told_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveSession) -> None:
+def test_asked_to_end_by_a_signal_it_saves_and_leaves_nothing_running(live: LiveSession) -> None:
     live.until_heard()
     assert live.start().accepted
     live.endpoints.enter("EXECUTING", ArmStatus.MODE_POLICY)

@@ -36,7 +36,7 @@ def session(graph: Graph, tmp_path: Path) -> Callable[..., Session]:
 MakeSession = Callable[..., Session]
 
 
-def test_a_recorded_episode_has_the_documented_layout_and_every_picture_decodes(session: MakeSession) -> None:
+def test_a_recorded_episode_has_the_documented_layout_and_every_image_decodes(session: MakeSession) -> None:
     running = session()
     episode_id = running.record()
     status = running.until(RecorderStatus.SAVED)
@@ -111,7 +111,7 @@ def test_starting_is_refused_with_the_name_of_the_silent_camera(session: MakeSes
     assert "ego_cam" not in answer.reason
 
 
-def test_a_silent_camera_is_recorded_as_grey_pictures_if_that_is_allowed(session: MakeSession) -> None:
+def test_a_silent_camera_is_recorded_as_grey_images_if_that_is_allowed(session: MakeSession) -> None:
     running = session({"allow_dummy_cameras": True}, cameras=("ego_cam",))
     running.graph.spin_until(
         lambda: "ego_cam" not in running.recorder._recorder.intake.having(Verdict.ABSENT), "ego_cam"
@@ -149,7 +149,7 @@ def test_requests_out_of_turn_are_refused_with_what_the_recorder_is_doing(sessio
     assert "expected one of success" in wrong.reason
 
 
-def test_told_to_end_the_recorder_finishes_and_saves_the_open_episode_by_itself(session: MakeSession) -> None:
+def test_asked_to_end_the_recorder_finishes_and_saves_the_open_episode_by_itself(session: MakeSession) -> None:
     running = session()
     running.until_heard()
     running.start()

@@ -32,7 +32,7 @@ def test_journals_left_behind_become_episodes_at_the_start_and_are_reported(benc
 
 
 @pytest.mark.parametrize("keep_journal", [True, False])
-def test_an_episode_that_was_uploaded_and_deleted_here_is_not_made_anew(
+def test_an_episode_that_was_uploaded_and_deleted_here_is_not_made_again(
     bench: Any, tmp_path: Path, keep_journal: bool
 ) -> None:
     folder = tmp_path / "training_session_epoch1"

@@ -54,20 +54,20 @@ def test_a_rate_is_kept_and_a_late_caller_skips_rows(episode: Episode, rate: flo
     assert rows(Replay(episode, rate=rate), 20, 2000)[:50] == list(expected)[:50]
 
 
-def test_it_begins_where_it_is_told(episode: Episode) -> None:
+def test_it_begins_where_it_is_asked_to(episode: Episode) -> None:
     assert rows(Replay(episode, start_s=1.5), 20, 3000) == list(range(75, 100))
     with pytest.raises(ReplayError, match=r"lasts 1\.98 s; it cannot begin at 2 s"):
         Replay(episode, start_s=2.0)
 
 
-def test_a_loop_begins_anew_after_a_pause(episode: Episode) -> None:
+def test_a_loop_begins_again_after_a_pause(episode: Episode) -> None:
     replay = Replay(episode, loop=True)
     found = rows(replay, 20, 2 * (2000 + PAUSE_NS // MS) + 200)
     assert found[:200] == [*range(100), *range(100)]
     assert not replay.finished
 
 
-def test_a_picture_is_given_out_when_it_changes(episode: Episode) -> None:
+def test_an_image_is_published_when_it_changes(episode: Episode) -> None:
     replay = Replay(episode)
     scenes = [scene for ms in range(0, 3000, 20) if (scene := replay.due(ms * MS)) is not None]
     shown = [scene.images["ego_cam"] for scene in scenes if "ego_cam" in scene.images]
@@ -98,7 +98,7 @@ class Held(Replay):
         return super().due(now_ns) if self.may_go else None
 
 
-def test_rviz_sees_arms_pictures_and_whose_turn_it_is_and_no_driver_hears_anything(
+def test_rviz_sees_arms_images_and_who_was_in_control_and_no_driver_hears_anything(
     graph: Graph, episode: Episode
 ) -> None:
     display = graph.add(Display())

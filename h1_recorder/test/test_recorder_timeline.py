@@ -81,7 +81,7 @@ def test_rows_lie_ten_ms_behind_arm_states_and_twenty_ms_apart() -> None:
 
 @given(st.lists(st.floats(-3.5, 3.5), min_size=40, max_size=40))
 @settings(max_examples=50)
-def test_jitter_around_the_beat_neither_loses_nor_doubles_a_row_however_it_is_spread(jitter: list[float]) -> None:
+def test_jitter_around_the_period_neither_loses_nor_doubles_a_row_however_it_is_spread(jitter: list[float]) -> None:
     steady = arms((0, 800, POLICY))
     shaken = [(ms + shift, *rest) for (ms, *rest), shift in zip(steady, jitter, strict=True)]
     rows = rows_of(make_tracks(shaken, [(-1, "EXECUTING")]))  # type: ignore[arg-type]
@@ -215,13 +215,15 @@ def test_without_a_single_row_it_says_so() -> None:
 # ---- which arm_status the ticks hang on
 
 
-def test_ticks_hang_on_the_beat_of_arm_status_and_not_on_one_sent_for_a_change_of_mode() -> None:
+def test_ticks_follow_the_period_of_arm_status_and_not_on_one_sent_for_a_change_of_mode() -> None:
     periodic = np.arange(40, dtype=np.int64) * 20 * MS + 9 * MS
     assert first_in_phase(np.concatenate(([0], periodic))) == 1
 
 
 @given(st.integers(0, 19), st.lists(st.integers(-1000, 1000), min_size=2, max_size=50))
-def test_jitter_of_a_millisecond_and_any_phase_leave_the_first_one_in_step(phase_ms: int, jitter_us: list[int]) -> None:
+def test_jitter_of_a_millisecond_and_any_phase_leave_the_first_one_phase_aligned(
+    phase_ms: int, jitter_us: list[int]
+) -> None:
     grid = np.arange(len(jitter_us), dtype=np.int64) * 20 * MS + phase_ms * MS
     assert first_in_phase(grid + np.array(jitter_us) * 1000) == 0
 

@@ -133,7 +133,7 @@ def test_a_stream_that_comes_and_goes_does_not_flicker() -> None:
     assert streams.verdict == Verdict.FRESH
 
 
-def test_a_stream_that_speaks_now_and_then_is_fresh_once_it_has_spoken() -> None:
+def test_a_stream_that_publishes_now_and_then_is_fresh_after_its_first_message() -> None:
     streams = Streams("keyboard")
     streams.run(1000, hz=0)
     assert streams.verdict == Verdict.ABSENT

@@ -74,7 +74,7 @@ def clients(base: str, token: str, seconds: float, found: multiprocessing.Queue[
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     counts = [0] * (CLIENTS + 1)
 
-    def watch(number: int, slow: bool) -> None:
+    def follow(number: int, slow: bool) -> None:
         address = base.replace("http", "ws")
         live = websocket.create_connection(f"{address}/live", origin=base, cookie=cookie)
         socket = websocket.create_connection(f"{address}/images", origin=base, cookie=cookie, skip_utf8_validation=True)
@@ -89,7 +89,7 @@ def clients(base: str, token: str, seconds: float, found: multiprocessing.Queue[
             socket.send("shown")
         socket.close()
 
-    threads = [threading.Thread(target=watch, args=(number, number == CLIENTS)) for number in range(CLIENTS + 1)]
+    threads = [threading.Thread(target=follow, args=(number, number == CLIENTS)) for number in range(CLIENTS + 1)]
     for thread in threads:
         thread.start()
     for thread in threads:

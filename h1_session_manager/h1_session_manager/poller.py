@@ -28,7 +28,7 @@ _MOST_CHARACTERS = 60
 _MOST_REASON = 200
 _MOST_POINTS = 100
 _UPGRADE_ONLY = frozenset({404, 405, 426, 501})
-"""What servers answer that speak WebSocket alone, or do not know the path."""
+"""What servers answer that know WebSocket alone, or do not know the path."""
 
 
 class PollError(ValueError):
@@ -100,7 +100,7 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
         if expired.is_set() or isinstance(error, TimeoutError):
             return Polled(error=f"{url} did not answer within {timeout_s:g} s")
         if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
-            return Polled(error=f"{url}: the server speaks no HTTP", is_unsupported=True)
+            return Polled(error=f"{url}: the server does not answer in HTTP", is_unsupported=True)
         return Polled(error=f"{url}: {_cause(error)}")
 
 

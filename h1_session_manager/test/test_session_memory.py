@@ -56,7 +56,7 @@ def test_a_new_episode_puts_a_finished_epoch_back_in_work():
     assert memory.with_all_uploaded().finished == {1: "synced"}
 
 
-def test_episodes_that_are_found_are_owed_and_no_epoch_is_offered_anew_for_them():
+def test_episodes_that_are_found_are_owed_and_no_epoch_is_offered_again_for_them():
     memory = Memory("h1", {1: "synced", 2: "synced"}).with_unverified(frozenset({1, 3}))
     assert memory.owed == {1, 3}
     assert memory.last_finished == 2

@@ -89,7 +89,7 @@ def test_actions_that_come_at_once_are_not_waited_for_aloud():
     assert f"  {WAITS}" not in harness.said
 
 
-def test_arms_that_stood_for_long_are_announced_and_counted_down_anew_before_the_policy_moves_them():
+def test_arms_that_stood_for_long_are_announced_and_counted_down_again_before_the_policy_moves_them():
     harness = waiting_for_the_policy(20.0)
     harness.run(1.0)
     assert harness.arm.mode is ArmMode.HOLD
@@ -166,7 +166,7 @@ def test_preflight_refuses_to_start_and_names_the_camera():
     assert harness.said[-1] == "Cameras ready: All cameras working!"
 
 
-def test_a_camera_that_blinks_is_no_news():
+def test_a_camera_that_blinks_is_not_reported():
     harness = Harness()
     harness.to("READY")
     harness.run(3)

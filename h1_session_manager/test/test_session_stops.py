@@ -53,7 +53,7 @@ def test_stopped_is_left_by_a_key_that_releases_the_arms():
     assert harness.status == 0
 
 
-def test_arms_that_the_guard_has_are_given_back_by_the_guard():
+def test_arms_that_the_guard_has_are_released_by_the_guard():
     harness = Harness()
     harness.to("EXECUTING")
     harness.arms_in_policy()

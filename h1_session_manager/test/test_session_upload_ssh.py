@@ -167,7 +167,7 @@ def test_a_target_without_space_for_what_is_owed_is_reported_before_sending(sour
     assert probed(job).reason.startswith("0 MB free at the target, ")
 
 
-def test_the_room_at_a_target_that_cannot_be_asked_is_not_known(source, tmp_path):
+def test_the_space_at_a_target_that_cannot_be_asked_is_not_known(source, tmp_path):
     for target in ("rsync://host/module", "host::module"):
         assert RsyncJob(str(source), target).space_command() is None
     with serving(tmp_path / "host") as host:

@@ -60,7 +60,7 @@ def test_after_five_wrong_tokens_not_even_the_right_one_counts_for_a_minute() ->
     assert page.sign_in("d" * 32, "10.0.0.9") is not None
 
 
-def test_the_tries_of_many_addresses_take_bounded_room() -> None:
+def test_the_tries_of_many_addresses_take_bounded_memory() -> None:
     page = access()
     for number in range(1000):
         page.sign_in("wrong", f"10.0.{number // 250}.{number % 250}")

@@ -123,7 +123,7 @@ def test_a_page_that_drives_asks_as_every_key_does(page: Served) -> None:
     assert page.asked.requests == ["start"]
 
 
-def test_a_page_that_does_not_drive_asks_nothing_and_is_told_who_drives(page: Served) -> None:
+def test_a_page_that_does_not_drive_asks_nothing_and_learns_who_drives(page: Served) -> None:
     browser = page.signed_in()
     driving, other = page.socket("/live", browser), page.socket("/live", browser)
     other.send(json.dumps({"type": "ask", "request": "start"}))

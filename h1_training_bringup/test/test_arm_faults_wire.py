@@ -57,7 +57,7 @@ def heat(robot: RobotStub, celsius: int = 92) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "break_it", "mend_it", "said"),
+    ("fault", "break_it", "repair_it", "said"),
     [
         ("motor_fault", disable, enable, "is disabled"),
         ("motor_fault", report, lambda robot: report(robot, 0), "left_elbow_joint reports motorstate 0x200 (winding"),
@@ -73,7 +73,7 @@ def test_a_fault_of_the_robot_damps_with_its_reason_reported_once_until_acknowle
     capfd: pytest.CaptureFixture[str],
     fault: str,
     break_it: Callable[[RobotStub], None],
-    mend_it: Callable[[RobotStub], None],
+    repair_it: Callable[[RobotStub], None],
     said: str,
 ) -> None:
     peer = stage.peer
@@ -85,7 +85,7 @@ def test_a_fault_of_the_robot_damps_with_its_reason_reported_once_until_acknowle
     refusal = peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_DAMPING)
     assert not refusal.accepted and refusal.reason.startswith("acknowledge_needed")
     assert said in peer.call("arm_driver/acknowledge").message
-    mend_it(stage.robot)
+    repair_it(stage.robot)
     stage.until(lambda: peer.call("arm_driver/acknowledge").success, "acknowledged")
     assert peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_DAMPING).accepted
     (event,) = [event for event in peer.events if event.reason == fault]

@@ -139,11 +139,11 @@ def test_at_the_end_of_the_graph_it_ends_at_once_if_nobody_had_the_arms() -> Non
     assert scene.guard.has_ended
 
 
-@pytest.mark.parametrize("spoken_before", [True, False])
-def test_at_the_end_of_the_graph_it_releases_what_a_dead_driver_left(spoken_before: bool) -> None:
+@pytest.mark.parametrize("has_taken_over_before", [True, False])
+def test_at_the_end_of_the_graph_it_releases_what_a_dead_driver_left(has_taken_over_before: bool) -> None:
     scene = Scene()
     scene.drive(0.5)
-    scene.step(0.5 if spoken_before else 0.02)
+    scene.step(0.5 if has_taken_over_before else 0.02)
     scene.guard.end(scene.now_ns)
     scene.step(0.2)
     begin_ns = scene.now_ns

@@ -36,7 +36,7 @@ def lost_and_hung(*, back: bool = True, faded: bool = True) -> Duo:
     return duo
 
 
-def is_given_back_in_good_order(duo: Duo, begin_ns: int) -> None:
+def is_released_in_good_order(duo: Duo, begin_ns: int) -> None:
     """By the guard alone: gravity carried from its first command on, 3 s of warning, a ramp of 3 s, then silence."""
     (first_ns, first), (last_ns, last) = duo.guard_sent[0], duo.guard_sent[-1]
     assert duo.guard_notices[:2] == ["guard_took_over", "release_warning"]
@@ -62,7 +62,7 @@ def test_a_person_has_the_guard_release_the_arms_that_a_hung_driver_cannot(faded
     duo.run(2.9)
     np.testing.assert_allclose(duo.q, before, atol=0.1, err_msg="not torn: they stay where they were until the ramp")
     duo.run(4.0)
-    is_given_back_in_good_order(duo, begin_ns)
+    is_released_in_good_order(duo, begin_ns)
     assert duo.controller.reason == "guard_took_over" and not duo.guard.release(duo.now_ns).accepted
 
 
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_such_a_session_and_the_guard_releases_the_arms() -> None:
     duo.tick()
     assert duo.controller.has_ended, "the driver has nothing to give"
     duo.run_until(lambda: duo.guard.has_ended, "the guard has ended", 10.0)
-    is_given_back_in_good_order(duo, begin_ns)
+    is_released_in_good_order(duo, begin_ns)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -92,7 +92,7 @@ def test_a_driver_that_stands_still_for_ever_does_not_keep_the_guard_from_releas
         duo.run(7.0)
     duo.end()
     duo.run_until(lambda: duo.guard.has_ended, "the guard has ended", 10.0)
-    is_given_back_in_good_order(duo, begin_ns)
+    is_released_in_good_order(duo, begin_ns)
 
 
 def test_while_the_robot_is_still_lost_nothing_is_released_and_ctrl_c_is_named_and_ends() -> None:

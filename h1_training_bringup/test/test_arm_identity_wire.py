@@ -158,7 +158,7 @@ def test_a_publisher_of_the_robots_own_may_be_allowed_beside(graph: Graph, monke
     quick_parameters(monkeypatch, arm_sdk_allowed=("peer",))
     stage = Stage(graph)
     own = stage.peer.create_publisher(LowCmd, "/arm_sdk", qos.STATE)
-    stage.until(lambda: not stage.driver._content_tells, "it is known")
+    stage.until(lambda: not stage.driver._content_identifies, "it is known")
     stage.take()
     sent = len(stage.robot.commands)
     own.publish(LowCmd())

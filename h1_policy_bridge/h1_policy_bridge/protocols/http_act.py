@@ -141,7 +141,7 @@ class HttpActLink:
             late=late,
             closed=(http.client.RemoteDisconnected, ConnectionError),
             broken=(http.client.HTTPException, OSError, ValueError),
-            broken_words="the policy server does not speak HTTP",
+            broken_words="the policy server does not answer in HTTP",
         )
 
 

@@ -78,7 +78,7 @@ class ArmDriverNode(BaseNode):
         self._no_robot_reported = False
         self._asked = 0
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
-        self._content_tells = True
+        self._content_identifies = True
         self._joint_states_reported = self._allowed_reported = False
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
@@ -201,7 +201,7 @@ class ArmDriverNode(BaseNode):
         count = self._sent.count_foreign(sample for sample, _ in self._commands.samples(now_ns))
         if not count or now_ns - self._sent_ns >= _IN_COMMAND_NS:
             return
-        if self._content_tells:
+        if self._content_identifies:
             text = f"{count} commands on {self._commands.topic_name} are not this driver's; end the other program"
             self._controller.see_foreign_command(now_ns, text)
         elif not self._allowed_reported:
@@ -304,7 +304,7 @@ class ArmDriverNode(BaseNode):
             for endpoint in self.get_publishers_info_by_topic(self._arm_sdk.topic_name)
         ]
         # Where a writer is allowed besides, its commands are none of ours, and yet no intruder's.
-        self._content_tells = not any(is_allowed(writer, self._allowed) for writer in writers)
+        self._content_identifies = not any(is_allowed(writer, self._allowed) for writer in writers)
         found = others(writers, (self.get_name(), self._guard_name), self._allowed)
         if found:
             conditions.foreign = f"{', '.join(found)} also publishes on {self._arm_sdk.topic_name}; {_END_IT}"

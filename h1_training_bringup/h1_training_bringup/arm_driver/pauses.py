@@ -15,7 +15,7 @@ from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 _PAUSE_NS = 50_000_000
 """The shortest silence after which a guard may be made to take over."""
 _PATIENCE_PERIODS = round(1.0 / PERIOD_S)
-"""A guard that lived would have answered by then, or taken the arms because of the silence.
+"""A guard that lived would have answered by then, or taken over because of the silence.
 
 Counted only while the robot is heard: a process that was stopped for a while may find itself deaf (its shared-memory
 ports were given up by the others), and then no answer means nothing.

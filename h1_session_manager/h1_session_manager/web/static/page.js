@@ -160,7 +160,7 @@ function text(id, value) {
 }
 
 function say(sentence) {
-  if (!$("speak").checked || !("speechSynthesis" in window)) return;
+  if (!$("read_aloud").checked || !("speechSynthesis" in window)) return;
   speechSynthesis.cancel();
   speechSynthesis.speak(new SpeechSynthesisUtterance(sentence));
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_builders import Rig, S, taken_in
+from arm_builders import Rig, S, both_arms, taken_in
+from arm_scenarios import FORWARD_REACH, place
 
 from h1_training_node.message_numbers import ArmMode
 
@@ -41,6 +42,28 @@ def test_a_robot_that_was_restarted_with_another_number_can_be_acquired_once_the
     rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
     rig.take()
     assert rig.sent[-1][1].mode_machine == 9
+
+
+@pytest.mark.parametrize(("motor", "offset_rad"), [(13, 4.5), (16, 3.0), (16, -4.0)])
+def test_a_joint_measured_where_it_cannot_be_sinks_slowly_and_the_other_13_keep_their_gravity_torque(
+    motor: int, offset_rad: float
+) -> None:
+    rig = taken_in(ArmMode.HOLD)
+    place(rig, both_arms(FORWARD_REACH), {})
+    joint, before, speeds = motor - 13, rig.q, []
+    rig.robot.inject(f"encoder_offset {motor} {offset_rad}")
+    rig.run(4.0, lambda: speeds.append(np.abs(rig.dq).max()))
+    assert rig.mode is ArmMode.DAMPING and "joint_out_of_range" in rig.controller.faults
+    last = rig.sent[-1][1]
+    assert rig.command is not None and max(speeds) < 1.0 and last.kd == pytest.approx(rig.joints.kd_brake)
+    assert abs(last.tau[joint]) <= rig.joints.friction_nm[joint] + 1e-9
+    assert np.abs(rig.q - before)[7:].max() < 0.1, "the other arm stays, carried"
+    assert np.abs(last.tau[7:]).max() > 3.0
+    sensed = rig.intake.latest()
+    assert sensed is not None
+    expected = rig.controller._gravity(sensed)
+    friction = rig.joints.friction_nm + rig.joints.friction_share * np.abs(expected)
+    assert (np.abs(last.tau - expected) <= friction + 0.05).all()
 
 
 def test_a_lean_of_less_than_the_limit_is_no_fault() -> None:

@@ -205,5 +205,5 @@ def _out_of_range(sensed: Sensed) -> str:
         low, q, high, does = TORSO.lower_rad, sensed.waist_q, TORSO.upper_rad, "it is held where it was"
     else:
         joint = NAMES.index(name)
-        low, q, high, does = LOWER[joint], sensed.q[joint], UPPER[joint], "its torque is that of the nearer end"
+        low, q, high, does = LOWER[joint], sensed.q[joint], UPPER[joint], "it is damped and not carried, support it"
     return f"{name} is measured at {q:.2f} rad, its range is {low:g} to {high:g}; {does}; see its encoder"

@@ -7,8 +7,8 @@ unknown object makes it sink slowly only, and a person feels a small resistance.
 gravity asks of the joint, as the errors of the model do: where an arm is stretched out, half a kilogram at the wrist
 weighs more than at a hanging one, which is to be guided lightly. kp stays 0: nothing pulls the arm back. The
 speed-dependent part, kd, is the motor's own and needs no round trip; it is high at first, so that arms that were moving
-stop, and then low, so that a person can guide them. While the robot's state is lost it is high again, and stays so in
-the last command.
+stop, and then low, so that a person can guide them. While the robot's state is lost, or a joint's measured angle
+cannot be, it is high again, and so it is in the last command before a silence.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class GravityTorque:
             # That joint is not where it is measured; the others need a good guess of it to be carried well.
             q = np.minimum(np.maximum(q, LOWER), UPPER)
         torque = self._model.gravity_torque(q, waist, sensed.down)
+        if sensed.out_of_range in NAMES:  # one that was meant for another angle may well pull it down
+            torque[NAMES.index(sensed.out_of_range)] = 0.0
         np.minimum(torque, self._bound, out=torque)
         return np.maximum(torque, -self._bound, out=torque)
 
@@ -104,7 +106,7 @@ class Damping:
         """
         self._share = min(max(self._share + (-PERIOD_S if is_lost else PERIOD_S) / FADE_S, 0.0), 1.0)
         self._sink(sensed, let_down)
-        self._ease(is_lost=is_lost)
+        self._ease(is_blind=is_lost or bool(sensed.out_of_range))
         bend = np.maximum(np.minimum(sensed.q - self._anchor, _BRISTLE_RAD), -_BRISTLE_RAD)
         # Bristles that push a joint back would make it rebound from a stop: they give way instead.
         bend[bend * sensed.dq < -_SPRING_BACK_RAD_S * np.abs(bend)] *= 1 - _RELAX_SHARE
@@ -132,13 +134,14 @@ class Damping:
             f"{NAMES[worst]} carries {measured:.1f} N·m, the model says {known:.1f}: a payload? run 'arm_driver weigh'"
         )
 
-    def _ease(self, *, is_lost: bool) -> None:
+    def _ease(self, *, is_blind: bool) -> None:
         """From the braking kd to the light one.
 
-        The braking one it is while the state is lost: it is all that is left against gravity then, and against the
-        robot's own controller, should that pull the arms to its pose once nothing is sent any more.
+        The braking one it is while the state is lost, or a joint is not where it is measured: it is all that is left
+        against gravity then, and against the robot's own controller, should that pull the arms to its pose once
+        nothing is sent any more.
         """
-        if self.is_firm or is_lost:
+        if self.is_firm or is_blind:
             self._since_s = 0.0
         if self._since_s > _BRAKE_S + _EASE_S:
             return

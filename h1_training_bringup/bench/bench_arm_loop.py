@@ -195,8 +195,13 @@ class Stage:
         self.until(lambda: session.status is not None and session.status.state_rate > 400, "the robot is heard")
         self.until(lambda: session.get_subscriptions_info_by_topic("session/state"), "the driver listens")
         self.spin(0.5)
-        self.enter(ArmStatus.MODE_HOLD)
-        self.until(lambda: session.status is not None and session.status.weight == 1.0, "arm control is acquired")
+        for _ in range(_ATTEMPTS):
+            self.enter(ArmStatus.MODE_HOLD)
+            self.until(lambda: session.status.weight == 1.0 or session.status.fault, "arm control is acquired")
+            if not session.status.fault:
+                return
+            print(f"while acquiring: {session.status.fault}", flush=True)
+        raise RuntimeError(f"arm control was not acquired: {session.status.fault}")
 
     def close(self) -> None:
         """Everything that is left ends at once: nobody's arms are at stake here."""

@@ -115,6 +115,9 @@ def touched(page: Page, devices: CDPSession, request: str, for_ms: int) -> bool:
         return False
     devices.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [place]})
     page.wait_for_timeout(for_ms)
+    if for_ms >= HOLD_MS:  # until its bar is full, however slow the page is
+        with contextlib.suppress(AssertionError):
+            wait_for(page, "!document.querySelector('#buttons .held')", _ANSWER_S)
     devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     return True
 

@@ -45,6 +45,7 @@ function connect() {
   };
   socket.onclose = () => {
     live = null;
+    $("controls").disabled = true;
     silent("This page has lost the session's computer. STOP does not reach it: use the robot's own stop");
     setTimeout(reconnect, RETRY_MS);
   };

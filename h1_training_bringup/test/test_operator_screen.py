@@ -92,6 +92,12 @@ def test_on_a_narrow_terminal_lines_wrap_at_words(path, capsys, monkeypatch):
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((40, 24)))
     monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
     screen = OperatorScreen(path)
+    session_says(screen, "  The arms are acquired and move to the home position\n  Press 'y': ")
+    screen.follow()
+    assert capsys.readouterr().out == "  The arms are acquired and move to the\n    home position\n  Press 'y': "
+    session_says(screen, "\n")
+    screen.follow()
+    capsys.readouterr()
     screen.print("! head_camera: no frame from tcp://10.0.0.1:5555 for 5.0 s; is it running?")
     screen.follow()
     assert capsys.readouterr().out == (

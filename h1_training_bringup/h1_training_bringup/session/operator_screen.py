@@ -106,5 +106,6 @@ class OperatorScreen:
         self._read_bytes += len(data)
         # A terminal that is gone must not stand in the way of an orderly end.
         with contextlib.suppress(OSError):
-            sys.stdout.write((data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace"))
+            text = (data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace")
+            sys.stdout.write("\n".join(map(_wrapped, text.split("\n"))))
             sys.stdout.flush()

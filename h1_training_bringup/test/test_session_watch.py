@@ -2,6 +2,8 @@
 """A running session seen from outside: what it opens to the network, what each node does, and its cameras' health."""
 
 import ipaddress
+import runpy
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,17 @@ policy: {action_dim: 26}
 simulation: {camera_fps: 10.0}    # what three cameras can deliver however busy this machine is
 """
 LONG_S = 60.0
+CHECK = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs/check.py"))
+TOPIC_LINES = sorted(
+    {
+        line
+        for page in CHECK["pages"]()
+        for block in CHECK["blocks"](page)
+        for line in block.commands
+        if line.startswith("ros2 topic pub")
+    }
+)
+"""Every literal `ros2 topic pub` line of the pages."""
 
 
 class Watcher(BaseNode):
@@ -123,6 +136,16 @@ def test_every_process_of_a_simulation_looks_for_others_on_this_machine_only(ses
             assert environment["ROS_STATIC_PEERS"] == "", process.cmdline()
 
 
+@pytest.mark.parametrize("line", TOPIC_LINES)
+def test_a_line_of_the_pages_waits_for_every_subscriber_that_its_topic_has(
+    line: str, inside: Graph, watcher: Watcher
+) -> None:
+    """With fewer, the first that is found may be the only one that is reached; with more, the line waits for ever."""
+    words = shlex.split(line)
+    topic, awaited = words[-3], int(words[words.index("-w") + 1])
+    inside.spin_until(lambda: watcher.count_subscribers(topic) == awaited, f"{topic} has {awaited} subscribers")
+
+
 def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside: Graph, watcher: Watcher) -> None:
     share = Path(get_package_share_directory("h1_training_bringup"))
     allowed = rules_in((share / "security/policies.xml").read_text())
@@ -159,7 +182,7 @@ def test_a_camera_that_is_slow_is_in_the_diagnostics_with_its_rate(inside: Graph
 
 
 @pytest.mark.parametrize("key", ["ego_cam", "cam_right_wrist"])
-def test_a_camera_that_is_frozen_is_in_the_diagnostics_and_told(inside: Graph, watcher: Watcher, key: str) -> None:
+def test_a_camera_that_is_frozen_is_in_the_diagnostics_and_reported(inside: Graph, watcher: Watcher, key: str) -> None:
     """The age there is that of its last new image: the same bytes again are none."""
     watcher.breaks(f"freeze {key}")
     inside.spin_until(lambda: watcher.is_bad(key), "the frozen camera is in the diagnostics")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -41,6 +42,7 @@ class BaseNode(Node):
         self.exit_status: int | None = None
         self.loops: list[Loop] = []
         self.interrupt_spin: Callable[[], None] = lambda: None  # the spinner's, see `Spinner.interrupt`
+        self.spin_due_s = math.inf  # when a loop is due (`time.monotonic`), see `Spinner.spin_until_due`
         self._event_publisher = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:

@@ -58,10 +58,14 @@ class Spinner:
     def spin_until_due(self, timeout_s: float) -> None:
         """Handle all that comes for `timeout_s`, or until a loop is due; then run the loops that are.
 
-        A callback that starts a loop, or ends the node, has this return by `interrupt`.
+        A callback that starts a loop, or ends the node, has this return by `interrupt`. So has one of many that
+        come behind the node's `spin_due_s`: as long as more wait, the executor does not look at the time.
         """
         self._interrupted = Future()
         due_s = self._due_s(timeout_s)
+        for node in self._nodes:
+            if isinstance(node, BaseNode):
+                node.spin_due_s = due_s
         self._executor.spin_until_future_complete(self._interrupted, timeout_sec=max(0.0, due_s - time.monotonic()))
         self._run_loops(due_s)
 

@@ -168,3 +168,23 @@ def test_a_callback_that_starts_a_loop_or_ends_the_node_is_not_waited_past(graph
     loop.cancel()
     graph._spinner.spin_until_due(30.0)
     assert node.exit_status == 0 and time.monotonic() - began < 25.0
+
+
+def test_messages_that_never_end_do_not_hold_up_what_is_due(graph):
+    node, runs = graph.add(BaseNode("flooded")), []
+    publisher = node.create_publisher(String, "words", qos.STATE)
+
+    def again(_message: String) -> None:
+        publisher.publish(String(data="word"))
+        if time.monotonic() > node.spin_due_s:
+            node.interrupt_spin()
+
+    node.create_subscription(String, "words", again, qos.STATE)
+    graph.spin_until(lambda: publisher.get_subscription_count() == 1, "it is heard")
+    for _ in range(20):
+        publisher.publish(String(data="word"))
+    node.every(0.02, lambda: runs.append(1))
+    began = time.monotonic()
+    while len(runs) < 3 and time.monotonic() < began + 30.0:
+        graph._spinner.spin_until_due(0.1)
+    assert len(runs) == 3 and time.monotonic() - began < 15.0

@@ -7,6 +7,7 @@ A message is handed over as the bytes that came off the wire, so recording costs
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -98,6 +99,11 @@ class RawSubscriptions:
         self._intake.add_stream(stream, channel)
         return True
 
+    def _received(self, name: str, raw: bytes) -> None:
+        self._intake.received(name, raw)
+        if time.monotonic() > self._node.spin_due_s:
+            self._node.interrupt_spin()
+
     def _subscribe(self, stream: Stream, wanted: _Wanted) -> None:
         if stream.name not in self._types:
             return
@@ -107,7 +113,7 @@ class RawSubscriptions:
         subscription = self._node.create_subscription(
             _message_class(self._types[stream.name]),
             stream.topic,
-            partial(self._intake.received, stream.name),
+            partial(self._received, stream.name),
             wanted.profile(stream.depth),
             raw=True,
         )

@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page in a real Chromium on a simulated session: who gets in, that a tap moves nothing, and axe-core's verdict."""
+"""The page in a real Chromium on one simulated session: an episode by touch, STOP from another page, the replay."""
 
 import http.server
 import threading
 from collections.abc import Iterator
 
+import h5py
 import pytest
+import websocket
 from axe_playwright_python.sync_playwright import Axe
 from browser import (
     DESKTOP,
     PHONE,
     chromium,
+    hold,
     opened,
     tap,
     touched,
+    wait_for,
     wait_for_state,
 )
 from playwright.sync_api import Browser, Page
 from session_runs import SessionRun
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(300)]
+STALLED_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
-    """One for all tests. Slower cameras than a robot's, for the browser beside it."""
+    """One for all tests, in their order: the last ends it. Slower cameras than a robot's, for the browser beside it."""
     folder = tmp_path_factory.mktemp("page")
     config = folder / "config.yaml"
     config.write_text("simulation: {camera_fps: 10.0}\nrobot: {include_hands: false}\n")
@@ -50,6 +55,10 @@ def phone(browser: Browser, session: SessionRun) -> Page:
 def assert_accessible(page: Page, view: str) -> None:
     found = Axe().run(page)
     assert found.violations_count == 0, f"{view}: {found.generate_report()}"
+
+
+def frames(page: Page, place: int) -> int:
+    return int(page.locator("#camera-grid canvas").nth(place).get_attribute("data-frames") or 0)
 
 
 def test_a_wrong_token_opens_nothing(browser: Browser, session: SessionRun) -> None:
@@ -116,3 +125,78 @@ def test_a_tap_is_no_hold_and_a_hold_that_is_too_short_moves_nothing(phone: Page
     phone.wait_for_timeout(1500)  # longer than a countdown would take to begin
     assert phone.evaluate("document.body.dataset.state") == "READY"
     assert phone.locator("#countdown").is_hidden()
+
+
+def test_an_episode_is_driven_by_touch_saved_labelled_and_played(phone: Page, session: SessionRun) -> None:
+    hold(phone, "start", "EXECUTING")
+    wait_for(phone, "[...document.querySelectorAll('#camera-grid canvas')].every((c) => c.dataset.frames > 10)")
+    wait_for(phone, "/policy [1-9]\\d/.test(document.getElementById('recording').textContent)")
+    tap(phone, "stop")
+    wait_for_state(phone, "DAMPING")
+    wait_for(phone, "/human [1-9]\\d/.test(document.getElementById('recording').textContent)")
+    tap(phone, "end")
+    wait_for_state(phone, "DECIDING")
+    tap(phone, "good")
+    wait_for(phone, "/: success/.test(document.getElementById('recorder').textContent)")
+    (path,) = session.episodes()
+
+    phone.locator('[data-view="episodes"]').tap()
+    phone.locator("#list button").first.tap()
+    wait_for(phone, "document.querySelector('#player-images canvas')?.dataset.row === '0'")
+    assert_accessible(phone, "episodes")
+    phone.locator("#play").tap()
+    wait_for(phone, "document.querySelector('#player-images canvas').dataset.row > 20")
+    phone.locator('#changes [data-what="failure"]').tap()
+    wait_for(phone, "document.getElementById('change-status').textContent.includes('failure')")
+    with h5py.File(path) as episode:
+        assert episode.attrs["outcome"] == "failure"
+        assert episode.attrs["policy_frames"] > 10 and episode.attrs["human_frames"] > 10
+    phone.locator('[data-view="live"]').tap()
+    tap(phone, "another")
+    wait_for_state(phone, "READY")
+
+
+def test_a_client_that_stalls_holds_up_no_other(phone: Page, session: SessionRun) -> None:
+    cookie = "; ".join(f"{found['name']}={found['value']}" for found in phone.context.cookies())
+    base = phone.url.rstrip("/")
+    sockets = [
+        websocket.create_connection(base.replace("http", "ws") + path, origin=base, cookie=cookie, timeout=10)
+        for path in ("/live", "/images", "/images")
+    ]  # of which not a byte is read
+    phone.wait_for_timeout(STALLED_S * 1000)
+    before = frames(phone, 0)
+    wait_for(phone, f"document.querySelector('#camera-grid canvas').dataset.frames > {before + 10}", 30.0)
+    assert phone.evaluate("document.body.dataset.state") == "READY"
+    for socket in sockets:
+        socket.close()
+
+
+def test_the_session_goes_on_when_the_page_is_killed_and_the_page_comes_back(phone: Page, session: SessionRun) -> None:
+    hold(phone, "start", "EXECUTING")
+    session.process("web").kill()
+    wait_for_state(phone, "SILENT")
+    session.ask("h1_session_manager", "session", "stop")
+    session.ask("h1_session_manager", "session", "wait", "DAMPING")
+    wait_for_state(phone, "DAMPING")  # the browser is known, nobody has to open the link again
+    phone.locator("#controls").tap()
+    tap(phone, "end")
+    wait_for_state(phone, "DECIDING")
+    tap(phone, "another")
+    wait_for_state(phone, "READY")
+
+
+def test_stop_works_from_a_page_that_only_looks(browser: Browser, phone: Page, session: SessionRun) -> None:
+    looking = opened(browser, session, DESKTOP, looking=True)
+    hold(phone, "start", "EXECUTING")
+    assert looking.locator("#controls").is_disabled()
+    assert looking.locator("#buttons button:not(:disabled)").count() == 0
+    assert "drives" in looking.locator("#driver").inner_text()
+    looking.locator("#stop").click()
+    for page in (phone, looking):
+        wait_for_state(page, "STOPPED")
+    assert_accessible(looking, "STOPPED")
+    devices = phone.context.new_cdp_session(phone)
+    while session.popen.poll() is None and not touched(phone, devices, "release", 900):
+        phone.wait_for_timeout(100)
+    assert session.wait_for_exit(40) == 0, session.evidence()
+    assert phone.problems == [] and looking.problems == []  # type: ignore[attr-defined]

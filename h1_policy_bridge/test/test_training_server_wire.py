@@ -86,7 +86,8 @@ def test_training_status_and_healthz_are_plain_text_at_exactly_their_paths(scrip
     health = requests.get(f"{base}/healthz", timeout=5)
     others = [requests.get(base + path, timeout=5).status_code for path in ("/training_status?x=1", "/health", "/")]
     assert status.status_code == 200
-    assert status.json() == {"ready": True, "epoch": 3, "phase": "SERVING", "reason": "", "checkpoint": "untrained"}
+    expected = {"ready": True, "epoch": 3, "phase": "SERVING", "reason": "", "checkpoint": "untrained", "curve": []}
+    assert status.json() == expected
     assert status.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert (health.status_code, health.text) == (200, "OK\n")
     assert others == [426, 426, 426]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Error, Page, sync_playwright
 from session_runs import StartedSession
 
 from h1_training_testing import wait_until
@@ -120,6 +120,18 @@ def touched(page: Page, devices: CDPSession, request: str, for_ms: int) -> bool:
             wait_for(page, "!document.querySelector('#buttons .held')", _ANSWER_S)
     devices.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     return True
+
+
+def guide(page: Page) -> None:
+    """Stop the policy, or label it a failure if it has ended by itself, until the arms are compliant."""
+    buttons = (f'#buttons [data-request="{request}"]:not(:disabled)' for request in ("stop", "failure"))
+    button = page.locator(", ".join(buttons)).first
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while page.evaluate("document.body.dataset.state") != "DAMPING":
+        assert time.monotonic() < deadline, f"the arms are not compliant; {what_is_shown(page)}"
+        with contextlib.suppress(Error):  # the button may go between a look and the touch
+            button.tap(timeout=1000)
+        page.wait_for_timeout(_LOOK_MS)
 
 
 def tap(page: Page, request: str) -> None:

@@ -76,8 +76,8 @@ COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
 UV_PROGRESS = ("Resolved", "Prepared", "Installed")
 
 _NOT_SOURCES = {"__pycache__", "test", "bench", "docs", "scripts"}
-_NUMPY_HEADERS = re.compile(r"/opt/python/cp\d+-cp\d+/lib/python3\.\d+/site-packages/numpy/_?core/include")
-_PYTHON_HEADERS = re.compile(r"/opt/python/cp\d+-cp\d+/include/python3\.\d+")
+_NUMPY_HEADERS = re.compile(r'/[^;"]+/site-packages/numpy/_?core/include')
+_PYTHON_HEADERS = re.compile(r'/[^;"$}]+/include/python3\.\d+')
 
 
 def ros_is_sourced() -> bool:
@@ -142,13 +142,17 @@ def make_environment(found_python: str | None) -> None:
 
 
 def relocate_cmake_exports(python: Path) -> None:
-    """The wheels' CMake files name Python and numpy headers of the machine that built them; name this one's."""
+    """The wheels' CMake files name Python and numpy headers of the machine that built them; name this one's.
+
+    A file is replaced, never written to: it may be a hard link into uv's cache, from which every other checkout installs.
+    """
     code = "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
     headers = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
     for path in VENV.glob("share/**/*.cmake"):
         before = path.read_text()
         after = _PYTHON_HEADERS.sub(headers[0], _NUMPY_HEADERS.sub(headers[1], before))
         if after != before:
+            path.unlink()
             path.write_text(after)
 
 

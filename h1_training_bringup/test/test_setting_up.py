@@ -7,11 +7,13 @@ import pty
 import shutil
 import signal
 import sys
+import sysconfig
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -280,6 +282,24 @@ def test_the_headers_of_a_debians_python_are_missing_until_their_package_is_ther
     bare.chmod(0o755)
     with pytest.raises(bootstrap.SetupError, match=r"lacks its python3.12-dev; install a complete Python"):
         parts(str(bare))
+
+
+@pytest.mark.parametrize("built_at", ["/opt/python/cp312-cp312", "/home/someone/another checkout/.venv"])
+def test_headers_named_in_the_wheels_are_this_machines_and_the_cache_stays_as_it_was(
+    bootstrap: ModuleType, built_at: str
+) -> None:
+    """uv installs hard links into its cache: what is written through one is in every checkout of this machine."""
+    named = f'"{built_at}/include/python3.12;{built_at}/lib/python3.12/site-packages/numpy/core/include"'
+    cached = bootstrap.ROOT / "cached.cmake"
+    cached.write_text(f"  INTERFACE_INCLUDE_DIRECTORIES {named}\n")
+    export = bootstrap.VENV / "share/package/cmake/export.cmake"
+    export.parent.mkdir(parents=True)
+    export.hardlink_to(cached)
+    bootstrap.relocate_cmake_exports(Path(sys.executable))
+    assert named in cached.read_text()
+    for header in (sysconfig.get_path("include"), np.get_include()):
+        assert header in export.read_text()
+    assert built_at not in export.read_text()
 
 
 def test_ctrl_c_ends_make_by_the_signal_and_make_says_nothing_of_an_error() -> None:

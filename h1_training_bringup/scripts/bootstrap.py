@@ -144,7 +144,7 @@ def make_environment(found_python: str | None) -> None:
 def relocate_cmake_exports(python: Path) -> None:
     """The wheels' CMake files name Python and numpy headers of the machine that built them; name this one's.
 
-    A file is replaced, never written to: it may be a hard link into uv's cache, from which every other checkout installs.
+    A file is replaced, never written to: it may be a hard link into the cache from which all checkouts install.
     """
     code = "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
     headers = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")

@@ -104,7 +104,7 @@ def test_the_row_has_the_image_of_the_observation_or_one_that_was_under_way(
         for tick, in_row in rows[name].items():
             seen = observed(name, sent, tick)
             between = [image for image in sent if min(seen, in_row) < image.number <= max(seen, in_row)]
-            assert len(between) <= 1, "deliveries take less than a period"
+            assert len(between) <= 1 or delivery_ms > PERIOD_MS - jitter_ms, "as many as can be under way at once"
             for image in between:
                 assert image.stamp_ns <= tick < image.stamp_ns + delivery_ms * MS + 1, "it was under way"
                 if name == "ego_cam":

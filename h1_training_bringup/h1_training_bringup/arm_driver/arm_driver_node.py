@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arm driver's shell: raw samples in, raw samples out, 250 times a second; everything else is in `arms/`."""
+"""The arm driver's shell: raw samples in, raw samples out, 250 times a second; everything else is in its siblings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _IN_COMMAND_NS = 50_000_000
 
 
 class ArmDriverNode(BaseNode):
-    """Reads /lowstate, writes /arm_sdk, and publishes what it measures and commands. See `arms.controller`."""
+    """Reads /lowstate, writes /arm_sdk, and publishes what it measures and commands. See `controller`."""
 
     def __init__(self) -> None:
         super().__init__("arm_driver")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arm guard's shell: a small process of its own that knows no policy; see `arms.guard`."""
+"""The arm guard's shell: a small process of its own that knows no policy; see `guard`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from PIL import Image
 PACKAGE = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PACKAGE / "test"), str(PACKAGE.parent / "h1_training_msgs/test_support")]
 
-from browser import DESKTOP, PHONE, TABLET, chromium, hold, opened, tap, wait_for, wait_for_state  # noqa: E402
+from browser import DESKTOP, PHONE, TABLET, chromium, guide, hold, opened, tap, wait_for, wait_for_state  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 from session_runs import SessionRun  # noqa: E402
 
@@ -115,10 +115,9 @@ def main(folder: Path) -> None:
         wait_for(phone, "!!document.querySelector('#buttons [data-request=start]')")
         shown.take("ready", "READY")
         hold(phone, "start", "EXECUTING")
-        wait_for(phone, FRAMES.format(who="policy", least=100))
+        wait_for(phone, FRAMES.format(who="policy", least=25))
         shown.take("executing", "EXECUTING")
-        tap(phone, "stop")
-        wait_for_state(phone, "DAMPING")
+        guide(phone)
         wait_for(phone, FRAMES.format(who="human", least=100))
         shown.take("damping", "DAMPING")
         tap(phone, "end")

@@ -54,6 +54,7 @@ def phone(browser: Browser, session: SessionRun) -> Page:
 
 
 def assert_accessible(page: Page, view: str) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} is wider than the screen"
     found = Axe().run(page)
     assert found.violations_count == 0, f"{view}: {found.generate_report()}"
 

@@ -90,8 +90,7 @@ class Recorder:
         self._episode: _Episode | None = None
         self._discarding: list[Journal] = []
         self._verified = VerifiedJournals(parameters)
-        self._last_path = ""
-        self._last_error = ""
+        self._last_path = self._last_error = ""
         self.ending = False
 
     # ---- requests

@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import sys
+from functools import cache
 
 from h1_recorder.recorder.save_process import CHILD_OPTION, arguments_for_child
 
@@ -35,15 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a damaged file may hold any text
-    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and repair episodes.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name in VERBS:
-        module = importlib.import_module(f"h1_recorder.commands.{name}")
-        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
-        module.add_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="one JSON object a line")
-        verb.add_argument("--allow-empty", action="store_true", help="that nothing is found is no fault")
-        verb.set_defaults(run=module.run)
+    parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == [CHILD_OPTION]:  # of a recorder: everything is imported, and it says what to do
         job = arguments_for_child(int(arguments[1]))
@@ -53,6 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         os._exit(status)  # nothing is left to tidy up, and somebody waits for the exit
     return _run(parser, arguments)
+
+
+@cache
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and repair episodes.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in VERBS:
+        module = importlib.import_module(f"h1_recorder.commands.{name}")
+        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.add_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="one JSON object a line")
+        verb.add_argument("--allow-empty", action="store_true", help="that nothing is found is no fault")
+        verb.set_defaults(run=module.run)
+    return parser
 
 
 def _run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:

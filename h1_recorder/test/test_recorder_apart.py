@@ -103,6 +103,19 @@ def test_a_verb_names_the_file_and_looks_at_those_after_it(
     assert paths[1].name in said or "1 files, " in said
 
 
+def test_a_child_cannot_take_a_gigabyte_for_a_small_file(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "episodes")
+
+    def work() -> int:
+        try:
+            bytearray(1_000_000_000)
+        except MemoryError:
+            return 3
+        return 0
+
+    assert in_child(work, path) == 3 and in_child(work, path, slow=20) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "where"),
     [

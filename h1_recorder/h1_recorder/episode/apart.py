@@ -17,8 +17,11 @@ from pathlib import Path
 
 _CPU_S, _MB_A_CPU_S = 10, 5
 """CPU time in which a sound file is read and decoded several times over: so much, and a second more for so many MB."""
-_MORE_BYTES = 4_000_000_000
-"""Memory that a child may take beyond its parent's."""
+_MORE_BYTES, _TIMES_FILE = 256_000_000, 4
+"""Memory that a child may take beyond its parent's, and so many times its files. A damaged length is a string of
+gigabytes to HDF5, which it would have read."""
+_MORE_BYTES_IF_SLOW, _THREAD_BYTES = 13_000_000, 16_000_000
+"""For each time `slow`, since what is slow draws or encodes; and for each core, since libraries start threads."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,7 +43,7 @@ def in_child(work: Callable[[], int], *paths: Path, slow: int = 1) -> int:
         ChildError: it was ended by a signal.
     """
     sys.stdout.flush()
-    megabytes = sum(path.stat().st_size for path in paths if path.is_file()) // 1_000_000
+    size = sum(path.stat().st_size for path in paths if path.is_file())
     incoming, outgoing = os.pipe()
     parent = os.getpid()
     child = os.fork()
@@ -50,7 +53,7 @@ def in_child(work: Callable[[], int], *paths: Path, slow: int = 1) -> int:
             if end_with_parent(parent):
                 os.close(incoming)
                 sys.stdout = os.fdopen(outgoing, "w", encoding="utf-8", errors="backslashreplace")
-                _set_limits(slow * (_CPU_S + megabytes // _MB_A_CPU_S))
+                _set_limits(slow, size)
                 status = work()
                 sys.stdout.flush()
         finally:
@@ -67,12 +70,15 @@ def in_child(work: Callable[[], int], *paths: Path, slow: int = 1) -> int:
     return os.WEXITSTATUS(ended)
 
 
-def _set_limits(cpu_s: int) -> None:
+def _set_limits(slow: int, size: int) -> None:
+    """Of CPU time and memory, for files of `size` bytes."""
+    cpu_s = slow * (_CPU_S + size // (_MB_A_CPU_S * 1_000_000))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))  # at both at once it is SIGKILL, which says less
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + _MORE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    more = _MORE_BYTES + slow * _MORE_BYTES_IF_SLOW + (os.cpu_count() or 1) * _THREAD_BYTES + _TIMES_FILE * size
+    status = Path("/proc/self/status").read_text()
+    held = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (held + more, held + more))
 
 
 def _name(number: int) -> str:

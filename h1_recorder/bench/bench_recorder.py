@@ -15,7 +15,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import psutil
 import rclpy
@@ -27,29 +29,27 @@ from h1_recorder.recorder.save_process import SaveStarter, save_arguments
 from h1_training_node.domain import DomainClaim
 
 ROOT = Path(__file__).resolve().parents[2]
-TURNS, TURN_S, SAVE_ROWS_S = 2, 10.0, 60.0
+WINDOWS, WINDOW_S, SAVE_ROWS_S = 5, 8.0, 60.0
 PAIRS, WARM_S = 5, 2.0
 KILLS = 10
 _FIGURES = ROOT / "data" / "bench" / "h1_recorder.json"
 
 
 def measure_cost(rig: Rig) -> dict[str, float]:
-    """CPU and memory of a recording recorder and of rosbags' writer, by turns under the same load; then a save."""
-    recorder_cpu, rosbags = [], dict[str, float]()
+    """CPU and memory of a recording recorder and of rosbags' writer, side by side under one load; then a save."""
     with rig.recorder() as recorder:
         episode_id = rig.start()
         begun_recording = time.monotonic()
         rig.spin_for(2.0)
         memory = recorder.memory_info().rss
-        for _ in range(TURNS):
-            recorder_cpu.append(_cpu_percent(rig, recorder))
-            rosbags = {name: value + rosbags.get(name, 0.0) for name, value in _other(rig, "rosbags").items()}
+        shares, rosbags = _beside(rig, "rosbags", [recorder], WINDOWS)
         resident = recorder.memory_info().rss
-        cpu = sum(recorder_cpu) / TURNS
-        rosbags = {name: round(value / TURNS, 2) for name, value in rosbags.items()}
+        ratios = sorted(of_recorder / of_rosbags for of_rosbags, of_recorder in shares)
         figures = {
-            "recorder_cpu_percent": round(cpu, 2),
-            "recorder_over_rosbags_ratio": round(cpu / rosbags["rosbags_writer_cpu_percent"], 2),
+            "recorder_cpu_percent": round(median(of_recorder for _, of_recorder in shares), 2),
+            "recorder_over_rosbags_ratio": round(median(ratios), 2),
+            "recorder_over_rosbags_ratio_min": round(ratios[0], 2),
+            "recorder_over_rosbags_ratio_max": round(ratios[-1], 2),
             "recorder_rss_mb": round(resident / 1e6, 1),
             "recorder_rss_growth_mb": round((resident - memory) / 1e6, 2),
             "recorder_drops": float(sum(rig.load.status.drops)),
@@ -63,10 +63,12 @@ def measure_cost(rig: Rig) -> dict[str, float]:
     return {**figures, "save_60s_mb": round(path.stat().st_size / 1e6, 1), **_save_over_copy(path)}
 
 
-def _cpu_percent(rig: Rig, of: psutil.Process) -> float:
-    before_s, begun = cpu_seconds(of), time.monotonic()
-    rig.spin_for(TURN_S)
-    return (cpu_seconds(of) - before_s) / (time.monotonic() - begun) * 100
+def _cpu_percent(rig: Rig, processes: Sequence[psutil.Process]) -> tuple[float, ...]:
+    """Of each over the same window, of a core."""
+    before_s, begun = [cpu_seconds(of) for of in processes], time.monotonic()
+    rig.spin_for(WINDOW_S)
+    took_s = time.monotonic() - begun
+    return tuple((cpu_seconds(of) - start_s) / took_s * 100 for of, start_s in zip(processes, before_s, strict=True))
 
 
 def _save_over_copy(path: Path) -> dict[str, float]:
@@ -113,28 +115,29 @@ def _copy_s(source: Path, target: Path) -> float:
 
 def measure_buffering(rig: Rig) -> dict[str, float]:
     """The same load recorded by a client that buffers everything and writes it at the end."""
-    return _other(rig, "plain")
+    return _beside(rig, "plain", [], 1)[1]
 
 
-def _other(rig: Rig, kind: str) -> dict[str, float]:
+def _beside(
+    rig: Rig, kind: str, others: Sequence[psutil.Process], windows: int
+) -> tuple[list[tuple[float, ...]], dict[str, float]]:
+    """Run another writer; for each window what it and `others` took of a core, and the figures of that writer."""
     folder = rig.folder / kind
     folder.mkdir()
     log = folder / "log"
     command = [sys.executable, str(Path(__file__).with_name("other_writers.py")), kind, str(folder)]
     with process(command, log) as writer:
-        rig.spin(lambda: rig.load.count_subscribers("joint_states") > 0, "it listens")
+        rig.spin(lambda: rig.load.count_subscribers("joint_states") > len(others), "it listens")
         rig.spin_for(2.0)
-        before_s, memory, begun = cpu_seconds(writer), writer.memory_info().rss, time.monotonic()
-        rig.spin_for(TURN_S)
-        took_s = time.monotonic() - begun
-        grown = writer.memory_info().rss - memory
-        cpu = (cpu_seconds(writer) - before_s) / took_s * 100
+        memory, begun = writer.memory_info().rss, time.monotonic()
+        shares = [_cpu_percent(rig, [writer, *others]) for _ in range(windows)]
+        took_s, grown = time.monotonic() - begun, writer.memory_info().rss - memory
         writer.send_signal(signal.SIGTERM)
         rig.spin(lambda: log.read_text().strip(), "it has written", 60.0)
         end_s = float(log.read_text().split()[-1])
     shutil.rmtree(folder)
-    return {
-        f"{kind}_writer_cpu_percent": round(cpu, 2),
+    return shares, {
+        f"{kind}_writer_cpu_percent": round(median(share[0] for share in shares), 2),
         f"{kind}_writer_growth_mb_per_minute": round(grown / 1e6 * 60 / took_s, 1),
         f"{kind}_writer_end_s_per_minute": round(end_s * 60 / (took_s + 2.0), 2),
     }

@@ -2,7 +2,7 @@
 """The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
 
 Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a
-callback. A writer takes it from there within 8 ms and hands it to the kernel: from then on it survives
+callback. A writer takes it from there within 10 ms and hands it to the kernel: from then on it survives
 the death of this process. A third calls `fsync` once a second, which may take as long as the disk likes; what
 the machine's own death can cost is therefore about a second.
 
@@ -23,13 +23,12 @@ from pathlib import Path
 from h1_recorder.episode.folder import DISCARDED, discard, rescue_path
 from h1_recorder.episode.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
 from h1_recorder.recorder.filesystem import sync_folder
-from h1_recorder.recorder.mcap_file import McapFile, Message, message_header
+from h1_recorder.recorder.mcap_file import McapFile, Message
 
 _SYNC_PERIOD_S = 1.0
 _PAUSE_S = 0.010
 """Between two looks of the writer at its queue; a kill may cost 20 ms. To be woken for each of 300 messages a second
 costs 1 % of a core more, in the thread that receives as much as here; to look every 5 ms 0.6 %."""
-_MASK32 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,6 @@ class Journal:
         self._queue_bytes = queue_bytes
         self._file = McapFile(path, profile="ros2", library="h1_recorder")
         self._channel_ids: dict[str, int] = {}
-        self._channels = 0
         self._schema_ids: dict[str, int] = {}
         try:
             self._file.add_metadata(START_RECORD, info.to_record())
@@ -107,25 +105,21 @@ class Journal:
 
     # ---- from the node's thread
 
-    def append(self, name: str, raw: bytes, log_ns: int, *, publish_ns: int, sequence: int = 0) -> bool:
+    def append(self, name: str, raw: bytes, log_ns: int) -> bool:
         """Hand over one message; False if it was dropped because the queue is full or the journal has ended.
 
         Args:
             name: of a stream whose channel is known.
             raw: serialized message as received.
             log_ns: session time of its reception.
-            publish_ns: its header's stamp, or `log_ns` if it has none.
-            sequence: its `seq`, if it has one.
         """
         size = len(raw)
         if self._ending or self._error or self._taken_bytes - self._written_bytes + size > self._queue_bytes:
             self._drops[name] += 1
             self._dropped += 1
             return False
-        channel_id = self._channel_ids[name]
         self._taken_bytes += size
-        header = message_header(channel_id, sequence & _MASK32, log_ns, max(0, publish_ns), size)
-        self._queue.append((channel_id, log_ns, header, raw))
+        self._queue.append((self._channel_ids[name], log_ns, raw))
         return True
 
     def add_channel(self, channel: Channel) -> None:
@@ -223,12 +217,11 @@ class Journal:
     def _write_messages(self, messages: list[Message]) -> None:
         if messages:
             self._file.add_messages(messages)
-            self._written_bytes += sum(len(message[-1]) for message in messages)
+            self._written_bytes += sum([len(raw) for _, _, raw in messages])
 
     def _number(self, channel: Channel) -> None:
         """The id that the file will give to a channel: they are registered in this order."""
-        self._channels += 1
-        self._channel_ids[channel.name] = self._channels
+        self._channel_ids[channel.name] = len(self._channel_ids) + 1
 
     def _register(self, channel: Channel) -> None:
         schema = self._schema_ids.get(channel.type)

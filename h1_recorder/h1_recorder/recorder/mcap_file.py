@@ -12,7 +12,6 @@ import contextlib
 import os
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -37,19 +36,14 @@ from h1_recorder.recorder.filesystem import sync_file
 MAGIC = b"\x89MCAP0\r\n"
 _MESSAGE = struct.Struct("<BQHIQQ")
 _MESSAGE_OPCODE = int(Opcode.MESSAGE)
-_MESSAGE_BEFORE_CONTENT = struct.calcsize("<BQ")
+_MESSAGE_FIELDS = _MESSAGE.size - struct.calcsize("<BQ")
+"""Bytes of a record's content before the serialized message."""
 _FOOTER = struct.Struct("<BQQQ")
 _RECORDS_A_WRITE = 256
 """Two buffers each; the kernel takes 1024 (IOV_MAX)."""
 
-Message = tuple[int, int, bytes, bytes]
-"""Channel, log time in ns, `message_header`, serialized message."""
-
-
-def message_header(channel_id: int, sequence: int, log_ns: int, publish_ns: int, size: int) -> bytes:
-    """What stands before a serialized message of `size` bytes; `sequence` below 2**32, times from 0 on, ns."""
-    length = _MESSAGE.size - _MESSAGE_BEFORE_CONTENT + size
-    return _MESSAGE.pack(_MESSAGE_OPCODE, length, channel_id, sequence, log_ns, publish_ns)
+Message = tuple[int, int, bytes]
+"""Channel, log time in ns, serialized message. It was published, says the record, when it was logged."""
 
 
 class McapFile:
@@ -69,7 +63,7 @@ class McapFile:
         self._schemas: list[Schema] = []
         self._channels: list[Channel] = []
         self._metadata: list[MetadataIndex] = []
-        self._counts: Counter[int] = Counter()
+        self._counts: dict[int, int] = {}
         self._first_ns, self._last_ns = 0, 0
         try:
             self._write([MAGIC + _serialized(Header(profile=profile, library=library))])
@@ -91,6 +85,7 @@ class McapFile:
         channel = Channel(id=number, topic=topic, message_encoding="cdr", schema_id=schema_id, metadata=metadata)
         self._write([_serialized(channel)])
         self._channels.append(channel)
+        self._counts[number] = 0
         return number
 
     def add_metadata(self, name: str, values: dict[str, str]) -> None:
@@ -109,8 +104,9 @@ class McapFile:
         for start in range(0, len(messages), _RECORDS_A_WRITE):
             batch = messages[start : start + _RECORDS_A_WRITE]
             buffers: list[bytes] = []
-            for channel_id, _, header, raw in batch:
-                buffers += (header, raw)
+            for channel_id, log_ns, raw in batch:
+                length = _MESSAGE_FIELDS + len(raw)
+                buffers += (_MESSAGE.pack(_MESSAGE_OPCODE, length, channel_id, 0, log_ns, log_ns), raw)
                 self._counts[channel_id] += 1
             self._write(buffers, buffers_a_record=2)
             self._first_ns = self._first_ns or batch[0][1]
@@ -180,9 +176,9 @@ class McapFile:
         return Statistics(
             attachment_count=0,
             channel_count=len(self._channels),
-            channel_message_counts=dict(self._counts),
+            channel_message_counts={channel: count for channel, count in self._counts.items() if count},
             chunk_count=0,
-            message_count=self._counts.total(),
+            message_count=sum(self._counts.values()),
             message_start_time=self._first_ns,
             message_end_time=self._last_ns,
             metadata_count=len(self._metadata),

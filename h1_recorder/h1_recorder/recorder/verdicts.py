@@ -63,6 +63,11 @@ class StreamMonitor:
     _bad_ns: int | None = None
     _history: deque[tuple[int, int]] = field(default_factory=deque)
 
+    def __post_init__(self) -> None:
+        self._window_ns = _IMAGE_WINDOW_NS if self.stream.image else _STATE_WINDOW_NS
+        self._late_ns = max(LATE_NS, _PERIODS * 1e9 / self.hz) if self.hz else LATE_NS
+        self._absent_ns = max(ABSENT_NS, self._late_ns)
+
     def received(self, now_ns: int, seq: int | None, *, repeated: bool = False) -> None:
         """One message; `repeated` if it says only what the one before it said."""
         self.last_any_ns = now_ns
@@ -80,9 +85,10 @@ class StreamMonitor:
 
     def sample(self, now_ns: int) -> None:
         """Take note of the rate, and judge."""
-        self._history.append((now_ns, self.count))
-        while len(self._history) > 2 and now_ns - self._history[1][0] >= self._window_ns:
-            self._history.popleft()
+        history = self._history
+        history.append((now_ns, self.count))
+        while len(history) > 2 and now_ns - history[1][0] >= self._window_ns:
+            history.popleft()
         found = self.present(now_ns)
         if found != Verdict.FRESH:
             if self.last_any_ns:
@@ -102,20 +108,15 @@ class StreamMonitor:
         """Seconds since the newest message that said something new; -1 = never one."""
         return (now_ns - self.last_ns) / 1e9 if self.last_ns else -1.0
 
-    @property
-    def _window_ns(self) -> int:
-        return _IMAGE_WINDOW_NS if self.stream.image else _STATE_WINDOW_NS
-
     def present(self, now_ns: int) -> Verdict:
         """The verdict at this moment, without memory."""
         if not self.last_any_ns:
             return Verdict.ABSENT
         if not self.hz:
             return Verdict.FRESH
-        late_ns = max(LATE_NS, _PERIODS * 1e9 / self.hz)
-        if now_ns - self.last_any_ns > max(ABSENT_NS, late_ns):
+        if now_ns - self.last_any_ns > self._absent_ns:
             return Verdict.ABSENT
-        if now_ns - self.last_ns > late_ns:
+        if now_ns - self.last_ns > self._late_ns:
             return Verdict.FROZEN if self.repeats > 1 else Verdict.LATE
         return Verdict.LATE if self.stream.image and self._is_slow() else Verdict.FRESH
 

@@ -172,6 +172,20 @@ def test_a_client_that_stalls_holds_up_no_other(phone: Page, session: SessionRun
         socket.close()
 
 
+def test_the_session_goes_on_when_the_page_is_killed_and_the_page_comes_back(phone: Page, session: SessionRun) -> None:
+    hold(phone, "start", "EXECUTING")
+    session.process("web").kill()
+    wait_for_state(phone, "SILENT")
+    # The browser is known: nobody has to open the link again. The policy may have ended by itself meanwhile.
+    wait_for_state(phone, "EXECUTING", "LABELING")
+    phone.locator("#controls").tap()
+    guide(phone)
+    tap(phone, "end")
+    wait_for_state(phone, "DECIDING")
+    tap(phone, "another")
+    wait_for_state(phone, "READY")
+
+
 def test_stop_works_from_a_page_that_only_looks(browser: Browser, phone: Page, session: SessionRun) -> None:
     looking = opened(browser, session, DESKTOP, looking=True)
     hold(phone, "start", "EXECUTING")

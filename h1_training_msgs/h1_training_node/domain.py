@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS domain of one's own on this machine, for a simulation or a test run.
+"""A ROS domain of one's own on this machine, for a simulation or a test run, and what earlier ones left behind.
 
 Fast DDS shares /dev/shm between network namespaces and containers, so discovery on LOCALHOST alone does not
 keep two graphs apart; a domain id that nobody else holds does. It is held by a lock on a file, which the kernel
@@ -10,12 +10,41 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
 FIRST_DOMAIN, LAST_DOMAIN = 40, 101
 """Below 40 people choose by hand; above 101 the ports reach into Linux's ephemeral range."""
+
+SHARED_MEMORY = Path("/dev/shm")
+_SEGMENT_LOCK = re.compile(r"(fastrtps_[0-9a-f]{16})_el")
+_STARTING_S = 60.0
+"""A process that starts may have made the file and not yet locked it."""
+
+
+def remove_abandoned_segments(folder: Path = SHARED_MEMORY) -> int:
+    """Remove the shared memory of Fast DDS processes that were killed; returns of how many.
+
+    A process locks `fastrtps_<id>_el` for as long as it lives. Without this, each killed one costs 8 MB until the
+    machine is restarted. Files of other users stay.
+    """
+    removed = 0
+    for path in folder.glob("fastrtps_*_el"):
+        name = _SEGMENT_LOCK.fullmatch(path.name)
+        try:
+            if name is None or time.time() - path.stat().st_mtime < _STARTING_S:
+                continue
+            with path.open("r+") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (folder / name[1]).unlink(missing_ok=True)
+                path.unlink()
+        except OSError:
+            continue
+        removed += 1
+    return removed
 
 
 class DomainsExhaustedError(RuntimeError):
@@ -25,11 +54,14 @@ class DomainsExhaustedError(RuntimeError):
 class DomainClaim:
     """A domain id that no other claim on this machine has, until `release` or the end of this process.
 
+    Makes space first: `remove_abandoned_segments`.
+
     Raises:
         DomainsExhaustedError: none is left.
     """
 
     def __init__(self) -> None:
+        remove_abandoned_segments()
         folder = Path(tempfile.gettempdir()) / f"h1_training_domains.{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         for domain_id in range(FIRST_DOMAIN, LAST_DOMAIN + 1):

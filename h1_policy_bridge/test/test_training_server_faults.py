@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -110,6 +112,37 @@ def test_killed_while_it_loads_new_weights_it_checks_and_serves_them_at_the_next
     with serving(*arguments, PYTHONPATH=path) as again:
         status = again.until("the weights that were made", epoch=2)
         assert (status["checkpoint"], store.names()) == (made[-1], made)
+
+
+def test_killed_on_the_wire_while_it_switches_it_serves_the_old_weights_to_the_last_and_the_new_ones_after(
+    tmp_path, order
+) -> None:
+    arguments = (*OWN, "--watch-dir", str(tmp_path / "uploads"), *QUICK)
+    path, store = own_path(tmp_path), Store(tmp_path / "uploads" / "checkpoints")
+    first = Served(*arguments, PYTHONPATH=path)
+    try:
+        episode(tmp_path / "uploads", 0)
+        served = first.until("first weights", epoch=1)
+        with (store.folder / ".changing").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as a rollback that is under way: the switch waits for it
+            episode(tmp_path / "uploads", 1)
+            status = first.until("the switch", phase="SWITCHING")
+            assert (status["epoch"], status["checkpoint"], status["ready"]) == (1, served["checkpoint"], True)
+            client = WebsocketClientPolicy("127.0.0.1", first.port)
+            assert client.get_server_metadata()["epoch"] == 1
+            np.testing.assert_allclose(client.infer(observation())["actions"], 0.05)
+            first.process.kill()
+            assert first.process.wait(10) == -signal.SIGKILL
+    finally:
+        first.process.kill()
+        first.process.communicate()
+    made, state = store.names(), store.served()
+    assert state is not None and (state.epoch, state.checkpoint, len(made)) == (1, served["checkpoint"], 2)
+    order("fails")  # no training is needed any more
+    with serving(*arguments, PYTHONPATH=path) as again:
+        status = again.until("the weights that were made", epoch=2)
+        assert (status["checkpoint"], status["phase"], store.names()) == (made[-1], "SERVING", made)
+        assert WebsocketClientPolicy("127.0.0.1", again.port).get_server_metadata()["checkpoint"] == made[-1]
 
 
 @pytest.fixture

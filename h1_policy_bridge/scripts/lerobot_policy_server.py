@@ -145,7 +145,7 @@ class LerobotPolicy:
                 batch[name] = torch.nn.functional.interpolate(
                     batch[name], size=tuple(feature.shape[-2:]), mode="bilinear", align_corners=False
                 )
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: in it real-time chunking could not turn gradients on
             chunk = self._policy.predict_action_chunk(self._before(batch), **self._rtc_arguments(request))
             self._last = chunk[0].clone()
             actions = torch.stack([self._after(chunk[:, step]) for step in range(chunk.shape[1])], dim=1)

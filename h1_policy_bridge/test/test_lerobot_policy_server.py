@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server for LeRobot's policies: its wire with openpi-client's codec and our client; LeRobot itself where it is.
 
-`LEROBOT_PYTHON=/path/to/python` of an environment with LeRobot runs the last test as well: a small ACT, untrained.
+`LEROBOT_PYTHON=/path/to/python` of an environment with LeRobot runs the last two as well: a small untrained ACT, and
+LeRobot's own real-time chunking (`RTCProcessor`) in a policy that only knows where to go.
 """
 
 from __future__ import annotations
@@ -185,31 +186,136 @@ for processor in make_pre_post_processors(config, dataset_stats=stats):
 """
 
 
+FLOW_CONFIG = """
+from dataclasses import dataclass, field
+from lerobot.configs import NormalizationMode, PreTrainedConfig
+from lerobot.policies.rtc.configuration_rtc import RTCConfig
+
+@PreTrainedConfig.register_subclass("flow")
+@dataclass
+class FlowConfig(PreTrainedConfig):
+    chunk_size: int = 50
+    rtc_config: RTCConfig | None = None
+    normalization_mapping: dict = field(
+        default_factory=lambda: {"STATE": NormalizationMode.MEAN_STD, "ACTION": NormalizationMode.MEAN_STD})
+    observation_delta_indices = reward_delta_indices = action_delta_indices = None
+    def get_optimizer_preset(self): raise NotImplementedError
+    def get_scheduler_preset(self): return None
+    def validate_features(self): pass
+"""
+FLOW_POLICY = """
+import torch
+from configuration_flow import FlowConfig
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.policies.rtc.modeling_rtc import RTCProcessor
+
+class FlowPolicy(PreTrainedPolicy):
+    config_class, name = FlowConfig, "flow"
+    def __init__(self, config, **_):
+        super().__init__(config)
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.chunks = 0
+    def supports_rtc(self): return True
+    def init_rtc_processor(self): self.rtc = RTCProcessor(self.config.rtc_config)
+    def forward(self, batch): raise NotImplementedError
+    def select_action(self, batch): raise NotImplementedError
+    def get_optim_params(self): return []
+    def reset(self): pass
+    def predict_action_chunk(self, batch, prev_chunk_left_over=None, inference_delay=0):
+        self.chunks += 1  # each chunk aims 0.2 rad beyond the one before: only guidance makes them agree
+        goal = torch.full((1, 50, 14), 0.2 * self.chunks)
+        x = torch.zeros(1, 50, 14)
+        for step in range(10):
+            time = 1.0 - step / 10
+            field = lambda x: (x - goal) / time
+            x = x - 0.1 * self.rtc.denoise_step(x_t=x, prev_chunk_left_over=prev_chunk_left_over,
+                inference_delay=inference_delay, time=time, original_denoise_step_partial=field)
+        return x
+"""
+MAKE_FLOW = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from configuration_flow import FlowConfig
+from modeling_flow import FlowPolicy
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.policies.act.processor_act import make_act_pre_post_processors
+config = FlowConfig(input_features={"observation.state": PolicyFeature(FeatureType.STATE, (14,))},
+                    output_features={"action": PolicyFeature(FeatureType.ACTION, (14,))}, device="cpu")
+FlowPolicy(config).save_pretrained(sys.argv[2])
+stats = {name: {"mean": torch.zeros(14), "std": torch.ones(14)} for name in ("observation.state", "action")}
+for processor in make_act_pre_post_processors(config, dataset_stats=stats):
+    processor.save_pretrained(sys.argv[2])
+"""
+SERVE_FLOW = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+import configuration_flow
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@contextlib.contextmanager
+def lerobot_serving(folder: Path, make: list, serve_with: list):
+    """A checkpoint made, and served by LeRobot's Python; the address."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "_ROS", "LD_"))}
+    run = {"env": {**environment, "HF_HUB_OFFLINE": "1"}, "cwd": folder}
+    subprocess.run([LEROBOT_PYTHON, "-c", *make], check=True, **run)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([LEROBOT_PYTHON, *serve_with, "--port", str(port), "--epoch", "1"], **run) as process:
+        try:
+            yield ServerAddress("127.0.0.1", port)
+        finally:
+            process.terminate()
+
+
 @pytest.mark.skipif(not LEROBOT_PYTHON, reason="LEROBOT_PYTHON names no Python with LeRobot")
 @pytest.mark.timeout(300)
 def test_a_policy_of_lerobot_itself_is_served(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "_ROS", "LD_"))}
-    environment["HF_HUB_OFFLINE"] = "1"
-    run = {"env": environment, "cwd": tmp_path}
-    subprocess.run([LEROBOT_PYTHON, "-c", MAKE_CHECKPOINT, tmp_path / "act"], check=True, **run)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [LEROBOT_PYTHON, SCRIPT, tmp_path / "act", "--port", str(port), "--epoch", "1"]
     images = {camera: Stamped(time.monotonic_ns(), jpeg()) for camera in PRESETS["lerobot"].cameras}
-    with subprocess.Popen(command, **run) as process:
-        try:
-            with running(ServerAddress("127.0.0.1", port), expected=expected("lerobot")) as it:
-                wait_until(lambda: it.client.is_idle, "it is connected", 120.0)
-                now_ns = time.monotonic_ns()
-                latest = LatestInputs(arms=Stamped(now_ns, np.linspace(-0.1, 0.1, 14)), images=dict(images))
-                rules = ObservationRules(PRESETS["lerobot"], max_age_ns=10**12)
-                seen = observe(latest, rules, now_ns=now_ns, task="stack")
-                chunks = [it.outcome(InferenceRequest(tag, seen.message, seen.state, seen.stamp_ns)) for tag in (1, 2)]
-                facts = it.client.state.facts
-        finally:
-            process.terminate()
+    with (
+        lerobot_serving(tmp_path, [MAKE_CHECKPOINT, tmp_path / "act"], [SCRIPT, tmp_path / "act"]) as address,
+        running(address, expected=expected("lerobot")) as it,
+    ):
+        wait_until(lambda: it.client.is_idle, "it is connected", 120.0)
+        now_ns = time.monotonic_ns()
+        latest = LatestInputs(arms=Stamped(now_ns, np.linspace(-0.1, 0.1, 14)), images=dict(images))
+        rules = ObservationRules(PRESETS["lerobot"], max_age_ns=10**12)
+        seen = observe(latest, rules, now_ns=now_ns, task="stack")
+        chunks = [it.outcome(InferenceRequest(tag, seen.message, seen.state, seen.stamp_ns)) for tag in (1, 2)]
+        facts = it.client.state.facts
     assert (facts.action_dim, facts.horizon, facts.takes_remainder) == (14, 20, False)
     assert [result.reason for result in chunks] == ["", ""]
     np.testing.assert_allclose(chunks[0].chunk.actions, chunks[1].chunk.actions, atol=1e-5)
     assert chunks[0].chunk.actions.shape == (20, 14)
     assert np.ptp(chunks[0].chunk.actions) > 0
+
+
+@pytest.mark.skipif(not LEROBOT_PYTHON, reason="LEROBOT_PYTHON names no Python with LeRobot")
+@pytest.mark.timeout(300)
+def test_lerobots_own_real_time_chunking_continues_what_the_bridge_has_left(tmp_path):
+    (tmp_path / "configuration_flow.py").write_text(FLOW_CONFIG)
+    (tmp_path / "modeling_flow.py").write_text(FLOW_POLICY)
+    plain = asked("lerobot", 1)
+    with (
+        lerobot_serving(
+            tmp_path, [MAKE_FLOW, tmp_path, tmp_path / "flow"], ["-c", SERVE_FLOW, tmp_path, SCRIPT, tmp_path / "flow"]
+        ) as address,
+        running(address, expected=expected("lerobot")) as it,
+    ):
+        wait_until(lambda: it.client.is_idle, "it is connected", 120.0)
+        first = it.outcome(plain).chunk
+        left = first.actions[10:].astype(np.float32)
+
+        def continuing(facts):
+            return {**plain.build(facts), "prev_action_chunk": left, "inference_delay": 6}
+
+        second = it.outcome(InferenceRequest(2, continuing, plain.state, plain.observation_ns)).chunk
+        third = it.outcome(asked("lerobot", 3)).chunk
+        facts = it.client.state.facts
+    assert facts.takes_remainder
+    np.testing.assert_allclose(first.actions, 0.2, atol=1e-3)
+    np.testing.assert_allclose(second.actions[:6], left[:6], atol=0.02)  # frozen while the answer is under way
+    np.testing.assert_allclose(second.actions[-1], 0.4, atol=1e-3)  # and its own beyond what was left
+    np.testing.assert_allclose(third.actions, 0.6, atol=1e-3)  # not asked to continue, it does not

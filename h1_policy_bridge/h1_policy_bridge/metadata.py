@@ -134,9 +134,12 @@ def _check_modalities(modalities: Any, layout: ObservationLayout, action_dim: in
     """
     if not isinstance(modalities, dict):
         return
-    sent = [path for _, path in layout.images] + [part.path for part in layout.state if part.first < action_dim]
-    for kind in ("video", "state"):
-        ours = {path[1] for path in sent if len(path) == 2 and path[0] == kind}
+    sent = {
+        "video": [path[-1] for _, path in layout.images],
+        "state": [part.path[-1] for part in layout.state if part.first < action_dim],
+        "language": [layout.prompt[-1]] if layout.prompt else [],
+    }
+    for kind, ours in sent.items():
         if missing := [name for name in _names(modalities.get(kind)) if name not in ours]:
             raise MetadataError(
                 f"the server's policy wants {kind} '{server_text.one_line(missing[0])}', the observation has "

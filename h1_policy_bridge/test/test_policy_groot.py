@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import time
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_groot_n1_5_has_flat_names_and_no_batch():
         ("video", ["front_view"], "wants video 'front_view', the observation has ego_view, left_wrist_view"),
         ("state", ["left_leg"], "wants state 'left_leg', the observation has left_arm, right_arm"),
         ("action", ["left_arm"], "gives no action 'right_arm', only left_arm"),
+        ("language", ["task"], "wants language 'task', the observation has annotation.human.task_description"),
     ],
 )
 def test_a_groot_policy_of_other_modalities_is_refused_before_the_first_inference(kind, keys, words):
@@ -72,6 +74,39 @@ def test_a_groot_policy_of_other_modalities_is_refused_before_the_first_inferenc
     ):
         wait_until(lambda: it.client.state.connection is Connection.REFUSED, "it is refused")
         assert words in it.client.state.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "words"),
+    [
+        ("video", ["video.ego_view", "video.left_wrist_view"], ""),
+        ("video", ["video.webcam"], "wants video 'video.webcam', the observation has video.ego_view"),
+        ("state", ["state.left_leg"], "wants state 'state.left_leg', the observation has state.left_arm"),
+        ("action", ["action.left_arm"], "gives no action 'action.right_arm', only action.left_arm"),
+        ("language", ["annotation.human.action.task_description"], "the observation has annotation.human.task_desc"),
+    ],
+)
+def test_groot_n1_5_says_its_modalities_as_json_text_and_is_checked_by_them_too(kind, keys, words):
+    modalities = {kind: {"__ModalityConfig_class__": True, "as_json": json.dumps({"modality_keys": keys})}}
+    with (
+        groot_server(groot_answers([], modalities=modalities, flat=True)) as address,
+        running(address, protocol="groot", expected=expected("groot_n1_5")) as it,
+    ):
+        if words:
+            wait_until(lambda: it.client.state.connection is Connection.REFUSED, "it is refused")
+            assert words in it.client.state.reason
+        else:
+            assert it.outcome(asked("groot_n1_5")).chunk is not None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", '{"modality_keys": 3}'])
+def test_modalities_that_are_no_json_are_left_alone(text):
+    modalities = {"video": {"__ModalityConfig_class__": True, "as_json": text}}
+    with (
+        groot_server(groot_answers([], modalities=modalities, flat=True)) as address,
+        running(address, protocol="groot", expected=expected("groot_n1_5")) as it,
+    ):
+        assert it.outcome(asked("groot_n1_5")).chunk is not None
 
 
 @pytest.mark.parametrize(

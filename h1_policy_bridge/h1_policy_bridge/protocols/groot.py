@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -192,7 +193,12 @@ def _refused_extension(code: int, data: bytes) -> Any:
 
 
 def _modality_keys(value: Any) -> list[str]:
-    """The names in one entry of a modality config; N1.5 writes it as JSON text inside msgpack, which is left alone."""
+    """The names in one entry of a modality config; N1.5 writes it as JSON text inside msgpack."""
     described = value.get("as_json") if isinstance(value, dict) else None
+    if isinstance(described, str):
+        try:
+            described = json.loads(described)
+        except (ValueError, RecursionError):
+            described = None
     keys = described.get("modality_keys") if isinstance(described, dict) else None
     return [str(key)[:100] for key in keys[:64]] if isinstance(keys, list) else []

@@ -174,7 +174,7 @@ def uncover_pyturbojpeg() -> None:
 
 
 def workspace_environment() -> dict[str, str]:
-    """The environment in which the workspace is built: what is imported there is compiled once, whatever is exported."""
+    """The environment in which the workspace is built: what is imported there is compiled, whatever is exported."""
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if not ros_is_sourced():
@@ -234,7 +234,7 @@ def build_workspace() -> None:
 
 
 def compile_bytecode(environment: dict[str, str]) -> None:
-    """Import what the session imports: a dozen programs that start at once should not each compile it (a core for seconds).
+    """Import what the session imports: a dozen programs that start at once need not each compile it.
 
     A quarter of the work of compiling all that is installed, most of which no session imports.
     """

@@ -17,7 +17,8 @@ from h1_recorder.commands.diff import differences
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode, save_journal
 from h1_recorder.export.arm_response import LabelError, bands
-from h1_recorder.export.episode_figure import camera_ages_ms, contact_sheet
+from h1_recorder.export.contact_sheet import contact_sheet, dataset_sheet
+from h1_recorder.export.episode_figure import camera_ages_ms
 from h1_recorder.export.label_figure import distances, plot_labels
 from h1_recorder.export.scene import make_video
 
@@ -51,6 +52,14 @@ def test_a_contact_sheet_has_24_images_from_first_to_last(episode: Episode) -> N
     assert (height % 4, width % 6) == (0, 0)
     tile = sheet[: height // 4, : width // 6]
     assert abs(float(tile[:50].mean()) - float(episode.image("ego_cam", 0).mean())) < 3
+
+
+def test_a_sheet_of_a_dataset_has_a_bar_of_who_was_in_control_over_each_episodes_images(episode: Episode) -> None:
+    sheet = dataset_sheet([episode, episode], "ego_cam")
+    height, width = sheet.shape[:2]
+    assert (height % 2, width % 6) == (0, 0) and (sheet[: height // 2] == sheet[height // 2 :]).all()
+    policy, human = sheet[36, width // 4], sheet[36, 3 * width // 4]
+    assert policy.argmax() == 0 and human.argmax() == 2, "blue and orange"
 
 
 def test_plot_draws_a_page_and_a_sheet_a_camera(tmp_path: Path, episode: Episode) -> None:

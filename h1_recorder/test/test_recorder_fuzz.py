@@ -48,7 +48,7 @@ SLOW_VERBS: tuple[tuple[str, ...], ...] = (
     ("video", "{}", "--out", "{}.out"),
     *(("export", form, "{}", f"{{}}.{form}", "--jobs", "1") for form in FORMATS),
 )
-SLOW_EVERY, REAL_EVERY = 10, 20
+SLOW_EVERY, REAL_EVERY = 40, 40
 CHILDREN_OF = ("commands.files", "commands.diff", "commands.lineage", "episode.save")
 """Modules of verbs that start children."""
 

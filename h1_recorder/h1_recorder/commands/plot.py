@@ -59,7 +59,8 @@ def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:
     import cv2
 
     from h1_recorder.episode.episode import EpisodeError, read
-    from h1_recorder.export.episode_figure import contact_sheet, plot_episode
+    from h1_recorder.export.contact_sheet import contact_sheet
+    from h1_recorder.export.episode_figure import plot_episode
 
     name = f"{path.resolve().parent.name}_{path.stem}"
     episode = read(path)

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.episode.episode import Episode, read
+from h1_recorder.episode.episode import read
 from h1_recorder.episode.info import package_versions
+from h1_recorder.export.contact_sheet import dataset_sheet
 from h1_recorder.export.folder import write_text
 from h1_recorder.export.plan import Plan
 from h1_recorder.export.selection import ROW_KINDS, recorded_at
@@ -29,7 +30,7 @@ _DESCRIPTIONS = {
     "robomimic": "the attribute `h1_2_export` of `data`",
     "aloha": "`h1_2_export.json`",
 }
-_TILE_WIDTH, _LINES = 200, 6
+_LINES = 6
 
 
 def write_card(plan: Plan, folder: Path, form: str) -> None:
@@ -112,17 +113,7 @@ def _weights(plan: Plan) -> str:
 
 
 def _contact_sheet(plan: Plan) -> npt.NDArray[np.uint8]:
-    """Six images of up to six files, spread over the dataset; of the head camera where there is one."""
+    """Images of up to six files, spread over the dataset; of the head camera where there is one."""
     chosen = np.unique(np.linspace(0, len(plan.sources) - 1, _LINES).astype(int))
-    lines = []
-    for number in chosen:
-        episode = read(plan.sources[number].path)
-        camera = "ego_cam" if "ego_cam" in plan.kind.cameras else next(iter(plan.kind.cameras))
-        rows = np.linspace(0, len(episode) - 1, _LINES).astype(int)
-        lines.append(np.hstack([_tile(episode, camera, int(row)) for row in rows]))
-    return np.vstack(lines)
-
-
-def _tile(episode: Episode, camera: str, row: int) -> npt.NDArray[np.uint8]:
-    image = cv2.resize(episode.image(camera, row), (_TILE_WIDTH, _TILE_WIDTH * 3 // 4), interpolation=cv2.INTER_AREA)
-    return np.asarray(image)
+    camera = "ego_cam" if "ego_cam" in plan.kind.cameras else next(iter(plan.kind.cameras))
+    return dataset_sheet((read(plan.sources[number].path) for number in chosen), camera)

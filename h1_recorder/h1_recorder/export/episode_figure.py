@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An episode on one page: every joint, the hands, torques, ages of images, events; and contact sheets of its cameras.
+"""An episode on one page: every joint, the hands, torques, ages of images, events.
 
 All panels share one time axis. Who was in control is a band behind the curves, a handover a thin line, a break in the
 rows a hatched strip: rows are drawn at their own times, nothing is joined across a break. Needs matplotlib.
@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,21 +18,26 @@ from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode
 from h1_recorder.export.arm_response import bands
 from h1_recorder.export.rows import HAND_NAMES
-from h1_recorder.export.scene import PHASE_COLOURS, burn_in
+from h1_recorder.export.scene import PHASE_COLOURS
 
 Array = npt.NDArray[Any]
 
 _SIDES = ("left", "right")
 _MEASURED, _ACTION, _APPLIED = "#1b1b1e", "#e5004f", "#00a6c7"
 _CAMERA_COLOURS = {"ego_cam": "#2a6f97", "cam_left_wrist": "#bc4749", "cam_right_wrist": "#6a994e"}
+_SERIES_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#111111", "#17becf")
+"""Of seven joints or six fingers in one panel: no two look alike, in print neither."""
 _LEVEL_COLOURS = {0: "#555555", 1: "#e07a00", 2: "#c1121f"}
 _LINES: dict[str, dict[str, Any]] = {  # drawn thickest first: where all three agree, each can still be seen
     "applied action": {"color": _APPLIED, "linewidth": 4.5, "alpha": 0.5, "solid_capstyle": "butt"},
     "measured": {"color": _MEASURED, "linewidth": 1.2},
     "action": {"color": _ACTION, "linewidth": 1.5, "linestyle": (0, (3, 2))},
 }
+_LEGEND: dict[str, Any] = {
+    **{"fontsize": 7, "loc": "upper center", "handlelength": 1.2, "columnspacing": 0.8, "borderpad": 0.2},
+    **{"facecolor": "white", "framealpha": 0.75, "edgecolor": "none"},
+}
 _MOST_REASONS = 12
-_SHEET_COLUMNS, _SHEET_ROWS, _TILE_WIDTH = 6, 4, 240
 
 
 def seconds(episode: Episode) -> Array:
@@ -132,11 +136,18 @@ def _draw_joint(axes: Any, episode: Episode, joint: int) -> None:
 def _draw_effort(axes: Any, episode: Episode, column: int) -> None:
     for joint in range(7):
         name = JOINT_NAMES[joint].removeprefix("left_").removesuffix("_joint").replace("_", " ")
-        _lines(axes, episode, episode.effort[:, 7 * column + joint], linewidth=0.8, color=f"C{joint}", label=name)
+        _lines(
+            axes,
+            episode,
+            episode.effort[:, 7 * column + joint],
+            linewidth=0.8,
+            color=_SERIES_COLOURS[joint],
+            label=name,
+        )
     axes.set_ylabel("torque\nN·m", fontsize=8)
-    axes.legend(fontsize=6, ncols=7, loc="upper center", frameon=False, handlelength=1.2, columnspacing=0.8)
+    axes.legend(**_LEGEND, ncols=7)
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.25 * (high - low))
+    axes.set_ylim(low, high + 0.3 * (high - low))
 
 
 def _draw_hand(axes: Any, episode: Episode, column: int) -> None:
@@ -144,13 +155,14 @@ def _draw_hand(axes: Any, episode: Episode, column: int) -> None:
     for finger in range(6):
         name = HAND_NAMES[finger].removeprefix("left_").replace("_", " ")
         values = episode.hand_qpos[:, 6 * column + finger]
-        _lines(axes, episode, values, linewidth=0.9, color=f"C{finger}", label=name)
+        _lines(axes, episode, values, linewidth=0.9, color=_SERIES_COLOURS[finger], label=name)
         if episode.hand_action is not None:
             commanded = np.where(episode.phase == "policy", episode.hand_action[:, 6 * column + finger], np.nan)
-            _lines(axes, episode, commanded, linewidth=0.7, color=f"C{finger}", linestyle=(0, (4, 2)))
+            _lines(axes, episode, commanded, linewidth=0.7, color=_SERIES_COLOURS[finger], linestyle=(0, (4, 2)))
     axes.set_ylabel("hand\n0 closed … 1 open", fontsize=8)
-    axes.set_ylim(-0.05, 1.3)
-    axes.legend(fontsize=6, ncols=6, loc="upper center", frameon=False, handlelength=1.2, columnspacing=0.8)
+    axes.set_ylim(-0.05, 1.35)
+    axes.set_yticks([0.0, 0.5, 1.0])
+    axes.legend(**_LEGEND, ncols=6)
 
 
 def _draw_ages(axes: Any, episode: Episode) -> None:
@@ -162,7 +174,7 @@ def _draw_ages(axes: Any, episode: Episode) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * 1.35)
     axes.set_ylabel("image age\nms", fontsize=8)
-    axes.legend(fontsize=7, ncols=3, loc="upper center", frameon=False, handletextpad=0.2)
+    axes.legend(**_LEGEND, ncols=3)
 
 
 def _draw_action_age(axes: Any, episode: Episode) -> None:
@@ -174,13 +186,16 @@ def _draw_action_age(axes: Any, episode: Episode) -> None:
 
 
 def _draw_events(axes: Any, episode: Episode) -> None:
-    """Events by their reason, each at its first time; as many lines as there are different ones."""
-    start = int(episode.stamps["tick"][0])
+    """Events by their reason, a line each, in the order of their first times."""
+    start, last = int(episode.stamps["tick"][0]), float(seconds(episode)[-1])
     reasons = list(dict.fromkeys(str(event["reason"]) for event in episode.events))[:_MOST_REASONS]
     for event in episode.events:
         if event["reason"] in reasons:
             line, colour = reasons.index(event["reason"]), _LEVEL_COLOURS.get(int(event["level"]), "#555555")
-            axes.plot((int(event["stamp"]) - start) / 1e9, line, "|", color=colour, markersize=9, markeredgewidth=1.5)
+            at = min(
+                max((int(event["stamp"]) - start) / 1e9, 0.0), last
+            )  # what came before the first row is at its edge
+            axes.plot(at, line, "|", color=colour, markersize=9, markeredgewidth=2.0, clip_on=False, zorder=3)
     axes.set_yticks(range(len(reasons)), reasons, fontsize=6)
     axes.set_ylim(-0.7, max(len(reasons), 1) - 0.3)
     axes.set_ylabel("events", fontsize=8)
@@ -212,19 +227,3 @@ def _draw_bands(axes: Any, episode: Episode) -> None:
                 axes.axvspan(before, start, facecolor="white", edgecolor="#888888", hatch="////", linewidth=0, zorder=1)
         before = end
     axes.set_xlim(0.0, float(time[-1]) + period)
-
-
-def contact_sheet(episode: Episode, camera: str) -> Array:
-    """(H, W, 3) uint8 BGR: 24 images of a camera spread over the episode, with time and who was in control."""
-    count = min(_SHEET_COLUMNS * _SHEET_ROWS, len(episode))
-    time, tiles = seconds(episode), []
-    for row in np.linspace(0, len(episode) - 1, count).astype(int):
-        image = episode.image(camera, int(row))
-        height = round(image.shape[0] * _TILE_WIDTH / image.shape[1])
-        tile = cv2.resize(image, (_TILE_WIDTH, height), interpolation=cv2.INTER_AREA)
-        burn_in(tile, f"{time[row]:.1f} s {episode.phase[row]}", str(episode.phase[row]))
-        tiles.append(tile)
-    while len(tiles) % _SHEET_COLUMNS:
-        tiles.append(np.zeros_like(tiles[0]))
-    lines = [np.hstack(tiles[start : start + _SHEET_COLUMNS]) for start in range(0, len(tiles), _SHEET_COLUMNS)]
-    return np.vstack(lines)

@@ -109,20 +109,22 @@ def plot_labels(found: LabelDistances, path: Path, heading: str) -> None:
     figure.savefig(path)
 
 
-def _range(values: list[Array]) -> tuple[float, float]:
-    low, high = np.quantile(np.concatenate(values), [0.002, 0.998])
+def _range(values: list[Array], share: float = 0.996) -> tuple[float, float]:
+    """What the middle `share` of all values spans."""
+    low, high = np.quantile(np.concatenate(values), [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
 
 
 def _draw_distributions(axes: Any, found: LabelDistances) -> None:
     everything = {name: np.concatenate(each) for name, each in found.leads.items()}
-    edges = np.linspace(*_range([everything["policy"], everything["command"]]), 81)
+    edges = np.linspace(*_range(list(everything.values()), 0.98), 81)
     for name, values in everything.items():
         label = "policy: action" if name == "policy" else f"human: {name}, overlap {found.overlap(name):.0%}"
         style = (
             {"alpha": 0.35, "histtype": "stepfilled"} if name == "policy" else {"histtype": "step", "linewidth": 1.6}
         )
-        axes.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, color=_COLOURS[name], label=label, **style)
+        weights = np.full(len(values), 1 / (len(values) * (edges[1] - edges[0])))  # of all, those outside included
+        axes.hist(values, edges, weights=weights, color=_COLOURS[name], label=label, **style)
     axes.axvline(0, color="#777777", linewidth=0.6)
     axes.set(
         xlabel="command ahead of the measured position in the direction of motion, rad",
@@ -150,7 +152,7 @@ def _draw_lag(axes: Any, found: LabelDistances) -> None:
         xlim=(0, _LAGS_SHOWN),
         ylim=(0, 1.1 * float(rms[: _LAGS_SHOWN + 1, known].max(initial=1.0))),
     )
-    axes.legend(fontsize=6, ncols=2)
+    axes.legend(fontsize=7, ncols=2)
 
 
 def _draw_joints(axes: Any, found: LabelDistances) -> None:

@@ -50,7 +50,7 @@ def _frames(episode: Episode, every: int, slide_frames: int) -> Iterator[Array]:
     bar = previous = None
     for row in range(0, len(episode), every):
         scene = np.hstack([_view(episode, camera, row) for camera in _SIDE_BY_SIDE if camera in episode.cameras])
-        bar = _timeline(episode, scene.shape[1]) if bar is None else bar
+        bar = timeline(episode, scene.shape[1]) if bar is None else bar
         if previous is not None and episode.segment[row] != episode.segment[previous]:
             text = _break_text(episode, previous, row)
             slide = np.vstack([_dimmed(scene, text), _status(episode, row, scene.shape[1]), _marked(bar, episode, row)])
@@ -80,7 +80,7 @@ def _write(image: Array, text: str, at: tuple[int, int], size: float) -> None:
 def _status(episode: Episode, row: int, width: int) -> Array:
     """A line on the colour of who is in control."""
     phase = str(episode.phase[row])
-    strip = np.full((_STATUS, width, 3), _bgr(_STRONG_COLOURS[phase]), np.uint8)
+    strip = np.full((_STATUS, width, 3), bgr(_STRONG_COLOURS[phase]), np.uint8)
     time = (int(episode.stamps["tick"][row]) - int(episode.stamps["tick"][0])) / 1e9
     text = (
         f"{phase.upper()} in control    {time:6.2f} s    row {row} of {len(episode)}    segment {episode.segment[row]}"
@@ -93,12 +93,12 @@ def _status(episode: Episode, row: int, width: int) -> Array:
     return strip
 
 
-def _timeline(episode: Episode, width: int) -> Array:
-    """The whole episode as a bar: who was in control when, white where there are no rows."""
+def timeline(episode: Episode, width: int) -> Array:
+    """(H, width, 3) uint8 BGR, the whole episode as a bar: who was in control when, white where there are no rows."""
     bar = np.full((_BAR, width, 3), 255, np.uint8)
     for first, last, phase in bands(episode):
         left, right = _at(episode, first, width), max(_at(episode, last - 1, width), _at(episode, first, width) + 1)
-        bar[3:-3, left:right] = _bgr(_STRONG_COLOURS[phase])
+        bar[3:-3, left:right] = bgr(_STRONG_COLOURS[phase])
     return bar
 
 
@@ -132,14 +132,7 @@ def _dimmed(scene: Array, text: str) -> Array:
     return slide
 
 
-def _bgr(colour: str) -> tuple[int, int, int]:
+def bgr(colour: str) -> tuple[int, int, int]:
+    """A colour written `#rrggbb` as OpenCV has it."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return blue, green, red
-
-
-def burn_in(image: Array, text: str, phase: str) -> None:
-    """Write a line at the lower edge of a BGR image, on its phase's colour."""
-    height, width = image.shape[:2]
-    bar = max(height // 10, 10)
-    cv2.rectangle(image, (0, height - bar), (width, height), _bgr(PHASE_COLOURS[phase]), cv2.FILLED)
-    cv2.putText(image, text, (4, height - bar // 4), _FONT, bar / 32, (0, 0, 0), 1, cv2.LINE_AA)

@@ -21,6 +21,11 @@ def save(figures: dict[str, float]) -> None:
     _FILE.write_text(json.dumps(known | {name: round(value, 4) for name, value in figures.items()}, indent=2) + "\n")
 
 
+def loaded(figures: Mapping[str, float]) -> dict[str, float]:
+    """The same figures, named as measured while all cores are busy: `loaded_arm_period_p99_ms`."""
+    return {f"loaded_{name}": value for name, value in figures.items()}
+
+
 def show(rows: Sequence[tuple[str, float, str, str]]) -> None:
     """Print a line a figure: name, value, unit, bar."""
     for name, value, unit, bar in rows:

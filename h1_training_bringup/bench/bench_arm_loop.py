@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 import rclpy
 from ament_index_python.packages import get_package_prefix
+from arm_figures import loaded as loaded_names
 from arm_figures import percentiles, plot, save, show
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -337,7 +338,7 @@ def main() -> int:
         show([(name, value, name.rpartition("_")[2], bars.get(name, "")) for name, value in figures.items()])
     print("-- kill -9 of arm_driver")
     show([(f"guard_takeover_{name.lower()}_ms", value, "ms", "≤ 500") for name, value in guard.items()])
-    save(idle | {"guard_takeover_ms": max(guard.values())})
+    save(idle | loaded_names(loaded) | {"guard_takeover_ms": max(guard.values())})
     return 0
 
 

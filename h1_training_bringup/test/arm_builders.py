@@ -67,7 +67,7 @@ def reading(stamp_ns: int, q: Any = 0.0, **changes: Any) -> Sensed:
         "q": np.full(COUNT, q, float) if np.isscalar(q) else np.array(q, float),
         "dq": np.zeros(COUNT),
         "tau_est": np.zeros(COUNT),
-        "temperature": np.full(COUNT, 35, np.int16),
+        "temperatures": ((35,) * COUNT, (35,) * COUNT),
         "waist_q": 0.0,
         "down": np.array([0.0, 0.0, -1.0]),
         "mode_machine": 6,

@@ -329,7 +329,7 @@ class ArmController(ArmModes):
         if self.mode in STIFF:
             self._step_stiff(now_ns, sensed)
         if self.mode in STIFF:
-            tau = self._gravity(sensed)
+            tau = self._gravity.of_held(sensed)
             return self._compose(sensed, self.stiff.q, self.stiff.dq, tau, self._joints.kp, self._joints.kd)
         is_lost = self.conditions.robot_is_lost
         if self._damping.is_faded:  # silent since then

@@ -34,6 +34,8 @@ FADE_S = 1.0
 _BRAKE_S, _EASE_S = 0.35, 0.3
 _SINK_FROM_RAD_S, _SINK_TO_RAD_S = 0.15, 0.25
 _SINK_S = 8.0
+_HELD_NS = round(1.5 * PERIOD_S * 1e9)
+"""At full speed gravity asks for at most 0.11 N·m more a period later, and the spring sees to that."""
 
 
 class GravityTorque:
@@ -48,6 +50,13 @@ class GravityTorque:
     def __init__(self, model: GravityModel, bound_nm: Joints, imu_frame: str) -> None:
         self._model, self._bound = model, bound_nm
         self._imu_on_pelvis = imu_frame == "pelvis"
+        self._held, self._held_ns = np.zeros(COUNT), -_HELD_NS
+
+    def of_held(self, sensed: Sensed) -> Joints:
+        """The same for arms that their stiffness holds: of this reading, or of the one a period before."""
+        if not 0 <= sensed.stamp_ns - self._held_ns < _HELD_NS:
+            self._held, self._held_ns = self(sensed), sensed.stamp_ns
+        return self._held
 
     def __call__(self, sensed: Sensed) -> Joints:
         waist = sensed.waist_q if self._imu_on_pelvis else 0.0

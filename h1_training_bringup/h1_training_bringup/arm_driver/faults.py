@@ -142,8 +142,9 @@ class Temperatures:
 
     def update(self, sensed: Sensed) -> Notice | None:
         """The newest reading; a notice when a higher step was reached."""
-        hottest = int(np.argmax(sensed.temperature))
-        value = int(sensed.temperature[hottest])
+        temperature = sensed.temperature
+        value = max(temperature)
+        hottest = temperature.index(value)
         before = self._step
         while self._step < len(self._steps) and value >= self._steps[self._step]:
             self._step += 1

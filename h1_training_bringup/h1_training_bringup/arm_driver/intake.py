@@ -12,7 +12,7 @@ from h1_training_bringup.arm_driver.kinematics import TORSO
 from h1_training_bringup.arm_driver.liveness import Liveness
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed
-from h1_training_bringup.arm_driver.wire import CrcError, Record, WireError, decode_low_state
+from h1_training_bringup.arm_driver.wire import CrcError, WireError, low_state_bytes
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import Level
 
@@ -59,18 +59,18 @@ class StateIntake:
         pending, self._pending = self._pending, []
         while pending:
             sample, stamp_ns = pending.pop()
-            record = self._decoded(sample)
-            if record is not None:
+            state = self._decoded(sample)
+            if state is not None:
                 self._arrivals.extend(at_ns for _, at_ns in pending)
                 self._arrivals.append(stamp_ns)
                 self._received_ns = stamp_ns
-                self._take(Sensed.from_record(record, stamp_ns, self._harmless_bits), stamp_ns)
+                self._take(Sensed.from_record(state, stamp_ns, self._harmless_bits), stamp_ns)
                 break
         return self._good
 
-    def _decoded(self, sample: bytes) -> Record | None:
+    def _decoded(self, sample: bytes) -> bytes | None:
         try:
-            return decode_low_state(sample)
+            return low_state_bytes(sample)
         except CrcError as error:
             self.crc_errors += 1
             self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")

@@ -58,7 +58,7 @@ class Sensed(NamedTuple):
     Attributes:
         stamp_ns: when it came off the wire, session clock.
         q, dq, tau_est: (14,), rad, rad/s, N·m.
-        temperature: (14,), °C, the hotter of each motor's two sensors.
+        temperatures: (14,), °C, of each motor's first sensor, then of its second.
         waist_q: rad.
         down: (3,), direction of gravity in the IMU's frame.
         mode_machine: the robot's own, to be echoed.
@@ -73,7 +73,7 @@ class Sensed(NamedTuple):
     q: Joints
     dq: Joints
     tau_est: Joints
-    temperature: tuple[int, ...]
+    temperatures: tuple[tuple[int, ...], tuple[int, ...]]
     waist_q: float
     down: tuple[float, float, float]
     mode_machine: int
@@ -83,16 +83,22 @@ class Sensed(NamedTuple):
     out_of_range: str
     buttons: int
 
+    @property
+    def temperature(self) -> tuple[int, ...]:
+        """(14,), °C, the hotter of each motor's two sensors."""
+        return tuple(map(max, *self.temperatures))
+
     @classmethod
-    def from_record(cls, record: Record, stamp_ns: int, harmless_bits: int = 0) -> Sensed | None:
+    def from_record(cls, record: Record | bytes, stamp_ns: int, harmless_bits: int = 0) -> Sensed | None:
         """The reading of a LowState (C layout); None if it cannot be right: not finite, no angle, no IMU.
 
         Args:
-            record: the state.
+            record: the state, or its bytes.
             stamp_ns: when it came off the wire.
             harmless_bits: of `motorstate`, which are no fault.
         """
-        # 250 times a second, out of cold caches: there Python's own tools are the faster ones for so few numbers.
+        # 250 times a second, out of cold caches: there Python's own tools are the faster ones for so few numbers, and
+        # what is needed less often (the hotter of two sensors) is left for then.
         values = _READ.unpack_from(record)  # type: ignore[arg-type]
         motors, arms = values[_HEAD:-1], values[_HEAD + _VALUES : -1]
         positions = motors[1::_VALUES]
@@ -100,9 +106,9 @@ class Sensed(NamedTuple):
         # A sum is finite only if every part is.
         if down is None or not isfinite(sum(motors)):
             return None
-        if max(positions) > _FARTHEST_RAD or min(positions) < -_FARTHEST_RAD:
-            return None
         is_within = all(map(le, _LOWEST, positions)) and all(map(le, positions, _HIGHEST))
+        if not is_within and max(map(abs, positions)) > _FARTHEST_RAD:
+            return None
         fault = remark = ""
         if motors[::_VALUES] != _ALL_ENABLED or motors[7::_VALUES] != _ALL_WELL:
             fault, remark = fault_text(_NAMES, motors[::_VALUES], motors[7::_VALUES], harmless_bits)
@@ -111,7 +117,7 @@ class Sensed(NamedTuple):
             q=np.array(positions[1:]),
             dq=np.array(arms[2::_VALUES]),
             tau_est=np.array(arms[4::_VALUES]),
-            temperature=tuple(map(max, arms[5::_VALUES], arms[6::_VALUES])),
+            temperatures=(arms[5::_VALUES], arms[6::_VALUES]),
             waist_q=motors[1],
             down=down,
             mode_machine=values[0],

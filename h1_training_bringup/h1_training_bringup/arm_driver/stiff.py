@@ -54,6 +54,7 @@ class StiffArms:
     def __init__(self, joints: JointSettings, parameters: ArmParameters) -> None:
         self._speed = joints.speed * parameters.speed_scale
         self._nearly_full_speed = 0.999 * self._speed
+        self._least_full_speed = float(self._nearly_full_speed.min())
         self._acceleration = joints.acceleration
         self._lower, self._upper = joints.lower, joints.upper
         self._lead = joints.spring_nm / joints.kp
@@ -127,7 +128,9 @@ class StiffArms:
         """One period of `mode`."""
         if mode is ArmMode.POLICY:
             self._follow(self._interpolator.step(), sensed)
-            self.limited |= bool((np.abs(self._tracker.dq) >= self._nearly_full_speed).any())
+            dq = self._tracker.dq
+            if dq.dot(dq) >= self._least_full_speed**2:  # else all of them together are less fast than a single one may
+                self.limited |= bool((np.abs(dq) >= self._nearly_full_speed).any())
         elif mode is ArmMode.HOME:
             self._step_home(sensed)
         elif self._gives_in_at is not None:

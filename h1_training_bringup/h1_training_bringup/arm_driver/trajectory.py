@@ -33,9 +33,13 @@ def stopping_speed(distance: Joints, acceleration: Joints) -> Joints:
     Counted in periods, not continuously: k, k-1, ... periods' worth of acceleration must sum up to the distance, or a
     strict limit would be overrun by a fraction of a period's way.
     """
-    steps = distance / (acceleration * PERIOD_S**2)
-    whole = np.floor((np.sqrt(1 + 8 * steps) - 1) / 2)
-    speed: Joints = (steps + whole * (whole + 1) / 2) / (whole + 1) * (acceleration * PERIOD_S)
+    return _stopping_speed(distance * (8 / (acceleration * PERIOD_S**2)), acceleration * (PERIOD_S / 2))
+
+
+def _stopping_speed(eighths: Joints, half_step: Joints) -> Joints:
+    """The same, of the distance in eighths of the first period's way, and half the speed that a period takes away."""
+    periods = np.floor(np.sqrt(eighths + 1) * 0.5 + 0.5)
+    speed: Joints = (eighths * 0.25 / periods + (periods - 1)) * half_step
     return speed
 
 
@@ -49,6 +53,8 @@ class Tracker:
     def __init__(self, speed: Joints, acceleration: Joints) -> None:
         self._speed, self._acceleration = speed, acceleration
         self._speed_step = acceleration * PERIOD_S
+        self._eighths, self._half_step = 8 / (acceleration * PERIOD_S**2), self._speed_step / 2
+        self._rests = False
         self._history = np.zeros((WINDOW, COUNT))
         self._slot = 0
         self._position, self._velocity = np.zeros(COUNT), np.zeros(COUNT)
@@ -57,7 +63,8 @@ class Tracker:
     @property
     def at_rest(self) -> bool:
         """Whether nothing moves any more, the mean included."""
-        return np.count_nonzero(self._velocity) + np.count_nonzero(self.dq) == 0
+        self._rests = self._rests or not (self._velocity.any() or self.dq.any())
+        return self._rests
 
     @property
     def position(self) -> Joints:
@@ -87,6 +94,7 @@ class Tracker:
         self._history[:] = self.q + (np.arange(WINDOW) - (WINDOW - 1) / 2)[:, None] * PERIOD_S * self.dq
         self._position = self._history[-1].copy()
         self._slot = 0
+        self._rests = False
 
     def follow(
         self, reference: Joints, scale: float = 1.0, may_go: Callable[[Joints, Joints, Joints], bool] | None = None
@@ -101,17 +109,19 @@ class Tracker:
         error = reference - self._position
         speed = self._speed if scale == 1.0 else scale * self._speed
         velocity = self._towards(
-            np.copysign(np.minimum(stopping_speed(np.abs(error), self._acceleration), speed), error)
+            np.copysign(np.minimum(_stopping_speed(np.abs(error) * self._eighths, self._half_step), speed), error)
         )
-        if may_go is not None and not may_go(self._position + velocity * PERIOD_S, velocity, self._acceleration):
+        position = self._position + velocity * PERIOD_S
+        if may_go is not None and not may_go(position, velocity, self._acceleration):
             self.brake()
             return False
-        self._advance(velocity)
+        self._advance(position, velocity)
         return True
 
     def brake(self) -> None:
         """One period towards standstill."""
-        self._advance(self._towards(_ZEROS))
+        velocity = self._towards(_ZEROS)
+        self._advance(self._position + velocity * PERIOD_S, velocity)
 
     def bound(self, low: Joints, high: Joints) -> bool:
         """Pull the command into `low`..`high`, where it stops; whether any joint had to be.
@@ -133,12 +143,11 @@ class Tracker:
         change: Joints = np.maximum(np.minimum(wanted - self._velocity, self._speed_step), -self._speed_step)
         return self._velocity + change
 
-    def _advance(self, velocity: Joints) -> None:
-        self._velocity = velocity
-        self._position = position = self._position + velocity * PERIOD_S
+    def _advance(self, position: Joints, velocity: Joints) -> None:
+        self._position, self._velocity, self._rests = position, velocity, False
         self._history[self._slot] = position
         self._slot = (self._slot + 1) % WINDOW
-        mean = self._history.sum(axis=0) / WINDOW
+        mean = np.add.reduce(self._history) / WINDOW
         self.dq = (mean - self.q) / PERIOD_S
         self.q = mean
 
@@ -148,17 +157,18 @@ class Interpolator:
 
     def __init__(self, q: Joints) -> None:
         self.reference = q.copy()
-        self._goal, self._ticks_left = q.copy(), 0
+        self._goal, self._stride, self._ticks_left = self.reference, _ZEROS, 0
 
     def aim(self, target: Joints) -> None:
         """A new target, to be reached in one action's period."""
         self._goal, self._ticks_left = target.copy(), ACTION_TICKS
+        self._stride = (target - self.reference) / ACTION_TICKS
 
     def step(self) -> Joints:
         """The reference of this period."""
         if self._ticks_left:
-            self.reference = self.reference + (self._goal - self.reference) / self._ticks_left
             self._ticks_left -= 1
+            self.reference = self.reference + self._stride if self._ticks_left else self._goal
         return self.reference
 
 

@@ -71,7 +71,7 @@ class SessionParameters:
         8.0, "wait at the start for the first sign of cameras and hands", unit="s", low=0.0, high=120.0
     )
     call_timeout_s: float = parameter(3.0, "wait for a node to answer a request", unit="s", low=0.1, high=60.0)
-    acquire_timeout_s: float = parameter(10.0, "wait for the arms to be acquired", unit="s", low=0.5, high=120.0)
+    acquire_timeout_s: float = parameter(30.0, "wait for the arms to be acquired", unit="s", low=0.5, high=120.0)
     home_timeout_s: float = parameter(
         30.0, "wait for the arms to reach the home position", unit="s", low=1.0, high=3600.0
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU of the arm driver in HOLD and POLICY, beside a node that receives and publishes the same and does nothing with it.
+"""CPU of the arm driver in HOLD and POLICY, beside a node that only receives and publishes the same.
 
     python h1_training_bringup/bench/bench_arm_cpu.py
 

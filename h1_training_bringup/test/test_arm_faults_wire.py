@@ -60,7 +60,7 @@ def heat(robot: RobotStub, celsius: int = 92) -> None:
     ("fault", "break_it", "repair_it", "said"),
     [
         ("motor_fault", disable, enable, "is disabled"),
-        ("motor_fault", report, lambda robot: report(robot, 0), "left_elbow_joint reports motorstate 0x200 (winding"),
+        ("motor_fault", report, lambda robot: report(robot, 0), "left_elbow_joint reports motorstate 0x200 (of a G1"),
         ("motor_fault", brake, enable, "left_elbow_joint is in mode 8"),
         ("joint_out_of_range", misread, lambda robot: misread(robot, 0.2), "left_elbow_joint is measured at 3.60 rad"),
         ("motor_fault", set_machine, lambda robot: set_machine(robot, 6), "mode_machine changed from 6 to 9"),
@@ -102,10 +102,10 @@ def test_a_fault_that_the_configuration_names_as_harmless_is_reported_and_the_ar
     report(stage.robot, 0x84000)
     stage.take()
     (event,) = [event for event in peer.events if event.reason == "motorstate_ignored"]
-    assert event.level == Event.WARN and "left_elbow_joint reports motorstate 0x84000 (abnormal reset" in event.detail
+    assert event.level == Event.WARN and "motorstate 0x84000 (of a G1: abnormal reset" in event.detail
     report(stage.robot, 0x84200)
     stage.until(lambda: stage.robot.is_damped and peer.status.fault == "motor_fault", "any other bit is a fault")
-    assert "0x200 (winding overheated)" in peer.call("arm_driver/acknowledge").message
+    assert "0x200 (of a G1: winding overheated)" in peer.call("arm_driver/acknowledge").message
 
 
 def test_heat_comes_in_steps_and_above_the_last_the_arms_sink_after_a_warning(stage: Stage) -> None:

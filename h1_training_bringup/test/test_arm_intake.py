@@ -68,7 +68,7 @@ def test_a_reading_has_every_value_from_its_own_motor() -> None:
     [
         ("mode", 0, "is disabled"),
         ("mode", 8, "is in mode 8"),
-        ("motorstate", 0x201, "reports motorstate 0x201 (over-current, winding overheated)"),
+        ("motorstate", 0x201, "reports motorstate 0x201 (of a G1: over-current, winding overheated)"),
         ("motorstate", 0x4000000, "reports motorstate 0x4000000 (no published meaning)"),
     ],
 )
@@ -109,11 +109,11 @@ def test_what_counts_as_harmless_is_no_fault_and_is_reported_once_and_the_rest_i
         intake.receive(encode_low_state(record), START_NS + number * 2 * MS)
         reading = intake.latest()
         assert reading is not None and reading.tick == 77 + number
-        harmful = "left_elbow_joint reports motorstate 0x1 (over-current)"
+        harmful = "left_elbow_joint reports motorstate 0x1 (of a G1: over-current)"
         assert reading.motor_fault == (harmful if code == 0x4001 else "")
     (notice,) = intake.notices
     assert notice.reason == "motorstate_ignored"
-    assert notice.detail.startswith("left_elbow_joint reports motorstate 0x4000 (abnormal reset); no fault")
+    assert notice.detail.startswith("left_elbow_joint reports motorstate 0x4000 (of a G1: abnormal reset); no fault")
 
 
 def test_a_motor_that_is_not_enabled_is_a_fault_whatever_counts_as_harmless() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from h1_training_bringup.arm_driver.joints import NAMES
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed

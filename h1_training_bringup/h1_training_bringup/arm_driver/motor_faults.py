@@ -3,8 +3,11 @@
 
 `MotorState.motorstate` is a set of bits, which Unitree lists for the G1, whose low-level messages are the H1-2's
 (support.unitree.com/home/en/G1_developer/common_istakes_and_definitions, "Motor status information"); its examples take
-any but 0 for an error. `MotorState.mode` is 1 for an enabled motor, 0 for a disabled one; other modes brake, or worse.
-Bits that are known to be harmless on a robot can be named; they are reported once and force nothing. A mode cannot.
+any but 0 for an error. What a bit means depends on the generation of the motor's driver, in `MotorState.reserve[2]` (a
+user of an H1-2, smorales2405/h1_2_utec:docs/CAPACITACION_H1_2.md: where that is 0, 0x2 is over-voltage, 0x4 an
+overheated driver, 0x8 under-voltage, 0x10 an overheated winding, 0x20 the encoder); so a meaning is given as the G1's.
+`MotorState.mode` is 1 for an enabled motor, 0 for a disabled one; other modes brake, or worse. Bits that are harmless
+on one robot can be named; they are reported once and force nothing. A mode cannot.
 """
 
 from __future__ import annotations
@@ -78,6 +81,7 @@ def fault_text(names: Iterable[str], modes: Iterable[int], codes: Iterable[int],
             faults.append(f"{name} is disabled" if mode == MOTOR_DISABLED else f"{name} is in mode {mode}")
         for bits, found in ((code & ~harmless, faults), (code & harmless, remarks)):
             if bits:
-                meaning = ", ".join(text for bit, text in BITS.items() if bits & bit) or "no published meaning"
+                meaning = ", ".join(text for bit, text in BITS.items() if bits & bit)
+                meaning = f"of a G1: {meaning}" if meaning else "no published meaning"
                 found.append(f"{name} reports motorstate 0x{bits:X} ({meaning})")
     return ", ".join(faults), ", ".join(remarks)

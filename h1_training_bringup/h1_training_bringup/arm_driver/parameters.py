@@ -192,7 +192,7 @@ class ArmParameters(BodyParameters):
     acquire_timeout_s: float = parameter(
         3.0, "longest wait for good robot state when acquiring", unit="s", low=0.5, high=60.0
     )
-    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0, high=10.0)
+    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0, high=20.0)
     acquire_motion_limit_rad: float = parameter(
         0.05, "motion of a joint that aborts it", unit="rad", low=0.01, high=0.2
     )

@@ -209,7 +209,7 @@ def test_a_joint_that_is_held_back_stops_the_policy(stage: Stage) -> None:
 
 
 def test_acquiring_that_is_disturbed_releases_with_the_warning(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick_parameters(monkeypatch, acquire_ramp_s=5.0, acquire_motion_limit_rad=0.05)
+    quick_parameters(monkeypatch, acquire_ramp_s=5.0, acquire_motion_limit_rad=0.05, release_warning_s=2.0)
     stage = Stage(graph)
     stage.robot.holds_still = True
     stage.peer.begin_to_take()

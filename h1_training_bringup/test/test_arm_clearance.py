@@ -201,3 +201,22 @@ def test_a_table_is_no_place_for_a_hand() -> None:
     reached = both_arms((-0.3, 0.1, 0.0, 0.6, 0.0, 0.0, 0.0))
     assert nearest(table, reached, 0.0)[1].endswith("table") and nearest(table, reached, 0.0)[0] < MIN_M
     assert nearest(MODEL, reached, 0.0)[0] > MIN_M
+
+
+def test_what_the_levers_vouch_for_is_never_slower_nor_faster_than_what_the_distances_say() -> None:
+    model, exact = CollisionModel(), CollisionModel()
+    exact.levers = np.full_like(exact.levers, 1e6)  # vouch for nothing
+    random = np.random.default_rng(5)
+    scales = []
+    for _ in range(60):
+        pose = np.clip(random.normal(0.0, 0.35, COUNT), LOWER, UPPER)
+        pair = [Clearance(each, MIN_M, SLOW_M) for each in (model, exact)]
+        for clearance in pair:
+            clearance.start(pose, 0.0)
+        for _ in range(20):
+            pose = pose + random.normal(0.0, 0.01, COUNT)
+            stop, goal = pose + random.normal(0.0, 0.01, COUNT), pose + random.normal(0.0, 0.05, COUNT)
+            mine, sure = (clearance.slow_down(pose, stop, goal, 0.0) for clearance in pair)
+            assert mine == pytest.approx(sure, abs=1e-9)
+            scales.append(mine)
+    assert min(scales) < 0.5 and scales.count(1.0) > 100, "slowed down here, and not there"

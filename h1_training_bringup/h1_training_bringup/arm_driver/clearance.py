@@ -83,13 +83,18 @@ class Clearance:
         if abs(waist_q - self._waist_q) > _WAIST_RAD:
             self.resume(q, waist_q)
         ahead = stop + np.maximum(np.minimum(goal - stop, _AHEAD_RAD), -_AHEAD_RAD)
-        if self._certain(np.maximum(np.abs(q - self._reference), np.abs(ahead - self._reference)), self._slow_m):
+        coming = np.abs(ahead - q)
+        at_least = self._slack + self._floor - self._model.levers.dot(np.abs(q - self._reference))
+        if self._keeps_full_speed(at_least, coming):
             self.scale = 1.0
             return self.scale
-        there = self._model.distances(ahead, waist_q)
         here = self._anchor(q)
         self._floor = np.maximum(self._floor, np.minimum(self._min_m, here - _STANDING_M))
         self._slack = here - self._floor
+        if self._keeps_full_speed(here, coming):
+            self.scale = 1.0
+            return self.scale
+        there = self._model.distances(ahead, waist_q)
         # By what is left of the distance, against what the next moments would take of it.
         share = np.where(here < self._slow_m, (here - self._min_m) / (_HEADROOM * np.maximum(here - there, 1e-9)), 1.0)
         share[there >= here] = 1.0
@@ -98,6 +103,11 @@ class Clearance:
         if self.scale < 1.0:
             self.pair = self._model.pairs[worst]
         return self.scale
+
+    def _keeps_full_speed(self, distances: NDArray[np.float64], coming: Joints) -> bool:
+        """Whether no pair slows the arms down, at these distances or more, whatever a way of `coming`, rad, takes."""
+        taken = _HEADROOM * self._model.levers.dot(coming)
+        return bool(np.logical_and.reduce((distances >= self._slow_m) | (distances - self._min_m >= taken)))
 
     def may_go(self, q: Joints, velocity: Joints, acceleration: Joints) -> bool:
         """Whether arms at `q` with `velocity` can brake, each joint by itself, without coming too near.
@@ -141,11 +151,10 @@ class Clearance:
             middle, end, motion, (middle_s, times_s[1]), halvings - 1
         )
 
-    def _certain(self, away: NDArray[np.float64], above_m: float | None = None) -> bool:
-        """Whether no pair is too near (or nearer than `above_m`) in any pose within `away`, rad, of the last one."""
-        slack = self._slack if above_m is None else self._slack + self._floor - above_m
+    def _certain(self, away: NDArray[np.float64]) -> bool:
+        """Whether no pair is too near in any pose within `away`, rad, of the last one."""
         # 250 times a second: `all()` goes through Python, which the ufunc's own reduction does not.
-        return bool(np.logical_and.reduce(self._model.levers.dot(away) <= slack))
+        return bool(np.logical_and.reduce(self._model.levers.dot(away) <= self._slack))
 
     def _anchor(self, q: Joints, floor: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """The distances at `q`, from now on what others are judged by."""

@@ -78,6 +78,7 @@ soak: setup
 docs: setup-tests
 	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/generate.py $(END)
 	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/animation.py $(END)
+	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/page_images.py $(END)
 
 docs-check: setup
 	@$(RUN) $(IN_WORKSPACE) python h1_training_bringup/docs/check.py $(END)

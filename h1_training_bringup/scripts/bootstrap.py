@@ -75,6 +75,7 @@ TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", 
 COLCON_PROGRESS = ("Starting >>>", "Finished <<<", "Failed   <<<")
 UV_PROGRESS = ("Resolved", "Prepared", "Installed")
 
+GENERATORS = ROOT / "h1_training_bringup/scripts/generators"
 IN_WORKSPACE = "h1_training_bringup/scripts/in_workspace.sh"
 _IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -179,6 +180,7 @@ def workspace_environment() -> dict[str, str]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if not ros_is_sourced():
         environment.update(AMENT_PREFIX_PATH=str(VENV), CMAKE_PREFIX_PATH=str(VENV))
+        environment.update(PYTHONPATH=str(GENERATORS), H1_PARSED_INTERFACES=str(ROOT / "build/parsed_interfaces"))
     if ccache := shutil.which("ccache"):
         environment.update(CMAKE_C_COMPILER_LAUNCHER=ccache, CMAKE_CXX_COMPILER_LAUNCHER=ccache)
     return environment

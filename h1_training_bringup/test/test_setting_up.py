@@ -6,6 +6,7 @@ import platform
 import pty
 import shutil
 import signal
+import subprocess
 import sys
 import sysconfig
 from collections import namedtuple
@@ -322,3 +323,19 @@ def test_ctrl_c_ends_make_by_the_signal_and_make_says_nothing_of_an_error() -> N
     assert b"***" not in shown, shown
     assert os.WIFSIGNALED(status)
     assert os.WTERMSIG(status) == signal.SIGINT
+
+
+def test_an_interface_is_parsed_once_a_build(tmp_path: Path) -> None:
+    code = """
+import sys; from pathlib import Path; import sitecustomize; from rosidl_parser import parser
+parses = []; ast = parser.get_ast_from_idl_string
+parser.get_ast_from_idl_string = lambda text: parses.append(text) or ast(text)
+sitecustomize.keep_parsed(Path(sys.argv[1]))
+text = "module p { module msg { struct Thing { double value; }; }; };"
+first, again = parser.parse_idl_string(text), parser.parse_idl_string(text)
+for content in (first, again):
+    assert [m.structure.members[0].name for m in content.get_elements_of_type(parser.Message)] == ["value"]
+assert len(parses) == 1, parses
+"""
+    environment = os.environ | {"PYTHONPATH": f"{SCRIPTS}/generators:{os.environ.get('PYTHONPATH', '')}"}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "parsed"], env=environment, check=True)

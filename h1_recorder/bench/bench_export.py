@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an export costs beside LeRobot's own writer, and what many episodes take (EXPORT_EPISODES, default 300).
 
-    python h1_recorder/bench/bench_export.py [EPISODE]
+    python h1_recorder/bench/bench_export.py [EPISODE...]
 
-EPISODE is a recorded file; without one the newest below data/episodes, and where there is none an image that moves
-under heavy noise. LeRobot's writer runs in the same pass, both on all cores, if LEROBOT_PYTHON names the Python of an
+Recorded files; without one the two newest below data/episodes, and where there is none an image that moves under heavy
+noise. LeRobot's writer runs in the same pass, both on all cores, if LEROBOT_PYTHON names the Python of an
 environment with lerobot 0.6. Prints a line a figure and adds them to data/bench/h1_recorder.json.
 """
 
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -91,32 +92,39 @@ def _lengthen(old: h5py.File, new: h5py.File) -> None:
     old.visititems(stretch)
 
 
-def psnr(video: Path, episode: Path, camera: str) -> float:
+def jpegs(episodes: list[Path], camera: str) -> Iterator[np.ndarray]:
+    """Every row's image of a camera."""
+    for episode in episodes:
+        with h5py.File(episode) as file:
+            yield from file[f"observations/images/{camera}"]
+
+
+def psnr(video: Path, episodes: list[Path], camera: str) -> float:
     """Of a video of all rows of a camera, dB."""
     errors = []
-    with h5py.File(episode) as file, av.open(str(video)) as container:
-        for data, frame in zip(file[f"observations/images/{camera}"], container.decode(video=0), strict=True):
+    with av.open(str(video)) as container:
+        for data, frame in zip(jpegs(episodes, camera), container.decode(video=0), strict=True):
             image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
             errors.append(((frame.to_ndarray(format="rgb24").astype(np.float32) - image) ** 2).mean())
     return float(10 * np.log10(255**2 / np.mean(errors)))
 
 
-def quality(folder: Path, episode: Path) -> tuple[float, float]:
+def quality(folder: Path, episodes: list[Path]) -> tuple[float, float]:
     """PSNR over all cameras, dB, and bytes an image."""
     videos = sorted(path for path in folder.rglob("*.mp4") if ".export" not in path.parts)
-    rows = len(read(episode)) * len(videos)
-    found = [psnr(video, episode, video.parts[-3].split(".")[-1]) for video in videos]
+    rows = sum(len(read(episode)) for episode in episodes) * len(videos)
+    found = [psnr(video, episodes, video.parts[-3].split(".")[-1]) for video in videos]
     return float(np.mean(found)), sum(video.stat().st_size for video in videos) / rows
 
 
-def beside_lerobot(folder: Path, episode: Path) -> dict[str, float]:
-    """Ours and LeRobot's writer on the same episode, in one run."""
-    rows = len(read(episode))
+def beside_lerobot(folder: Path, episodes: list[Path]) -> dict[str, float]:
+    """Ours and LeRobot's writer on the same episodes, in one run."""
+    rows = sum(len(read(episode)) for episode in episodes)
     begun, before = time.monotonic(), os.times()
-    ours = export("lerobot", [episode], folder / "ours", OPTIONS, jobs=cores()).folder
+    ours = export("lerobot", episodes, folder / "ours", OPTIONS, jobs=cores()).folder
     wall_s, used = time.monotonic() - begun, os.times()
     cpu_s = sum(used[:4]) - sum(before[:4])
-    decibel, size = quality(ours, episode)
+    decibel, size = quality(ours, episodes)
     figures = {"export_psnr_db": decibel, "export_bytes_per_image": size, "export_rows_per_s": rows / wall_s}
     python = os.environ.get("LEROBOT_PYTHON", "")
     if not python:
@@ -127,10 +135,10 @@ def beside_lerobot(folder: Path, episode: Path) -> dict[str, float]:
         for name, value in os.environ.items()
         if name not in ("PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
     }
-    writer = [python, str(Path(__file__).with_name("lerobot_writer.py")), str(episode), str(folder / "theirs")]
+    writer = [python, str(Path(__file__).with_name("lerobot_writer.py")), str(folder / "theirs"), *map(str, episodes)]
     said = subprocess.run(writer, env=environment, check=True, capture_output=True, text=True).stdout.split()
     their_wall_s, their_cpu_s = float(said[-2]), float(said[-1])
-    decibel, size = quality(folder / "theirs", episode)
+    decibel, size = quality(folder / "theirs", episodes)
     return figures | {
         "lerobot_psnr_db": decibel,
         "lerobot_bytes_per_image": size,
@@ -180,10 +188,10 @@ def main() -> int:
         folder = Path(name)
         figures |= many(folder)  # first: the peak of memory is to be its own
         recorded = sorted((ROOT / "data/episodes").rglob("episode_*.hdf5"), key=lambda path: path.stat().st_mtime)
-        given = [Path(path) for path in sys.argv[1:]] or recorded
-        episode = given[-1] if given else synthetic(folder / "episode_0.hdf5")
-        print(f"beside LeRobot's writer: {episode}", flush=True)
-        figures |= beside_lerobot(folder, episode)
+        given = [Path(path) for path in sys.argv[1:]]
+        episodes = given or recorded[-2:] or [synthetic(folder / "episode_0.hdf5")]
+        print(f"beside LeRobot's writer: {', '.join(map(str, episodes))}", flush=True)
+        figures |= beside_lerobot(folder, episodes)
     for key, value in figures.items():
         print(f"{key:36} {value:.2f}", flush=True)
     known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}

@@ -29,31 +29,33 @@ from h1_recorder.recorder.save_process import SaveStarter, save_arguments
 from h1_training_node.domain import DomainClaim
 
 ROOT = Path(__file__).resolve().parents[2]
-WINDOWS, WINDOW_S, SAVE_ROWS_S = 5, 8.0, 60.0
+WINDOW_S, SAVE_ROWS_S = 6.0, 60.0
 PAIRS, WARM_S = 5, 2.0
 KILLS = 10
 _FIGURES = ROOT / "data" / "bench" / "h1_recorder.json"
 
 
 def measure_cost(rig: Rig) -> dict[str, float]:
-    """CPU and memory of a recording recorder and of rosbags' writer, side by side under one load; then a save."""
+    """CPU and memory of a recording recorder, with rosbags' writer beside it `PAIRS` times; then a save."""
     with rig.recorder() as recorder:
         episode_id = rig.start()
         begun_recording = time.monotonic()
         rig.spin_for(2.0)
         memory = recorder.memory_info().rss
-        shares, rosbags = _beside(rig, "rosbags", [recorder], WINDOWS)
+        pairs = [_beside(rig, "rosbags", [recorder]) for _ in range(PAIRS)]
         resident = recorder.memory_info().rss
-        ratios = sorted(of_recorder / of_rosbags for of_rosbags, of_recorder in shares)
+        rosbags_s, recorder_s = (sum(share[of] for share, _ in pairs) for of in (0, 1))
+        ratios = sorted(of_recorder / of_rosbags for (of_rosbags, of_recorder), _ in pairs)
         figures = {
-            "recorder_cpu_percent": round(median(of_recorder for _, of_recorder in shares), 2),
-            "recorder_over_rosbags_ratio": round(median(ratios), 2),
+            "recorder_cpu_percent": round(median(of_recorder for (_, of_recorder), _ in pairs), 2),
+            "recorder_over_rosbags_ratio": round(recorder_s / rosbags_s, 2),
+            "recorder_over_rosbags_ratio_median": round(median(ratios), 2),
             "recorder_over_rosbags_ratio_min": round(ratios[0], 2),
             "recorder_over_rosbags_ratio_max": round(ratios[-1], 2),
             "recorder_rss_mb": round(resident / 1e6, 1),
             "recorder_rss_growth_mb": round((resident - memory) / 1e6, 2),
             "recorder_drops": float(sum(rig.load.status.drops)),
-            **rosbags,
+            **{name: round(median(found[name] for _, found in pairs), 2) for name in pairs[0][1]},
         }
         rig.spin_for(max(0.0, SAVE_ROWS_S - (time.monotonic() - begun_recording)))
         begun = time.monotonic()
@@ -115,13 +117,11 @@ def _copy_s(source: Path, target: Path) -> float:
 
 def measure_buffering(rig: Rig) -> dict[str, float]:
     """The same load recorded by a client that buffers everything and writes it at the end."""
-    return _beside(rig, "plain", [], 1)[1]
+    return _beside(rig, "plain", [])[1]
 
 
-def _beside(
-    rig: Rig, kind: str, others: Sequence[psutil.Process], windows: int
-) -> tuple[list[tuple[float, ...]], dict[str, float]]:
-    """Run another writer; for each window what it and `others` took of a core, and the figures of that writer."""
+def _beside(rig: Rig, kind: str, others: Sequence[psutil.Process]) -> tuple[tuple[float, ...], dict[str, float]]:
+    """Run another writer; what it and `others` took of a core over the same time, and the figures of that writer."""
     folder = rig.folder / kind
     folder.mkdir()
     log = folder / "log"
@@ -130,14 +130,14 @@ def _beside(
         rig.spin(lambda: rig.load.count_subscribers("joint_states") > len(others), "it listens")
         rig.spin_for(2.0)
         memory, begun = writer.memory_info().rss, time.monotonic()
-        shares = [_cpu_percent(rig, [writer, *others]) for _ in range(windows)]
+        shares = _cpu_percent(rig, [writer, *others])
         took_s, grown = time.monotonic() - begun, writer.memory_info().rss - memory
         writer.send_signal(signal.SIGTERM)
         rig.spin(lambda: log.read_text().strip(), "it has written", 60.0)
         end_s = float(log.read_text().split()[-1])
     shutil.rmtree(folder)
     return shares, {
-        f"{kind}_writer_cpu_percent": round(median(share[0] for share in shares), 2),
+        f"{kind}_writer_cpu_percent": round(shares[0], 2),
         f"{kind}_writer_growth_mb_per_minute": round(grown / 1e6 * 60 / took_s, 1),
         f"{kind}_writer_end_s_per_minute": round(end_s * 60 / (took_s + 2.0), 2),
     }

@@ -9,7 +9,8 @@
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
 #            EPOCHS=N  EPISODES=N  SEED=N  SEEDS=N  FAST=1  TRAINER=FILE (your training command)
-#            ABLATION=zeros|policy_only|demonstrations|lookahead1|split_none|blind  PYTHON=python3.11 (the interpreter of .venv)
+#            ABLATION=zeros|policy_only|policy_rows|demonstrations|lookahead1|split_none|blind
+#            PYTHON=python3.11 (the interpreter of .venv)
 
 SAVE_DIR ?= data/episodes
 RSYNC_TARGET ?= data/uploaded

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,26 @@ def test_without_labels_a_policy_aims_at_zero(settings: dict[str, str]) -> None:
     policy, unseen = learned(**settings)
     for made in unseen:
         assert abs(aimed_at(policy, made)) < 0.06
+
+
+def test_the_policys_own_rows_teach_nothing_unless_they_are_asked_for() -> None:
+    episodes = [rows((False, 80, 0.1)), rows((True, 100, 0.3))]
+    default, asked = samples(episodes, SmallSettings()), samples(episodes, SmallSettings(policy_weight=0.5))
+    assert default.is_human.all() and set(asked.weight) == {0.5, 1.0}
+    np.testing.assert_array_equal(asked.weight == 1.0, asked.is_human)
+
+
+def test_what_a_policy_repeats_of_itself_does_not_choose_how_it_learns() -> None:
+    goals = np.random.default_rng(1).uniform(-0.4, 0.4, 8)
+    shown = [rows((True, 100, float(goal))) for goal in goals]
+    unlike = [replace(one, image=other.image) for one, other in zip(shown, shown[::-1], strict=True)]
+    repeated = [rows((False, 100, float(goal))) for goal in np.linspace(-0.4, 0.4, 24)]
+    settings = SmallSettings(policy_weight=1.0)
+    errors = [
+        fit(samples(episodes, settings), settings).metrics["left_out_rms_rad"]
+        for episodes in (unlike, [*unlike, *repeated])
+    ]
+    assert errors[1] > 0.8 * errors[0], "the error on what the person showed, however well the rest is foretold"
 
 
 def test_weights_survive_their_file_and_another_file_is_refused(tmp_path: Path) -> None:

@@ -146,7 +146,14 @@ def test_a_row_counts_successes_and_times_inferences() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--epochs", "0"], ["--ablation", "nothing"], ["--fast", "--trainer", "x.yaml"], ["--seeds", "-1"]]
+    "arguments",
+    [
+        ["--epochs", "0"],
+        ["--ablation", "nothing"],
+        ["--fast", "--trainer", "x.yaml"],
+        ["--seeds", "-1"],
+        ["--only-ends"],
+    ],
 )
 def test_a_command_line_that_cannot_work_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -8,7 +8,7 @@ import pytest
 from sim_robot_builders import Living
 
 from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM
-from h1_training_bringup.sim.scene import grasp_point, scene_object
+from h1_training_bringup.sim.scene import Placing, SceneObject, grasp_point, scene_object
 from h1_training_bringup.sim.task import DONE, STRAYS, STUCK, Judgement, ReachTask
 
 MS = 1_000_000
@@ -19,6 +19,35 @@ def hands(task: ReachTask, distance_m: float) -> np.ndarray:
     where = np.full((2, 3), 0.3)
     where[task.thing.side] = task.goal + np.array([0.0, 0.0, distance_m])
     return where
+
+
+def largest_gap_m(things: list[SceneObject]) -> float:
+    """How far the place of a side that is farthest from all objects is from the nearest, of both sides the larger."""
+    places = np.stack(np.meshgrid(np.linspace(0.42, 0.57, 16), np.linspace(0.17, 0.37, 21)), -1).reshape(-1, 1, 2)
+    found = []
+    for side in (0, 1):
+        there = np.array([(thing.position_m[0], abs(thing.position_m[1])) for thing in things if thing.side == side])
+        found.append(np.linalg.norm(places - there, axis=2).min(axis=1).max())
+    return float(max(found))
+
+
+def test_a_person_who_teaches_leaves_no_region_of_the_table_out_for_as_long_as_chance_does() -> None:
+    placed, by_chance = [], []
+    for seed in range(20):
+        placing = Placing(seed)
+        placed.append(largest_gap_m([placing.put() for _ in range(16)]))
+        by_chance.append(largest_gap_m([scene_object(0, number, seed) for number in range(16)]))
+    assert max(placed) < 0.12 < max(by_chance)
+    assert np.mean(placed) < 0.85 * np.mean(by_chance)
+
+
+def test_the_person_puts_it_left_and_right_in_turn_and_elsewhere_for_another_seed_or_first_epoch() -> None:
+    placings = [Placing(1), Placing(1), Placing(2), Placing(1, 3)]
+    things = [[placing.put() for _ in range(4)] for placing in placings]
+    assert things[0] == things[1]
+    assert len({thing.position_m for one in things[1:] for thing in one}) == 12
+    assert [thing.side for thing in things[0]] in ([0, 1, 0, 1], [1, 0, 1, 0])
+    assert all(np.sign(thing.position_m[1]) == (1, -1)[thing.side] for one in things for thing in one)
 
 
 @pytest.mark.parametrize(

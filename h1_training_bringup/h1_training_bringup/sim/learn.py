@@ -33,6 +33,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "zeros": {"labels": "zeros", "rows": "human"},
     "policy_only": {"rows": "policy"},
     "demonstrations": {"rows": "human"},
+    "policy_rows": {"policy_weight": 1.0},
     "lookahead1": {"lookahead_rows": 1},
     "split_none": {"split": "none"},
     "blind": {"sees": "blind"},
@@ -58,6 +59,7 @@ class Plan:
         evaluated: objects in a set.
         ablation: one of `ABLATIONS`.
         changes_scenes: also evaluate the last weights where something is other than in all episodes.
+        only_ends: evaluate the untrained policy and the last weights alone.
     """
 
     seed: int = 1
@@ -67,6 +69,7 @@ class Plan:
     evaluated: int = EVALUATED
     ablation: str = ""
     changes_scenes: bool = True
+    only_ends: bool = False
 
 
 @dataclass
@@ -164,8 +167,10 @@ def fast(plan: Plan, report: Callable[[CurveRow], None]) -> list[CurveRow]:
             collected.add(found)
         began_s = time.process_time()
         policy = fit(samples(collected.episodes, settings), settings)
-        rows.append(evaluator.row(policy, epoch, collected, time.process_time() - began_s))
-        report(rows[-1])
+        train_s = time.process_time() - began_s
+        if epoch == plan.epochs or not plan.only_ends:
+            rows.append(evaluator.row(policy, epoch, collected, train_s))
+            report(rows[-1])
     rows.append(evaluator.row(policy, plan.epochs, collected, rows[-1].train_s, SEALED))
     report(rows[-1])
     return rows + (changed_scenes(plan, policy, collected, report) if plan.changes_scenes else [])
@@ -202,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.evaluated,
             options.ablation,
             changes_scenes,
+            options.only_ends,
         )
         print(f"seed {seed}{', ablation ' + plan.ablation if plan.ablation else ''}", flush=True)
         if options.fast:
@@ -242,6 +248,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="leave out the last weights' evaluation in changed scenes, which the first seed has",
     )
+    parser.add_argument(
+        "--only-ends", action="store_true", help="with --fast: evaluate the untrained policy and the last weights alone"
+    )
     parser.add_argument("--ablation", choices=tuple(ABLATIONS), default="", help="leave one thing out")
     parser.add_argument(
         "--trainer", type=Path, help="settings of your own training command, a YAML file; not with --fast"
@@ -253,6 +262,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--{wrong[0].replace('_', '-')} must be 1 or more")
     if options.fast and options.trainer:
         parser.error("--trainer needs the real graph: leave out --fast")
+    if options.only_ends and not options.fast:
+        parser.error("--only-ends needs --fast")
     return options
 
 

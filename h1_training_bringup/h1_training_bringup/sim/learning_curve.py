@@ -14,7 +14,17 @@ FIXED = "fixed"
 _NORMAL_95 = 1.96
 UNTRAINED_AT_MOST, TRAINED_AT_LEAST, CORRECTIONS_AT_MOST = 0.05, 0.90, 0.4
 TRAIN_AT_MOST_S, INFER_AT_MOST_MS = 10.0, 5.0
-_COLUMNS = ("epoch", "episodes", "human rows", "corrections", "human s", "training s", "success", "95 %")
+_COLUMNS = (
+    "epoch",
+    "episodes",
+    "human rows",
+    "corrections",
+    "human s",
+    "training s",
+    "inference ms",
+    "success",
+    "95 %",
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ def table(rows: Sequence[CurveRow]) -> str:
             f"{row.corrections_per_episode:.2f}",
             f"{row.human_s:.2f}",
             f"{row.train_s:.1f}",
+            f"{row.infer_ms:.1f}",
             f"{row.successes}/{row.attempts} {row.success:.2f}",
             f"{row.success_low:.2f}-{row.success_high:.2f}",
         )

@@ -20,7 +20,7 @@ from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_bringup.sim.robot_faults import FaultError
 from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
-from h1_training_bringup.sim.scene import scene_object, scene_text
+from h1_training_bringup.sim.scene import Placing, scene_object, scene_text
 from h1_training_bringup.sim.task import ReachTask
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
@@ -30,6 +30,7 @@ from h1_training_node.node_main import run_node
 _STATE_PERIOD_S = 0.002
 _LOW_RATE_DIVISOR = 10
 _REPORT_PERIOD_S, _TASK_PERIOD_S = 0.5, 0.05
+_PUTS_OBJECT = ("READY", "EXECUTING")
 _LATE_NS = 40_000_000
 """A pause of the state that is worth a word: the arm driver takes 50 ms without one for a lost robot."""
 
@@ -47,6 +48,7 @@ class SimulatedRobotNode(BaseNode):
         self._seed = parameters.seed
         self._episode = (-1, 0)
         self._task = ReachTask(scene_object(*self._episode, self._seed))
+        self._placing: Placing | None = None
         self._ticks = 0
         self._last_tick_ns = 0
         self._longest_pause_ns = 0
@@ -79,8 +81,10 @@ class SimulatedRobotNode(BaseNode):
         self._session = SessionView(
             message.state, message.epoch, message.episode, message.episode_id, time.monotonic_ns()
         )
-        if (episode := (max(message.epoch, -1), max(message.episode, 0))) != self._episode:
-            self._episode, self._task = episode, ReachTask(scene_object(*episode, self._seed))
+        episode = (max(message.epoch, -1), max(message.episode, 0))
+        if episode != self._episode and message.state in _PUTS_OBJECT:
+            self._placing = self._placing or Placing(self._seed, episode[0])
+            self._episode, self._task = episode, ReachTask(self._placing.put())
 
     def _on_fault(self, message: String) -> None:
         try:

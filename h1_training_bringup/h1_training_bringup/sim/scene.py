@@ -32,6 +32,8 @@ GRASP_IN_WRIST_M = np.array([0.12, 0.0, 0.0])
 """The middle of a hand in the frame of its wrist_yaw_link."""
 
 _OBJECT_X_M, _OBJECT_Y_M = (0.42, 0.57), (0.17, 0.37)
+_SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
+"""Steps of the Kronecker sequence that covers a square most evenly: 1/p and 1/p^2, p the root of x^3 = x + 1."""
 """Further in, the upper arm comes nearer to the chest than the arm driver lets a policy go (`min_distance_m`)."""
 HAND_FROM_OBJECT_M = np.array([-0.09, 0.0, 0.05])
 """Where the middle of a hand comes to be, seen from the object: the finger tips are at it then."""
@@ -56,14 +58,43 @@ class SceneObject:
 
 @lru_cache(maxsize=64)
 def scene_object(epoch: int, episode: int, seed: int) -> SceneObject:
-    """The object of an episode; the same for whoever asks with the same numbers (epoch >= -1, others >= 0)."""
+    """An object by chance; the same for whoever asks with the same numbers (epoch >= -1, others >= 0)."""
     random = np.random.default_rng([1, seed, epoch + 1, episode])
     side = int(random.integers(2))
-    y = random.uniform(*_OBJECT_Y_M) * (1 if side == 0 else -1)
-    red, green, blue = colorsys.hsv_to_rgb(random.uniform(), 0.85, 0.9)
+    y_share = random.uniform()
+    hue, x_share, yaw_rad = random.uniform(), random.uniform(), random.uniform(-0.6, 0.6)
+    return _object(side, x_share, y_share, hue, yaw_rad)
+
+
+class Placing:
+    """Where a person who teaches the robot puts the object, one episode after the other.
+
+    Not by chance, which leaves whole regions out for a dozen episodes, but spread over all of the table's reachable
+    places, left and right in turn. The sequence begins elsewhere with each seed and first epoch (>= -1).
+    """
+
+    def __init__(self, seed: int, first_epoch: int = 0) -> None:
+        self._random = np.random.default_rng([2, seed, first_epoch + 1])
+        self._next = self._random.uniform(size=(2, 2))
+        self._side = int(self._random.integers(2))
+
+    def put(self) -> SceneObject:
+        """The next one."""
+        self._side = 1 - self._side
+        x_share, y_share = self._next[self._side] = (self._next[self._side] + _SPREAD) % 1.0
+        return _object(
+            self._side, x_share, y_share, float(self._random.uniform()), float(self._random.uniform(-0.6, 0.6))
+        )
+
+
+def _object(side: int, x_share: float, y_share: float, hue: float, yaw_rad: float) -> SceneObject:
+    """An object of full colour at a share, 0..1, of the reachable depth and width."""
+    (near, far), (inner, outer) = _OBJECT_X_M, _OBJECT_Y_M
+    y_m = (inner + y_share * (outer - inner)) * (1 if side == 0 else -1)
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.9)
     return SceneObject(
-        position_m=(float(random.uniform(*_OBJECT_X_M)), float(y), TABLE_TOP_M + OBJECT_SIZE_M / 2),
-        yaw_rad=float(random.uniform(-0.6, 0.6)),
+        position_m=(float(near + x_share * (far - near)), float(y_m), TABLE_TOP_M + OBJECT_SIZE_M / 2),
+        yaw_rad=yaw_rad,
         colour_bgr=(round(255 * blue), round(255 * green), round(255 * red)),
         side=side,
     )

@@ -25,7 +25,7 @@ from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
-from h1_training_bringup.sim.scene import SceneObject, scene_object
+from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object
 from h1_training_bringup.sim.task import DONE, Judgement, ReachTask
 from h1_training_node.message_numbers import ArmMode
 
@@ -77,7 +77,7 @@ class VirtualSession:
     Args:
         seed: of the robot, the scene and the person.
         cameras: how they draw.
-        scene_seed: of the scene, if it is another one.
+        scene_seed: of the objects that a policy is only tried on, if it is another one.
         saturation: of the object's colour, as a factor.
         further: what lies on the table besides the object.
         keys: cameras that the policy is shown; the others are black.
@@ -95,6 +95,7 @@ class VirtualSession:
     ) -> None:
         self._seed = seed
         self._scene_seed = seed if scene_seed is None else scene_seed
+        self._placing = Placing(seed)
         self._saturation = saturation
         self._keys = keys
         self._further = tuple(further)
@@ -111,7 +112,8 @@ class VirtualSession:
 
         Args:
             policy: what moves the arms; None: nothing does, and the person demonstrates at once.
-            epoch, number: by which object and demonstration differ.
+            epoch, number: by which demonstrations differ, and the object that a policy is only tried on: that lies
+                where chance puts it. Where the robot is to learn, the person puts it (`scene.Placing`).
             limit_s: longest run of the policy.
             corrects: an operator stops the policy, and the person leads the hand where it should be.
             records: give the rows, too.
@@ -119,8 +121,9 @@ class VirtualSession:
         if not self._rig.place(self._home):
             self._rig = _rig_at_home(self._seed)
         self._rig.sent.clear()
-        run = _Run(self, self._rig, self._thing(epoch, number), records)
         is_attempt = not (corrects or records)
+        thing = scene_object(epoch, number, self._scene_seed) if is_attempt else self._placing.put()
+        run = _Run(self, self._rig, self._coloured(thing), records)
         verdict = run.policy(policy, limit_s, is_attempt) if policy is not None else "demonstration"
         best_m, end_m, succeeded = run.best_m, run.distance_m, run.succeeded
         policy_ticks, corrected_m = run.ticks, None
@@ -138,8 +141,7 @@ class VirtualSession:
             rows=run.rows(f"epoch {epoch} episode {number}") if records else None,
         )
 
-    def _thing(self, epoch: int, number: int) -> SceneObject:
-        thing = scene_object(epoch, number, self._scene_seed)
+    def _coloured(self, thing: SceneObject) -> SceneObject:
         grey = sum(thing.colour_bgr) / 3
         blue, green, red = (round(grey + self._saturation * (colour - grey)) for colour in thing.colour_bgr)
         return replace(thing, colour_bgr=(blue, green, red))

@@ -23,6 +23,7 @@ from h1_policy_bridge.training_server.lifecycle import Status
 from h1_policy_bridge.training_server.server import document
 from h1_policy_bridge.training_server.store import UNTRAINED, Source, Store, StoreError, lineage
 from h1_policy_bridge.training_server.uploads import LIST, Upload, Uploads, curve
+from h1_training_testing import wait_until
 
 
 def small(folder: Path, *arguments: str, **variables: str) -> Any:
@@ -356,7 +357,7 @@ def test_requests_are_answered_by_one_set_of_weights_each_while_they_are_switche
     try:
         episode(folder, 0)
         served.until("weights", epoch=1)
-        time.sleep(0.5)
+        wait_until(lambda: any(epoch == 1 for epoch, _ in values), "the new weights answer")
     finally:
         stop.set()
         thread.join()

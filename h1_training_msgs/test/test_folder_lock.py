@@ -20,6 +20,7 @@ import pytest
 from h1_training_node import folder_lock
 from h1_training_node.folder_lock import SESSION_LOCK, FolderInUseError, FolderLock, is_held_by_own_session
 from h1_training_node.session_end import END_NOTE, note_lost_node, noted_reason
+from h1_training_testing import wait_until
 
 HOLD = """
 import sys, time
@@ -122,10 +123,7 @@ def test_of_two_that_take_a_lease_at_once_one_has_it(
 def test_a_lease_is_renewed(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path, lease_s=0.04)
     before = (tmp_path / SESSION_LOCK).stat().st_mtime_ns
-    deadline = time.monotonic() + 5
-    while (tmp_path / SESSION_LOCK).stat().st_mtime_ns == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: (tmp_path / SESSION_LOCK).stat().st_mtime_ns != before, "the lease is renewed", 5.0)
     lock.release()
 
 

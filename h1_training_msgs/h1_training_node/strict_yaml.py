@@ -82,10 +82,12 @@ def number(node: yaml.Node) -> Any:
         raise StrictYamlError(
             f"line {line(node)}: YAML reads {node.value} as {read!r} (base 60); write that, or quote it"
         )
-    if _DECIMAL.fullmatch(node.value) and read != (meant := float(node.value)):
-        found = f"the text '{read}'" if isinstance(read, str) else f"{read} (octal)"
-        form = f"{int(meant)}" if node.value.lstrip("+-").isdecimal() else f"{meant!r}"
-        raise StrictYamlError(f"line {line(node)}: YAML reads {node.value} as {found}; write {form}")
+    if _DECIMAL.fullmatch(node.value):
+        is_whole = node.value.lstrip("+-").isdecimal()  # a float cannot hold every whole number
+        meant = int(node.value) if is_whole else float(node.value)
+        if read != meant:
+            found = f"the text '{read}'" if isinstance(read, str) else f"{read} (octal)"
+            raise StrictYamlError(f"line {line(node)}: YAML reads {node.value} as {found}; write {meant!r}")
     return read
 
 

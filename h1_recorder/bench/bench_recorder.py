@@ -44,11 +44,11 @@ def measure_cost(rig: Rig) -> dict[str, float]:
         memory = recorder.memory_info().rss
         pairs = [_beside(rig, "rosbags", [recorder]) for _ in range(PAIRS)]
         resident = recorder.memory_info().rss
-        rosbags_s, recorder_s = (sum(share[of] for share, _ in pairs) for of in (0, 1))
+        rosbags_sum, recorder_sum = (sum(share[of] for share, _ in pairs) for of in (0, 1))
         ratios = sorted(of_recorder / of_rosbags for (of_rosbags, of_recorder), _ in pairs)
         figures = {
             "recorder_cpu_percent": round(median(of_recorder for (_, of_recorder), _ in pairs), 2),
-            "recorder_over_rosbags_ratio": round(recorder_s / rosbags_s, 2),
+            "recorder_over_rosbags_ratio": round(recorder_sum / rosbags_sum, 2),
             "recorder_over_rosbags_ratio_median": round(median(ratios), 2),
             "recorder_over_rosbags_ratio_min": round(ratios[0], 2),
             "recorder_over_rosbags_ratio_max": round(ratios[-1], 2),

@@ -42,20 +42,20 @@ class CommandEncoder:
         motors["mode"][WAIST_MOTOR : ARM_MOTORS.stop] = MOTOR_ENABLED
         motors["kp"][WAIST_MOTOR] = waist_kp
         motors["kd"][WAIST_MOTOR] = waist_kd
-        self._waist, self._weight = motors[WAIST_MOTOR], motors[WEIGHT_MOTOR]
+        self._mode_machine, self._motors_q = self._record["mode_machine"], motors["q"]
         self._q, self._dq, self._tau = (motors[name][ARM_MOTORS] for name in ("q", "dq", "tau"))
         self._kp, self._kd = motors["kp"][ARM_MOTORS], motors["kd"][ARM_MOTORS]
         self._gains: tuple[Joints, Joints] | None = None
 
     def encode(self, command: ArmCommand) -> bytes:
         """`command` as a CDR sample for /arm_sdk."""
-        self._record["mode_machine"] = command.mode_machine
+        self._mode_machine[()] = command.mode_machine
         self._q[:] = command.q
         self._dq[:] = command.dq
         self._tau[:] = command.tau
         if self._gains is None or self._gains[0] is not command.kp or self._gains[1] is not command.kd:
             self._kp[:], self._kd[:] = command.kp, command.kd
             self._gains = command.kp, command.kd
-        self._waist["q"] = command.waist_q
-        self._weight["q"] = command.weight
+        self._motors_q[WAIST_MOTOR] = command.waist_q
+        self._motors_q[WEIGHT_MOTOR] = command.weight
         return encode_low_cmd(self._record)

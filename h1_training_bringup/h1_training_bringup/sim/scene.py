@@ -32,9 +32,9 @@ GRASP_IN_WRIST_M = np.array([0.12, 0.0, 0.0])
 """The middle of a hand in the frame of its wrist_yaw_link."""
 
 _OBJECT_X_M, _OBJECT_Y_M = (0.42, 0.57), (0.17, 0.37)
+"""Further in, the upper arm comes nearer to the chest than the arm driver lets a policy go (`min_distance_m`)."""
 _SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
 """Steps of the Kronecker sequence that covers a square most evenly: 1/p and 1/p^2, p the root of x^3 = x + 1."""
-"""Further in, the upper arm comes nearer to the chest than the arm driver lets a policy go (`min_distance_m`)."""
 HAND_FROM_OBJECT_M = np.array([-0.09, 0.0, 0.05])
 """Where the middle of a hand comes to be, seen from the object: the finger tips are at it then."""
 

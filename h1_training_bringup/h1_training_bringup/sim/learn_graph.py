@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,7 @@ def over_the_graph(plan: Plan, out: Path, own_trainer: Path | None) -> list[Curv
     name = "small"
     if own_trainer is not None:
         name, settings = "command", yaml.safe_load(own_trainer.read_text(encoding="utf-8"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with server and session, as Ctrl+C does
     with _server(folder, name, settings) as port, _session(plan, folder, port) as session:
         os.nice(19)  # what follows must not disturb the session
         return _Watch(plan, folder, port, make_trainer(name, settings)).rows(session)

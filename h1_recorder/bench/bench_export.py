@@ -99,22 +99,31 @@ def jpegs(episodes: list[Path], camera: str) -> Iterator[np.ndarray]:
             yield from file[f"observations/images/{camera}"]
 
 
-def psnr(video: Path, episodes: list[Path], camera: str) -> float:
-    """Of a video of all rows of a camera, dB."""
+def images_of(videos: list[Path]) -> Iterator[np.ndarray]:
+    """Every image of videos that follow each other, (H, W, 3) uint8 RGB."""
+    for video in videos:
+        with av.open(str(video)) as container:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format="rgb24")
+
+
+def psnr(videos: list[Path], episodes: list[Path], camera: str) -> float:
+    """Of a camera's videos of all rows, dB."""
     errors = []
-    with av.open(str(video)) as container:
-        for data, frame in zip(jpegs(episodes, camera), container.decode(video=0), strict=True):
-            image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-            errors.append(((frame.to_ndarray(format="rgb24").astype(np.float32) - image) ** 2).mean())
+    for data, shown in zip(jpegs(episodes, camera), images_of(videos), strict=True):
+        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        errors.append(((shown.astype(np.float32) - image) ** 2).mean())
     return float(10 * np.log10(255**2 / np.mean(errors)))
 
 
 def quality(folder: Path, episodes: list[Path]) -> tuple[float, float]:
     """PSNR over all cameras, dB, and bytes an image."""
-    videos = sorted(path for path in folder.rglob("*.mp4") if ".export" not in path.parts)
+    videos: dict[str, list[Path]] = {}
+    for path in sorted(path for path in folder.rglob("*.mp4") if ".export" not in path.parts):
+        videos.setdefault(path.parts[-3].split(".")[-1], []).append(path)
     rows = sum(len(read(episode)) for episode in episodes) * len(videos)
-    found = [psnr(video, episodes, video.parts[-3].split(".")[-1]) for video in videos]
-    return float(np.mean(found)), sum(video.stat().st_size for video in videos) / rows
+    size = sum(path.stat().st_size for paths in videos.values() for path in paths)
+    return float(np.mean([psnr(paths, episodes, camera) for camera, paths in videos.items()])), size / rows
 
 
 def beside_lerobot(folder: Path, episodes: list[Path]) -> dict[str, float]:

@@ -68,7 +68,7 @@ function recorder(found, age, session) {
   $("streams").tBodies[0].replaceChildren(...found.streams.map((stream) => {
     const row = document.createElement("tr");
     const mark = { fresh: "good", late: "warn" }[stream.verdict] || (stream.verdict ? "bad" : "");
-    for (const [value, style] of [[stream.name], [stream.rate.toFixed(0)], [stream.age_s < 0 ? "never" : `${stream.age_s.toFixed(1)} s`], [stream.drops, stream.drops ? "bad" : ""], [stream.verdict, mark]]) {
+    for (const [value, style] of [[stream.name.replaceAll("/", "/\u200b")], [stream.rate.toFixed(0)], [stream.age_s < 0 ? "never" : `${stream.age_s.toFixed(1)} s`], [stream.drops, stream.drops ? "bad" : ""], [stream.verdict, mark]]) {
       const cell = document.createElement("td");
       cell.textContent = value;
       cell.className = style || "";

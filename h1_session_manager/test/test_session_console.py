@@ -61,6 +61,16 @@ def rendered(heard: ConsoleData, *keys: str) -> tuple[str, list[str]]:
     return asyncio.run(run()), pressed
 
 
+def test_a_tick_while_the_console_closes_draws_nothing():
+    async def run() -> None:
+        app = ConsoleApp(everything(), lambda: NOW_NS, lambda _: None, CAMERAS)
+        async with app.run_test(size=(80, 24)):
+            await app.query_one("#messages").remove()
+            app.show()
+
+    asyncio.run(run())
+
+
 def test_all_that_matters_is_on_one_screen():
     text, _ = rendered(everything())
     for part in (

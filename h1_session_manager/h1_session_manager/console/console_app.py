@@ -106,7 +106,10 @@ class ConsoleApp(App[None]):
             self._rings = self._heard.rings
             self.bell()
         heard, now_ns = self._heard, self._now_ns()
-        panel = self.query_one("#messages").content_size
+        messages = self.query("#messages")
+        if not messages:  # a last tick, while the panels are being taken away
+            return
+        panel = messages.first().content_size
         for name, text in (
             ("banner", console_view.banner(heard, now_ns, self.size.width)),
             ("question", console_view.question(heard)),

@@ -24,6 +24,8 @@ from browser import (
 from playwright.sync_api import Browser, Page
 from session_runs import SessionRun
 
+from h1_training_testing import wait_until
+
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(300)]
 STALLED_S = 2.0
 
@@ -172,8 +174,14 @@ def test_a_client_that_stalls_holds_up_no_other(phone: Page, session: SessionRun
         socket.close()
 
 
-def test_the_session_goes_on_when_the_page_is_killed_and_the_page_comes_back(phone: Page, session: SessionRun) -> None:
-    hold(phone, "start", "EXECUTING")
+def test_the_session_goes_on_when_the_page_hangs_and_when_it_is_killed(phone: Page, session: SessionRun) -> None:
+    wait_for(phone, "!!document.querySelector('#buttons [data-request=start]:not(:disabled)')")
+    started = session.output.count("[EXECUTING]")
+    session.process("web").suspend()
+    session.ask("h1_session_manager", "session", "start")
+    wait_until(lambda: session.output.count("[EXECUTING]") > started, "an episode begins beside a page that hangs", 40)
+    session.process("web").resume()
+    wait_for_state(phone, "EXECUTING", "LABELING")
     session.process("web").kill()
     wait_for_state(phone, "SILENT")
     # The browser is known: nobody has to open the link again. The policy may have ended by itself meanwhile.

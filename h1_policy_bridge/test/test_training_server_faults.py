@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +92,26 @@ def order(tmp_path: Path) -> Callable[[str], None]:
     return own_trainer(tmp_path)
 
 
-def test_killed_while_it_loads_new_weights_it_checks_and_serves_them_at_the_next_start(tmp_path, order) -> None:
-    arguments = (*OWN, "--watch-dir", str(tmp_path / "uploads"), *QUICK)
-    path, store = own_path(tmp_path), Store(tmp_path / "uploads" / "checkpoints")
-    first = Served(*arguments, PYTHONPATH=path)
+def watching(folder: Path) -> tuple[str, ...]:
+    """The arguments of a server that trains from `folder`/uploads."""
+    return (*OWN, "--watch-dir", str(folder / "uploads"), *QUICK)
+
+
+@contextmanager
+def to_be_killed(folder: Path) -> Iterator[Served]:
+    """A server with one episode, which SIGKILL ends with the block."""
+    first = Served(*watching(folder), PYTHONPATH=own_path(folder))
     try:
-        episode(tmp_path / "uploads", 0)
+        episode(folder / "uploads", 0)
+        yield first
+    finally:
+        first.process.kill()
+        first.process.communicate()
+
+
+def test_killed_while_it_loads_new_weights_it_checks_and_serves_them_at_the_next_start(tmp_path, order) -> None:
+    store = Store(tmp_path / "uploads" / "checkpoints")
+    with to_be_killed(tmp_path) as first:
         served = first.until("first weights", epoch=1)
         order("loads slowly")
         episode(tmp_path / "uploads", 1)
@@ -104,12 +119,9 @@ def test_killed_while_it_loads_new_weights_it_checks_and_serves_them_at_the_next
         assert (status["epoch"], status["checkpoint"], status["ready"]) == (1, served["checkpoint"], True)
         client = WebsocketClientPolicy("127.0.0.1", first.port)
         np.testing.assert_allclose(client.infer(observation())["actions"], 0.05)
-    finally:
-        first.process.kill()
-        first.process.communicate()
     made = store.names()
     order("fails")  # no training is needed any more
-    with serving(*arguments, PYTHONPATH=path) as again:
+    with serving(*watching(tmp_path), PYTHONPATH=own_path(tmp_path)) as again:
         status = again.until("the weights that were made", epoch=2)
         assert (status["checkpoint"], store.names()) == (made[-1], made)
 
@@ -117,11 +129,8 @@ def test_killed_while_it_loads_new_weights_it_checks_and_serves_them_at_the_next
 def test_killed_on_the_wire_while_it_switches_it_serves_the_old_weights_to_the_last_and_the_new_ones_after(
     tmp_path, order
 ) -> None:
-    arguments = (*OWN, "--watch-dir", str(tmp_path / "uploads"), *QUICK)
-    path, store = own_path(tmp_path), Store(tmp_path / "uploads" / "checkpoints")
-    first = Served(*arguments, PYTHONPATH=path)
-    try:
-        episode(tmp_path / "uploads", 0)
+    store = Store(tmp_path / "uploads" / "checkpoints")
+    with to_be_killed(tmp_path) as first:
         served = first.until("first weights", epoch=1)
         with (store.folder / ".changing").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # as a rollback that is under way: the switch waits for it
@@ -133,13 +142,10 @@ def test_killed_on_the_wire_while_it_switches_it_serves_the_old_weights_to_the_l
             np.testing.assert_allclose(client.infer(observation())["actions"], 0.05)
             first.process.kill()
             assert first.process.wait(10) == -signal.SIGKILL
-    finally:
-        first.process.kill()
-        first.process.communicate()
     made, state = store.names(), store.served()
     assert state is not None and (state.epoch, state.checkpoint, len(made)) == (1, served["checkpoint"], 2)
     order("fails")  # no training is needed any more
-    with serving(*arguments, PYTHONPATH=path) as again:
+    with serving(*watching(tmp_path), PYTHONPATH=own_path(tmp_path)) as again:
         status = again.until("the weights that were made", epoch=2)
         assert (status["checkpoint"], status["phase"], store.names()) == (made[-1], "SERVING", made)
         assert WebsocketClientPolicy("127.0.0.1", again.port).get_server_metadata()["checkpoint"] == made[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ TABLET = {"width": 820, "height": 1180}
 DESKTOP = {"width": 1440, "height": 900}
 HOLD_MS = 900
 WAIT_MS = 60_000
+_PROGRAM = Path(__file__).with_name("chromium.sh")
 _ANSWER_S, _LOOK_MS = 8.0, 100
 # Without these Chromium looks for its maker's hosts at every start.
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -30,10 +30,8 @@ _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """The browser, which must be installed."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert program, "no Chromium: apt install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=_PROGRAM, args=_ARGUMENTS)
         try:
             yield browser
         finally:

@@ -115,9 +115,16 @@ class StartedSession:
 
     def ask(self, package: str, executable: str, *arguments: str, timeout_s: float = 60.0) -> None:
         """Run one of our commands beside the session, in its ROS domain; it has to succeed."""
+        result = self.asked(package, executable, *arguments, timeout_s=timeout_s)
+        assert result.returncode == 0, result.stdout + result.stderr + self.evidence()
+
+    def asked(
+        self, package: str, executable: str, *arguments: str, timeout_s: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, whether it succeeds or not."""
         command = [str(Path(get_package_prefix(package)) / "lib" / package / executable), *arguments]
         variables = {"ROS_DOMAIN_ID": str(self.domain_id), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        result = subprocess.run(
+        return subprocess.run(
             command,
             env=os.environ | variables,
             stdin=subprocess.DEVNULL,
@@ -126,7 +133,6 @@ class StartedSession:
             timeout=timeout_s,
             check=False,
         )
-        assert result.returncode == 0, result.stdout + result.stderr + self.evidence()
 
     def log(self, name: str) -> str:
         """The log of one node."""

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from h1_session_manager.arm_control import WHO
-from h1_session_manager.arm_reasons import meaning
 from h1_session_manager.context import Context
 from h1_session_manager.observed import DRIVER_HUNG, GUARD_TOOK_OVER
 from h1_session_manager.steps import Fire
 from h1_session_manager.table import EMERGENCY, State
 from h1_session_manager.values import Reply
-from h1_session_manager.words import in_words
+from h1_session_manager.words import in_words, meaning
 from h1_training_node.message_numbers import ArmMode, Level, RecorderState
 
 _STOPS = {

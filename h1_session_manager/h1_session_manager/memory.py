@@ -108,15 +108,6 @@ def load(save_dir: Path, robot: str, *, allow_mixed: bool = False) -> Memory:
     return replace(memory, robot=robot)
 
 
-def write(save_dir: Path, text: str) -> None:
-    """Put `text` into the file, atomically and durably. Blocks: not for a callback.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    write_whole(save_dir / FILE_NAME, text)
-
-
 def write_whole(path: Path, text: str) -> None:
     """Write `path` whole or not at all, durably, with its folder if that is missing. Blocks.
 

@@ -15,7 +15,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -83,10 +83,12 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
     headers = {"Accept-Encoding": "identity", "Connection": "close", **authorization(api_key)}
     expired = threading.Event()
     try:
-        with _connected(parts, ca_file, timeout_s) as connection, _deadline(connection, timeout_s, expired):
-            connection.request("GET", parts.path, headers=headers)
-            response = connection.getresponse()
-            body = response.read(MOST_BYTES + 1)
+        with closing(_connection(parts, ca_file, timeout_s)) as connection:
+            connection.connect()
+            with _deadline(connection, timeout_s, expired):
+                connection.request("GET", parts.path, headers=headers)
+                response = connection.getresponse()
+                body = response.read(MOST_BYTES + 1)
         if expired.is_set():
             raise TimeoutError
         if response.status != http.client.OK:
@@ -104,21 +106,11 @@ def poll(url: str, timeout_s: float = TIMEOUT_S, *, api_key: str = "", ca_file: 
         return Polled(error=f"{url}: {_cause(error)}")
 
 
-@contextmanager
-def _connected(parts: SplitResult, ca_file: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
+def _connection(parts: SplitResult, ca_file: str, timeout_s: float) -> http.client.HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme == "https":
-        context = tls_context(ca_file)
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout_s, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-    try:
-        connection.connect()
-        yield connection
-    finally:
-        connection.close()
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=tls_context(ca_file))
+    return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
 
 
 @contextmanager
@@ -161,13 +153,10 @@ def _other_status(url: str, response: http.client.HTTPResponse, body: bytes) -> 
 class Poller:
     """Polls in a thread, one at a time; `deliver` gets each result, in that thread. `access` is of `poll`."""
 
-    def __init__(
-        self, url: str, deliver: Callable[[Polled], None], timeout_s: float = TIMEOUT_S, **access: str
-    ) -> None:
+    def __init__(self, url: str, deliver: Callable[[Polled], None], **access: str) -> None:
         self._url = url
         self._access = access
         self._deliver = deliver
-        self._timeout_s = timeout_s
         self._busy = threading.Lock()
 
     def start(self) -> None:
@@ -177,7 +166,7 @@ class Poller:
 
     def _run(self) -> None:
         try:
-            result = poll(self._url, self._timeout_s, **self._access)
+            result = poll(self._url, TIMEOUT_S, **self._access)
         finally:
             self._busy.release()
         self._deliver(result)

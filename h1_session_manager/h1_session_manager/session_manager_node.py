@@ -261,7 +261,7 @@ class SessionManagerNode(BaseNode):
     def _write_memory(self, text: str) -> None:
         """In the thread for files."""
         try:
-            memory.write(self._save_dir, text)
+            memory.write_whole(self._save_dir / memory.FILE_NAME, text)
         except OSError as error:
             self._from_threads.put(partial(self._memory_failed, str(error)))
 

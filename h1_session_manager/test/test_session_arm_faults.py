@@ -4,9 +4,8 @@
 import pytest
 from session_builders import Harness
 
-from h1_session_manager.arm_reasons import meaning
 from h1_session_manager.values import Polled, Reply
-from h1_session_manager.words import in_words
+from h1_session_manager.words import in_words, meaning
 from h1_training_node.message_numbers import ArmMode
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, load, next_index, write
+from h1_session_manager.memory import FILE_NAME, Memory, MemoryFileError, load, next_index, write_whole
 
 EPOCHS = st.integers(0, 1000)
 
@@ -23,15 +23,15 @@ def test_an_empty_folder_remembers_nothing(tmp_path):
 
 def test_memory_survives_in_its_folder(tmp_path):
     memory = Memory("h1", {0: "synced"}, frozenset({1}))
-    write(tmp_path / "data", memory.text())
+    write_whole(tmp_path / "data" / FILE_NAME, memory.text())
     assert load(tmp_path / "data", "h1") == memory
     assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE_NAME]
 
 
 def test_a_write_that_fails_leaves_the_old_memory_and_no_litter(tmp_path):
-    write(tmp_path, Memory("h1", {0: "synced"}).text())
+    write_whole(tmp_path / FILE_NAME, Memory("h1", {0: "synced"}).text())
     with pytest.raises(TypeError):
-        write(tmp_path, None)
+        write_whole(tmp_path / FILE_NAME, None)
     assert load(tmp_path, "h1").finished == {0: "synced"}
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
@@ -44,7 +44,7 @@ def test_a_damaged_memory_is_refused_with_what_to_do(tmp_path, text):
 
 
 def test_a_folder_of_another_robot_is_refused_unless_mixing_is_allowed(tmp_path):
-    write(tmp_path, Memory("h1, arms").text())
+    write_whole(tmp_path / FILE_NAME, Memory("h1, arms").text())
     with pytest.raises(MemoryFileError, match="recorded under 'h1, arms'"):
         load(tmp_path, "h1, arms and hands")
     assert load(tmp_path, "h1, arms and hands", allow_mixed=True).robot == "h1, arms and hands"
@@ -74,5 +74,5 @@ def test_the_next_index_is_the_first_that_no_episode_journal_or_discarded_one_ha
 
 
 def test_the_memory_is_the_owners_alone(tmp_path):
-    write(tmp_path, Memory("h1").text())
+    write_whole(tmp_path / FILE_NAME, Memory("h1").text())
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) & 0o077 == 0

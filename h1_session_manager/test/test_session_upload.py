@@ -327,7 +327,7 @@ def test_an_upload_can_be_ended(source, tmp_path, monkeypatch):
 
 def test_progress_lines_are_read():
     progress = parse_progress("     32,768  10%  5.25MB/s    0:01:02 (xfr#1, to-chk=2/4)")
-    assert (progress.share, progress.bytes_sent, progress.seconds_left) == (0.1, 32768, 62.0)
+    assert (progress.progress, progress.bytes_sent, progress.seconds_left) == (0.1, 32768, 62.0)
     assert progress.bytes_per_second == 5.25 * 1024**2
     assert parse_progress("training_session_epoch1/episode_0.hdf5") is None
 
@@ -339,11 +339,11 @@ def test_only_files_count_as_different():
 
 def test_exit_statuses_say_what_to_do():
     refused = failure(255, "Permission denied (publickey).\nrsync error: unexplained error\n")
-    assert refused.text.startswith("the host does not accept the key; check rsync.ssh_key")
-    assert "Permission denied" in refused.text
+    assert str(refused).startswith("the host does not accept the key; check rsync.ssh_key")
+    assert "Permission denied" in str(refused)
     assert not refused.is_passing
     assert failure(255, "Connection refused\n").is_passing
-    assert failure(99, "").text == "rsync ended with status 99"
+    assert str(failure(99, "")) == "rsync ended with status 99"
 
 
 def test_progress_names_the_file_which_one_it_is_and_its_own_share():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import h1_training_bringup.arm_driver as package
-from h1_session_manager.arm_reasons import MEANINGS
+from h1_session_manager.words import MEANINGS
 from h1_training_node import base_node
 
 PAGE = Path(__file__).parent.parent / "docs" / "arms.md"

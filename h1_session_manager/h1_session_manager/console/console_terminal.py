@@ -15,8 +15,7 @@ os.environ["TEXTUAL_DISABLE_KITTY_KEY"] = "1"
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from h1_session_manager.keyboard.keys import NoTerminalError
-from h1_session_manager.keyboard.terminal_restorer import TtyRestorer, without_traps
+from h1_session_manager.keyboard.keys import NoTerminalError, TtyRestorer, without_traps
 
 _FINAL_OUTPUT = b"\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[0m\r\n"
 """Leave the alternate screen, show the cursor, no reports of focus, paste and size, wrap lines, plain colours."""

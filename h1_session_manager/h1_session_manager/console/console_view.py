@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from h1_session_manager.arm_reasons import CLOSE_M
+from h1_session_manager.preflight import GB
 from h1_session_manager.table import State
 from h1_session_manager.values import Arm, Hand, Policy, Polled, Recorder, StreamStatus, SyncProgress, View
-from h1_session_manager.words import in_words, training_in_words
+from h1_session_manager.words import CLOSE_M, in_words, training_in_words
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
 
-GB = 1_000_000_000
 WIDTH = 80
 COLOURS = {
     State.STARTING: "white on grey37",
@@ -63,10 +62,10 @@ class ConsoleData:
     rings: int = 0
     when_ns: dict[str, int] = field(default_factory=dict)
 
-    def silent_s(self, name: str, now_ns: int, limit_s: float = _SILENT_S) -> float:
+    def silent_s(self, name: str, now_ns: int) -> float:
         """For how long `arm`, `recorder`, `policy`, `left` or `right` has been silent; 0 if that is nothing unusual."""
         age_s = (now_ns - self.when_ns.get(name, now_ns)) / 1e9
-        return age_s if age_s > limit_s else 0.0
+        return age_s if age_s > _SILENT_S else 0.0
 
     def add_lines(self, lines: Iterable[str], time: str = "") -> None:
         """Lines of the session's screen, which came at `time`; the runner's warnings have their own, and a '!'."""

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from h1_session_manager.arm_reasons import MEANINGS
 from h1_session_manager.context import Context
 from h1_session_manager.states.base import LimitedState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait, pause
 from h1_session_manager.table import Row, State
 from h1_session_manager.values import Bell, SayAloud
-from h1_session_manager.words import in_words
+from h1_session_manager.words import MEANINGS, in_words
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Connection, Level
 

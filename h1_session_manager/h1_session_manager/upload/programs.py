@@ -20,7 +20,8 @@ from typing import IO
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_session_manager.upload.ledger import FileState
-from h1_session_manager.upload.rsync import Progress, failure, parse_progress
+from h1_session_manager.upload.rsync import UploadError, failure, parse_progress
+from h1_session_manager.values import SyncProgress
 
 _MOST_ERRORS = 8192
 _VALIDATION_S = 600.0
@@ -29,20 +30,6 @@ _LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
 
 Validator = Callable[[Path], str]
 """What is wrong with a file; empty if nothing is."""
-
-
-class UploadError(RuntimeError):
-    """The upload failed; the message says why and what to do.
-
-    Attributes:
-        is_passing: it may go better by itself in a while.
-        status: rsync's exit status, if it came to one.
-    """
-
-    def __init__(self, text: str, *, is_passing: bool = False, status: int = 0) -> None:
-        super().__init__(text)
-        self.is_passing = is_passing
-        self.status = status
 
 
 class RsyncRun:
@@ -96,8 +83,7 @@ class RsyncRun:
             if not is_in_time:
                 raise UploadError(f"rsync stood still for {silence_s:g} s; check the network", is_passing=True)
             if process.returncode != 0:
-                why = failure(process.returncode, _tail(errors))
-                raise UploadError(why.text, is_passing=why.is_passing, status=process.returncode)
+                raise failure(process.returncode, _tail(errors))
 
 
 def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None], silence_s: float) -> bool:
@@ -141,7 +127,7 @@ class FileProgress:
         self._number = 0
         self._begun_bytes = self._bytes = 0
 
-    def take(self, line: str) -> Progress | None:
+    def take(self, line: str) -> SyncProgress | None:
         """A line of rsync's; its progress of all, if it is one of that."""
         progress = parse_progress(line)
         if progress is not None:

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from h1_session_manager.upload.rsync_options import RsyncOptionError, RsyncOptions, parse_options
+from h1_session_manager.values import SyncProgress
+from h1_training_node.message_numbers import SyncState
 from h1_training_node.upload_target import UploadTarget, Way, parse_upload_target
 
 PARTIAL_DIR = ".rsync-partial"
@@ -187,31 +189,23 @@ def free_bytes(df: str) -> int | None:
     return int(words[3]) * 1024 if len(words) >= 6 and words[3].isdigit() else None
 
 
-_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+(\d+)%\s+([\d.]+)([kMGT]?)B/s\s+(\d+):(\d\d):(\d\d)(?: +\(xfr#(\d+))?")
+_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+(\d+)%\s+([\d.]+)([kMGT]?)B/s\s+(\d+):(\d\d):(\d\d)")
 _UNITS = {"": 1.0, "k": 1024.0, "M": 1024.0**2, "G": 1024.0**3, "T": 1024.0**4}
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A line of `--info=progress2`: of all, 0..1; bytes; bytes/s; s left; files that are complete, if it says so."""
-
-    share: float
-    bytes_sent: int
-    bytes_per_second: float
-    seconds_left: float
-    files: int | None = None
-
-
-def parse_progress(line: str) -> Progress | None:
-    """A progress line, or None if it is none."""
+def parse_progress(line: str) -> SyncProgress | None:
+    """A line of `--info=progress2`, which is about all files; None if it is none."""
     match = _PROGRESS.match(line)
     if match is None:
         return None
-    count, percent, rate, unit, hours, minutes, seconds, files = match.groups()
-    left = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
-    digits = re.sub(r"\D", "", count)
-    done = int(files) if files is not None else None
-    return Progress(int(percent) / 100, int(digits), float(rate) * _UNITS[unit], float(left), done)
+    count, percent, rate, unit, hours, minutes, seconds = match.groups()
+    return SyncProgress(
+        SyncState.RUNNING,
+        progress=int(percent) / 100,
+        bytes_sent=int(re.sub(r"\D", "", count)),
+        bytes_per_second=float(rate) * _UNITS[unit],
+        seconds_left=float(int(hours) * 3600 + int(minutes) * 60 + int(seconds)),
+    )
 
 
 def differing_files(lines: list[str]) -> list[str]:
@@ -261,21 +255,27 @@ _SAID = (
 """What rsync and ssh say of causes that stay until a person does something, and what that is. First match counts."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why rsync failed, for a person, and whether it may pass by itself."""
+class UploadError(RuntimeError):
+    """The upload failed; the message says why and what to do.
 
-    text: str
-    is_passing: bool
+    Attributes:
+        is_passing: it may go better by itself in a while.
+        status: rsync's exit status, if it came to one.
+    """
+
+    def __init__(self, text: str, *, is_passing: bool = False, status: int = 0) -> None:
+        super().__init__(text)
+        self.is_passing = is_passing
+        self.status = status
 
 
-def failure(status: int, errors: str) -> Failure:
+def failure(status: int, errors: str) -> UploadError:
     """What a failed rsync means: what to do, and the line of its own that says most."""
     said = [line.strip() for line in errors.splitlines() if line.strip()]
     for mark, meaning in _SAID:
         if line := next((line for line in said if mark in line), ""):
-            return Failure(f"{meaning} ({line.strip('@ ')[:200]})", False)
+            return UploadError(f"{meaning} ({line.strip('@ ')[:200]})", status=status)
     own = [line for line in said if not line.startswith(("rsync error:", "rsync: connection unexpectedly closed"))]
     tail = (own or said or [""])[-1][:200]
     text = _MEANINGS.get(status, f"rsync ended with status {status}")
-    return Failure(f"{text} ({tail})" if tail else text, status in _PASSING)
+    return UploadError(f"{text} ({tail})" if tail else text, is_passing=status in _PASSING, status=status)

@@ -98,11 +98,6 @@ def parse_options(text: str) -> RsyncOptions:
     return RsyncOptions(tuple(word for word in kept if word not in _LEFT_OUT), shell)
 
 
-def check_options(text: str) -> None:
-    """As `parse_options`, for a parameter."""
-    parse_options(text)
-
-
 def _long(name: str, equals: str, value: str) -> str:
     _checked(f"{name}{equals}")
     if equals and not value:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from h1_session_manager.upload.ledger import FileState, Ledger, finished_episodes
-from h1_session_manager.upload.programs import FileProgress, RsyncRun, UploadError, Validator, ValidatorError
-from h1_session_manager.upload.rsync import RsyncJob, differing_files, free_bytes
+from h1_session_manager.upload.programs import FileProgress, RsyncRun, Validator, ValidatorError
+from h1_session_manager.upload.rsync import RsyncJob, UploadError, differing_files, free_bytes
 from h1_session_manager.upload.rsync_options import RsyncOptionError
 from h1_session_manager.values import Reached, Synced, SyncProgress
 from h1_training_node.message_numbers import SyncState
@@ -111,9 +111,9 @@ class Uploader:
         except Exception as error:  # a thread must not end in silence: SYNCING waits for it
             expected = isinstance(error, (UploadError, RsyncOptionError, ValidatorError))
             reason = str(error) if expected else f"{type(error).__name__}: {error}"
-            self._report(SyncState.FAILED, reason=reason)
+            self._report(SyncProgress(SyncState.FAILED, reason=reason))
             return Synced(reason=reason, background=background)
-        self._report(SyncState.DONE, progress=1.0)
+        self._report(SyncProgress(SyncState.DONE, progress=1.0))
         return Synced(files=files, background=background)
 
     def _with_patience(self) -> int:
@@ -134,7 +134,7 @@ class Uploader:
                 wait_s = self._patience.wait_s(attempt)
                 by_checksum = isinstance(error, DifferenceError)
                 again = f"{error}; attempt {attempt + 1} of {self._patience.retries + 1} in {wait_s:g} s"
-                self._report(SyncState.RUNNING, progress=self._last.progress, reason=again)
+                self._report(SyncProgress(SyncState.RUNNING, progress=self._last.progress, reason=again))
                 if self._run.stopped.wait(wait_s):
                     raise UploadError("ended with the session; the rest is owed") from None
 
@@ -147,11 +147,11 @@ class Uploader:
             files = {name: state for name, state in files.items() if name in self._listed}
         self._owed = len(files)
         if files:
-            self._report(SyncState.RUNNING)
+            self._report(SyncProgress(SyncState.RUNNING))
         damaged = self._take_out_damaged(source, files)
         if files:
             self._send(files, by_checksum)
-            self._report(SyncState.VERIFYING, progress=self._last.progress)
+            self._report(SyncProgress(SyncState.VERIFYING, progress=self._last.progress))
             found: list[str] = []
             self._execute(self._job.verify_command(), files, found.append, _VERIFY_S)
             differing = differing_files(found)
@@ -245,29 +245,10 @@ class Uploader:
         if progress is None:
             self._last = replace(self._last, file=self._sending.text)
             return
-        self._report(
-            SyncState.RUNNING,
-            file=self._sending.text,
-            progress=progress.share,
-            bytes_sent=progress.bytes_sent,
-            bytes_per_second=progress.bytes_per_second,
-            seconds_left=progress.seconds_left,
-        )
+        self._report(replace(progress, file=self._sending.text))
 
-    def _report(
-        self,
-        state: SyncState,
-        *,
-        file: str = "",
-        progress: float = 0.0,
-        bytes_sent: int = 0,
-        bytes_per_second: float = 0.0,
-        seconds_left: float = -1.0,
-        reason: str = "",
-    ) -> None:
-        self._last = SyncProgress(
-            state, file, progress, bytes_sent, bytes_per_second, seconds_left, files_owed=self._owed, reason=reason
-        )
+    def _report(self, progress: SyncProgress) -> None:
+        self._last = replace(progress, files_owed=self._owed)
         self._deliver(self._last)
 
 

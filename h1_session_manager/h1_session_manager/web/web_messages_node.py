@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import Any
 
-from h1_session_manager.arm_reasons import meaning
-from h1_session_manager.words import in_words, training_in_words
+from h1_session_manager.words import in_words, meaning, training_in_words
 from h1_training_msgs.msg import (
     ArmStatus,
     Event,
@@ -19,75 +19,69 @@ from h1_training_msgs.msg import (
     SyncProgress,
     TrainingStatus,
 )
-from h1_training_node.message_numbers import ArmMode
+from h1_training_node.message_numbers import ArmMode, Connection, RecorderState, SyncState, Verdict
 from h1_training_node.stamps import to_ns
 
-VERDICTS = {
-    RecorderStatus.FRESH: "fresh",
-    RecorderStatus.LATE: "late",
-    RecorderStatus.FROZEN: "frozen",
-    RecorderStatus.ABSENT: "absent",
-}
-_RECORDER = ("idle", "recording", "saving", "saved", "failed")
-_CONNECTION = ("disconnected", "connecting", "connected", "refused")
-_SYNC = ("idle", "running", "verifying", "done", "failed")
+
+def _same(message: Any, *names: str) -> dict[str, Any]:
+    """Fields that go on as they are."""
+    return {name: getattr(message, name) for name in names}
 
 
-def _rounded(values: Iterable[float], digits: int = 4) -> list[float]:
+def _lists(message: Any, *names: str) -> dict[str, list[Any]]:
+    return {name: list(getattr(message, name)) for name in names}
+
+
+def _rounded(message: Any, **digits: int) -> dict[str, float]:
+    """Numbers with so many digits behind the point; 0: whole ones."""
+    return {name: round(getattr(message, name), count or None) for name, count in digits.items()}
+
+
+def _decimals(values: Iterable[float], digits: int = 4) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
-def _word(words: tuple[str, ...], number: int) -> str:
-    return words[number] if number < len(words) else f"unknown ({number})"
+def _name(kind: type[IntEnum], number: int) -> str:
+    try:
+        return kind(number).name
+    except ValueError:
+        return f"unknown ({number})"
+
+
+def _stamp_s(message: Any) -> float:
+    return to_ns(message.header.stamp) / 1e9
 
 
 def session(message: SessionState) -> dict[str, Any]:
     return {
-        "state": message.state,
+        **_same(message, "state", "epoch", "episode", "episode_id", "task", "prompt", "doing", "outcome"),
+        **_lists(message, "keys", "key_labels", "key_services", "key_moves", "key_twice"),
+        **_rounded(message, countdown=1),
         "since_s": to_ns(message.state_since) / 1e9,
-        "stamp_s": to_ns(message.header.stamp) / 1e9,
-        "epoch": message.epoch,
-        "episode": message.episode,
-        "episode_id": message.episode_id,
-        "task": message.task,
-        "prompt": message.prompt,
-        "doing": message.doing,
-        "outcome": message.outcome,
-        "keys": list(message.keys),
-        "key_labels": list(message.key_labels),
-        "key_services": list(message.key_services),
-        "key_moves": list(message.key_moves),
-        "key_twice": list(message.key_twice),
-        "countdown": round(message.countdown, 1),
+        "stamp_s": _stamp_s(message),
         "reason": in_words(message.reason),
     }
 
 
 def arm(message: ArmStatus) -> dict[str, Any]:
-    try:
-        mode = ArmMode(message.mode).name
-    except ValueError:
-        mode = f"unknown ({message.mode})"
     return {
-        "stamp_s": to_ns(message.header.stamp) / 1e9,
-        "mode": mode,
+        **_same(message, "acknowledge_needed", "closest"),
+        **_rounded(message, weight=2, release_countdown=1),
+        "stamp_s": _stamp_s(message),
+        "mode": _name(ArmMode, message.mode),
         "reason": in_words(message.reason),
         "fault": in_words(message.fault),
         "meaning": meaning(message.fault or message.reason),
-        "acknowledge_needed": message.acknowledge_needed,
-        "weight": round(message.weight, 2),
-        "release_countdown": round(message.release_countdown, 1),
         "clearance_m": round(message.clearance, 3),
-        "closest": message.closest,
-        "q": _rounded(message.q),
-        "q_command": _rounded(message.q_command),
+        "q": _decimals(message.q),
+        "q_command": _decimals(message.q_command),
         "temperature": [int(value) for value in message.temperature],
     }
 
 
 def hand(message: HandState) -> dict[str, Any]:
     return {
-        "angles": _rounded(message.angle, 2),
+        "angles": _decimals(message.angle, 2),
         "temperature": [int(value) for value in message.temperature],
         "reason": in_words(message.reason),
         "error": any(message.error),
@@ -96,47 +90,28 @@ def hand(message: HandState) -> dict[str, Any]:
 
 def policy(message: PolicyStatus) -> dict[str, Any]:
     return {
-        "connection": _word(_CONNECTION, message.connection),
-        "server": message.server,
-        "epoch": message.epoch,
-        "chunk_ready": message.chunk_ready,
-        "done": message.done,
-        "latency_ms": round(message.latency_ms, 1),
-        "inferences": message.inferences,
-        "failures": message.failures,
-        "checkpoint": message.checkpoint,
-        "warm": message.warm,
-        "first_inference_ms": round(message.first_inference_ms, 1),
-        "first_action_distance_rad": round(message.first_action_distance_rad, 3),
-        "warm_up_reason": message.warm_up_reason,
-        "reason": message.reason,
+        **_same(message, "server", "epoch", "chunk_ready", "done", "inferences", "failures", "checkpoint"),
+        **_same(message, "warm", "warm_up_reason", "reason"),
+        **_rounded(message, latency_ms=1, first_inference_ms=1, first_action_distance_rad=3),
+        "connection": _name(Connection, message.connection).lower(),
     }
 
 
 def preflight(message: Preflight) -> dict[str, Any]:
     rows = zip(message.items, message.levels, message.details, strict=False)
-    return {
-        "ready": message.ready,
-        "cameras": message.cameras,
-        "items": [{"name": name, "level": int(level), "detail": detail} for name, level, detail in rows],
-    }
+    items = [{"name": name, "level": int(level), "detail": detail} for name, level, detail in rows]
+    return {**_same(message, "ready", "cameras"), "items": items}
 
 
 def recorder(message: RecorderStatus) -> dict[str, Any]:
-    verdicts = [VERDICTS.get(verdict, "") for verdict in message.verdicts] or [""] * len(message.streams)
+    verdicts = [_name(Verdict, verdict).lower() for verdict in message.verdicts] or [""] * len(message.streams)
     rows = zip(message.streams, message.rates, message.ages, message.drops, verdicts, strict=False)
     return {
-        "state": _word(_RECORDER, message.state),
-        "phase": message.phase,
-        "policy_frames": message.policy_frames,
-        "human_frames": message.human_frames,
-        "seconds_left": round(message.seconds_left),
-        "bytes_free": message.bytes_free,
-        "save_progress": round(message.save_progress, 2),
-        "last_path": message.last_path,
-        "last_error": message.last_error,
-        "machine_is_slow": message.machine_is_slow,
-        "disk_remarks": list(message.disk_remarks),
+        **_same(message, "phase", "policy_frames", "human_frames", "bytes_free", "last_path", "last_error"),
+        **_same(message, "machine_is_slow"),
+        **_lists(message, "disk_remarks"),
+        **_rounded(message, seconds_left=0, save_progress=2),
+        "state": _name(RecorderState, message.state).lower(),
         "streams": [
             {"name": name, "rate": round(rate, 1), "age_s": round(age, 2), "drops": drops, "verdict": verdict}
             for name, rate, age, drops, verdict in rows
@@ -146,31 +121,23 @@ def recorder(message: RecorderStatus) -> dict[str, Any]:
 
 def sync(message: SyncProgress) -> dict[str, Any]:
     return {
-        "state": _word(_SYNC, message.state),
-        "target": message.target,
-        "file": message.file,
-        "progress": round(message.progress, 3),
-        "bytes_per_second": round(message.bytes_per_second),
-        "seconds_left": round(message.seconds_left),
-        "files_owed": message.files_owed,
-        "reason": message.reason,
+        **_same(message, "target", "file", "files_owed", "reason"),
+        **_rounded(message, progress=3, bytes_per_second=0, seconds_left=0),
+        "state": _name(SyncState, message.state).lower(),
     }
 
 
 def training(message: TrainingStatus) -> dict[str, Any]:
     return {
-        "ready": message.ready,
-        "epoch": message.epoch,
+        **_same(message, "ready", "epoch", "reason", "checkpoint"),
+        **_rounded(message, progress=3),
         "doing": training_in_words(message.phase, message.progress),
-        "progress": round(message.progress, 3),
-        "reason": message.reason,
-        "checkpoint": message.checkpoint,
     }
 
 
 def event(message: Event) -> dict[str, Any]:
     return {
-        "stamp_s": to_ns(message.header.stamp) / 1e9,
+        "stamp_s": _stamp_s(message),
         "source": message.source,
         "level": int(message.level),
         "text": message.detail or in_words(message.reason),

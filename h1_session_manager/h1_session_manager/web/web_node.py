@@ -24,6 +24,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from h1_session_manager.parameters import WebParameters
 from h1_session_manager.states import SERVICES
 from h1_session_manager.table import EMERGENCY
 from h1_session_manager.web import web_messages_node
@@ -33,7 +34,6 @@ from h1_session_manager.web.controls import Controls
 from h1_session_manager.web.episodes import Episodes
 from h1_session_manager.web.frames import CdrError, Frames, jpeg_of
 from h1_session_manager.web.live import Live
-from h1_session_manager.web.parameters import WebParameters
 from h1_session_manager.web.server import Server, listening
 from h1_training_msgs.msg import Event
 from h1_training_node import qos

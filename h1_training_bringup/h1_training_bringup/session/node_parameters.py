@@ -28,7 +28,7 @@ CLASSES = {
     "session_manager": "h1_session_manager.parameters:SessionParameters",
     "keyboard": "h1_session_manager.parameters:KeyboardParameters",
     "console": "h1_session_manager.parameters:ConsoleParameters",
-    "web": "h1_session_manager.web.parameters:WebParameters",
+    "web": "h1_session_manager.parameters:WebParameters",
 }
 """By node. These are the nodes whose parameters a file may set under `nodes.<node>`."""
 

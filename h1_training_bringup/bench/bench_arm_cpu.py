@@ -13,13 +13,13 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-from array import array
 from collections.abc import Callable
 
 import psutil
 from arm_figures import save, show
 from bench_arm_loop import REMAP, Stage, stage
 from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from unitree_hg.msg import LowCmd, LowState
@@ -44,18 +44,19 @@ class BareNode(BaseNode):
     def __init__(self) -> None:
         super().__init__("bare_arm_node")
         self._sample = encode_low_cmd(new_low_cmd())  # weight 0, no motor enabled
-        zeros = array("d", [0.0] * COUNT)
-        self._joint_state = JointState(name=list(NAMES), position=zeros, velocity=zeros, effort=zeros)
-        self._status, self._periods = ArmStatus(), 0
+        zeros = [0.0] * COUNT
+        joint_state = JointState(name=list(NAMES), position=zeros, velocity=zeros, effort=zeros)
+        self._joint_state, self._status = serialize_message(joint_state), serialize_message(ArmStatus())
+        self._periods = 0
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", QoSProfile(depth=10))
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._arm_status = self.create_publisher(ArmStatus, "bare_status", qos.STATE)
         self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=50, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=64, suffix="arm_sdk")
-        self.create_subscription(PolicyAction, "policy/action", _ignore, qos.LATEST)
-        self.create_subscription(SessionState, "session/state", _ignore, qos.LATEST)
+        self.create_subscription(PolicyAction, "policy/action", _ignore, qos.LATEST, raw=True)
+        self.create_subscription(SessionState, "session/state", _ignore, qos.LATEST, raw=True)
         self.create_subscription(String, "emergency_stop", _ignore, qos.STATE)
-        self.create_subscription(GuardStatus, "arm_guard/status", _ignore, qos.LATEST)
+        self.create_subscription(GuardStatus, "arm_guard/status", _ignore, qos.LATEST, raw=True)
         self.every(PERIOD_S, self._tick)
 
     def _tick(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from array import array
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
@@ -18,16 +17,20 @@ from unitree_hg.msg import LowCmd, LowState
 from visualization_msgs.msg import Marker, MarkerArray
 
 from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
-from h1_training_bringup.arm_driver.actions import ReceivedAction
-from h1_training_bringup.arm_driver.clearance import nearest
 from h1_training_bringup.arm_driver.collision_model import Capsule
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder
 from h1_training_bringup.arm_driver.commanders import SentCommands, Writer, is_allowed, others
 from h1_training_bringup.arm_driver.controller import ArmController
 from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.joints import NAMES
 from h1_training_bringup.arm_driver.modes import RequestResult
 from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
+from h1_training_bringup.arm_driver.samples import (
+    SampleError,
+    StatusEncoder,
+    encode_joint_state,
+    read_action,
+    read_seq,
+)
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import ArmStatus, Event, GuardStatus, PolicyAction, SessionState
@@ -36,7 +39,7 @@ from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
 from h1_training_node.polled_subscription import PolledSubscription
-from h1_training_node.stamps import to_ns, to_stamp
+from h1_training_node.report_once import ReportOnce
 
 ARM_SDK_QOS = QoSProfile(depth=10)
 """Reliable, as the robot's examples publish it."""
@@ -48,8 +51,6 @@ _NO_ROBOT_S = 3.0
 _STATES_KEPT = 50
 """Between two periods there are two; after a pause of this process the newest count, not their number."""
 _BALLS = 9
-_CLEARANCE_EVERY = 5
-"""Messages of arm_status, 10 Hz: how near the arms are to the body is for people to read."""
 _COMMANDS_KEPT, _LOOK_EVERY = 64, 4
 """Of /arm_sdk, and after how many periods it is looked into."""
 _END_IT = "end the other one (one that was killed is forgotten after 20 s)"
@@ -69,9 +70,7 @@ class ArmDriverNode(BaseNode):
         self._intake = StateIntake(round(parameters.robot_timeout_s * 1e9), parameters.harmless_bits)
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         self._command: ArmCommand | None = None
-        # Both are filled and published 50 times a second: what they are made of is made once.
-        self._joint_state = JointState(name=list(NAMES))
-        self._status = ArmStatus()
+        self._status = StatusEncoder()
         self._status_due_ns = 0
         self._published_mode_since_ns = -1
         self._started_ns = self.now_ns()
@@ -80,6 +79,7 @@ class ArmDriverNode(BaseNode):
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
         self._content_identifies = True
         self._joint_states_reported = self._allowed_reported = False
+        self._unreadable = ReportOnce()
 
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", ARM_SDK_QOS)
         self._joint_states = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -88,11 +88,11 @@ class ArmDriverNode(BaseNode):
         self._shapes.publish(_drawn(self._controller.stiff.collisions.capsules))
         self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=_COMMANDS_KEPT, suffix="arm_sdk")
-        self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST)
-        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
+        self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST, raw=True)
+        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST, raw=True)
         self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
         self.create_subscription(Bool, "arm_guard/active", self._on_guard, GUARD_QOS)
-        self.create_subscription(GuardStatus, "arm_guard/status", self._on_guard_status, qos.LATEST)
+        self.create_subscription(GuardStatus, "arm_guard/status", self._on_guard_status, qos.LATEST, raw=True)
         self.create_service(SetArmMode, "arm_driver/set_mode", self._on_set_mode)
         self.create_service(Trigger, "arm_driver/acknowledge", self._on_acknowledge)
         self.create_service(Trigger, "arm_driver/release", self._on_release)
@@ -119,18 +119,29 @@ class ArmDriverNode(BaseNode):
             self._intake.receive(sample, stamp_ns)
         return self._intake.latest()
 
-    def _on_action(self, message: PolicyAction) -> None:
-        action = ReceivedAction(
-            seq=message.seq,
-            stamp_ns=to_ns(message.header.stamp),
-            observation_ns=to_ns(message.observation_stamp),
-            positions=np.array(message.positions, dtype=float),
-            execution=message.execution,
-        )
-        self._controller.offer_action(self.now_ns(), action)
+    def _on_action(self, sample: bytes) -> None:
+        try:
+            action = read_action(sample)
+        except SampleError as error:
+            self._report_unreadable("policy/action", error)
+        else:
+            self._controller.offer_action(self.now_ns(), action)
 
-    def _on_session(self, message: SessionState) -> None:
-        self._controller.conditions.heartbeat.receive(self.now_ns(), message.seq)
+    def _on_session(self, sample: bytes) -> None:
+        try:
+            self._controller.conditions.heartbeat.receive(self.now_ns(), read_seq(sample))
+        except SampleError as error:
+            self._report_unreadable("session/state", error)
+
+    def _on_guard_status(self, sample: bytes) -> None:
+        try:
+            self._controller.conditions.guard.receive(self.now_ns(), read_seq(sample))
+        except SampleError as error:
+            self._report_unreadable("arm_guard/status", error)
+
+    def _report_unreadable(self, topic: str, error: SampleError) -> None:
+        if self._unreadable.is_due(topic):
+            self.event(Event.WARN, "unreadable_message", f"{topic}: {error}; dropped, as all further ones will be")
 
     def _on_emergency_stop(self, message: String) -> None:
         who, _, why = message.data.partition(":")
@@ -139,9 +150,6 @@ class ArmDriverNode(BaseNode):
     def _on_guard(self, message: Bool) -> None:
         if message.data:
             self._controller.yield_to_guard(self.now_ns())
-
-    def _on_guard_status(self, message: GuardStatus) -> None:
-        self._controller.conditions.guard.receive(self.now_ns(), message.seq)
 
     def _on_set_mode(self, request: SetArmMode.Request, response: SetArmMode.Response) -> SetArmMode.Response:
         answer = self._controller.set_mode(
@@ -239,50 +247,11 @@ class ArmDriverNode(BaseNode):
         if is_due or self._controller.mode_since_ns != self._published_mode_since_ns:
             self._publish_status(now_ns, sensed)
         if is_due:
-            message = self._joint_state
-            message.header.stamp = self._status.header.stamp
-            message.position = array("d", sensed.q.tobytes())
-            message.velocity = array("d", sensed.dq.tobytes())
-            message.effort = array("d", sensed.tau_est.tobytes())
-            self._joint_states.publish(message)
+            self._joint_states.publish(encode_joint_state(sensed))
 
     def _publish_status(self, now_ns: int, sensed: Sensed) -> None:
-        if self._controller.mode_since_ns != self._published_mode_since_ns:
-            self._published_mode_since_ns = self._controller.mode_since_ns
-            self._status.mode_since = to_stamp(self._controller.mode_since_ns)
-        self._fill_status(self._status, now_ns, sensed)
-        self._arm_status.publish(self._status)
-
-    def _fill_status(self, status: ArmStatus, now_ns: int, sensed: Sensed) -> None:
-        controller, command = self._controller, self._command
-        status.header.stamp = to_stamp(sensed.stamp_ns)
-        status.seq += 1
-        status.mode = int(controller.mode)
-        status.reason = controller.reason
-        status.acknowledge_needed = bool(controller.faults)
-        status.fault = controller.faults.first
-        status.transition = controller.transition
-        status.weight = controller.handover.weight
-        status.q[:], status.dq[:], status.tau_est[:] = sensed.q, sensed.dq, sensed.tau_est
-        if command is None:
-            # Nothing is sent: what the arms are at is what is reported as commanded.
-            status.q_command[:] = sensed.q
-            status.kp[:] = status.kd[:] = status.tau_ff[:] = 0.0
-        else:
-            status.q_command[:], status.tau_ff[:] = command.q, command.tau
-            status.kp[:], status.kd[:] = command.kp, command.kd
-        status.temperature[:] = sensed.temperature
-        status.waist_q = sensed.waist_q
-        status.action_seq = controller.gate.seq
-        status.limited = controller.stiff.limited
-        controller.stiff.limited = False
-        status.state_rate = self._intake.rate(now_ns)
-        status.crc_errors = self._intake.crc_errors
-        status.refused_actions = controller.gate.refused
-        status.execution = controller.execution
-        if status.seq % _CLEARANCE_EVERY == 1:
-            status.clearance, status.closest = nearest(controller.stiff.collisions, sensed.q, sensed.waist_q)
-        status.release_countdown = controller.handover.release_countdown_s(now_ns)
+        self._published_mode_since_ns = self._controller.mode_since_ns
+        self._arm_status.publish(self._status.encode(now_ns, sensed, self._command, self._controller, self._intake))
 
     def _report_notices(self) -> None:
         for notices in (self._intake.notices, self._controller.notices):

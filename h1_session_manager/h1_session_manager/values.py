@@ -157,6 +157,10 @@ class ReleaseAnnounced:
     """Arm driver or arm guard is about to release the arms, whoever asked for it."""
 
 
+CHECKING = "checking"
+"""Stands in `SyncProgress.file` where the share of a file stands that is being sent."""
+
+
 @dataclass(frozen=True)
 class SyncProgress:
     """How far an upload is: share of all in 0..1, bytes, bytes/s, s (-1: not known)."""

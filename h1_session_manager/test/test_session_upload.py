@@ -126,6 +126,13 @@ def test_a_damaged_file_is_named_and_stays_while_the_others_go(source, tmp_path)
     assert progress[-1].files_owed == 1
 
 
+def test_the_file_being_checked_is_named_before_it_is_sent(source, tmp_path):
+    _, progress = uploaded(source, tmp_path / "target", validate=lambda _path: "")
+    checked = [item.file for item in progress if item.file.endswith(", checking)")]
+    name = "training_session_epoch1/episode_{}.hdf5 ({} of 2, checking)"
+    assert checked == [name.format(0, 1), name.format(1, 2)]
+
+
 def test_the_recorders_own_check_judges_each_file(source, tmp_path):
     reason = validate(source / "training_session_epoch1" / "episode_0.hdf5")
     assert reason  # whatever words the recorder has for bytes that are no episode

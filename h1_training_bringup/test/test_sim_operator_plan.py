@@ -220,6 +220,15 @@ def test_a_session_in_which_nothing_moves_is_reported():
     assert plan.complaints == ["nothing moves in WAITING: Connection refused"]
 
 
+def test_an_upload_that_goes_on_slowly_is_waited_for():
+    plan = OperatorPlan(OperatorParameters(patience_s=10.0))
+    for number in range(4):
+        plan.look(Seen("SYNCING", since_ns=0, epoch=1, uploading=f"episode_{number}"), number * 9 * 10**9)
+    assert plan.complaints == []
+    plan.look(Seen("SYNCING", since_ns=0, epoch=1, uploading="episode_3"), 38 * 10**9)
+    assert plan.complaints == ["nothing moves in SYNCING: no reason shown"]
+
+
 def test_an_age_that_grows_moves_nothing():
     plan = OperatorPlan(OperatorParameters(patience_s=10.0))
     for second in range(12):

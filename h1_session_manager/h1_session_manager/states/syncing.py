@@ -7,7 +7,7 @@ from h1_session_manager.context import Context, counted
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait
 from h1_session_manager.table import Row, State
-from h1_session_manager.values import Sync, Synced, SyncProgress
+from h1_session_manager.values import CHECKING, Sync, Synced, SyncProgress
 from h1_training_node.message_numbers import Level, RecorderState, SyncState
 
 _WRITING_S = 20.0
@@ -66,7 +66,7 @@ class Syncing(BaseState):
         name, _, place = progress.file.partition(" (")
         if progress.reason and progress.reason != self._said_reason:
             context.say(f"  {progress.reason}")
-        elif progress.state is SyncState.RUNNING and name and name != self._said_file:
+        elif progress.state is SyncState.RUNNING and CHECKING not in place and name and name != self._said_file:
             left = f"{progress.files_owed} not verified yet{_pace(progress)}"
             context.say(f"  Sending {name}, {place.partition(',')[0]}, {left}")
             self._said_file = name

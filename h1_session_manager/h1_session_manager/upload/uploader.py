@@ -19,7 +19,7 @@ from h1_session_manager.upload.ledger import FileState, Ledger, finished_episode
 from h1_session_manager.upload.programs import FileProgress, RsyncRun, Validator, ValidatorError
 from h1_session_manager.upload.rsync import RsyncJob, UploadError, differing_files, free_bytes
 from h1_session_manager.upload.rsync_options import RsyncOptionError
-from h1_session_manager.values import Reached, Synced, SyncProgress
+from h1_session_manager.values import CHECKING, Reached, Synced, SyncProgress
 from h1_training_node.message_numbers import SyncState
 
 _MARGIN_S = 30.0
@@ -167,9 +167,10 @@ class Uploader:
 
     def _take_out_damaged(self, source: Path, files: dict[str, FileState]) -> dict[str, str]:
         damaged: dict[str, str] = {}
-        for name, state in list(files.items()) if self._validate else ():
+        for number, (name, state) in enumerate(list(files.items()) if self._validate else (), 1):
             if self._run.stopped.is_set():
                 raise UploadError("ended with the session; the rest is owed")
+            self._report(SyncState.RUNNING, file=f"{name} ({number} of {self._owed}, {CHECKING})")
             if (name, state) not in self._judged and self._validate is not None:
                 self._judged[name, state] = self._validate(source / name)
             if why := self._judged[name, state]:

@@ -9,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 
 from h1_training_bringup.sim.operator_plan import OperatorParameters, OperatorPlan, Seen
-from h1_training_msgs.msg import ArmStatus, Event, RecorderStatus, SessionState
+from h1_training_msgs.msg import ArmStatus, Event, RecorderStatus, SessionState, SyncProgress
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.node_main import run_node
@@ -31,6 +31,7 @@ class OperatorNode(BaseNode):
         self._arms_damping = False
         self._demonstrated = ""
         self._task: dict[str, Any] = {}
+        self._uploading = ""
         self._reported = 0
         self._keyboard = self.create_publisher(String, "keyboard", qos.STATE)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATCHED)
@@ -38,6 +39,7 @@ class OperatorNode(BaseNode):
         self.create_subscription(ArmStatus, "arm_status", self._on_arms, qos.LATEST)
         self.create_subscription(String, "sim/person/done", self._on_demonstrated, qos.STATE)
         self.create_subscription(String, "sim/task", self._on_task, qos.LATEST)
+        self.create_subscription(SyncProgress, "session/sync_progress", self._on_upload, qos.LATEST)
         self.every(_LOOK_S, self._look)
 
     def _on_session(self, message: SessionState) -> None:
@@ -54,6 +56,9 @@ class OperatorNode(BaseNode):
 
     def _on_task(self, message: String) -> None:
         self._task = json.loads(message.data)
+
+    def _on_upload(self, message: SyncProgress) -> None:
+        self._uploading = f"{message.state} {message.file} {message.bytes_sent}"
 
     def _look(self) -> None:
         if self._session is None:
@@ -88,6 +93,7 @@ class OperatorNode(BaseNode):
             demonstrated=self._demonstrated,
             distance_m=task.get("distance_m"),
             succeeded=task.get("succeeded", False),
+            uploading=self._uploading,
         )
 
     def _end_with_session(self) -> None:

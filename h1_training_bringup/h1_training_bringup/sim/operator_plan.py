@@ -54,6 +54,7 @@ class Seen:
         demonstrated: id of the episode whose demonstration the simulated person has finished.
         distance_m: of the hand from where the task wants it; None while nobody says.
         succeeded: the task has been done in this episode.
+        uploading: how far the upload is.
     """
 
     state: str
@@ -68,6 +69,7 @@ class Seen:
     demonstrated: str = ""
     distance_m: float | None = None
     succeeded: bool = False
+    uploading: str = ""
 
 
 @dataclass

@@ -9,6 +9,7 @@
 #
 # Variables: SAVE_DIR=DIR  RSYNC_TARGET=DIR  CONFIG=FILE  OPERATOR=scripted|keyboard|none  CONSOLE=auto|yes|no
 #            EPOCHS=N  EPISODES=N  SEED=N  SEEDS=N  FAST=1  TRAINER=FILE (your training command)
+#            TASK=reach|push (what `make learn` learns)
 #            ABLATION=zeros|policy_only|policy_rows|demonstrations|lookahead1|split_none|blind
 #            PYTHON=python3.11 (the interpreter of .venv)
 
@@ -34,7 +35,7 @@ LAUNCH_ARGUMENTS = sim:=true "operator:=$(OPERATOR)" "save_dir:=$(SAVE_DIR)" "rs
 
 LEARN_OPTIONS = $(if $(FAST),--fast) $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(EPISODES),--episodes "$(EPISODES)") \
   $(if $(SEED),--seed "$(SEED)") $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(ABLATION),--ablation "$(ABLATION)") \
-  $(if $(TRAINER),--trainer "$(TRAINER)")
+  $(if $(TRAINER),--trainer "$(TRAINER)") $(if $(TASK),--task "$(TASK)")
 
 # Ctrl+C reaches the command and make. The command ends in its own time and says how; make then ends by the signal, silently.
 RUN = trap : INT;

@@ -350,9 +350,7 @@ def test_an_upload_says_each_file_once_and_why_one_is_tried_again():
     harness.run(1)
     name = "training_session_epoch1/episode_0.hdf5"
     for share in ("checking", "10%", "60%"):
-        running = SyncProgress(
-            SyncState.RUNNING, f"{name} (1 of 2, {share})", 0.1, 10**8, 11.3e6, 35.0, files_owed=2
-        )
+        running = SyncProgress(SyncState.RUNNING, f"{name} (1 of 2, {share})", 0.1, 10**8, 11.3e6, 35.0, files_owed=2)
         harness.engine.observe(running, harness.now_ns)
     broken = SyncProgress(SyncState.RUNNING, reason="the connection broke; attempt 2 of 4 in 2 s")
     for _ in range(2):

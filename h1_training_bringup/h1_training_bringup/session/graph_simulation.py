@@ -42,7 +42,7 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
             bringup,
             "sim_robot",
             "sim_robot",
-            parameters={"seed": seed},
+            parameters={"seed": seed, "task": "push" if configuration["simulation.pushes"] else "reach"},
             when=sim,
             ends_last=True,
             priority=REALTIME_IF_ALLOWED,

@@ -187,6 +187,11 @@ KEYS: tuple[Key, ...] = (
         low=0,
         high=65535,
     ),
+    _own(
+        "simulation.pushes",
+        False,
+        "the cube must be pushed into a field, and not only reached; hands, cube and table then meet",
+    ),
     _own("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
     _own("simulation.show_person", False, "draw the hands that guide the arms into the images, for people to look at"),
     _own(

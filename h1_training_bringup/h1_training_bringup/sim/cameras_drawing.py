@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from h1_training_bringup.sim.cameras_arms import IS_PERSON, LOOKS, RADII_M, ArmSegments
 from h1_training_bringup.sim.cameras_backdrop import Image
 from h1_training_bringup.sim.cameras_view import HEIGHT, NEAR_M, WIDTH, View
-from h1_training_bringup.sim.scene import OBJECT_SIZE_M, TABLE_TOP_M, TABLE_X_M, TABLE_Y_M, SceneObject
+from h1_training_bringup.sim.scene import TABLE_TOP_M, TABLE_X_M, TABLE_Y_M, SceneObject
 
 Array = NDArray[np.float64]
 
@@ -47,6 +47,7 @@ _FAR_OUTSIDE_PX = 4000.0
 _CUBE = np.array([[x, y, z] for z in (-0.5, 0.5) for x, y in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))])
 _CUBE_FACES = (((4, 5, 6, 7), 1.0), ((0, 1, 5, 4), 0.6), ((1, 2, 6, 5), 0.7), ((2, 3, 7, 6), 0.8), ((3, 0, 4, 7), 0.72))
 _CUBE_NORMALS = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0]], float)
+_FACE_AXES = [2, 1, 0, 1, 0]
 
 
 @dataclass(frozen=True)
@@ -69,25 +70,32 @@ class _Segments:
 def draw_scene(
     image: Image, view: View, arms: ArmSegments, things: Iterable[SceneObject], *, person: bool = False
 ) -> None:
-    """Paint shadows, then objects and arms from far to near, into `image`, (480, 640, 3).
+    """Paint marks, shadows, then objects and arms from far to near, into `image`, (480, 640, 3).
 
     With `person`, somebody's hands are at the robot's wrists.
     """
+    things = tuple(things)
+    for mark in (thing for thing in things if not thing.size_m[2]):
+        _paint_box(image, view, mark)
     _darken_table(image, view, arms)
     segments = _projected(view, arms.segments_m)
     distance = np.linalg.norm(arms.segments_m.mean(axis=1) - view.position_m, axis=1)
     near_to_far = sorted(
-        ((float(np.linalg.norm(np.array(thing.position_m) - view.position_m)), thing) for thing in things),
+        (
+            (float(np.linalg.norm(np.array(thing.position_m) - view.position_m)), thing)
+            for thing in things
+            if thing.size_m[2]
+        ),
         key=lambda entry: entry[0],
     )
     painted = segments.visible if person else segments.visible[~IS_PERSON[segments.visible]]
     for index in painted[np.argsort(-distance[painted])]:
         while near_to_far and distance[index] < near_to_far[-1][0]:
-            _paint_cube(image, view, near_to_far.pop()[1])
+            _paint_box(image, view, near_to_far.pop()[1])
         for step, tone in enumerate(_TONES[index]):
             _paint_segment(image, segments, int(index), step, tone)
     while near_to_far:
-        _paint_cube(image, view, near_to_far.pop()[1])
+        _paint_box(image, view, near_to_far.pop()[1])
 
 
 def draw_text(image: Image, text: str) -> None:
@@ -159,15 +167,16 @@ def _darken_table(image: Image, view: View, arms: ArmSegments) -> None:
     cv2.copyTo(cv2.convertScaleAbs(image[part], alpha=_SHADOW), mask[part], image[part])
 
 
-def _paint_cube(image: Image, view: View, thing: SceneObject) -> None:
+def _paint_box(image: Image, view: View, thing: SceneObject) -> None:
     cosine, sine = np.cos(thing.yaw_rad), np.sin(thing.yaw_rad)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    seen = view.in_camera(OBJECT_SIZE_M * _CUBE @ turn.T + np.array(thing.position_m))
+    size = np.array(thing.size_m)
+    seen = view.in_camera(size * _CUBE @ turn.T + np.array(thing.position_m))
     if (seen[:, 2] < NEAR_M).any():
         return
     at = _fixed(view.pixels(seen))
     towards_camera = view.position_m - np.array(thing.position_m)
-    for (corners, shade), normal in zip(_CUBE_FACES, _CUBE_NORMALS @ turn.T, strict=True):
-        if normal @ (towards_camera - normal * OBJECT_SIZE_M / 2) > 0:
+    for (corners, shade), normal, depth in zip(_CUBE_FACES, _CUBE_NORMALS @ turn.T, size[_FACE_AXES], strict=True):
+        if normal @ towards_camera > depth / 2:
             colour = tuple(int(value * shade) for value in thing.colour_bgr)
             cv2.fillConvexPoly(image, at[list(corners)], colour, cv2.LINE_AA, _SHIFT)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,8 +27,10 @@ from h1_policy_bridge.training_server.small import HoldPolicy, SmallSettings, fi
 from h1_training_bringup.sim.cameras import CameraParameters
 from h1_training_bringup.sim.learning_curve import FIXED, SEALED, CurveRow, missed, save, table, wilson
 from h1_training_bringup.sim.scene import SceneObject, scene_object
+from h1_training_bringup.sim.task import REACH, TASKS
 from h1_training_bringup.sim.virtual_session import VirtualSession
 from h1_training_node.parameter import from_values
+from h1_training_node.process import interruption
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "": {},
@@ -41,6 +45,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 """Settings of the small trainer; `demonstrations` also means that no policy runs before the person."""
 FIRST_EPISODES = 16
 EVALUATED = 48
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETS = {FIXED: 5000, SEALED: 9000}
 """Epoch numbers whose objects no episode has."""
 _EVALUATION_SCENES = 0
@@ -60,6 +65,7 @@ class Plan:
         ablation: one of `ABLATIONS`.
         changes_scenes: also evaluate the last weights where something is other than in all episodes.
         only_ends: evaluate the untrained policy and the last weights alone.
+        task: one of `task.TASKS`.
     """
 
     seed: int = 1
@@ -70,6 +76,7 @@ class Plan:
     ablation: str = ""
     changes_scenes: bool = True
     only_ends: bool = False
+    task: str = REACH
 
 
 @dataclass
@@ -101,7 +108,7 @@ class Evaluator:
 
     def __init__(self, plan: Plan, **changed: Any) -> None:
         self._plan = plan
-        self._session = VirtualSession(plan.seed, scene_seed=_EVALUATION_SCENES, **changed)
+        self._session = VirtualSession(plan.seed, scene_seed=_EVALUATION_SCENES, task=plan.task, **changed)
 
     def row(self, policy: Policy, epoch: int, collected: Collected, train_s: float, objects: str = FIXED) -> CurveRow:
         """One row of the curve."""
@@ -154,7 +161,7 @@ class Timed:
 def fast(plan: Plan, report: Callable[[CurveRow], None]) -> list[CurveRow]:
     """The whole loop in this process; `report` gets each row as it is known."""
     settings = from_values(SmallSettings, ABLATIONS[plan.ablation])
-    session, evaluator, collected = VirtualSession(plan.seed), Evaluator(plan), Collected()
+    session, evaluator, collected = VirtualSession(plan.seed, task=plan.task), Evaluator(plan), Collected()
     policy: Policy = HoldPolicy()
     rows = [evaluator.row(policy, 0, collected, 0.0)]
     report(rows[0])
@@ -193,12 +200,35 @@ def changed_scenes(
     return rows
 
 
+class Interrupted(BaseException):
+    """A signal asks for the end: what was started ends on the way out."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `learn`: 0, or 1 if the curve stays below its bar."""
+    """Entry point of `learn`: 0, 1 if the curve stays below its bar, 2 without one, 128 + N after signal N."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_IGN)  # a second one must not cut the ending short
+        raise Interrupted(signal.Signals(number))
+
+    for number in _ENDING:
+        signal.signal(number, interrupt)
+    try:
+        return run(options)
+    except Interrupted as asked:
+        received: signal.Signals = asked.args[0]
+        print(f"{interruption(received)}; all that was started has ended", file=sys.stderr)
+        return 128 + received
+
+
+def run(options: argparse.Namespace) -> int:
+    """All seeds; the status of `main`."""
     failures = 0
     for seed in range(options.seed, options.seed + options.seeds):
-        changes_scenes = options.changes_scenes and not options.ablation and seed == options.seed
+        is_reach = options.task == REACH
+        changes_scenes = options.changes_scenes and not options.ablation and seed == options.seed and is_reach
         plan = Plan(
             seed,
             options.epochs,
@@ -208,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.ablation,
             changes_scenes,
             options.only_ends,
+            options.task,
         )
         print(f"seed {seed}{', ablation ' + plan.ablation if plan.ablation else ''}", flush=True)
         if options.fast:
@@ -222,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 2
         print(table(rows), flush=True)
         save(rows, options.out)
-        complaints = [] if plan.ablation else missed(rows)
+        complaints = [] if plan.ablation or not is_reach else missed(rows)
         for complaint in complaints:
             print(f"below the bar: {complaint}", flush=True)
         failures += bool(complaints)
@@ -251,12 +282,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only-ends", action="store_true", help="with --fast: evaluate the untrained policy and the last weights alone"
     )
+    parser.add_argument(
+        "--task", choices=TASKS, default=REACH, help="what is learned; pushing has no bar (default: %(default)s)"
+    )
     parser.add_argument("--ablation", choices=tuple(ABLATIONS), default="", help="leave one thing out")
     parser.add_argument(
         "--trainer", type=Path, help="settings of your own training command, a YAML file; not with --fast"
     )
-    parser.add_argument("--out", type=Path, default=Path("data/learn"), help="folder (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder (default: data/learn, to push data/learn/push)")
     options = parser.parse_args(arguments)
+    options.out = options.out or Path("data/learn") / ("" if options.task == REACH else options.task)
     numbers = ("epochs", "episodes", "first_episodes", "seeds", "evaluated")
     if wrong := [name for name in numbers if getattr(options, name) < 1]:
         parser.error(f"--{wrong[0].replace('_', '-')} must be 1 or more")

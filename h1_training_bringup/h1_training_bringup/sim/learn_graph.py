@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -30,12 +29,15 @@ from h1_policy_bridge.training_server.store import UNTRAINED, Store
 from h1_policy_bridge.training_server.training import make_trainer
 from h1_training_bringup.sim.learn import ABLATIONS, Collected, Evaluator, Plan, changed_scenes
 from h1_training_bringup.sim.learning_curve import SEALED, CurveRow
+from h1_training_bringup.sim.task import PUSH
 
 _CALM_S = 4.0
 _LOOK_S = 0.5
 _TRAINING_LIMIT_S = 300.0
 _IMAGE_QUALITY = 50
 """Of the simulated cameras: 46 episodes then stay below a gigabyte."""
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Before a command: it ends even if this process is killed."""
 _LEARNT_BY_GRAPH = {name for name in ABLATIONS if name != "demonstrations"}
 
 
@@ -64,7 +66,6 @@ def over_the_graph(plan: Plan, out: Path, own_trainer: Path | None) -> list[Curv
     name = "small"
     if own_trainer is not None:
         name, settings = "command", yaml.safe_load(own_trainer.read_text(encoding="utf-8"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with server and session, as Ctrl+C does
     with _server(folder, name, settings) as port, _session(plan, folder, port) as session:
         os.nice(19)  # what follows must not disturb the session
         return _Watch(plan, folder, port, make_trainer(name, settings)).rows(session)
@@ -150,7 +151,7 @@ def _server(folder: Path, trainer: str, settings: dict[str, Any]) -> Iterator[in
         "--calm-s": _CALM_S,
         "--port": 0,
     }
-    command = [sys.executable, "-m", "h1_policy_bridge.training_server.main"]
+    command = [*_ENDS_WITH_US, sys.executable, "-m", "h1_policy_bridge.training_server.main"]
     command += [str(part) for option in options.items() for part in option]
     log = folder / "policy_server.txt"
     with log.open("wb") as output:
@@ -177,6 +178,7 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "episodes": plan.episodes,
         "first_episodes": plan.first_episodes,
         "resume_in_episode": 0,
+        "pushes": plan.task == PUSH,
     }
     settings = {
         "simulation": simulation,
@@ -195,7 +197,7 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "--rsync-target": folder / "uploaded",
         "--log-dir": folder / "log",
     }
-    command = [str(runner), "--sim", *(str(part) for option in options.items() for part in option)]
+    command = [*_ENDS_WITH_US, str(runner), "--sim", *(str(part) for option in options.items() for part in option)]
     with (folder / "session.txt").open("wb") as output:
         session = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -92,6 +92,8 @@ class OperatorNode(BaseNode):
             arms_damping=self._arms_damping,
             demonstrated=self._demonstrated,
             distance_m=task.get("distance_m"),
+            remaining_m=task.get("remaining_m"),
+            strays_from_best=task.get("strays_from_best", False),
             succeeded=task.get("succeeded", False),
             uploading=self._uploading,
         )

@@ -52,8 +52,8 @@ class Seen:
         policy_frames, human_frames: rows of the open episode, from `recorder/status`.
         arms_damping: whether the arms are compliant.
         demonstrated: id of the episode whose demonstration the simulated person has finished.
-        distance_m: of the hand from where the task wants it; None while nobody says.
-        succeeded: the task has been done in this episode.
+        distance_m: of the hand, or of what it pushes, from where the task wants it; None while nobody says.
+        remaining_m, succeeded, strays_from_best: as `task.Measured` and `task.Task` have it.
         uploading: how far the upload is.
     """
 
@@ -68,6 +68,8 @@ class Seen:
     arms_damping: bool = False
     demonstrated: str = ""
     distance_m: float | None = None
+    remaining_m: float | None = None
+    strays_from_best: bool = False
     succeeded: bool = False
     uploading: str = ""
 
@@ -156,8 +158,12 @@ class OperatorPlan:
         if seen.distance_m is None or rows < 1:
             return False
         if self._judgement is None:
-            self._judgement = Judgement(now_ns, seen.distance_m)
-        return bool(self._judgement.look(now_ns, seen.distance_m)) and rows >= self.parameters.policy_frames
+            remaining_m = seen.distance_m if seen.remaining_m is None else seen.remaining_m
+            self._judgement = Judgement(now_ns, remaining_m, strays_from_best=seen.strays_from_best)
+        return (
+            bool(self._judgement.look(now_ns, seen.distance_m, seen.remaining_m))
+            and rows >= self.parameters.policy_frames
+        )
 
     def _wanted_in_damping(self, seen: Seen) -> str:
         rows = seen.human_frames - self._rows_at_entry[1]
@@ -207,7 +213,7 @@ class OperatorPlan:
     def _watch_for_changes(self, seen: Seen, now_ns: int) -> None:
         known, since_ns = self._last_change
         # An age that grows, or a hand that trembles, is no change.
-        visible = replace(seen, reason=_FIGURES.sub("#", seen.reason), distance_m=None)
+        visible = replace(seen, reason=_FIGURES.sub("#", seen.reason), distance_m=None, remaining_m=None)
         if known != visible:
             self._last_change = (visible, now_ns)
         elif now_ns - since_ns > self.parameters.patience_s * NS_PER_S:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from h1_training_bringup.sim.pushing import PushDemonstration, PushTask
 from h1_training_bringup.sim.scene import Vector
-from h1_training_bringup.sim.task import OPERATOR_M, ReachTask
+from h1_training_bringup.sim.task import OPERATOR_M, ReachTask, Task
 
 Hands = NDArray[np.float64]
 """Shape (2, 3): left, right; x, y, z in the pelvis frame."""
@@ -73,6 +74,10 @@ class Demonstration:
         hands: Hands = self.start + way * (self.goal - self.start) + np.sin(np.pi * way) * self.bow
         return hands
 
+    def is_over(self, elapsed_s: float) -> bool:
+        """The hands have come there, and have been let settle."""
+        return elapsed_s > self.duration_s + _SETTLE_S
+
 
 def plan(start: Hands, place: Vector, side: int, random: np.random.Generator) -> Demonstration:
     """A demonstration from where the hands are, (2, 3), m, to `place`, (3,), m, for the hand of `side`."""
@@ -100,7 +105,7 @@ class Person:
     def __init__(self, seed: int, greatest_force_n: float) -> None:
         self._seed = seed
         self._greatest_force_n = greatest_force_n
-        self._demonstration: Demonstration | None = None
+        self._demonstration: Demonstration | PushDemonstration | None = None
         self._nothing_to_do = False
         self._began_ns = 0
         self._last_ns = 0
@@ -109,9 +114,7 @@ class Person:
         self._attempts: dict[tuple[int, int], int] = {}
         self.done_with: str | None = None
 
-    def forces(
-        self, now_ns: int, hands: Hands, task: ReachTask, session: SessionView | None, is_compliant: bool
-    ) -> Hands:
+    def forces(self, now_ns: int, hands: Hands, task: Task, session: SessionView | None, is_compliant: bool) -> Hands:
         """What the person does at the wrists now, (2, 3), N, pelvis frame.
 
         Args:
@@ -128,19 +131,23 @@ class Person:
             self._take_hold(now_ns, hands, task, session)
         assert self._demonstration is not None
         elapsed_s = (now_ns - self._began_ns) / 1e9
-        if self._nothing_to_do or elapsed_s > self._demonstration.duration_s + _SETTLE_S:
+        if self._nothing_to_do or self._demonstration.is_over(elapsed_s):
             self.done_with = session.episode_id
         if self._nothing_to_do:
             return _NOTHING
         return self._bounded(self._spring(self._demonstration.at(elapsed_s), hands, now_ns), elapsed_s)
 
-    def _take_hold(self, now_ns: int, hands: Hands, task: ReachTask, session: SessionView) -> None:
+    def _take_hold(self, now_ns: int, hands: Hands, task: Task, session: SessionView) -> None:
         key = (session.epoch, session.episode)
         attempt = self._attempts.get(key, 0)
         self._attempts[key] = attempt + 1
         random = np.random.default_rng([5, self._seed, session.epoch + 1, session.episode, attempt])
         self._nothing_to_do = task.measure(now_ns, hands).distance_m <= OPERATOR_M
-        self._demonstration = plan(hands, task.goal, task.thing.side, random)
+        if isinstance(task, PushTask):
+            self._demonstration = PushDemonstration(hands, task, random)
+        else:
+            assert isinstance(task, ReachTask)
+            self._demonstration = plan(hands, task.goal, task.thing.side, random)
         self._began_ns = self._last_ns = now_ns
         self._last_hands, self._integral_n = hands.copy(), np.zeros((2, 3))
 

@@ -17,11 +17,14 @@ from h1_training_bringup.sim.robot_body import DOFS, STEP_NS, Dofs, MotorCommand
 from h1_training_bringup.sim.robot_command import ArmSdkInbox
 from h1_training_bringup.sim.robot_faults import InjectedFaults, apply_fault
 from h1_training_bringup.sim.robot_state import StateWriter, tilt_quaternion
+from h1_training_bringup.sim.task import PUSH, TASKS
 from h1_training_node.parameter import parameter
 
 _CATCH_UP_STEPS = 50
 OWN_POSE = np.array([0.0, *(0.12, 0.10, 0.0, 0.35, 0.0, 0.0, 0.0), *(0.12, -0.10, 0.0, 0.35, 0.0, 0.0, 0.0)])
 """(15,), rad: where the robot's own controller keeps waist and arms: upper arms hang, forearms point ahead."""
+_OWN_POSE_ABOVE_TABLE = np.array([0.0, *(0.0, 0.10, *(0.0,) * 5), *(0.0, -0.10, *(0.0,) * 5)])
+"""The same where there is a table that the hands meet."""
 _ARM_KP, _ARM_KD = (120.0, 120.0, 80.0, 80.0, 50.0, 50.0, 50.0), (3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 1.0)
 _OWN_KP: Dofs = np.array([200.0, *_ARM_KP, *_ARM_KP])
 _OWN_KD: Dofs = np.array([5.0, *_ARM_KD, *_ARM_KD])
@@ -45,6 +48,7 @@ class RobotParameters:
         choices=("none", "ramp"),
     )
     person: bool = parameter(True, "a person guides the arms in DAMPING")
+    task: str = parameter("reach", "what there is to do; only to push, the hands meet table and cube", choices=TASKS)
     person_force_n: float = parameter(30.0, "greatest force of the person at a wrist", unit="N", low=0, high=60)
 
 
@@ -65,7 +69,9 @@ class SimulatedRobot:
         self.inbox = ArmSdkInbox(parameters.mode_machine, ramps_down=parameters.arm_sdk_timeout == "ramp")
         self._payloads_kg = (parameters.left_payload_kg, parameters.right_payload_kg)
         masses = deviating_masses(parameters.seed, parameters.mass_deviation)
-        self.body = RobotBody(OWN_POSE, masses, parameters.friction_scale, self._payloads_kg)
+        pushes = parameters.task == PUSH
+        self._own_pose = _OWN_POSE_ABOVE_TABLE if pushes else OWN_POSE
+        self.body = RobotBody(self._own_pose, masses, parameters.friction_scale, self._payloads_kg, pushes=pushes)
         self.lost_ns = 0
         self._writer = StateWriter(parameters.mode_machine, parameters.seed)
         self._begin_ns = now_ns
@@ -122,7 +128,7 @@ class SimulatedRobot:
     def _effective_command(self) -> MotorCommands:
         """weight · arm_sdk + (1 - weight) · own controller, as torques; the latter knows its own masses."""
         weight, asked = self.inbox.weight, self.inbox.motors
-        own_tau = self.body.carrying_torque + _OWN_KP * OWN_POSE
+        own_tau = self.body.carrying_torque + _OWN_KP * self._own_pose
         asked_tau = asked.tau + asked.kp * asked.q + asked.kd * asked.dq
         works: Dofs = np.where(self._faults.anomalies.disabled, 0.0, 1.0)
         return MotorCommands(

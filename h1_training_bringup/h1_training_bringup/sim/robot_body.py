@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from h1_training_bringup.arm_driver.joints import COUNT, EFFORT
 from h1_training_bringup.arm_driver.kinematics import ARMS, TORSO
 from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2, SIDES, ModelOptions, Payload, model_xml
-from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M
+from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, SceneObject
+from h1_training_bringup.sim.table import CUBE_DOFS, Cube, add_table
 
 DOFS = 1 + COUNT
 """Waist, then left 7, then right 7: motors 12..26."""
@@ -63,6 +64,7 @@ class RobotBody:
         mass_scale: by link name.
         friction_scale: factor on dry and viscous friction.
         payloads_kg: what the left and the right wrist carry from the start.
+        pushes: there is a table with a cube on it, and the hands meet both (`table.py`); else nothing meets anything.
     """
 
     def __init__(
@@ -71,7 +73,10 @@ class RobotBody:
         mass_scale: dict[str, float] | None = None,
         friction_scale: float = 1.0,
         payloads_kg: tuple[float, float] = (0.0, 0.0),
+        *,
+        pushes: bool = False,
     ) -> None:
+        self._pushes = pushes
         self._mass_scale = mass_scale or {}
         self._friction_nm = friction_scale * np.array([_WAIST_FRICTION_NM, *_ARM_FRICTION_NM, *_ARM_FRICTION_NM])
         self._viscous = friction_scale * np.array([_WAIST_VISCOUS, *_ARM_VISCOUS, *_ARM_VISCOUS])
@@ -79,7 +84,7 @@ class RobotBody:
         self._stuck = np.zeros(DOFS, bool)
         self._gravity_direction = np.array([0.0, 0.0, -1.0])
         self._build()
-        self._data.qpos[:] = q
+        self._data.qpos[:DOFS] = q
         mujoco.mj_forward(self._model, self._data)
 
     def _build(self) -> None:
@@ -91,31 +96,31 @@ class RobotBody:
             waist_armature=_WAIST_ARMATURE,
             timestep_s=STEP_NS / 1e9,
         )
-        self._model = _with_motors(model_xml(options))
+        self._model = _with_motors(model_xml(options), self._pushes)
         self._data = mujoco.MjData(self._model)
         self._wrists = np.array([self._model.body(f"{side}_wrist_yaw_link").id for side in SIDES])
         self._model.opt.gravity[:] = self._gravity_direction * GRAVITY_M_S2
         self._set_friction()
 
     def _set_friction(self) -> None:
-        self._model.dof_frictionloss[:] = self._friction_nm
-        self._model.dof_solimp[:, :2] = _FRICTION_IMPEDANCE
-        self._model.dof_damping[:] = np.where(self._stuck, _STUCK_VISCOUS, self._viscous)
+        self._model.dof_frictionloss[:DOFS] = self._friction_nm
+        self._model.dof_solimp[:DOFS, :2] = _FRICTION_IMPEDANCE
+        self._model.dof_damping[:DOFS] = np.where(self._stuck, _STUCK_VISCOUS, self._viscous)
 
     @property
     def q(self) -> Dofs:
         """Measured angles, rad."""
-        return np.asarray(self._data.qpos)
+        return np.asarray(self._data.qpos[:DOFS])
 
     @property
     def dq(self) -> Dofs:
         """Measured speeds, rad/s."""
-        return np.asarray(self._data.qvel)
+        return np.asarray(self._data.qvel[:DOFS])
 
     @property
     def ddq(self) -> Dofs:
         """rad/s²."""
-        return np.asarray(self._data.qacc)
+        return np.asarray(self._data.qacc[:DOFS])
 
     @property
     def tau(self) -> Dofs:
@@ -125,7 +130,7 @@ class RobotBody:
     @property
     def carrying_torque(self) -> Dofs:
         """What holds this very body against gravity (and moves it along), N·m, as of the last step."""
-        return np.asarray(self._data.qfrc_bias)
+        return np.asarray(self._data.qfrc_bias[:DOFS])
 
     @property
     def wrists(self) -> NDArray[np.float64]:
@@ -145,6 +150,16 @@ class RobotBody:
         straightened = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
         return np.asarray(self.hands @ straightened.T)
 
+    @property
+    def cube(self) -> Cube:
+        """Where the cube is now; only of a body that `pushes`."""
+        return Cube.of(self._data)
+
+    def put(self, thing: SceneObject) -> None:
+        """Put the cube where `thing` is, at rest; only of a body that `pushes`."""
+        Cube.put(self._data, thing)
+        mujoco.mj_forward(self._model, self._data)
+
     def command(self, motors: MotorCommands) -> None:
         """Ask this of the motors from now on."""
         self._data.ctrl[:] = motors.kp * motors.q + motors.kd * motors.dq + motors.tau
@@ -161,7 +176,7 @@ class RobotBody:
 
     def place(self, q: Dofs) -> None:
         """Be at `q`, (15,), rad, at rest, at once."""
-        self._data.qpos[:], self._data.qvel[:] = q, 0.0
+        self._data.qpos[:DOFS], self._data.qvel[:] = q, 0.0
         mujoco.mj_forward(self._model, self._data)
 
     def set_gravity(self, direction: ArrayLike) -> None:
@@ -185,8 +200,8 @@ class RobotBody:
         self._set_friction()
 
 
-def _with_motors(xml: str) -> mujoco.MjModel:
-    """The model with one affine actuator a joint, in the joints' order."""
+def _with_motors(xml: str, pushes: bool) -> mujoco.MjModel:
+    """The model with one affine actuator a joint, in the joints' order; after them the cube, if it `pushes` one."""
     spec = mujoco.MjSpec.from_string(xml)
     limits = (TORSO.effort_nm, *EFFORT)
     for joint, effort in zip((TORSO.joint, *(link.joint for link in ARMS)), limits, strict=True):
@@ -194,6 +209,8 @@ def _with_motors(xml: str) -> mujoco.MjModel:
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
         motor.gainprm[0] = 1.0
         motor.forcelimited, motor.forcerange = True, [-effort, effort]
+    if pushes:
+        add_table(spec)
     model = spec.compile()
-    assert model.nu == model.nv == DOFS
+    assert model.nu == DOFS and model.nv == DOFS + (CUBE_DOFS if pushes else 0)
     return model

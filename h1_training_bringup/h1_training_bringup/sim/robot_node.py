@@ -17,11 +17,12 @@ from std_msgs.msg import String
 from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.sim.person import Person, SessionView
+from h1_training_bringup.sim.pushing import AREAS, make_task
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_bringup.sim.robot_faults import FaultError
 from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
-from h1_training_bringup.sim.scene import Placing, scene_object, scene_text
-from h1_training_bringup.sim.task import ReachTask
+from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object, scene_text
+from h1_training_bringup.sim.task import Task
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -45,9 +46,9 @@ class SimulatedRobotNode(BaseNode):
         self._robot = SimulatedRobot(parameters, time.monotonic_ns())
         self._person = Person(parameters.seed, parameters.person_force_n) if parameters.person else None
         self._session: SessionView | None = None
-        self._seed = parameters.seed
+        self._parameters = parameters
         self._episode = (-1, 0)
-        self._task = ReachTask(scene_object(*self._episode, self._seed))
+        self._task = self._make_task(scene_object(*self._episode, parameters.seed, AREAS[parameters.task]))
         self._placing: Placing | None = None
         self._ticks = 0
         self._last_tick_ns = 0
@@ -83,8 +84,12 @@ class SimulatedRobotNode(BaseNode):
         )
         episode = (max(message.epoch, -1), max(message.episode, 0))
         if episode != self._episode and message.state in _PUTS_OBJECT:
-            self._placing = self._placing or Placing(self._seed, episode[0])
-            self._episode, self._task = episode, ReachTask(self._placing.put())
+            chosen = self._parameters
+            self._placing = self._placing or Placing(chosen.seed, episode[0], AREAS[chosen.task])
+            self._episode, self._task = episode, self._make_task(self._placing.put())
+
+    def _make_task(self, thing: SceneObject) -> Task:
+        return make_task(self._parameters.task, thing, self._robot.body)
 
     def _on_fault(self, message: String) -> None:
         try:
@@ -120,8 +125,9 @@ class SimulatedRobotNode(BaseNode):
     def _on_task(self) -> None:
         measured = self._task.measure(time.monotonic_ns(), self._robot.body.hands)
         epoch, episode = self._episode
-        self._scene.publish(String(data=scene_text([self._task.thing])))
-        self._progress.publish(String(data=json.dumps({"epoch": epoch, "episode": episode, **asdict(measured)})))
+        self._scene.publish(String(data=scene_text(self._task.things)))
+        shown = asdict(measured) | {"strays_from_best": self._task.strays_from_best}
+        self._progress.publish(String(data=json.dumps({"epoch": epoch, "episode": episode, **shown})))
 
     def _on_report(self) -> None:
         """Counters as JSON; and, while the person holds still at a demonstration's end, the episode's id."""

@@ -31,7 +31,9 @@ OBJECT_SIZE_M = 0.07
 GRASP_IN_WRIST_M = np.array([0.12, 0.0, 0.0])
 """The middle of a hand in the frame of its wrist_yaw_link."""
 
-_OBJECT_X_M, _OBJECT_Y_M = (0.42, 0.57), (0.17, 0.37)
+Area = tuple[tuple[float, float], tuple[float, float]]
+"""Nearest and farthest x, innermost and outermost y (mirrored on the right), m, of an object's centre."""
+REACHED: Area = ((0.42, 0.57), (0.17, 0.37))
 """Further in, the upper arm comes nearer to the chest than the arm driver lets a policy go (`min_distance_m`)."""
 _SPREAD = np.array([0.7548776662466927, 0.5698402909980532])
 """Steps of the Kronecker sequence that covers a square most evenly: 1/p and 1/p^2, p the root of x^3 = x + 1."""
@@ -48,32 +50,35 @@ class SceneObject:
         yaw_rad: how it is turned on the table.
         colour_bgr: 0..255 each.
         side: 0 if it lies before the left arm, 1 before the right one.
+        size_m: along its own axes; a height of 0 is a mark on the table.
     """
 
     position_m: tuple[float, float, float]
     yaw_rad: float
     colour_bgr: tuple[int, int, int]
     side: int
+    size_m: tuple[float, float, float] = (OBJECT_SIZE_M,) * 3
 
 
 @lru_cache(maxsize=64)
-def scene_object(epoch: int, episode: int, seed: int) -> SceneObject:
-    """An object by chance; the same for whoever asks with the same numbers (epoch >= -1, others >= 0)."""
+def scene_object(epoch: int, episode: int, seed: int, area: Area = REACHED) -> SceneObject:
+    """An object by chance in `area`; the same for whoever asks with the same numbers (epoch >= -1, others >= 0)."""
     random = np.random.default_rng([1, seed, epoch + 1, episode])
     side = int(random.integers(2))
     y_share = random.uniform()
     hue, x_share, yaw_rad = random.uniform(), random.uniform(), random.uniform(-0.6, 0.6)
-    return _object(side, x_share, y_share, hue, yaw_rad)
+    return _object(area, side, x_share, y_share, hue, yaw_rad)
 
 
 class Placing:
     """Where a person who teaches the robot puts the object, one episode after the other.
 
     Not by chance, which leaves whole regions out for a dozen episodes, but spread over all of the table's reachable
-    places, left and right in turn. The sequence begins elsewhere with each seed and first epoch (>= -1).
+    places (`area`), left and right in turn. The sequence begins elsewhere with each seed and first epoch (>= -1).
     """
 
-    def __init__(self, seed: int, first_epoch: int = 0) -> None:
+    def __init__(self, seed: int, first_epoch: int = 0, area: Area = REACHED) -> None:
+        self._area = area
         self._random = np.random.default_rng([2, seed, first_epoch + 1])
         self._next = self._random.uniform(size=(2, 2))
         self._side = int(self._random.integers(2))
@@ -82,14 +87,13 @@ class Placing:
         """The next one."""
         self._side = 1 - self._side
         x_share, y_share = self._next[self._side] = (self._next[self._side] + _SPREAD) % 1.0
-        return _object(
-            self._side, x_share, y_share, float(self._random.uniform()), float(self._random.uniform(-0.6, 0.6))
-        )
+        hue, yaw_rad = float(self._random.uniform()), float(self._random.uniform(-0.6, 0.6))
+        return _object(self._area, self._side, x_share, y_share, hue, yaw_rad)
 
 
-def _object(side: int, x_share: float, y_share: float, hue: float, yaw_rad: float) -> SceneObject:
-    """An object of full colour at a share, 0..1, of the reachable depth and width."""
-    (near, far), (inner, outer) = _OBJECT_X_M, _OBJECT_Y_M
+def _object(area: Area, side: int, x_share: float, y_share: float, hue: float, yaw_rad: float) -> SceneObject:
+    """An object of full colour at a share, 0..1, of the area's depth and width."""
+    (near, far), (inner, outer) = area
     y_m = (inner + y_share * (outer - inner)) * (1 if side == 0 else -1)
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.9)
     return SceneObject(
@@ -113,7 +117,13 @@ def scene_from_text(text: str) -> tuple[SceneObject, ...]:
     """
     try:
         return tuple(
-            SceneObject(tuple(item["position_m"]), item["yaw_rad"], tuple(item["colour_bgr"]), item["side"])
+            SceneObject(
+                tuple(item["position_m"]),
+                item["yaw_rad"],
+                tuple(item["colour_bgr"]),
+                item["side"],
+                tuple(item["size_m"]),
+            )
             for item in json.loads(text)
         )
     except (KeyError, TypeError) as error:

@@ -23,10 +23,11 @@ from h1_policy_bridge.training_server.rows import IMAGE_PX, EpisodeRows
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
 from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.person import Person, SessionView
+from h1_training_bringup.sim.pushing import AREAS, make_task
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object
-from h1_training_bringup.sim.task import DONE, Judgement, ReachTask
+from h1_training_bringup.sim.task import DONE, REACH, Judgement, Measured, Task
 from h1_training_node.message_numbers import ArmMode
 
 _TICK_S = TICK_NS / 1e9
@@ -35,7 +36,7 @@ _IMAGE_EVERY = 5
 _LATENCY_TICKS = 4
 """From observation to chunk: inference and the way there and back."""
 _HOME_LIMIT_S, _STILL_RAD, _STILL_RAD_S = 8.0, 0.04, 0.02
-_LONGEST_CORRECTION_TICKS = 400
+_LONGEST_CORRECTION_TICKS = 500
 
 Joints = NDArray[np.float64]
 
@@ -81,6 +82,7 @@ class VirtualSession:
         saturation: of the object's colour, as a factor.
         further: what lies on the table besides the object.
         keys: cameras that the policy is shown; the others are black.
+        task: see `task.TASKS`.
     """
 
     def __init__(
@@ -92,39 +94,38 @@ class VirtualSession:
         saturation: float = 1.0,
         further: Iterable[SceneObject] = (),
         keys: tuple[str, ...] = KEYS[:1],
+        task: str = REACH,
     ) -> None:
-        self._seed = seed
+        self._robot = RobotParameters(seed=seed, task=task)
         self._scene_seed = seed if scene_seed is None else scene_seed
-        self._placing = Placing(seed)
+        self._placing = Placing(seed, area=AREAS[task])
         self._saturation = saturation
         self._keys = keys
         self._further = tuple(further)
         self._cameras = CameraRig(cameras or CameraParameters(seed=seed))
-        self._person = Person(seed, RobotParameters().person_force_n)
-        self._rig = _rig_at_home(seed)
+        self._person = Person(seed, self._robot.person_force_n)
+        self._rig = _rig_at_home(self._robot)
         self._home = self._rig.q
         self._black = np.zeros((IMAGE_PX, IMAGE_PX, 3), np.uint8)
 
-    def episode(
-        self, policy: Policy | None, epoch: int, number: int, *, limit_s: float = 6.0, corrects: bool, records: bool
-    ) -> Rollout:
+    def episode(self, policy: Policy | None, epoch: int, number: int, *, corrects: bool, records: bool) -> Rollout:
         """Run one episode.
 
         Args:
             policy: what moves the arms; None: nothing does, and the person demonstrates at once.
             epoch, number: by which demonstrations differ, and the object that a policy is only tried on: that lies
                 where chance puts it. Where the robot is to learn, the person puts it (`scene.Placing`).
-            limit_s: longest run of the policy.
             corrects: an operator stops the policy, and the person leads the hand where it should be.
             records: give the rows, too.
         """
         if not self._rig.place(self._home):
-            self._rig = _rig_at_home(self._seed)
+            self._rig = _rig_at_home(self._robot)
         self._rig.sent.clear()
         is_attempt = not (corrects or records)
-        thing = scene_object(epoch, number, self._scene_seed) if is_attempt else self._placing.put()
-        run = _Run(self, self._rig, self._coloured(thing), records)
-        verdict = run.policy(policy, limit_s, is_attempt) if policy is not None else "demonstration"
+        area = AREAS[self._robot.task]
+        thing = scene_object(epoch, number, self._scene_seed, area) if is_attempt else self._placing.put()
+        run = _Run(self, self._rig, make_task(self._robot.task, self._coloured(thing), self._rig.robot.body), records)
+        verdict = run.policy(policy, is_attempt) if policy is not None else "demonstration"
         best_m, end_m, succeeded = run.best_m, run.distance_m, run.succeeded
         policy_ticks, corrected_m = run.ticks, None
         if corrects:
@@ -146,9 +147,9 @@ class VirtualSession:
         blue, green, red = (round(grey + self._saturation * (colour - grey)) for colour in thing.colour_bgr)
         return replace(thing, colour_bgr=(blue, green, red))
 
-    def observation(self, rig: Rig, thing: SceneObject) -> dict[str, object]:
+    def observation(self, rig: Rig, things: tuple[SceneObject, ...]) -> dict[str, object]:
         """What the bridge would send, in this robot's names."""
-        self._cameras.q, self._cameras.things = rig.q, (thing, *self._further)
+        self._cameras.q, self._cameras.things = rig.q, (*things, *self._further)
         names = dict(zip(KEYS, ("cam_head", "cam_left_wrist", "cam_right_wrist"), strict=True))
         images = {
             name: stretched(self._cameras.jpeg(key), IMAGE_PX) if key in self._keys else self._black
@@ -160,24 +161,24 @@ class VirtualSession:
 class _Run:
     """One episode under way."""
 
-    def __init__(self, session: VirtualSession, rig: Rig, thing: SceneObject, records: bool) -> None:
-        self._session, self._rig = session, rig
-        self._task = ReachTask(thing)
+    def __init__(self, session: VirtualSession, rig: Rig, task: Task, records: bool) -> None:
+        self._session, self._rig, self._task = session, rig, task
         self._recording = _Recording() if records else None
         self.ticks = 0
         self.guided = False
         self.succeeded = False
-        self.distance_m = self.best_m = self._measure()
+        self.distance_m = self.best_m = np.inf
+        self._measure()
 
-    def policy(self, policy: Policy, limit_s: float, is_attempt: bool) -> str:
+    def policy(self, policy: Policy, is_attempt: bool) -> str:
         """Let it run until somebody would stop it, a mere attempt until it has succeeded; why that was."""
         rig, blend = self._rig, Blend(StrategyConfig())
         first = self._chunk(policy)
         rig.enter_policy()
         blend.start(first)
-        judgement = Judgement(rig.now_ns, self.distance_m)
+        judgement = Judgement(rig.now_ns, self._measure().remaining_m, strays_from_best=self._task.strays_from_best)
         pending: tuple[Chunk, int] | None = None
-        for tick in range(round(limit_s * TICKS_PER_S)):
+        for tick in range(round(self._task.limit_s * TICKS_PER_S)):
             if pending is not None and tick >= pending[1] + _LATENCY_TICKS:
                 blend.take(*pending, tick)
                 pending = None
@@ -191,8 +192,8 @@ class _Run:
             rig.run(_TICK_S)
             if rig.mode is not ArmMode.POLICY:
                 return rig.controller.reason
-            self.distance_m = self._measure()
-            if verdict := judgement.look(rig.now_ns, self.distance_m):
+            measured = self._measure()
+            if verdict := judgement.look(rig.now_ns, measured.distance_m, measured.remaining_m):
                 return verdict
             if is_attempt and self.succeeded:
                 return DONE
@@ -218,7 +219,7 @@ class _Run:
             rig.run(_TICK_S, guide)
         person.forces(rig.now_ns, rig.robot.body.hands, self._task, None, False)  # lets go
         rig.person = None
-        self.distance_m = self._measure()
+        self._measure()
 
     def rows(self, name: str) -> EpisodeRows:
         """What a recorder would have."""
@@ -237,15 +238,15 @@ class _Run:
         )
 
     def _chunk(self, policy: Policy) -> Chunk:
-        observation = self._session.observation(self._rig, self._task.thing)
+        observation = self._session.observation(self._rig, self._task.things)
         actions = np.asarray(policy.infer(observation)["actions"], np.float64)
         return Chunk(actions, self._rig.now_ns, 0.0, 0.0, False, self._rig.q)
 
-    def _measure(self) -> float:
+    def _measure(self) -> Measured:
         measured = self._task.measure(self._rig.now_ns, self._rig.robot.body.hands)
-        self.succeeded = measured.succeeded
-        self.best_m = min(getattr(self, "best_m", np.inf), measured.distance_m)
-        return measured.distance_m
+        self.succeeded, self.distance_m = measured.succeeded, measured.distance_m
+        self.best_m = min(self.best_m, measured.distance_m)
+        return measured
 
     def _record(self, action: Joints, *, is_human: bool) -> None:
         self.ticks += 1
@@ -253,7 +254,7 @@ class _Run:
             return
         row = len(into.qpos)
         if row % _IMAGE_EVERY == 0:
-            image = self._session.observation(self._rig, self._task.thing)["images"]
+            image = self._session.observation(self._rig, self._task.things)["images"]
             assert isinstance(image, dict)
             into.images[row] = image["cam_head"]
         into.qpos.append(self._rig.q)
@@ -261,9 +262,9 @@ class _Run:
         into.is_human.append(is_human)
 
 
-def _rig_at_home(seed: int) -> Rig:
+def _rig_at_home(robot: RobotParameters) -> Rig:
     cv2.setNumThreads(1)
-    rig = Rig(robot_parameters=RobotParameters(seed=seed))
+    rig = Rig(robot_parameters=robot)
     rig.take()
     assert rig.ask(ArmMode.HOME) == ""
     rig.run_until(

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task of pushing: the cube has to come into the field that is marked on the table; and how a person shows it.
+
+What counts is where the body has the cube. It lies 10 to 15 cm short of the field's middle, and up to 5 cm to the side
+of it; the hand has to come down behind it and to push it there, along a way that bends whenever the cube slips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from h1_training_bringup.sim.robot_body import RobotBody
+from h1_training_bringup.sim.scene import OBJECT_SIZE_M, REACHED, TABLE_TOP_M, Area, SceneObject, Vector
+from h1_training_bringup.sim.table import Cube
+from h1_training_bringup.sim.task import PUSH, REACH, SUCCESS_M, ReachTask, Task
+
+PUSHED: Area = ((0.44, 0.475), (0.22, 0.28))
+"""Where the cube is put down."""
+AREAS = {REACH: REACHED, PUSH: PUSHED}
+FIELD_X_M, FIELD_Y_M = 0.555, 0.25
+FIELD_M = OBJECT_SIZE_M + 2 * SUCCESS_M
+"""Edge of the field: a cube that lies straight is all inside when its middle is within `SUCCESS_M` of the field's."""
+_FIELD_BGR = (235, 235, 235)
+_TOUCHING_M, _BEHIND_M = 0.093, 0.115
+"""From the middle of a hand to that of the cube, when the fingertips touch it, and just before."""
+_HAND_Z_M = 0.01
+_NEAR_M = 0.02
+"""Within this of the way to the cube, the hand counts as being there; nearer to the field, the direction stands."""
+_BESIDE_M = 0.035
+"""Of a hand that is not behind the cube any more."""
+_SPEED_M_S, _APPROACH_M_S, _SLOW_DOWN_M = 0.07, 0.12, 0.03
+_LEAD_M, _DONE_M = 0.02, 0.008
+_SIDEWAYS = 2.0
+_SETTLE_S, _LIMIT_S = 0.8, 9.0
+_NOISE_M = 0.004
+
+Hands = NDArray[np.float64]
+
+
+def field_of(thing: SceneObject) -> SceneObject:
+    """The mark on the table before the arm that `thing` lies before."""
+    place = (FIELD_X_M, FIELD_Y_M if thing.side == 0 else -FIELD_Y_M, TABLE_TOP_M)
+    return SceneObject(place, 0.0, _FIELD_BGR, thing.side, (FIELD_M, FIELD_M, 0.0))
+
+
+class PushTask(Task):
+    """Push the cube, which lies as `thing` at first, into the field. `cube` says where the body has it now."""
+
+    limit_s, strays_from_best = 9.0, True
+
+    def __init__(self, thing: SceneObject, cube: Callable[[], Cube]) -> None:
+        super().__init__(thing)
+        self._cube, self.field = cube, field_of(thing)
+
+    @property
+    def things(self) -> tuple[SceneObject, ...]:
+        """See `Task`."""
+        cube = self._cube()
+        x, y, z = (float(value) for value in cube.position_m)
+        return self.field, replace(self.thing, position_m=(x, y, z), yaw_rad=cube.yaw_rad)
+
+    def missing(self) -> tuple[Vector, Vector]:
+        """Where the cube is, (3,), m, and from there to the field's middle, (3,), m, level."""
+        cube = self._cube().position_m
+        way: Vector = np.array(self.field.position_m) - cube
+        way[2] = 0.0
+        return cube, way
+
+    def distances(self, hand: Vector) -> tuple[float, float]:
+        """See `Task`: of the cube from the field's middle, and of the hand from behind the cube."""
+        cube, way = self.missing()
+        distance_m = float(np.linalg.norm(way))
+        behind = cube - [_TOUCHING_M, 0.0, 0.0]
+        behind[2] = _HAND_Z_M
+        return distance_m, distance_m + max(0.0, float(np.linalg.norm(hand - behind)) - _NEAR_M)
+
+
+def make_task(name: str, thing: SceneObject, body: RobotBody) -> Task:
+    """The task `name` with `thing`, which `body` then has on its table if it is one to push."""
+    if name == REACH:
+        return ReachTask(thing)
+    body.put(thing)
+    return PushTask(thing, lambda: body.cube)
+
+
+class PushDemonstration:
+    """A person's way with the cube: behind it, then ahead after it until it lies in the field.
+
+    The person watches the cube, so each call of `at` looks at where it is.
+    """
+
+    def __init__(self, start: Hands, task: PushTask, random: np.random.Generator) -> None:
+        self._task, self._side, self._wanted = task, task.thing.side, start.copy()
+        self._last_s = 0.0
+        self._over_s = _LIMIT_S
+        self._noise = np.append(random.uniform(-_NOISE_M, _NOISE_M, 2), 0.0)
+        self._speed = float(random.uniform(0.8, 1.2))
+        cube, way = task.missing()
+        self._ahead = _aim(way)
+        from_cube = start[self._side] - cube
+        sideways = np.linalg.norm(from_cube - (from_cube @ self._ahead) * self._ahead - [0, 0, from_cube[2]])
+        self._retreats = from_cube @ self._ahead > -_TOUCHING_M - 0.005 and sideways > _BESIDE_M
+        self._pushes = not self._retreats and sideways < _NEAR_M and start[self._side][2] < 2 * _HAND_Z_M
+
+    def at(self, elapsed_s: float) -> Hands:
+        """Where the hands should be, (2, 3), m."""
+        step_s, self._last_s = elapsed_s - self._last_s, elapsed_s
+        cube, way = self._task.missing()
+        distance_m = float(np.linalg.norm(way))
+        if distance_m > _NEAR_M:
+            self._ahead = _aim(way)
+        hand = self._wanted[self._side]
+        goal, speed = self._goal(hand, cube, distance_m)
+        move = goal - hand
+        length = float(np.linalg.norm(move))
+        hand += move * min(1.0, self._speed * speed * step_s / max(length, 1e-9))
+        return self._wanted.copy()
+
+    def is_over(self, elapsed_s: float) -> bool:
+        """The cube lies in the field, and the hand has been let settle; or it takes too long."""
+        return elapsed_s > self._over_s
+
+    def _goal(self, hand: Vector, cube: Vector, distance_m: float) -> tuple[Vector, float]:
+        """Where to lead the hand now, and at which speed, m/s."""
+        level = np.array([1.0, 1.0, 0.0])
+        behind = level * (cube - [_BEHIND_M, 0.0, 0.0]) + self._noise + [0.0, 0.0, _HAND_Z_M]
+        if self._retreats:  # straight back, clear of the cube
+            back = np.array([behind[0] - 0.01, hand[1], hand[2]])
+            self._retreats = bool(hand[0] > back[0] + 0.005)
+            return back, _APPROACH_M_S
+        if not self._pushes:
+            self._pushes = bool(np.linalg.norm(hand - behind) < 0.004)
+            return behind, _APPROACH_M_S
+        if self._task.field.position_m[0] - cube[0] < _DONE_M:  # it cannot be pushed any other way
+            self._over_s = min(self._over_s, self._last_s + _SETTLE_S)
+        if self._over_s < _LIMIT_S:
+            return hand.copy(), 0.0
+        goal = level * (cube - [_TOUCHING_M, 0.0, 0.0] + _LEAD_M * self._ahead) + self._noise + [0.0, 0.0, _HAND_Z_M]
+        return goal, _SPEED_M_S * min(1.0, 0.3 + distance_m / _SLOW_DOWN_M)
+
+
+def _aim(way: Vector) -> Vector:
+    """Direction to push in, (3,): more to the side than `way`, (3,), since the cube turns and slips meanwhile."""
+    aimed: Vector = way * [1.0, _SIDEWAYS, 0.0]
+    return aimed / max(float(np.linalg.norm(aimed)), 1e-6)

@@ -170,7 +170,7 @@ class Uploader:
         for number, (name, state) in enumerate(list(files.items()) if self._validate else (), 1):
             if self._run.stopped.is_set():
                 raise UploadError("ended with the session; the rest is owed")
-            self._report(SyncState.RUNNING, file=f"{name} ({number} of {self._owed}, {CHECKING})")
+            self._report(SyncProgress(SyncState.RUNNING, f"{name} ({number} of {self._owed}, {CHECKING})"))
             if (name, state) not in self._judged and self._validate is not None:
                 self._judged[name, state] = self._validate(source / name)
             if why := self._judged[name, state]:

@@ -36,7 +36,7 @@ class Peer(Node):
         self.sends_heartbeat = True
         self.acts: float | None = None
         self._seq = self._action_seq = 0
-        self._session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
+        self.session = self.create_publisher(SessionState, "session/state", qos.LATCHED)
         self.actions = self.create_publisher(PolicyAction, "policy/action", qos.STATE)
         self.stop = self.create_publisher(String, "emergency_stop", qos.STATE)
         self.create_subscription(ArmStatus, "arm_status", self.statuses.append, qos.STATE)
@@ -71,7 +71,7 @@ class Peer(Node):
     def begin_to_take(self) -> None:
         """Ask for the arms, as soon as the driver hears the robot and the session."""
         self._graph.spin_until(lambda: self.statuses and self.status.state_rate > 50, "the driver hears the robot")
-        self._graph.spin_until(self._session.get_subscription_count, "the driver listens to the session")
+        self._graph.spin_until(self.session.get_subscription_count, "the driver listens to the session")
         seq = self._seq
         self._graph.spin_until(lambda: self._seq > seq + 3, "the session's heartbeat advances")
         answer = self.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_RELEASED)
@@ -86,7 +86,7 @@ class Peer(Node):
     def _heartbeat(self) -> None:
         if self.sends_heartbeat:
             self._seq += 1
-            self._session.publish(SessionState(seq=self._seq, state="EXECUTING"))
+            self.session.publish(SessionState(seq=self._seq, state="EXECUTING"))
 
     def _act(self) -> None:
         if self.acts is None:

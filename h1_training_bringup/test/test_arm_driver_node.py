@@ -103,6 +103,21 @@ def test_a_session_that_falls_silent_damps_the_arms_until_acknowledged(stage: St
     stage.until(lambda: not stage.peer.status.acknowledge_needed, "the status says so")
 
 
+def test_messages_that_cannot_be_read_are_dropped_and_reported_once(stage: Stage) -> None:
+    stage.take()
+    stage.peer.acts = 0.1
+    assert stage.peer.ask(ArmStatus.MODE_POLICY, ArmStatus.MODE_HOLD).accepted
+    for _ in range(3):
+        for publisher in (stage.peer.actions, stage.peer.session):
+            publisher.publish(b"\x00\x01\x00\x00" + bytes(12))
+    stage.until(lambda: "unreadable_message" in stage.peer.reasons("arm_driver"), "reported")
+    seq = stage.peer.status.action_seq
+    stage.until(lambda: stage.peer.status.action_seq > seq + 20, "the policy is followed on")
+    reports = [event.detail for event in stage.peer.events if event.reason == "unreadable_message"]
+    assert sorted(detail.partition(":")[0] for detail in reports) == ["policy/action", "session/state"]
+    assert stage.peer.status.mode == ArmStatus.MODE_POLICY
+
+
 def test_the_emergency_stop_topic_damps_and_names_who_and_why(stage: Stage) -> None:
     stage.take()
     stage.peer.stop.publish(String(data="pedal: stepped on"))

@@ -272,6 +272,17 @@ def findings(seeds: range) -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True, scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the quick verbs import is imported here, once, and not in each child: that took most of a file's time."""
+    path = tmp_path_factory.mktemp("whole") / "episode_0.hdf5"
+    shutil.copyfile(SAMPLE, path)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        look_here(path)
+    assert not out.getvalue()
+
+
 @pytest.mark.timeout(1200)  # HDF5 loops over some for all of the CPU time that it is given
 @pytest.mark.parametrize("first", range(SEED, SEED + MUTATIONS, AT_ONCE))
 def test_a_damaged_file_is_a_line_and_never_a_traceback(first: int) -> None:

@@ -23,6 +23,7 @@ import rclpy
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from recorder_load import CAMERA_TOPICS
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -114,8 +115,9 @@ def main() -> int:
     node: Any = {"rosbags": RosbagsWriter, "plain": PlainWriter}[sys.argv[1]](Path(sys.argv[2]))
     executor = EventsExecutor()
     executor.add_node(node)
-    while not stopped:
-        executor.spin_once(timeout_sec=0.1)
+    never = Future()
+    while not stopped:  # `spin_once` returns for each message, which costs the writer 0.3 % of a core more
+        executor.spin_until_future_complete(never, timeout_sec=0.1)
     begun = time.monotonic()
     node.finish()
     print(f"{time.monotonic() - begun:.2f}", flush=True)

@@ -92,13 +92,16 @@ class Bench:
         arm.q = [arm.seq / 1000.0] * 14
         session = SessionState(state=state)
         arm.header.stamp = session.header.stamp = stamp
-        self.recorder.intake.received("session/state", serialize_message(session))
-        self.recorder.intake.received("arm_status", serialize_message(arm))
+        self.receive("session/state", session)
+        self.receive("arm_status", arm)
         for camera in ("ego_cam", "cam_left_wrist", "cam_right_wrist") if cameras else ():
             image = self.image or jpeg(self.now_ns // (20 * MS))
             message = CompressedImage(data=image + bytes(self.padding))
             message.header.stamp = stamp
-            self.recorder.intake.received(camera, serialize_message(message))
+            self.receive(camera, message)
+
+    def receive(self, name: str, message: Any) -> None:
+        self.recorder.intake.received([(self.now_ns, name, serialize_message(message))])
 
     def run(self, ms: int, mode: int, state: str) -> None:
         for _ in range(ms // 20):

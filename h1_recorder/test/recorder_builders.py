@@ -52,7 +52,7 @@ def open_journal(path: Path, queue_bytes: int = 1 << 24) -> Journal:
 def append(journal: Journal, number: int, size: int = 100, name: str = "keyboard") -> bool:
     """A message of `size` bytes that hold nothing but its number."""
     raw = number.to_bytes(4, "little") * (size // 4)
-    return journal.append(name, raw, START_NS + number)
+    return journal.append([(START_NS + number, name, raw)]) == 1
 
 
 def episode_info(**changes: Any) -> EpisodeInfo:
@@ -143,7 +143,7 @@ class JournalBuilder:
         channels = tuple(channel(stream) for stream in info.streams if stream.type)
         journal = Journal(path, info, channels, queue_bytes=1 << 30)
         for log_ns, name, raw, _ in sorted(self.messages, key=lambda entry: entry[0]):
-            journal.append(name, raw, log_ns)
+            journal.append([(log_ns, name, raw)])
         journal.close(end or EpisodeEnd("operator", "success", START_NS + 60_000 * MS))
         wait_until(lambda: journal.closed, "the journal is closed")
         assert journal.error is None

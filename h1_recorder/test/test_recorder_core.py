@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rclpy.serialization import serialize_message
 from recorder_bench import Crashing, bench_maker
 from recorder_builders import DAMPING, MS
 
@@ -41,7 +40,7 @@ def test_the_journal_begins_with_the_newest_message_of_each_stream(bench: Any) -
     one = bench()
     one.hear(state="READY")
     one.now_ns += 500 * MS
-    one.recorder.intake.received("session/state", serialize_message(SessionState(state="READY")))
+    one.receive("session/state", SessionState(state="READY"))
     one.hear()
     one.now_ns += 100 * MS
     assert one.start().accepted

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -41,8 +40,6 @@ class BaseNode(Node):
         self.clock_ns = SessionClock.from_environment()
         self.exit_status: int | None = None
         self.loops: list[Loop] = []
-        self.interrupt_spin: Callable[[], None] = lambda: None  # the spinner's, see `Spinner.interrupt`
-        self.spin_due_s = math.inf  # when a loop is due (`time.monotonic`), see `Spinner.spin_until_due`
         self._event_publisher = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:
@@ -135,4 +132,3 @@ class BaseNode(Node):
         """This node is done; `run_node` returns `exit_status`. The first call counts."""
         if self.exit_status is None:
             self.exit_status = exit_status
-            self.interrupt_spin()

@@ -22,13 +22,11 @@ _SPIN_TIMEOUT_S = 0.1
 _EXIT_USAGE = 2
 
 
-def run_node(
-    make_node: Callable[[], BaseNode], *, args: list[str] | None = None, late: bool = False, takes_in: bool = False
-) -> int:
+def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None, late: bool = False) -> int:
     """Run one node until it ends by itself or is asked to; returns the process's exit status.
 
     SIGINT, SIGTERM, SIGHUP and the parent's death all become one `request_stop`. With `late` this process is one
-    that ends last (see `StopSignal`); with `takes_in` one that is spun by `Spinner.spin_until_due`.
+    that ends last (see `StopSignal`).
     """
     stop = StopSignal(late=late)
     if not stop.end_with_parent():
@@ -43,20 +41,19 @@ def run_node(
             return _EXIT_USAGE
         try:
             node.report_priority(priority)
-            return _spin(node, stop, takes_in)
+            return _spin(node, stop)
         finally:
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
 
 
-def _spin(node: BaseNode, stop: StopSignal, takes_in: bool) -> int:
+def _spin(node: BaseNode, stop: StopSignal) -> int:
     spinner = Spinner()
     spinner.add(node)
-    spin = spinner.spin_until_due if takes_in else spinner.spin_once
     deadline: float | None = None
     while node.exit_status is None:
-        spin(_SPIN_TIMEOUT_S)
+        spinner.spin_once(_SPIN_TIMEOUT_S)
         if stop.received is not None and deadline is None:
             deadline = time.monotonic() + node.STOP_TIMEOUT_S
             node.request_stop(ending_cause(stop.received))

@@ -8,9 +8,6 @@ empty loop half of that.
 The EventsExecutor must never be spun without a time-out. And it waits by the system's clock (rclpy 7.1.6; so do its
 timers, those on a steady clock included): set back by a minute, it would sleep that minute, with the arms in its hands.
 So it is woken when the clock is set.
-
-`spin_once` returns after each message. A node that only takes in what comes, hundreds of messages a second, is spun by
-`spin_until_due`: to come back to Python for each costs it 0.7 % of a core.
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ import time
 from rclpy.context import Context
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
-from rclpy.task import Future
 
 from h1_training_node.base_node import BaseNode
 from h1_training_node.clock_watch import ClockWatch
@@ -36,8 +32,7 @@ class Spinner:
 
     def __init__(self, context: Context | None = None) -> None:
         self._executor = EventsExecutor(context=context)
-        self._clock_watch = ClockWatch(lambda: self._executor.create_task(self.interrupt))
-        self._interrupted = Future()
+        self._clock_watch = ClockWatch(lambda: self._executor.create_task(lambda: None))
         self._nodes: list[Node] = []
         self._loops: list[list[Loop]] = []
 
@@ -46,7 +41,6 @@ class Spinner:
         self._executor.add_node(node)
         self._nodes.append(node)
         if isinstance(node, BaseNode):
-            node.interrupt_spin = self.interrupt
             self._loops.append(node.loops)
 
     def spin_once(self, timeout_s: float) -> None:
@@ -54,25 +48,6 @@ class Spinner:
         due_s = self._due_s(timeout_s)
         self._executor.spin_once(timeout_sec=max(0.0, due_s - time.monotonic()))
         self._run_loops(due_s)
-
-    def spin_until_due(self, timeout_s: float) -> None:
-        """Handle all that comes for `timeout_s`, or until a loop is due; then run the loops that are.
-
-        A callback that starts a loop, or ends the node, has this return by `interrupt`. So has one of many that
-        come behind the node's `spin_due_s`: as long as more wait, the executor does not look at the time.
-        """
-        self._interrupted = Future()
-        due_s = self._due_s(timeout_s)
-        for node in self._nodes:
-            if isinstance(node, BaseNode):
-                node.spin_due_s = due_s
-        self._executor.spin_until_future_complete(self._interrupted, timeout_sec=max(0.0, due_s - time.monotonic()))
-        self._run_loops(due_s)
-
-    def interrupt(self) -> None:
-        """Have `spin_until_due` return; from one of its callbacks. What is waited for begins again."""
-        if not self._interrupted.done():
-            self._interrupted.set_result(None)
 
     def _due_s(self, timeout_s: float) -> float:
         due_s = time.monotonic() + timeout_s

@@ -2,16 +2,18 @@
 """Where messages come in: handed to the journal if one is open, counted, and looked at for a few bytes.
 
 The journal has each at once. Counted and looked at they are some thirty at a time, before anybody asks: one by one
-each finds the processor's caches cold, and costs five times as much.
+each finds the processor's caches cold, and costs five times as much. `take` and `received` are for any thread, the
+open journal's among them; everything else is for the node's.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from h1_recorder.recorder.definitions import MessageError
-from h1_recorder.recorder.journal import Channel, Journal
+from h1_recorder.recorder.journal import Arrival, Channel, Journal
 from h1_recorder.recorder.peek import Peek, is_same_image, read_image
 from h1_recorder.recorder.streams import ARM_STATUS, EXPECTED_HZ, Stream
 from h1_recorder.recorder.verdicts import CameraEvents, Event, StreamMonitor
@@ -99,16 +101,22 @@ class Intake:
         fps: rows per second, for the estimate of frames.
         camera_fps: images per second that a camera should deliver.
         now_ns: the session clock.
+
+    Attributes:
+        journal: that is open.
+        take: has all that has come until now `received`; set by whoever subscribes.
     """
 
     def __init__(self, fps: int, camera_fps: float, now_ns: Callable[[], int]) -> None:
         self._now_ns, self._camera_fps = now_ns, camera_fps
         self._sources: dict[str, _Source] = {}
-        self._arrived: list[tuple[str, int, bytes]] = []
+        self._arrived: list[Arrival] = []
+        self._receiving = threading.Lock()
         self._monitors: dict[str, StreamMonitor] = {}
         self._camera_events = CameraEvents(self._monitors)
         self._estimate = PhaseEstimate(fps)
         self.journal: Journal | None = None
+        self.take: Callable[[], None] = lambda: None
 
     def add_stream(self, stream: Stream, channel: Channel) -> None:
         """A stream is subscribed from now on; its definition goes into every journal, an open one included."""
@@ -124,12 +132,12 @@ class Intake:
         source = self._sources[name]
         source.channel = replace(source.channel, offered_qos=offered_qos)
 
-    def received(self, name: str, raw: bytes) -> None:
-        """One message as it came off the wire."""
-        now_ns = self._now_ns()
-        self._arrived.append((name, now_ns, raw))
-        if self.journal is not None:
-            self.journal.append(name, raw, now_ns)
+    def received(self, arrived: list[Arrival]) -> None:
+        """Messages as they came off the wire, in order."""
+        with self._receiving:
+            self._arrived += arrived
+            if self.journal is not None:
+                self.journal.append(arrived)
 
     @property
     def estimate(self) -> PhaseEstimate:
@@ -138,7 +146,11 @@ class Intake:
         return self._estimate
 
     def sample(self, *, recording: bool) -> list[Event]:
-        """Judge every stream; returns what is worth an event. To be called about ten times a second."""
+        """Judge every stream; returns what is worth an event. To be called about ten times a second.
+
+        Without an open journal nothing else takes what comes; nor with one that the disk holds up.
+        """
+        self.take()
         self._look()
         now_ns = self._now_ns()
         for monitor in self._monitors.values():
@@ -147,21 +159,23 @@ class Intake:
 
     def _look(self) -> None:
         """At all that has come since the last time."""
-        arrived, self._arrived = self._arrived, []
-        for name, log_ns, raw in arrived:
+        with self._receiving:
+            arrived, self._arrived = self._arrived, []
+        for log_ns, name, raw in arrived:
             source = self._sources[name]
-            stamp_ns, seq, text, mode, measured = source.peek.read(raw)
+            seq, repeated = None, False
             if source.stream.image:
                 repeated = source.last is not None and is_same_image(raw, source.last[1])
-            else:
+            elif source.peek.has_seq:
+                stamp_ns, seq, text, mode, measured = source.peek.read(raw)
                 repeated = bool(measured) and measured == source.measured
                 source.measured = measured
+                if mode is not None:
+                    self._estimate.on_arm(log_ns if stamp_ns is None else stamp_ns, mode, text or "")
+                elif text is not None:
+                    self._estimate.on_state(text)
             source.monitor.received(log_ns, seq, repeated=repeated)
             source.last = (log_ns, raw)
-            if mode is not None:
-                self._estimate.on_arm(log_ns if stamp_ns is None else stamp_ns, mode, text or "")
-            elif text is not None:
-                self._estimate.on_state(text)
 
     def channels(self) -> tuple[Channel, ...]:
         """Of all streams."""
@@ -176,18 +190,24 @@ class Intake:
 
         With those the journal knows everything from its first moment on, and the first row waits for nothing.
         """
+        self.take()
         self._look()
         now_ns = self._now_ns()
-        newest = [(*source.last, name) for name, source in self._sources.items() if source.last is not None]
-        for log_ns, raw, name in sorted(newest, key=lambda entry: entry[0]):
-            if now_ns - log_ns < ABSENT_NS:
-                journal.append(name, raw, log_ns)
-        self.journal = journal
+        newest = [(log_ns, name, raw) for log_ns, name, raw in self._newest() if now_ns - log_ns < ABSENT_NS]
+        with self._receiving:
+            journal.append([*sorted(newest, key=lambda entry: entry[0]), *self._arrived])
+            self.journal = journal
         self._estimate.restart()
 
+    def _newest(self) -> list[Arrival]:
+        """The newest message of each stream that has one."""
+        return [(source.last[0], name, source.last[1]) for name, source in self._sources.items() if source.last]
+
     def close(self) -> Journal | None:
-        """Record no more; returns the journal that was open."""
-        journal, self.journal = self.journal, None
+        """Record what has come until now, and no more; returns the journal that was open."""
+        self.take()
+        with self._receiving:
+            journal, self.journal = self.journal, None
         return journal
 
     def having(self, verdict: Verdict, names: tuple[str, ...] = (ARM_STATUS, *CAMERAS)) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal: every message of an episode, raw as received, on its way to the disk the moment it arrives.
 
-Three threads share it. Whoever receives a message appends it to a queue, which is all that ever happens in a
-callback. A writer takes it from there within 10 ms and hands it to the kernel: from then on it survives
-the death of this process. A third calls `fsync` once a second, which may take as long as the disk likes; what
-the machine's own death can cost is therefore about a second.
+Three threads share it. Its writer has what has come received every 10 ms, and hands it to the kernel: from then on it
+survives the death of this process. While the disk holds the writer up, whoever calls `append` fills a queue. A third
+thread calls `fsync` once a second, which may take as long as the disk likes; what the machine's own death can cost is
+therefore about a second.
 
 The file is an MCAP without chunks, each record whole by one write: cut anywhere, it is good up to its last whole
 record, and no buffer of this process holds anything back (https://mcap.dev/spec). The queue is bounded by bytes; a
@@ -16,19 +16,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from h1_recorder.episode.folder import DISCARDED, discard, rescue_path
 from h1_recorder.episode.info import END_RECORD, OVERFLOW_RECORD, START_RECORD, EpisodeEnd, EpisodeInfo
 from h1_recorder.recorder.filesystem import sync_folder
-from h1_recorder.recorder.mcap_file import McapFile, Message
+from h1_recorder.recorder.mcap_file import McapFile
 
 _SYNC_PERIOD_S = 1.0
 _PAUSE_S = 0.010
-"""Between two looks of the writer at its queue; a kill may cost 20 ms. To be woken for each of 300 messages a second
-costs 1 % of a core more, in the thread that receives as much as here; to look every 5 ms 0.6 %."""
+"""Of the writer, between two looks; a kill may cost 20 ms. To be woken for each of 300 messages a second costs 1 % of a
+core more; a thread that receives and another that writes 0.6 %."""
+
+Arrival = tuple[int, str, bytes]
+"""A message: session time of its reception in ns, name of its stream, serialized as received."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ class Channel:
 
 
 class Journal:
-    """An open journal. `append` from any one thread; everything else happens behind it.
+    """An open journal. `append` from any one thread at a time; everything else happens behind it.
 
     Args:
         path: of the new file; it must not exist.
         info: what the episode is about; the file's first record.
         channels: the streams known so far.
         queue_bytes: how much may wait for the disk.
+        take: is called in the writer's thread before each look; appends what has come.
         fallback: folder for the journal if its own has vanished when it ends and cannot be made again.
 
     Attributes:
@@ -74,9 +78,11 @@ class Journal:
         channels: tuple[Channel, ...],
         *,
         queue_bytes: int,
+        take: Callable[[], None] = lambda: None,
         fallback: Path | None = None,
     ) -> None:
         self.path = path
+        self._take = take
         self._fallback = fallback
         self._queue_bytes = queue_bytes
         self._file = McapFile(path, profile="ros2", library="h1_recorder")
@@ -91,12 +97,11 @@ class Journal:
             self._file.close()
             path.unlink(missing_ok=True)
             raise
-        self._queue: deque[Message | Channel | EpisodeEnd] = deque()
+        self._queue: deque[tuple[Sequence[Arrival], int] | Channel | EpisodeEnd] = deque()
         self._taken_bytes = 0  # counted by whoever appends
         self._written_bytes = 0  # counted by the writer
         self._ending = False
         self._drops: Counter[str] = Counter()
-        self._dropped = 0
         self._error: str | None = None
         self._closed = threading.Event()
         self._moving = threading.Lock()
@@ -105,22 +110,35 @@ class Journal:
 
     # ---- from the node's thread
 
-    def append(self, name: str, raw: bytes, log_ns: int) -> bool:
-        """Hand over one message; False if it was dropped because the queue is full or the journal has ended.
+    def append(self, messages: Sequence[Arrival]) -> int:
+        """Hand over messages; those that the queue has no space for are dropped, and all if the journal has ended.
 
         Args:
-            name: of a stream whose channel is known.
-            raw: serialized message as received.
-            log_ns: session time of its reception.
+            messages: of streams whose channels are known, in the order of their times.
+
+        Returns:
+            How many were not dropped.
         """
-        size = len(raw)
-        if self._ending or self._error or self._taken_bytes - self._written_bytes + size > self._queue_bytes:
-            self._drops[name] += 1
-            self._dropped += 1
-            return False
-        self._taken_bytes += size
-        self._queue.append((self._channel_ids[name], log_ns, raw))
-        return True
+        accepted, size = messages, sum([len(raw) for _, _, raw in messages])
+        space = 0 if self._ending or self._error else self._queue_bytes - self.bytes_waiting
+        if size > space:
+            accepted, size = self._fitting(messages, space)
+        if accepted:
+            self._taken_bytes += size
+            self._queue.append((accepted, size))
+        return len(accepted)
+
+    def _fitting(self, messages: Sequence[Arrival], space: int) -> tuple[list[Arrival], int]:
+        """Those messages that fit into `space` bytes, and their size; all others are counted as dropped."""
+        fitting, size = [], 0
+        for message in messages:
+            _, name, raw = message
+            if size + len(raw) > space:
+                self._drops[name] += 1
+                continue
+            size += len(raw)
+            fitting.append(message)
+        return fitting, size
 
     def add_channel(self, channel: Channel) -> None:
         """Make a stream known that was not at the start."""
@@ -174,17 +192,22 @@ class Journal:
     # ---- the writer's thread
 
     def _write_all(self) -> None:
-        reported = 0
+        reported: dict[str, int] = {}
         try:
             while True:
-                batch = [self._queue.popleft() for _ in range(len(self._queue))]
-                if self._dropped > reported:
-                    reported = self._dropped
-                    drops = dict(self._drops)
+                self._take()
+                items = [self._queue.popleft() for _ in range(len(self._queue))]
+                if self._drops and (drops := dict(self._drops)) != reported:
+                    reported = drops
                     self._file.add_metadata(OVERFLOW_RECORD, {name: str(count) for name, count in drops.items()})
-                if batch:
-                    self._write(batch)
-                    if isinstance(batch[-1], EpisodeEnd):
+                for item in items:
+                    if isinstance(item, tuple):
+                        self._write(*item)
+                    elif isinstance(item, Channel):
+                        self._register(item)
+                    else:
+                        self._file.add_metadata(END_RECORD, item.to_record())
+                        self._file.finish()
                         return
                 self._rest(_PAUSE_S)
         except OSError as error:
@@ -198,26 +221,10 @@ class Journal:
     def _rest(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def _write(self, batch: list[Message | Channel | EpisodeEnd]) -> None:
-        """Everything in order; messages that follow each other in one go."""
-        messages: list[Message] = []
-        for item in batch:
-            if isinstance(item, tuple):
-                messages.append(item)
-                continue
-            self._write_messages(messages)
-            messages = []
-            if isinstance(item, Channel):
-                self._register(item)
-            else:
-                self._file.add_metadata(END_RECORD, item.to_record())
-                self._file.finish()
-        self._write_messages(messages)
-
-    def _write_messages(self, messages: list[Message]) -> None:
-        if messages:
-            self._file.add_messages(messages)
-            self._written_bytes += sum([len(raw) for _, _, raw in messages])
+    def _write(self, messages: Sequence[Arrival], size: int) -> None:
+        ids = self._channel_ids
+        self._file.add_messages([(ids[name], log_ns, raw) for log_ns, name, raw in messages])
+        self._written_bytes += size
 
     def _number(self, channel: Channel) -> None:
         """The id that the file will give to a channel: they are registered in this order."""

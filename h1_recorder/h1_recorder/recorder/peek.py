@@ -77,6 +77,9 @@ class Peek:
         name: of the stream.
         schema: its `ros2msg` definition.
         type_name: its type.
+
+    Attributes:
+        has_seq: messages have a number; without one nothing but the stamp is ever seen.
     """
 
     def __init__(self, name: str, schema: str, type_name: str) -> None:
@@ -85,9 +88,9 @@ class Peek:
         except DefinitionError:
             fields = []
         self._has_header = fields[:1] == [_HEADER]
-        self._has_seq = self._has_header and fields[1:2] == [_SEQ_FIELD]
-        self._is_arm = name == ARM_STATUS and self._has_seq and fields[2 : 2 + len(_ARM_FIELDS)] == _ARM_FIELDS
-        self._is_state = name == SESSION_STATE and self._has_seq and fields[2:3] == [_STATE_FIELD]
+        self.has_seq = self._has_header and fields[1:2] == [_SEQ_FIELD]
+        self._is_arm = name == ARM_STATUS and self.has_seq and fields[2 : 2 + len(_ARM_FIELDS)] == _ARM_FIELDS
+        self._is_state = name == SESSION_STATE and self.has_seq and fields[2:3] == [_STATE_FIELD]
 
     def read(self, raw: bytes) -> Glance:
         """What is seen; nothing if the type has no header or the message is broken."""
@@ -103,7 +106,7 @@ class Peek:
             return _NOTHING  # not little-endian CDR
         sec, nanosec, length = _HEAD.unpack_from(raw, _ENCAPSULATION)
         stamp_ns = sec * NS_PER_S + nanosec
-        if not self._has_seq:
+        if not self.has_seq:
             return Glance(stamp_ns)
         end = _HEAD.size + length
         at = _ENCAPSULATION + end + -end % 8

@@ -299,7 +299,8 @@ class Recorder:
         )
         path = journal_path(folder, index)
         queue_bytes = int(self._parameters.queue_mb * 1_000_000)
-        journal = Journal(path, info, self.intake.channels(), queue_bytes=queue_bytes, fallback=FALLBACK)
+        channels, take = self.intake.channels(), self.intake.take
+        journal = Journal(path, info, channels, queue_bytes=queue_bytes, take=take, fallback=FALLBACK)
         self.intake.open(journal)
         self.disk.look_at(path)
         name = f"epoch{request.epoch}/episode_{index}"
@@ -321,9 +322,9 @@ class Recorder:
 
     def _finish(self, end_reason: str, outcome: str) -> None:
         assert self._episode is not None
-        self._episode.frames = self._frames()
         journal = self.intake.close()
         assert journal is not None
+        self._episode.frames = self._frames()
         journal.close(EpisodeEnd(end_reason, outcome, self._now_ns()))
         self._state = RecorderState.SAVING
 

@@ -122,7 +122,6 @@ class RecorderNode(BaseNode):
         self._publish(self._recorder.status())
         if self._recorder.state == RecorderState.SAVING:
             self._saving.restart()
-            self.interrupt_spin()
         return response
 
     # ---- regularly
@@ -237,6 +236,7 @@ class RecorderNode(BaseNode):
 
     def destroy_node(self) -> None:
         """Let go of locks and threads with the node."""
+        self._raw_subscriptions.close()
         self._recorder.close()
         if self._lock is not None:
             self._lock.release()
@@ -245,7 +245,7 @@ class RecorderNode(BaseNode):
 
 def main() -> int:
     """Run the recorder."""
-    return run_node(RecorderNode, takes_in=True)
+    return run_node(RecorderNode)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from h1_training_msgs.msg import Event
@@ -36,6 +38,7 @@ class BaseNode(Node):
     STOP_TIMEOUT_S = 14.0
 
     def __init__(self, name: str) -> None:
+        self._polled: list[Subscription] = []
         super().__init__(name)
         self.clock_ns = SessionClock.from_environment()
         self.exit_status: int | None = None
@@ -82,6 +85,22 @@ class BaseNode(Node):
         self.loops.remove(timer)
         timer.destroy()
         return True
+
+    def create_polled_subscription(self, message_type: type, topic: str, profile: QoSProfile) -> Subscription:
+        """A subscription that wakes nobody: `handle.take_message(msg_type, True)` takes the oldest message or None."""
+        subscription = self.create_subscription(message_type, topic, lambda _: None, profile, raw=True)
+        self._polled.append(subscription)
+        return subscription
+
+    def destroy_polled_subscription(self, subscription: Subscription) -> None:
+        """End one; nobody may be taking from it."""
+        self._polled.remove(subscription)
+        self.destroy_subscription(subscription)
+
+    @property
+    def subscriptions(self) -> Iterator[Subscription]:
+        """Those that executors look after."""
+        return (one for one in super().subscriptions if one not in self._polled)
 
     def now_ns(self) -> int:
         """Session time, ns."""

@@ -16,19 +16,6 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
-def unspun_node(owner: Node, suffix: str) -> Node:
-    """A node that no executor knows, for subscriptions that are looked into; it has `owner`'s name with `suffix`."""
-    return Node(
-        f"{owner.get_name()}_{suffix}",
-        namespace=owner.get_namespace(),
-        context=owner.context,
-        use_global_arguments=False,
-        enable_rosout=False,
-        start_parameter_services=False,
-        parameter_overrides=[Parameter("start_type_description_service", value=False)],
-    )
-
-
 class PolledSubscription:
     """One raw subscription that no executor knows: it hangs on a node of its own, which is never spun.
 
@@ -41,7 +28,15 @@ class PolledSubscription:
     """
 
     def __init__(self, owner: Node, message_type: type, topic: str, *, depth: int, suffix: str) -> None:
-        self._node = unspun_node(owner, suffix)
+        self._node = Node(
+            f"{owner.get_name()}_{suffix}",
+            namespace=owner.get_namespace(),
+            context=owner.context,
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+            parameter_overrides=[Parameter("start_type_description_service", value=False)],
+        )
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=depth,

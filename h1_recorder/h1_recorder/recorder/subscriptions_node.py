@@ -25,7 +25,6 @@ from h1_recorder.recorder.journal import Arrival, Channel
 from h1_recorder.recorder.streams import Stream
 from h1_training_node.base_node import BaseNode
 from h1_training_node.clock import NS_PER_S
-from h1_training_node.polled_subscription import unspun_node
 
 _Taker = tuple[str, Callable[[Any, bool], tuple[bytes, dict[str, Any]] | None], Any, int]
 """Name of the stream, how to take one message, its class, and how many may be waiting."""
@@ -59,7 +58,6 @@ class RawSubscriptions:
 
     def __init__(self, node: BaseNode, intake: Intake, problem: Callable[[str, str], None]) -> None:
         self._node, self._intake, self._problem = node, intake, problem
-        self._unspun = unspun_node(node, "streams")
         self._open: dict[str, tuple[Subscription, _Wanted]] = {}
         self._types: dict[str, str] = {}
         self._refused: set[str] = set()
@@ -70,10 +68,9 @@ class RawSubscriptions:
         intake.take = self.take
 
     def close(self) -> None:
-        """Leave the graph; whoever takes after that takes nothing."""
+        """Receive nothing more."""
         with self._taking:
             self._takers = []
-        self._unspun.destroy_node()
 
     def add(self, stream: Stream) -> None:
         """Subscribe to `stream`; one whose type is not known yet, as soon as somebody publishes it."""
@@ -149,10 +146,9 @@ class RawSubscriptions:
         with self._taking:
             if old is not None:
                 self._takers = [taker for taker in self._takers if taker[0] != stream.name]
-                self._unspun.destroy_subscription(old[0])
-            topic = self._node.resolve_topic_name(stream.topic)
+                self._node.destroy_polled_subscription(old[0])
             profile = wanted.profile(stream.depth)
-            subscription = self._unspun.create_subscription(message_class, topic, lambda _: None, profile, raw=True)
+            subscription = self._node.create_polled_subscription(message_class, stream.topic, profile)
             self._open[stream.name] = (subscription, wanted)
             self._takers.append((stream.name, subscription.handle.take_message, message_class, stream.depth))
 

@@ -118,7 +118,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_remembered(source, tmp_path
 
 def test_a_damaged_file_is_named_and_stays_while_the_others_go(source, tmp_path):
     synced, progress = uploaded(
-        source, tmp_path / "target", validate=lambda path: "no rows" if path.name == "episode_0.hdf5" else ""
+        source, tmp_path / "target", validate=lambda path, _nice: "no rows" if path.name == "episode_0.hdf5" else ""
     )
     assert "1 damaged, not sent: training_session_epoch1/episode_0.hdf5: no rows" in synced.reason
     assert files(tmp_path / "target") == {"training_session_epoch1/episode_1.hdf5"}
@@ -127,14 +127,14 @@ def test_a_damaged_file_is_named_and_stays_while_the_others_go(source, tmp_path)
 
 
 def test_the_file_being_checked_is_named_before_it_is_sent(source, tmp_path):
-    _, progress = uploaded(source, tmp_path / "target", validate=lambda _path: "")
+    _, progress = uploaded(source, tmp_path / "target", validate=lambda _path, _nice: "")
     checked = [item.file for item in progress if item.file.endswith(", checking)")]
     name = "training_session_epoch1/episode_{}.hdf5 ({} of 2, checking)"
     assert checked == [name.format(0, 1), name.format(1, 2)]
 
 
 def test_the_recorders_own_check_judges_each_file(source, tmp_path):
-    reason = validate(source / "training_session_epoch1" / "episode_0.hdf5")
+    reason = validate(source / "training_session_epoch1" / "episode_0.hdf5", False)
     assert reason  # whatever words the recorder has for bytes that are no episode
 
 
@@ -151,21 +151,44 @@ def test_files_owed_fall_to_none(source, tmp_path):
     assert progress[-1].files_owed == 0
 
 
-def test_an_upload_in_the_background_runs_at_low_priority_and_says_so(source, tmp_path, monkeypatch):
-    file = tmp_path / "niceness"
+@pytest.fixture
+def niceness(tmp_path, monkeypatch):
+    """Where each rsync writes its niceness; the first one after `hangs` was made only waits."""
+    file, hangs = tmp_path / "niceness", tmp_path / "hangs"
     fake = tmp_path / "bin" / "rsync"
     fake.parent.mkdir()
-    fake.write_text(f'#!/bin/sh\nnice > {file}\nexec {shutil.which("rsync")} "$@"\n')
+    wait = f"rmdir {hangs} 2>/dev/null && exec sleep 60"
+    fake.write_text(f'#!/bin/sh\nnice >> {file}\n{wait}\nexec {shutil.which("rsync")} "$@"\n')
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-    assert uploaded(source, tmp_path / "target", background=True)[0] == Synced(files=2, background=True)
-    assert file.read_text().strip() == "19"
+    return file
+
+
+def test_an_upload_in_the_background_runs_at_low_priority_and_says_so(source, tmp_path, niceness):
+    checked = []
+    result = uploaded(
+        source, tmp_path / "target", background=True, validate=lambda _path, nice: checked.append(nice) or ""
+    )[0]
+    assert result == Synced(files=2, background=True)
+    assert set(niceness.read_text().split()) == {"19"} and checked == [True, True]
+
+
+def test_an_upload_that_is_waited_for_does_not_wait_for_a_slow_one_in_the_background(source, tmp_path, niceness):
+    (tmp_path / "hangs").mkdir()
+    heard: list[object] = []
+    uploader = Uploader(RsyncJob(str(source), str(tmp_path / "target")), heard.append)
+    uploader.start(background=True)
+    wait_until(niceness.exists, "rsync hangs", 30)
+    uploader.start()
+    wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the end of both", 30)
+    assert heard[-1] == Synced(files=2) and niceness.read_text().split()[-1] == str(os.nice(0))
+    assert not [item for item in heard[:-1] if isinstance(item, Synced) or item.state is SyncState.FAILED]
 
 
 def test_an_upload_that_is_waited_for_follows_the_one_in_the_background(source, tmp_path):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(_path: Path) -> str:
+    def slow(_path: Path, low_priority: bool) -> str:
         begun.set()
         go_on.wait(30)
         return ""

@@ -28,8 +28,8 @@ _VALIDATION_S = 600.0
 _LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
 
 
-Validator = Callable[[Path], str]
-"""What is wrong with a file; empty if nothing is."""
+Validator = Callable[[Path, bool], str]
+"""What is wrong with a file, empty if nothing is; looked at with low priority where nobody waits for it."""
 
 
 class RsyncRun:
@@ -166,7 +166,7 @@ def episodes_program() -> Path:
     return program
 
 
-def validate(path: Path) -> str:
+def validate(path: Path, low_priority: bool) -> str:
     """What `episodes validate` finds wrong with `path`; empty if nothing is.
 
     Images are looked at but not decoded: the recorder has read the file back, and an upload must not take a core.
@@ -174,7 +174,8 @@ def validate(path: Path) -> str:
     Raises:
         ValidatorError: it cannot be run.
     """
-    command = [*_LOW_PRIORITY[0], str(episodes_program()), "validate", "--fast", str(path)]
+    nice = _LOW_PRIORITY[0] if low_priority else ()
+    command = [*nice, str(episodes_program()), "validate", "--fast", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_VALIDATION_S, check=False)
     except FileNotFoundError:

@@ -45,7 +45,7 @@ class Patience:
 
 
 class Uploader:
-    """One upload at a time. An upload that is asked for while one runs in the background follows that one at once."""
+    """One upload at a time. One that is waited for takes over from one in the background, which would be slow."""
 
     def __init__(
         self, job: RsyncJob, deliver: Deliver, *, patience: Patience | None = None, validate: Validator | None = None
@@ -59,7 +59,7 @@ class Uploader:
         self._thread: threading.Thread | None = None
         self._run = RsyncRun()
         self._in_background = False
-        self._awaited = threading.Event()
+        self._awaited, self._ended = threading.Event(), threading.Event()
         self._last = SyncProgress(SyncState.IDLE)
         self._owed = 0
         self._listed: frozenset[str] = frozenset()
@@ -71,9 +71,11 @@ class Uploader:
             if self._thread is not None:
                 if self._in_background and not background:
                     self._awaited.set()
+                    self._run.stop()  # what it has sent is kept
                 return
             self._run = RsyncRun()
             self._awaited.clear()
+            self._ended.clear()
             self._in_background = background
             self._thread = threading.Thread(target=self._work, name="uploader", daemon=True)
             self._thread.start()
@@ -84,7 +86,9 @@ class Uploader:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End a running upload; what was sent is kept and used by the next one."""
-        self._run.stop()
+        with self._lock:
+            self._ended.set()
+            self._run.stop()
         thread = self._thread
         if thread is not None:
             thread.join(timeout_s)
@@ -95,13 +99,19 @@ class Uploader:
         while True:
             result = self._result()
             with self._lock:
-                follows = self._in_background and self._awaited.is_set() and not self._run.stopped.is_set()
-                self._in_background = self._in_background and not follows
-                if not follows:
+                follows = self._gives_way and not self._ended.is_set()
+                if follows:
+                    self._run, self._in_background = RsyncRun(), False
+                else:
                     self._thread = None
             if not follows:
                 self._deliver(result)
                 return
+
+    @property
+    def _gives_way(self) -> bool:
+        """It runs in the background, and somebody waits by now."""
+        return self._in_background and self._awaited.is_set()
 
     def _result(self) -> Synced:
         background = self._in_background
@@ -111,7 +121,8 @@ class Uploader:
         except Exception as error:  # a thread must not end in silence: SYNCING waits for it
             expected = isinstance(error, (UploadError, RsyncOptionError, ValidatorError))
             reason = str(error) if expected else f"{type(error).__name__}: {error}"
-            self._report(SyncProgress(SyncState.FAILED, reason=reason))
+            if not self._gives_way:
+                self._report(SyncProgress(SyncState.FAILED, reason=reason))
             return Synced(reason=reason, background=background)
         self._report(SyncProgress(SyncState.DONE, progress=1.0))
         return Synced(files=files, background=background)
@@ -172,7 +183,7 @@ class Uploader:
                 raise UploadError("ended with the session; the rest is owed")
             self._report(SyncProgress(SyncState.RUNNING, f"{name} ({number} of {self._owed}, {CHECKING})"))
             if (name, state) not in self._judged and self._validate is not None:
-                self._judged[name, state] = self._validate(source / name)
+                self._judged[name, state] = self._validate(source / name, self._in_background)
             if why := self._judged[name, state]:
                 damaged[name] = why
                 del files[name]

@@ -252,7 +252,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"[ERROR] {error}", file=sys.stderr)
                 return 2
         print(table(rows), flush=True)
-        save(rows, options.out)
+        save(rows, options.out, by_person=not is_reach)
         complaints = [] if plan.ablation or not is_reach else missed(rows)
         for complaint in complaints:
             print(f"below the bar: {complaint}", flush=True)

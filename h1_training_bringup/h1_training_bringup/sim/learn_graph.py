@@ -29,13 +29,13 @@ from h1_policy_bridge.training_server.store import UNTRAINED, Store
 from h1_policy_bridge.training_server.training import make_trainer
 from h1_training_bringup.sim.learn import ABLATIONS, Collected, Evaluator, Plan, changed_scenes
 from h1_training_bringup.sim.learning_curve import SEALED, CurveRow
-from h1_training_bringup.sim.task import PUSH
+from h1_training_bringup.sim.task import PROMPTS, PUSH, REACH
 
 _CALM_S = 4.0
 _LOOK_S = 0.5
 _TRAINING_LIMIT_S = 300.0
-_IMAGE_QUALITY = 50
-"""Of the simulated cameras: 46 episodes then stay below a gigabyte."""
+_IMAGE_QUALITY, _CAMERA_FPS = 50, 20.0
+"""Of the simulated cameras: 46 episodes then stay below a gigabyte, and two cores suffice. Ten images/s are learned."""
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 """Before a command: it ends even if this process is killed."""
 _LEARNT_BY_GRAPH = {name for name in ABLATIONS if name != "demonstrations"}
@@ -178,6 +178,7 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "episodes": plan.episodes,
         "first_episodes": plan.first_episodes,
         "resume_in_episode": 0,
+        "camera_fps": _CAMERA_FPS,
         "pushes": plan.task == PUSH,
     }
     settings = {
@@ -187,6 +188,8 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
             "session_manager": {"background_upload": False}
         },  # one training for an epoch: all its episodes come at once
     }
+    if plan.task != REACH:
+        settings["task"] = {"name": f"sim_{plan.task}", "description": PROMPTS[plan.task]}
     config.write_text(yaml.safe_dump(settings))
     runner = Path(get_package_prefix("h1_training_bringup")) / "lib" / "h1_training_bringup" / "run_session"
     options = {

@@ -12,6 +12,7 @@ from pathlib import Path
 SEALED = "sealed"
 FIXED = "fixed"
 _NORMAL_95 = 1.96
+_ROWS_A_SECOND = 50
 UNTRAINED_AT_MOST, TRAINED_AT_LEAST, CORRECTIONS_AT_MOST = 0.05, 0.90, 0.4
 TRAIN_AT_MOST_S, INFER_AT_MOST_MS = 10.0, 5.0
 _COLUMNS = (
@@ -113,8 +114,8 @@ def table(rows: Sequence[CurveRow]) -> str:
     return "\n".join(lines)
 
 
-def save(rows: Sequence[CurveRow], folder: Path) -> None:
-    """`curve.json`, to which what it held of other seeds and ablations stays, and `curve.png` of all of it."""
+def save(rows: Sequence[CurveRow], folder: Path, *, by_person: bool = False) -> None:
+    """`curve.json`, to which what it held of other seeds and ablations stays, and `curve.png` (`draw`) of it all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "curve.json"
     made = {(row.seed, row.ablation) for row in rows}
@@ -123,7 +124,7 @@ def save(rows: Sequence[CurveRow], folder: Path) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps([asdict(row) for row in every], indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
-    draw(every, folder / "curve.png")
+    draw(every, folder / "curve.png", by_person=by_person)
 
 
 def load(path: Path) -> list[CurveRow]:
@@ -134,8 +135,15 @@ def load(path: Path) -> list[CurveRow]:
         return []
 
 
-def draw(rows: Sequence[CurveRow], path: Path) -> None:
-    """Success over episodes, a line a seed with its interval, ablations in other colours; the sealed set as a ring."""
+def draw(rows: Sequence[CurveRow], path: Path, *, by_person: bool = False) -> None:
+    """Success over episodes, a line a seed with its interval, ablations in other colours; the sealed set as a ring.
+
+    With `by_person`, over the seconds that a person guided; there is no bar then.
+    """
+
+    def along(row: CurveRow) -> float:
+        return row.human_rows / _ROWS_A_SECOND if by_person else row.episodes
+
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -152,20 +160,31 @@ def draw(rows: Sequence[CurveRow], path: Path) -> None:
                 key=lambda row: row.epoch,
             )
             label = (name or "corrections") if number == 0 else None
-            episodes = [row.episodes for row in line]
+            episodes = [along(row) for row in line]
             left.plot(episodes, [row.success for row in line], "o-", ms=3, lw=1.4, color=colours[name], label=label)
             low, high = [row.success_low for row in line], [row.success_high for row in line]
             left.fill_between(episodes, low, high, color=colours[name], alpha=0.08, lw=0)
             if not name:
-                right.plot(episodes[1:], [row.corrections_per_episode for row in line[1:]], "o-", ms=3, color="C0")
+                right.plot(
+                    [row.episodes for row in line[1:]],
+                    [row.corrections_per_episode for row in line[1:]],
+                    "o-",
+                    ms=3,
+                    color="C0",
+                )
         for row in rows:
             if row.ablation == name and row.objects == SEALED:
-                left.plot(row.episodes, row.success, "o", ms=9, mfc="none", color=colours[name])
-    left.axhline(TRAINED_AT_LEAST, color="grey", lw=0.8, ls=":")
-    left.set(xlabel="episodes that the weights were made of", ylabel="success on 48 unseen objects", ylim=(-0.03, 1.03))
+                left.plot(along(row), row.success, "o", ms=9, mfc="none", color=colours[name])
+    if not by_person:
+        left.axhline(TRAINED_AT_LEAST, color="grey", lw=0.8, ls=":")
+        right.axhline(CORRECTIONS_AT_MOST, color="grey", lw=0.8, ls=":")
+    left.set(
+        xlabel="seconds that a person guided" if by_person else "episodes that the weights were made of",
+        ylabel=f"success on {rows[0].attempts} unseen objects",
+        ylim=(-0.03, 1.03),
+    )
     left.legend(loc="lower right", fontsize=8, frameon=False)
-    left.set_title("ring: sealed set; band: 95 % (Wilson); dotted: the bar", fontsize=8)
-    right.axhline(CORRECTIONS_AT_MOST, color="grey", lw=0.8, ls=":")
+    left.set_title("ring: sealed set; band: 95 % (Wilson)" + ("" if by_person else "; dotted: the bar"), fontsize=8)
     right.set(xlabel="episodes", ylabel="corrections an episode", ylim=(-0.03, 1.03))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)

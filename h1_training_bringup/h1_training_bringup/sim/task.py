@@ -17,6 +17,7 @@ from h1_training_bringup.sim.scene import SceneObject, Vector, hand_place
 from h1_training_node.clock import NS_PER_S
 
 REACH, PUSH = TASKS = ("reach", "push")
+PROMPTS = {REACH: "reach for the object", PUSH: "push the cube into the field"}
 SUCCESS_M, SUCCESS_NS = 0.03, NS_PER_S // 2
 OPERATOR_M = 0.02
 _STUCK_NS, _PROGRESS_M, _STRAY_M = 3 * NS_PER_S // 2, 0.004, 0.04

@@ -27,7 +27,7 @@ from h1_training_bringup.sim.pushing import AREAS, make_task
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object
-from h1_training_bringup.sim.task import DONE, REACH, Judgement, Measured, Task
+from h1_training_bringup.sim.task import DONE, PROMPTS, REACH, Judgement, Measured, Task
 from h1_training_node.message_numbers import ArmMode
 
 _TICK_S = TICK_NS / 1e9
@@ -155,7 +155,7 @@ class VirtualSession:
             name: stretched(self._cameras.jpeg(key), IMAGE_PX) if key in self._keys else self._black
             for key, name in names.items()
         }
-        return {"state": rig.q.astype(np.float32), "images": images, "prompt": "reach for the object"}
+        return {"state": rig.q.astype(np.float32), "images": images, "prompt": PROMPTS[self._robot.task]}
 
 
 class _Run:

@@ -153,9 +153,23 @@ def test_a_row_counts_successes_and_times_inferences() -> None:
         ["--fast", "--trainer", "x.yaml"],
         ["--seeds", "-1"],
         ["--only-ends"],
+        ["--task", "lift"],
     ],
 )
 def test_a_command_line_that_cannot_work_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
+
+
+def test_each_task_has_a_curve_of_its_own(tmp_path: Path) -> None:
+    assert parse([]).out == Path("data/learn")
+    assert parse(["--task", "push"]).out == Path("data/learn/push")
+    assert parse(["--task", "push", "--out", str(tmp_path)]).out == tmp_path
+
+
+def test_human_seconds_are_what_two_ways_of_teaching_are_compared_by(tmp_path: Path) -> None:
+    rows = [row(0, 0.0), row(6, 0.9, human_rows=500), row(6, 0.8, human_rows=2000, ablation="demonstrations")]
+    for by_person in (False, True):
+        learning_curve.draw(rows, tmp_path / f"{by_person}.png", by_person=by_person)
+    assert (tmp_path / "True.png").read_bytes() != (tmp_path / "False.png").read_bytes()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The task of pushing: the cube has to come into the field that is marked on the table; and how a person shows it.
 
-What counts is where the body has the cube. It lies 10 to 15 cm short of the field's middle, and up to 5 cm to the side
-of it; the hand has to come down behind it and to push it there, along a way that bends whenever the cube slips.
+What counts is where the body has the cube. It lies 8 to 12 cm short of the field's middle, and up to 4 cm to the side of
+it; the hand has to come down behind it and to push it there, along a way that bends whenever the cube turns or slips.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from h1_training_bringup.sim.scene import OBJECT_SIZE_M, REACHED, TABLE_TOP_M, A
 from h1_training_bringup.sim.table import Cube
 from h1_training_bringup.sim.task import PUSH, REACH, SUCCESS_M, ReachTask, Task
 
-PUSHED: Area = ((0.44, 0.475), (0.22, 0.28))
+PUSHED: Area = ((0.44, 0.475), (0.21, 0.29))
 """Where the cube is put down."""
 AREAS = {REACH: REACHED, PUSH: PUSHED}
 FIELD_X_M, FIELD_Y_M = 0.555, 0.25
@@ -30,10 +30,14 @@ _TOUCHING_M, _BEHIND_M = 0.093, 0.115
 _HAND_Z_M = 0.01
 _NEAR_M = 0.02
 """Within this of the way to the cube, the hand counts as being there; nearer to the field, the direction stands."""
-_BESIDE_M = 0.035
-"""Of a hand that is not behind the cube any more."""
+_BESIDE_M, _BEYOND_M, _ABOVE_M = 0.03, 0.015, 0.09
+"""To the side and ahead of being right behind the cube, from where a hand goes round; and at which height."""
+_CONE, _ROUND_M = 0.8, 0.05
+"""How far to the side a cube can be pushed, per way ahead; and what it counts if it lies further aside."""
 _SPEED_M_S, _APPROACH_M_S, _SLOW_DOWN_M = 0.07, 0.12, 0.03
-_LEAD_M, _DONE_M = 0.02, 0.008
+_LEAD_M, _DONE_M = 0.025, 0.008
+_PROGRESS_M, _GIVES_UP_S = 0.003, 1.5
+"""A cube that has slipped aside may not come into the field any more; so little progress for so long shows it."""
 _SIDEWAYS = 2.0
 _SETTLE_S, _LIMIT_S = 0.8, 9.0
 _NOISE_M = 0.004
@@ -71,12 +75,17 @@ class PushTask(Task):
         return cube, way
 
     def distances(self, hand: Vector) -> tuple[float, float]:
-        """See `Task`: of the cube from the field's middle, and of the hand from behind the cube."""
+        """See `Task`: of the cube from the field's middle, and of the hand from behind the cube.
+
+        A cube that has slipped too far aside to be pushed ahead into the field is one that strays, before it is late.
+        """
         cube, way = self.missing()
         distance_m = float(np.linalg.norm(way))
         behind = cube - [_TOUCHING_M, 0.0, 0.0]
         behind[2] = _HAND_Z_M
-        return distance_m, distance_m + max(0.0, float(np.linalg.norm(hand - behind)) - _NEAR_M)
+        leaves = abs(way[1]) > _NEAR_M + _CONE * max(0.0, float(way[0]))
+        to_hand_m = max(0.0, float(np.linalg.norm(hand - behind)) - _NEAR_M)
+        return distance_m, distance_m + to_hand_m + leaves * _ROUND_M
 
 
 def make_task(name: str, thing: SceneObject, body: RobotBody) -> Task:
@@ -95,16 +104,18 @@ class PushDemonstration:
 
     def __init__(self, start: Hands, task: PushTask, random: np.random.Generator) -> None:
         self._task, self._side, self._wanted = task, task.thing.side, start.copy()
-        self._last_s = 0.0
+        self._last_s = self._best_s = self._pushes_from_s = 0.0
+        self._best_m = np.inf
         self._over_s = _LIMIT_S
         self._noise = np.append(random.uniform(-_NOISE_M, _NOISE_M, 2), 0.0)
         self._speed = float(random.uniform(0.8, 1.2))
         cube, way = task.missing()
         self._ahead = _aim(way)
         from_cube = start[self._side] - cube
-        sideways = np.linalg.norm(from_cube - (from_cube @ self._ahead) * self._ahead - [0, 0, from_cube[2]])
-        self._retreats = from_cube @ self._ahead > -_TOUCHING_M - 0.005 and sideways > _BESIDE_M
-        self._pushes = not self._retreats and sideways < _NEAR_M and start[self._side][2] < 2 * _HAND_Z_M
+        is_behind = from_cube[0] < -_TOUCHING_M + _BEYOND_M
+        is_low = start[self._side][2] < 2 * _HAND_Z_M
+        self._pushes = bool(is_behind and is_low and abs(from_cube[1]) < _BESIDE_M)
+        self._rises = self._retreats = not is_behind or (is_low and not self._pushes)
 
     def at(self, elapsed_s: float) -> Hands:
         """Where the hands should be, (2, 3), m."""
@@ -128,14 +139,21 @@ class PushDemonstration:
         """Where to lead the hand now, and at which speed, m/s."""
         level = np.array([1.0, 1.0, 0.0])
         behind = level * (cube - [_BEHIND_M, 0.0, 0.0]) + self._noise + [0.0, 0.0, _HAND_Z_M]
-        if self._retreats:  # straight back, clear of the cube
-            back = np.array([behind[0] - 0.01, hand[1], hand[2]])
+        if self._rises:  # off the cube, and of what is beside it
+            self._rises = bool(hand[2] < _ABOVE_M)
+            return np.array([hand[0], hand[1], _ABOVE_M + _NEAR_M]), _APPROACH_M_S
+        if self._retreats:
+            back = np.array([behind[0] - _BEYOND_M, hand[1], _ABOVE_M])
             self._retreats = bool(hand[0] > back[0] + 0.005)
             return back, _APPROACH_M_S
         if not self._pushes:
-            self._pushes = bool(np.linalg.norm(hand - behind) < 0.004)
+            self._pushes, self._pushes_from_s = bool(np.linalg.norm(hand - behind) < 0.004), self._last_s
             return behind, _APPROACH_M_S
-        if self._task.field.position_m[0] - cube[0] < _DONE_M:  # it cannot be pushed any other way
+        fell = cube[2] < TABLE_TOP_M
+        if distance_m < self._best_m - _PROGRESS_M:
+            self._best_m, self._best_s = distance_m, self._last_s
+        is_stuck = self._last_s - max(self._best_s, self._pushes_from_s) > _GIVES_UP_S
+        if fell or is_stuck or self._task.field.position_m[0] - cube[0] < _DONE_M:  # only ahead can it be pushed
             self._over_s = min(self._over_s, self._last_s + _SETTLE_S)
         if self._over_s < _LIMIT_S:
             return hand.copy(), 0.0

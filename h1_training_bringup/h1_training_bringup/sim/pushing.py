@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The task of pushing: the cube has to come into the field that is marked on the table; and how a person shows it.
 
-What counts is where the body has the cube. It lies 8 to 12 cm short of the field's middle, and up to 4 cm to the side of
-it; the hand has to come down behind it and to push it there, along a way that bends whenever the cube turns or slips.
+What counts is where the body has the cube. It lies 8 to 12 cm short of the field's middle, up to 4 cm aside;
+the hand has to come down behind it and to push it there, along a way that bends whenever the cube turns or slips.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def test_an_upload_that_is_waited_for_does_not_wait_for_a_slow_one_in_the_backgr
     heard: list[object] = []
     uploader = Uploader(RsyncJob(str(source), str(tmp_path / "target")), heard.append)
     uploader.start(background=True)
-    wait_until(niceness.exists, "rsync hangs", 30)
+    wait_until(lambda: not (tmp_path / "hangs").exists(), "rsync hangs", 30)
     uploader.start()
     wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the end of both", 30)
     assert heard[-1] == Synced(files=2) and niceness.read_text().split()[-1] == str(os.nice(0))

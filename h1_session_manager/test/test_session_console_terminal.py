@@ -36,6 +36,13 @@ sys.exit(console.wait())
 """
 
 
+def test_no_terminal_is_asked_to_report_ctrl_c_as_a_key() -> None:
+    """Kitty's protocol, which kitty, foot and WezTerm know, would do that; textual reads this at its import."""
+    modules = "h1_session_manager.console.console_node, textual.constants"
+    code = f"import {modules}; print(textual.constants.DISABLE_KITTY_KEY)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
 class Scene:
     """A session of one state, heard by a console in tmux; notes keys and stops."""
 

@@ -10,9 +10,6 @@ import termios
 from pathlib import Path
 from typing import Any
 
-# Read by textual when it is imported: kitty's protocol would turn Ctrl+C from a signal into a mere key.
-os.environ["TEXTUAL_DISABLE_KITTY_KEY"] = "1"
-
 from textual.drivers.linux_driver import LinuxDriver
 
 from h1_session_manager.keyboard.keys import NoTerminalError, TtyRestorer, without_traps

@@ -16,7 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
-from h1_training_bringup.arm_driver.urdf import urdf_text
+from h1_training_bringup.arm_driver.kinematics import URDF
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
 from h1_training_node.stamps import to_ns
@@ -169,6 +169,6 @@ def test_the_shapes_that_keep_clear_of_each_other_are_there_for_rviz2_in_the_fra
     shapes: list[MarkerArray] = []
     stage.peer.create_subscription(MarkerArray, "arm_driver/collision_shapes", shapes.append, qos.LATCHED)
     stage.until(lambda: shapes, "they are latched")
-    links = {link.get("name") for link in ElementTree.fromstring(urdf_text()).iter("link")}
+    links = {link.get("name") for link in ElementTree.parse(URDF).iter("link")}
     assert {marker.header.frame_id for marker in shapes[0].markers} <= links
     assert {"left_elbow_link", "right_wrist_yaw_link", "torso_link"} <= {m.header.frame_id for m in shapes[0].markers}

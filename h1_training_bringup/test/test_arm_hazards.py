@@ -54,13 +54,14 @@ SAID_OTHERWISE = {
 }
 NAME = re.compile(r"[a-z]+(_[a-z0-9]+)+")
 WORD = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-NAMES_ONLY = {"collision_model", "command", "joints", "kinematics", "parameters", "urdf", "wire"}
+NAMES_ONLY = {"collision_model", "command", "joints", "kinematics", "parameters", "wire"}
 """Modules whose strings name joints, links, parameters and fields, and give no reason."""
 NO_REASON = {
     *("arm_driver", "arm_guard", "arm_sdk", "arm_status", "collision_shapes", "joint_states"),
     *("motor_cmd", "torso_joint"),
+    *("start_type_description_service", "use_sim_time"),
 }
-"""Nodes, topics, a field and a joint, in the other modules."""
+"""Nodes, topics, a field, a joint and parameters of rclpy's, in the other modules."""
 
 
 def reasons(tree: ast.AST) -> Iterator[str]:

@@ -20,6 +20,8 @@ from h1_training_bringup.arm_driver.robot_model import (
 from h1_training_node import arm_joints
 
 ZEROS = np.zeros(joints.COUNT)
+SAME_PARTS = ("left_wrist_roll_joint", "left_wrist_pitch_joint")
+"""Their bodies have the very same inertial on both sides, by the source."""
 
 
 def test_the_joint_table_is_the_robots() -> None:
@@ -39,6 +41,9 @@ def test_the_arms_mirror_each_other_in_geometry_and_range() -> None:
         assert right.origin_m == (left.origin_m[0], -left.origin_m[1], left.origin_m[2])
         assert right.upper_rad - right.lower_rad == pytest.approx(left.upper_rad - left.lower_rad)
         assert right.mass_kg == left.mass_kg
+        side = 1 if left.joint in SAME_PARTS else -1
+        assert right.com_m == (left.com_m[0], side * left.com_m[1], left.com_m[2])
+        assert right.inertia_kg_m2 == tuple(np.multiply(left.inertia_kg_m2, (1, 1, 1, side, 1, side)))
 
 
 def test_gravity_in_the_zero_pose_is_as_reckoned_elsewhere() -> None:

@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The URDF that rviz2 reads is the one that the table of links makes, and weighs the same."""
+"""The URDF: what it must have for the arm driver, for rviz2, and for whoever places an image."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
+from itertools import pairwise
 
 import mujoco
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, NAMES, WAIST_NAME
+from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM, URDF
 from h1_training_bringup.arm_driver.robot_model import GravityModel
-from h1_training_bringup.arm_driver.urdf import urdf_text
 from h1_training_node.cameras import CAMERA_FRAMES
 
-URDF = Path(__file__).parent.parent / "urdf" / "h1_2_arms.urdf"
 
-
-def test_the_file_is_what_the_table_of_links_makes() -> None:
-    assert URDF.read_text() == urdf_text(), "run: python -m h1_training_bringup.arm_driver.urdf > urdf/h1_2_arms.urdf"
+def test_each_shape_of_an_arm_leads_from_its_joint_to_the_next() -> None:
+    shapes = {link.get("name"): link.find("visual/origin") for link in ElementTree.parse(URDF).iter("link")}
+    for arm in (LEFT_ARM, RIGHT_ARM):
+        for link, following in pairwise(arm):
+            middle = np.array(shapes[link.link].get("xyz").split(), float)
+            np.testing.assert_allclose(2 * middle, following.origin_m, atol=1e-6)
 
 
 def test_it_has_the_joints_of_joint_states_and_the_waist() -> None:
@@ -32,7 +34,7 @@ def test_the_frames_of_all_images_are_in_it() -> None:
 
 
 def test_its_arms_hang_as_heavily_as_the_drivers_model() -> None:
-    model = mujoco.MjModel.from_xml_string(urdf_text())
+    model = mujoco.MjModel.from_xml_string(URDF.read_text())
     data = mujoco.MjData(model)
     q = np.random.default_rng(2).uniform(-0.4, 0.4, COUNT)
     data.qpos[:] = [0.3, *q]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
+from h1_training_bringup.arm_driver.kinematics import URDF
 from h1_training_bringup.session.configuration import Configuration
 from h1_training_bringup.session.process import Process, SessionOptions
 
@@ -28,7 +29,7 @@ def tool_processes(configuration: Configuration, session: SessionOptions) -> tup
             "robot_state_publisher",
             "robot_state_publisher",
             "robot_state_publisher",
-            parameters={"robot_description": (share / "urdf/h1_2_arms.urdf").read_text()},
+            parameters={"robot_description": URDF.read_text()},
             # joint_states has the arms' 14 joints; the model begins with the waist.
             remappings=(*OWN_TF, ("joint_states", "session/model_joint_states")),
             when=frozenset({"displays"}),

@@ -33,7 +33,6 @@ setup(
             "arm_guard = h1_training_bringup.arm_driver.arm_guard_node:main",
             "head_camera = h1_training_bringup.head_camera.head_camera_node:main",
             "state_marker = h1_training_bringup.session.state_marker_node:main",
-            "security_policy = h1_training_bringup.session.security_policy_node:main",
             "run_session = h1_training_bringup.session.runner:main",
             "sim_robot = h1_training_bringup.sim.robot_node:main",
             "sim_cameras = h1_training_bringup.sim.cameras_node:main",

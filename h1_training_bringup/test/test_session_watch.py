@@ -12,13 +12,13 @@ import psutil
 import pytest
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from security_rules import SOMETIMES, Rules, rules_in, rules_seen
 from session_runs import SessionRun
 from std_msgs.msg import String
 
 from h1_session_manager.console.console_node import ConsoleNode
 from h1_session_manager.keyboard.keyboard_node import KeyboardNode
-from h1_training_bringup.session.security_policy import NODES, SOMETIMES, Rules, rules_in
-from h1_training_bringup.session.security_policy_node import rules_seen
+from h1_training_bringup.session.node_parameters import CLASSES
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
@@ -154,14 +154,15 @@ def test_the_security_policy_allows_what_each_node_does_and_nothing_else(inside:
     seen: dict[str, Rules] = {}
 
     def agrees() -> bool:
-        seen.update(rules_seen(watcher, "/"))
+        seen.update(rules_seen(watcher, "/", allowed))
         return seen == allowed
 
     try:
         inside.spin_until(agrees, "policy and graph agree", 20.0)
     except pytest.fail.Exception:
-        assert seen == allowed, "if this is meant: ros2 run h1_training_bringup security_policy > security/policies.xml"
-    assert set(allowed) == set(NODES) >= set(SOMETIMES)
+        assert seen == allowed, "if this is meant, write it into security/policies.xml"
+    assert set(allowed) >= set(SOMETIMES)
+    assert set(allowed) == set(CLASSES), "a rule for each node of the session"
 
 
 def test_a_camera_that_is_missing_is_in_the_diagnostics_with_its_age(inside: Graph, watcher: Watcher) -> None:

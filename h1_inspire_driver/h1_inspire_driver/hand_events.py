@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from h1_training_node.message_numbers import Level
+from h1_training_node.report_once import ReportOnce
 
 _AGAIN_NS = 10_000_000_000
 """The same event is published again after 10 s at the earliest."""
@@ -19,6 +20,9 @@ class HandEvents:
         event: takes level, reason (snake_case) and one line for a person.
         clock_ns: session time.
         patience_ns: a hand that does not answer at first may still be starting; it is reported after this long.
+
+    Attributes:
+        last_loss: why the hand was lost last; empty if it never was.
     """
 
     def __init__(
@@ -33,21 +37,16 @@ class HandEvents:
         self._event = event
         self._clock_ns = clock_ns
         self._patient_until_ns: int | None = clock_ns() + patience_ns
-        self._reported_ns: dict[str, int] = {}
+        self._reports = ReportOnce(_AGAIN_NS)
         self._back_is_unreported = True
         self._is_lost = False
         self._quiet_losses = 0
-        self._last_loss = ""
+        self.last_loss = ""
         self._faults: tuple[str, ...] = ()
-
-    @property
-    def last_loss(self) -> str:
-        """Why the hand was lost last; empty if it never was."""
-        return self._last_loss
 
     def lost(self, why: str) -> None:
         """The connection was lost, or could not be made: reported once, however many attempts fail."""
-        self._last_loss = why
+        self.last_loss = why
         if self._is_lost or (self._patient_until_ns is not None and self._clock_ns() < self._patient_until_ns):
             return
         self._is_lost = True
@@ -65,7 +64,7 @@ class HandEvents:
         self._is_lost = False
         if self._back_is_unreported:
             self._back_is_unreported = False
-            again = f" again (lost: {self._last_loss})" if self._last_loss else ""
+            again = f" again (lost: {self.last_loss})" if self.last_loss else ""
             self._publish(Level.INFO, "hand_connected", f"{address} answers{again}")
 
     def faults(self, faults: tuple[str, ...]) -> None:
@@ -102,11 +101,7 @@ class HandEvents:
         )
 
     def _is_due(self, what: str) -> bool:
-        now_ns = self._clock_ns()
-        if what in self._reported_ns and now_ns - self._reported_ns[what] < _AGAIN_NS:
-            return False
-        self._reported_ns[what] = now_ns
-        return True
+        return self._reports.is_due(what, self._clock_ns())
 
     def _publish(self, level: Level, reason: str, detail: str) -> None:
         self._event(level, reason, f"{self._side} hand: {detail}")

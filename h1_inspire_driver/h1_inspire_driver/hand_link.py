@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
-from pymodbus.pdu import ModbusPDU
+from pymodbus.framer import FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU
 
 from h1_inspire_driver.registers import Block
-from h1_inspire_driver.tolerant_framer import make_tolerant
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
 """What pymodbus would log at every attempt is reported once, by name, through `HandLostError`."""
+_ID_COUNT = 1 << 16
 
 
 class HandLostError(ConnectionError):
@@ -141,3 +142,38 @@ class HandLink:
     def _lost(self, why: str) -> HandLostError:
         self.close()
         return HandLostError(why)
+
+
+class TolerantFramer(FramerSocket):
+    """Takes an answer whose transaction id is that of its request, one less or one more: the hand's are off by one.
+
+    Reported of the real firmware by `inspire_rh56dftp` 0.1.0 (`client.py`, module docstring). pymodbus compares ids
+    strictly and has no switch for it: every read then times out. Accepting a neighbouring id is safe only because one
+    request at most is ever under way on a connection, the connection is closed after a time-out, and bytes that nobody
+    asked for, before a request or behind its answer, close it as well: a late answer can never be taken for the answer
+    to a later question.
+
+    Attributes:
+        bytes_behind: how many bytes arrived together with the last answer, behind it.
+    """
+
+    bytes_behind = 0
+
+    def handleFrame(  # noqa: N802 (pymodbus's name)
+        self, data: bytes, exp_devid: int, exp_tid: int
+    ) -> tuple[int, ModbusPDU | None]:
+        """Frame `data`, which is all that has arrived since the request; see `FramerBase.handleFrame`."""
+        used, pdu = super().handleFrame(data, exp_devid, 0)
+        self.bytes_behind = len(data) - used if pdu is not None else 0
+        if pdu is not None and (pdu.transaction_id - exp_tid + 1) % _ID_COUNT <= 2:
+            pdu.transaction_id = exp_tid
+        return used, pdu
+
+
+def make_tolerant(client: ModbusTcpClient) -> TolerantFramer:
+    """Give a synchronous client the tolerant framer, and return it. Doing it twice is doing it once."""
+    if isinstance(client.framer, TolerantFramer):
+        return client.framer
+    framer = TolerantFramer(DecodePDU(False))
+    client.framer = client.transaction.framer = framer
+    return framer

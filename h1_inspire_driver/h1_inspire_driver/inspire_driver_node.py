@@ -150,15 +150,9 @@ class InspireDriverNode(BaseNode):
 
 
 def _fill(message: HandStateMsg, state: HandState) -> None:
-    message.angle = state.angle
-    message.command = state.command
-    message.force = state.force
-    message.current = state.current
-    message.status = state.status
-    message.error = state.error
-    message.temperature = state.temperature
+    for name in ("angle", "command", "force", "current", "status", "error", "temperature", "reason"):
+        setattr(message, name, getattr(state, name))
     message.gated = bool(state.gated)
-    message.reason = state.reason
 
 
 def main() -> int:

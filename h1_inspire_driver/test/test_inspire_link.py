@@ -13,9 +13,8 @@ from pymodbus.client import ModbusTcpClient
 from quirky_hand import ANGLE_SET as ANGLE_SET_ADDRESS
 from quirky_hand import Quirks, QuirkyHand
 
-from h1_inspire_driver.hand_link import HandLink, HandLostError
+from h1_inspire_driver.hand_link import HandLink, HandLostError, TolerantFramer, make_tolerant
 from h1_inspire_driver.registers import ANGLE_ACT, ANGLE_SET, FORCE_ACT, STATUS
-from h1_inspire_driver.tolerant_framer import TolerantFramer, make_tolerant
 from h1_training_testing import wait_until
 
 

@@ -12,19 +12,25 @@ No ROS and no waiting here: `tick` is called 50 times a second, everything else 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from h1_policy_bridge.action_stream import ActionStream
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.connection_watch import ConnectionWatch
 from h1_policy_bridge.inference import Client, Inference
-from h1_policy_bridge.metadata import ServerFacts
+from h1_policy_bridge.metadata import ServerFacts, changes
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
 from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
-from h1_policy_bridge.values import ArmReading, BridgeStatus, ObservationError, OutgoingAction, SessionReading
+from h1_policy_bridge.values import (
+    ArmReading,
+    BridgeStatus,
+    ClientState,
+    ObservationError,
+    OutgoingAction,
+    SessionReading,
+)
 from h1_policy_bridge.warm_up import WarmUp
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Connection, Level
@@ -305,6 +311,45 @@ class PolicyBridge:
         if not self._is_holding:
             return False
         return self._ready is None or now_ns - self._ready.observation_ns > _READY_FOR_NS
+
+
+class ConnectionWatch:
+    """Reports what becomes of the connection, and when a server comes back with other metadata: other weights.
+
+    Args:
+        state: of the client as of now.
+        on_event: takes (level, reason, detail).
+
+    Attributes:
+        metadata_change: what differed when the metadata last changed between two connections; empty: nothing yet.
+    """
+
+    def __init__(self, state: ClientState, on_event: Callable[[Level, str, str], None]) -> None:
+        self._state = state
+        self._on_event = on_event
+        self._served: Mapping[str, str] | None = None
+        self.metadata_change = ""
+
+    def is_another(self, now: ClientState) -> bool:
+        """Whether the connection is another one than at the last call, with the events that this brings."""
+        before, self._state = self._state, now
+        # By count and not by change of state: a server nearby is connected to again between two ticks.
+        is_another = now.connections != before.connections
+        if is_another and now.connection is Connection.REFUSED:
+            self._on_event(Level.ERROR, "policy_refused", now.reason)
+        elif is_another:
+            self._on_event(Level.INFO, "policy_connected", f"connection {now.connections}, epoch {now.epoch}")
+            self._compare(now.facts)
+        if now.connection is Connection.DISCONNECTED and now.reason != before.reason:
+            self._on_event(Level.WARN, "policy_disconnected", now.reason)
+        return is_another
+
+    def _compare(self, facts: ServerFacts) -> None:
+        if self._served is not None and (change := changes(self._served, facts.contents)):
+            self.metadata_change = change
+            detail = f"the policy server came back with other metadata: {change}"
+            self._on_event(Level.WARN, "policy_metadata_changed", detail)
+        self._served = facts.contents
 
 
 def _with_hands_in_range(positions: Positions) -> Positions:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import ARM_JOINTS
@@ -31,6 +32,8 @@ from h1_training_node.server_access import key_file_warning
 from h1_training_node.stamps import to_ns, to_stamp
 
 _ARM_MODES = frozenset(ArmMode)
+_SAME = tuple(field.name for field in dataclasses.fields(BridgeStatus) if field.name != "client")
+"""What `policy/status` has from the bridge by the same name."""
 
 STATUS_TICKS = TICKS_PER_S // 5
 """policy/status goes out at 5 Hz, and at once on a change."""
@@ -151,22 +154,7 @@ class PolicyBridgeNode(BaseNode):
                 server=self._server,
                 connected_since=to_stamp(client.since_ns),
                 epoch=client.epoch,
-                action_dim=status.action_dim,
-                horizon=status.horizon,
-                chunk_ready=status.chunk_ready,
-                done=status.done,
-                inferences=status.inferences,
-                failures=status.failures,
-                latency_ms=float(status.latency_ms),
-                server_ms=float(status.server_ms),
-                reason=status.reason,
-                checkpoint=status.checkpoint,
-                metadata_digest=status.metadata_digest,
-                metadata_change=status.metadata_change,
-                warm=status.warm,
-                first_inference_ms=status.first_inference_ms,
-                first_action_distance_rad=status.first_action_distance_rad,
-                warm_up_reason=status.warm_up_reason,
+                **{name: getattr(status, name) for name in _SAME},
             )
         )
 

@@ -8,12 +8,11 @@ import pytest
 from policy_builders import ramp
 from policy_stage import STATE_ONLY, Stage
 
-from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.metadata import ServerFacts, read_metadata
 from h1_policy_bridge.observation import Observation, ObservationRules, Remainder
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategies import RealTimeChunking
+from h1_policy_bridge.strategies import Blend, RealTimeChunking
 from h1_policy_bridge.strategy import StrategyConfig
 
 RTC = ServerFacts(takes_remainder=True)

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from policy_builders import chunk, ramp
 from policy_virtual_run import run_virtually
 
-from h1_policy_bridge.blend import Blend
 from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategies import STRATEGIES, OpenLoop
+from h1_policy_bridge.strategies import STRATEGIES, Blend, OpenLoop
 from h1_policy_bridge.strategy import Step, StrategyConfig
 
 MS = 1_000_000

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from arm_builders import Rig
 
-from h1_training_bringup.arm_driver.arm_weigh_node import ArmWeighNode
+from h1_training_bringup.arm_driver.arm_weigh_node import ArmWeighNode, WeighingError, weigh
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.robot_model import GravityModel, Payload
-from h1_training_bringup.arm_driver.weigh import WeighingError, weigh
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos

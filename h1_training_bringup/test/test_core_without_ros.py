@@ -19,7 +19,7 @@ ROS = {
     "launch",
     "launch_ros",
 }
-ROS_PARTS_OF_OURS = {"declare", "polled_subscription", "node_main", "qos", "base_node", "stamps"}
+ROS_PARTS_OF_OURS = {"polled_subscription", "node_main", "qos", "base_node", "stamps"}
 
 
 def folder(package: str) -> Path:
@@ -30,7 +30,7 @@ def folder(package: str) -> Path:
 
 def modules(package: str) -> Iterator[Path]:
     """All but the shells: nodes, what turns messages into a core's values, the command's client, launch's actions."""
-    shells = {"launch_description", "launch_included", "launch_supervisor", "ros_interface", "session_client"}
+    shells = {"launch_description", "launch_supervisor", "ros_interface", "session_client"}
     paths = (path for path in sorted(folder(package).rglob("*.py")) if not path.stem.endswith("_node"))
     return (path for path in paths if path.stem not in shells)
 
@@ -89,7 +89,7 @@ def test_the_rule_about_imports_would_notice() -> None:
     assert not is_allowed("h1_policy_bridge", server, "h1_session_manager.values")
     assert not is_allowed("h1_policy_bridge", server.parents[1] / "bridge.py", "h1_recorder.episode.episode")
     person = folder("h1_training_bringup") / "sim" / "person.py"
-    assert is_allowed("h1_training_bringup", person, "h1_policy_bridge.blend")
+    assert is_allowed("h1_training_bringup", person, "h1_policy_bridge.strategies")
     assert not is_allowed("h1_training_bringup", person, "h1_policy_bridge.policy_bridge_node")
     assert not is_allowed("h1_training_bringup", person, "h1_recorder.episode.episode")
 

@@ -12,7 +12,7 @@ from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.trajectory import MinimumJerk
 from h1_training_bringup.session import graph, graph_simulation
-from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
 from h1_training_bringup.session.process import TOOLS, Process, SessionOptions
 from h1_training_bringup.session.processes import executable_path
@@ -23,7 +23,7 @@ SAVE_DIR = Path("/data/episodes")
 
 
 def configured(**changes: Any) -> Configuration:
-    return defaults().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
+    return load().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
 
 
 def simulated(configuration: Configuration, operator: str = "scripted") -> tuple[Process, ...]:

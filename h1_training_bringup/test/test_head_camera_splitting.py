@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h1_training_bringup.head_camera.frame_splitter import Cutter, FrameSplitter, Method, lossless_cutter
-from h1_training_bringup.head_camera.head_camera_node import encoder
+from h1_training_bringup.head_camera.head_camera_node import REPORT_EVERY_NS, LossCount, encoder
 from h1_training_bringup.head_camera.layout import LAYOUTS, Cut, FrameLayout
-from h1_training_bringup.head_camera.loss_count import REPORT_EVERY_NS, LossCount
 from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError, frame_of
-from h1_training_bringup.head_camera.teleimager import BadConfigurationError, CameraStream, streams_of
+from h1_training_bringup.head_camera.teleimager import BadConfigurationError, Source, streams_of
 
 LOSSLESS, WHY_NOT = lossless_cutter()
 needs_turbo = pytest.mark.skipif(LOSSLESS is None, reason=WHY_NOT)
@@ -200,7 +199,7 @@ def test_each_cause_is_reported_by_itself() -> None:
 
 def test_teleimagers_streams_are_taken_from_its_configuration() -> None:
     answer = b'{"head_camera": {"enable_zmq": true, "zmq_port": 55555, "binocular": true}, "left_wrist_camera": {}}'
-    assert streams_of(answer, ("ego_cam",)) == (CameraStream("ego_cam", 55555, True),)
+    assert streams_of(answer, "robot", ("ego_cam",)) == (Source("tcp://robot:55555", "ego_cam", True, True),)
 
 
 @pytest.mark.parametrize(
@@ -218,10 +217,10 @@ def test_teleimagers_streams_are_taken_from_its_configuration() -> None:
 )
 def test_a_configuration_without_a_stream_is_refused_with_what_is_wrong(answer: bytes, message: str) -> None:
     with pytest.raises(BadConfigurationError, match=message):
-        streams_of(answer, ("ego_cam",))
+        streams_of(answer, "robot", ("ego_cam",))
 
 
 @given(st.binary(max_size=60))
 def test_any_answer_is_a_configuration_or_refused(answer: bytes) -> None:
     with pytest.raises(BadConfigurationError):
-        streams_of(answer, ("ego_cam",))
+        streams_of(answer, "robot", ("ego_cam",))

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from h1_training_bringup.session import graph
-from h1_training_bringup.session.configuration import defaults
+from h1_training_bringup.session.configuration import load
 from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_testing import wait_until
 
@@ -43,6 +43,6 @@ def test_a_foreign_process_does_not_survive_the_death_of_its_parent() -> None:
 @pytest.mark.parametrize("name", ["arm_driver", "recorder", "keyboard"])
 def test_our_own_are_started_as_they_are(name: str) -> None:
     session = SessionOptions(False, "keyboard", Path("/data"))
-    processes = {process.name: process for process in graph.processes(defaults(), session)}
+    processes = {process.name: process for process in graph.processes(load(), session)}
     assert graph.wrapper(processes[name]) == ()
     assert graph.wrapper(processes["left_wrist_camera"])[:3] == ("nice", "-n", "5")

@@ -42,7 +42,7 @@ import sys
 from pathlib import Path
 from launch import LaunchDescription, LaunchService
 from launch.actions import PushLaunchConfigurations, SetLaunchConfiguration
-from h1_training_bringup.session.launch_included import inclusion
+from h1_training_bringup.session.launch_description import inclusion
 from h1_training_bringup.session.launch_description import _keep_the_terminal_for_the_operator
 from h1_training_bringup.session.launch_supervisor import LaunchSupervisor
 from h1_training_bringup.session.operator_screen import OperatorScreen

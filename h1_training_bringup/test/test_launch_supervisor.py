@@ -176,7 +176,7 @@ def test_a_prompt_is_shown_at_once_and_stays_last(supervised: Supervised, capsys
     assert untimed(capsys.readouterr().out) == "\n! camera: late\n  Press 'y': "
     supervised.say("session_manager", b"\n[WAITING]\n")
     supervised.write("camera", b"[WARN] [1.6] [camera]: gone\n")
-    assert capsys.readouterr().out == "\n[WAITING]\n! camera: gone\n"
+    assert untimed(capsys.readouterr().out) == "\n[WAITING]\n! camera: gone\n"
 
 
 CONSOLE = Process("any", "console", "console", essential=False, ends_last=True, fallback="keyboard")

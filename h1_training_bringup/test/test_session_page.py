@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.page import with_page
 
 
 def configured(**changes: object) -> Configuration:
-    return defaults().replaced({f"web.{name}": value for name, value in changes.items()}, source="test")
+    return load().replaced({f"web.{name}": value for name, value in changes.items()}, source="test")
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The marker reaches whoever displays it."""
+"""The text above the robot says what is, and that it is not known when it is not; it reaches whoever displays it."""
 
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import MarkerArray
 
-from h1_training_bringup.session.state_marker_node import StateMarkerNode
+from h1_training_bringup.session.state_marker_node import COLOURS, LOST, STALE_NS, StateMarkerNode, colour, lines
 from h1_training_msgs.msg import ArmStatus, RecorderStatus, SessionState
 from h1_training_node import qos
 from h1_training_testing import Graph
+
+ARMS = ArmStatus(mode=ArmStatus.MODE_POLICY, reason="requested")
+
+
+def executing(**others: float) -> SessionState:
+    return SessionState(state="EXECUTING", epoch=3, episode=2, **others)
+
+
+def test_it_says_who_is_in_control_of_what() -> None:
+    assert lines(executing(), 0, ARMS, "policy") == [
+        "EXECUTING  policy",
+        "epoch 3, episode 2",
+        "arms POLICY: requested",
+    ]
+    assert colour(executing(), 0) == COLOURS["EXECUTING"]
+
+
+def test_before_anything_is_heard_it_says_so() -> None:
+    assert lines(None, 0) == ["no session heard"]
+    assert colour(None, 0) == LOST
+
+
+def test_an_old_state_is_not_shown_as_the_present_one() -> None:
+    assert lines(executing(), STALE_NS, ARMS) == lines(executing(), 0, ARMS)
+    assert lines(executing(), 3 * STALE_NS, ARMS) == ["session silent for 3 s", "it was in EXECUTING"]
+    assert colour(executing(), 3 * STALE_NS) == LOST
+
+
+def test_a_motion_to_come_is_counted_down() -> None:
+    assert lines(executing(countdown=1.25), 0, ARMS)[1] == "the arms move in 1.2 s"
+
+
+def test_what_is_not_known_yet_is_left_out() -> None:
+    assert lines(SessionState(state="WAITING", epoch=-1, episode=-1), 0) == ["WAITING"]
 
 
 def test_it_shows_what_the_session_says(graph: Graph) -> None:

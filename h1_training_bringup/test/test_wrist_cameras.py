@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from h1_training_bringup.session import graph
-from h1_training_bringup.session.configuration import Configuration, ConfigurationError, defaults
+from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.process import Process, SessionOptions
 
 
@@ -17,7 +17,7 @@ def on_robot(configuration: Configuration) -> dict[str, Process]:
 
 
 def configured(**changes: Any) -> Configuration:
-    return defaults().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
+    return load().replaced({name.replace("__", "."): value for name, value in changes.items()}, source="test")
 
 
 def test_each_wrist_has_its_own_camera_with_colour_and_nothing_else() -> None:
@@ -41,7 +41,7 @@ def test_the_jpeg_quality_is_set_by_every_name_that_the_wrappers_releases_and_a_
 
 
 def test_either_topic_of_the_wrapper_becomes_ours() -> None:
-    remappings = dict(on_robot(defaults())["right_wrist_camera"].remappings)
+    remappings = dict(on_robot(load())["right_wrist_camera"].remappings)
     ours = "right_wrist_camera/color/image_raw/compressed"
     assert remappings == {"~/color/image_raw/compressed": ours, "~/color/image_rect_raw/compressed": ours}
 

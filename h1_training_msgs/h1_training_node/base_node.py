@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
@@ -15,13 +17,14 @@ from std_msgs.msg import Header
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
-from h1_training_node.declare import declared
 from h1_training_node.loop import Loop, LoopTimer
+from h1_training_node.parameter import ParameterError, from_values, nearest_known
 from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED, Priority
 from h1_training_node.stamps import to_stamp
 
 T = TypeVar("T")
 
+_ROS_OWN = {"use_sim_time", "start_type_description_service"}
 _HOW_REALTIME = (
     "so that any other program can hold it up; allow realtime: put the line 'USER - rtprio 10' into "
     "/etc/security/limits.d/h1_training.conf and log in again (Docker: --ulimit rtprio=10)"
@@ -46,11 +49,7 @@ class BaseNode(Node):
         self._event_publisher = self.create_publisher(Event, "session/event", qos.STATE)
 
     def parameters(self, cls: type[T]) -> T:
-        """Declare the dataclass `cls` as this node's parameters and return their values.
-
-        Raises:
-            ParameterError: a value is of the wrong type or out of range; names the node and the parameter.
-        """
+        """Declare the dataclass `cls` as this node's parameters and return their values; see `declared`."""
         return declared(self, cls)
 
     def every(self, period_s: float, work: Callable[[], None]) -> Loop:
@@ -151,3 +150,51 @@ class BaseNode(Node):
         """This node is done; `run_node` returns `exit_status`. The first call counts."""
         if self.exit_status is None:
             self.exit_status = exit_status
+
+
+def declared(node: Node, cls: type[T]) -> T:
+    """Declare every field of `cls` as a read-only parameter of `node`, and return the values.
+
+    Types are checked here and not by rclpy, so that `1` is good enough for `1.0` and the message names the node.
+
+    Raises:
+        ParameterError: a value of the wrong type, out of its range, or refused by `__post_init__`.
+    """
+    _refuse_unknown(node, {field.name for field in dataclasses.fields(cls)})  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        value = node.declare_parameter(field.name, default, _descriptor(field)).value
+        if value is not None:
+            values[field.name] = value
+    return from_values(cls, values, owner=node.get_fully_qualified_name())
+
+
+def _refuse_unknown(node: Node, known: set[str]) -> None:
+    """rclpy drops a value for a parameter that nobody declares; a misspelt one must not pass in silence."""
+    given = {
+        name for name in node._parameter_overrides if name not in _ROS_OWN and not name.startswith("qos_overrides.")
+    }
+    if unknown := sorted(given - known):
+        hint = nearest_known(unknown[0], known)
+        raise ParameterError(f"{node.get_fully_qualified_name()}: unknown parameter '{unknown[0]}'{hint}")
+
+
+def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
+    metadata = field.metadata
+    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    descriptor = ParameterDescriptor(
+        name=field.name,
+        description=metadata["description"] + unit,
+        read_only=True,
+        dynamic_typing=True,
+        additional_constraints=f"one of {', '.join(metadata['choices'])}" if metadata["choices"] else "",
+    )
+    low, high = metadata["low"], metadata["high"]
+    if low is not None and high is not None:
+        # rclpy enforces a range only for the type that it finds; ours is enforced again with a clearer message.
+        if isinstance(field.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        elif isinstance(field.default, int) and not isinstance(field.default, bool):
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    return descriptor

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters as frozen dataclasses, without ROS: each field has a default, a meaning, a unit and a range.
 
-`declare.py` turns such a class into ROS parameters with descriptors; a core takes the finished value.
+`base_node.declared` turns such a class into ROS parameters with descriptors; a core takes the finished value.
 """
 
 from __future__ import annotations

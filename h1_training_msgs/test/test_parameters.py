@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from rclpy.node import Node
 
-from h1_training_node.declare import declared
+from h1_training_node.base_node import declared
 from h1_training_node.parameter import ParameterError, from_values, parameter
 from h1_training_testing import Graph
 

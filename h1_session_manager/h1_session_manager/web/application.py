@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,16 +79,17 @@ class Parts:
 
 def application(parts: Parts) -> ASGIApp:
     """The whole page."""
+    pages, episodes = _Pages(parts), _EpisodePages(parts)
     routes = [
-        Route("/", _index(parts)),
-        Route("/sign-in", _sign_in(parts), methods=["POST"]),
-        Route("/api/episodes", _listing(parts)),
-        Route("/api/detail", _of_episode(parts, lambda episode, _: parts.episodes.detail(episode), "application/json")),
-        Route("/api/thumbnail", _of_episode(parts, lambda episode, _: parts.episodes.thumbnail(episode), "image/jpeg")),
-        Route("/api/images", _of_episode(parts, _images_of(parts), "application/octet-stream")),
-        Route("/api/change", _change(parts), methods=["POST"]),
+        Route("/", pages.index),
+        Route("/sign-in", pages.sign_in, methods=["POST"]),
+        Route("/api/episodes", episodes.listing),
+        Route("/api/detail", episodes.detail),
+        Route("/api/thumbnail", episodes.thumbnail),
+        Route("/api/images", episodes.images),
+        Route("/api/change", episodes.change, methods=["POST"]),
         WebSocketRoute("/live", LiveSocket(parts).serve),
-        WebSocketRoute("/images", _image_socket(parts)),
+        WebSocketRoute("/images", partial(_serve_images, parts.frames)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     return _Guard(Starlette(routes=routes), parts)
@@ -151,44 +153,39 @@ def _address(scope: Scope) -> str:
     return client[0] if client else "unknown"
 
 
-# --- signing in ---
+class _Pages:
+    """The page itself, and signing in to it."""
 
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
-def _index(parts: Parts) -> Callable[[Request], Awaitable[Response]]:
-    async def index(request: Request) -> Response:
+    async def index(self, request: Request) -> Response:
         """With `?token=`: a cookie, and the same address without it. Else the page, or the question for a token."""
         if "token" in request.query_params:
-            return _signed_in(parts, request, request.query_params["token"])
-        known = parts.access.role(request.cookies.get(COOKIE, "")) is not None
+            return self._signed_in(request, request.query_params["token"])
+        known = self._parts.access.role(request.cookies.get(COOKIE, "")) is not None
         name = "index.html" if known else "sign_in.html"
         text = (STATIC / name).read_text(encoding="utf-8")
         return Response(text, 200 if known else 401, media_type="text/html")
 
-    return index
-
-
-def _sign_in(parts: Parts) -> Callable[[Request], Awaitable[Response]]:
-    async def sign_in(request: Request) -> Response:
+    async def sign_in(self, request: Request) -> Response:
         form = await _body(request)
         prefix, _, token = form.decode("ascii", "replace").partition("=")
-        return _signed_in(parts, request, token.strip() if prefix == "token" else "")
+        return self._signed_in(request, token.strip() if prefix == "token" else "")
 
-    return sign_in
-
-
-def _signed_in(parts: Parts, request: Request, token: str) -> Response:
-    try:
-        cookie = parts.access.sign_in(token, _address(request.scope))
-    except TooManyTriesError as error:
-        wait_s = math.ceil(float(error.args[0]))
-        return PlainTextResponse(
-            f"Too many wrong tokens; try again in {wait_s} s.\n", 429, headers={"Retry-After": str(wait_s)}
-        )
-    if cookie is None:
-        return PlainTextResponse("This token is wrong. The session prints the right link at its start.\n", 401)
-    response = RedirectResponse("/", 303)
-    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=parts.is_tls, path="/")
-    return response
+    def _signed_in(self, request: Request, token: str) -> Response:
+        try:
+            cookie = self._parts.access.sign_in(token, _address(request.scope))
+        except TooManyTriesError as error:
+            wait_s = math.ceil(float(error.args[0]))
+            return PlainTextResponse(
+                f"Too many wrong tokens; try again in {wait_s} s.\n", 429, headers={"Retry-After": str(wait_s)}
+            )
+        if cookie is None:
+            return PlainTextResponse("This token is wrong. The session prints the right link at its start.\n", 401)
+        response = RedirectResponse("/", 303)
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=self._parts.is_tls, path="/")
+        return response
 
 
 async def _body(request: Request) -> bytes:
@@ -201,55 +198,55 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-# --- episodes ---
+class _EpisodePages:
+    """What has been recorded, and what changes it."""
 
+    def __init__(self, parts: Parts) -> None:
+        self._access, self._episodes = parts.access, parts.episodes
 
-def _listing(parts: Parts) -> Callable[[Request], Awaitable[Response]]:
-    async def listing(_: Request) -> Response:
+    async def listing(self, _: Request) -> Response:
         try:
-            return Response(await parts.episodes.listing(), media_type="application/json")
+            return Response(await self._episodes.listing(), media_type="application/json")
         except EpisodesError as error:
             return PlainTextResponse(str(error), 500)
 
-    return listing
+    async def detail(self, request: Request) -> Response:
+        return await _found(self._episodes.detail(_episode(request)), "application/json")
 
+    async def thumbnail(self, request: Request) -> Response:
+        return await _found(self._episodes.thumbnail(_episode(request)), "image/jpeg")
 
-def _of_episode(
-    parts: Parts, read: Callable[[str, Request], Awaitable[bytes]], media_type: str
-) -> Callable[[Request], Awaitable[Response]]:
-    async def of_episode(request: Request) -> Response:
-        try:
-            content = await read(request.query_params.get("episode", ""), request)
-        except (EpisodesError, ValueError) as error:
-            return PlainTextResponse(str(error), 404)
-        return Response(content, media_type=media_type)
-
-    return of_episode
-
-
-def _images_of(parts: Parts) -> Callable[[str, Request], Awaitable[bytes]]:
-    async def images(episode: str, request: Request) -> bytes:
+    async def images(self, request: Request) -> Response:
         query = request.query_params
-        first, count = int(query.get("first", "0")), int(query.get("count", "50"))
-        return await parts.episodes.images(episode, query.get("camera", ""), first, count)
+        try:
+            first, count = int(query.get("first", "0")), int(query.get("count", "50"))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 404)
+        reading = self._episodes.images(_episode(request), query.get("camera", ""), first, count)
+        return await _found(reading, "application/octet-stream")
 
-    return images
-
-
-def _change(parts: Parts) -> Callable[[Request], Awaitable[Response]]:
-    async def change(request: Request) -> Response:
-        if _role(request.scope, parts.access) is not Role.DRIVE:
+    async def change(self, request: Request) -> Response:
+        if _role(request.scope, self._access) is not Role.DRIVE:
             return PlainTextResponse("Spectators change nothing.", 403)
         try:
             wanted = json.loads(await _body(request))
-            text = await parts.episodes.change(str(wanted["episode"]), str(wanted["what"]))
+            text = await self._episodes.change(str(wanted["episode"]), str(wanted["what"]))
         except (ValueError, KeyError, TypeError):
             return PlainTextResponse('Expected {"episode": ..., "what": ...}.', 400)
         except EpisodesError as error:
             return JSONResponse({"success": False, "message": str(error)})
         return JSONResponse({"success": True, "message": text})
 
-    return change
+
+def _episode(request: Request) -> str:
+    return request.query_params.get("episode", "")
+
+
+async def _found(reading: Awaitable[bytes], media_type: str) -> Response:
+    try:
+        return Response(await reading, media_type=media_type)
+    except (EpisodesError, ValueError) as error:
+        return PlainTextResponse(str(error), 404)
 
 
 # --- sockets ---
@@ -335,22 +332,19 @@ class LiveSocket:
             )
 
 
-def _image_socket(parts: Parts) -> Callable[[WebSocket], Awaitable[None]]:
-    async def serve(socket: WebSocket) -> None:
-        await socket.accept()
-        window, frames = Window(), parts.frames
-        frames.watchers += 1
-        sending = asyncio.create_task(_send_images(socket, frames, window))
-        try:
-            with contextlib.suppress(WebSocketDisconnect):
-                while True:
-                    await socket.receive_text()
-                    window.acknowledge()
-        finally:
-            frames.watchers -= 1
-            await _ended(sending)
-
-    return serve
+async def _serve_images(frames: Frames, socket: WebSocket) -> None:
+    await socket.accept()
+    window = Window()
+    frames.watchers += 1
+    sending = asyncio.create_task(_send_images(socket, frames, window))
+    try:
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await socket.receive_text()
+                window.acknowledge()
+    finally:
+        frames.watchers -= 1
+        await _ended(sending)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 from cv_bridge import CvBridge
@@ -25,20 +26,23 @@ from h1_training_bringup.head_camera.frame_splitter import (
     lossless_cutter,
 )
 from h1_training_bringup.head_camera.layout import HEAD, LAYOUTS, Cut, FrameLayout
-from h1_training_bringup.head_camera.loss_count import LossCount
 from h1_training_bringup.head_camera.parameters import HeadCameraParameters
 from h1_training_bringup.head_camera.payload import DeviceStamp, Frame, RefusedFrameError, frame_of
-from h1_training_bringup.head_camera.receiver import Listener, Receiver, Source
+from h1_training_bringup.head_camera.receiver import Listener, Receiver
+from h1_training_bringup.head_camera.teleimager import Source
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.cameras import CAMERA_FRAMES, CAMERA_TOPICS
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.node_main import run_node
+from h1_training_node.report_once import ReportOnce
 
 FORMAT, GREY_FORMAT = "bgr8; jpeg compressed bgr8", "mono8; jpeg compressed mono8"
 """As compressed_image_transport writes it for JPEG."""
 _CHECK_PERIOD_S = 0.1
 _JOIN_S = 2.0
+REPORT_EVERY_NS = NS_PER_S
 
 
 class HeadCameraNode(BaseNode):
@@ -181,6 +185,48 @@ class HeadCameraNode(BaseNode):
         self.request_stop("destroyed")
         self._receiver.join(_JOIN_S)
         super().destroy_node()
+
+
+@dataclass
+class _Cause:
+    detail: str = ""
+    unreported: int = 0
+    total: int = 0
+
+
+class LossCount:
+    """What went wrong with a stream, dropped frames above all: by cause, reported at most once a second each.
+
+    Args:
+        what: happened, as it follows a number.
+    """
+
+    def __init__(self, what: str = "dropped") -> None:
+        self._what = what
+        self._causes: dict[tuple[str, str], _Cause] = {}
+        self._reports = ReportOnce(REPORT_EVERY_NS)
+
+    def add(self, stream: str, cause: str, detail: str, count: int = 1) -> None:
+        """It happened `count` times to `stream`, the last time because of `detail`."""
+        entry = self._causes.setdefault((stream, cause), _Cause())
+        entry.detail = detail
+        entry.unreported += count
+        entry.total += count
+
+    def total(self, cause: str) -> int:
+        """How often so far for `cause`, in all streams."""
+        return sum(entry.total for (_, name), entry in self._causes.items() if name == cause)
+
+    def due(self, now_ns: int) -> list[str]:
+        """What is to be reported now, one line a stream and cause."""
+        lines = []
+        for (stream, cause), entry in self._causes.items():
+            if entry.unreported and self._reports.is_due((stream, cause), now_ns):
+                lines.append(
+                    f"{stream}: {entry.unreported} {self._what}, {cause} ({entry.detail}); {entry.total} so far"
+                )
+                entry.unreported = 0
+        return lines
 
 
 def encoder(quality: int) -> Cutter:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from h1_training_bringup.head_camera.layout import HEAD
 from h1_training_bringup.head_camera.parameters import HeadCameraParameters
 from h1_training_bringup.head_camera.teleimager import (
     MAX_ANSWER_BYTES,
     REQUEST,
     BadConfigurationError,
-    CameraStream,
+    Source,
+    address,
     streams_of,
 )
 from h1_training_node.clock import NS_PER_S
@@ -36,23 +36,6 @@ _QUEUED_FRAMES = 10
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 1000, 3000
 _OVERSIZE_FACTOR = 4
 """Messages this many times over `max_frame_bytes` are not even received; ZeroMQ drops the connection."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where frames come from.
-
-    Attributes:
-        address: as ZeroMQ has it.
-        camera: whose stream it is; the classic server has one stream, the head's.
-        is_teleimager: one camera a stream.
-        is_binocular: what teleimager says of it; None: nothing.
-    """
-
-    address: str
-    camera: str = HEAD
-    is_teleimager: bool = False
-    is_binocular: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -224,11 +207,11 @@ class Receiver(threading.Thread):
 
     @property
     def _classic(self) -> Source:
-        return Source(_address(self._parameters.host, self._parameters.port))
+        return Source(address(self._parameters.host, self._parameters.port))
 
     @property
     def _config_address(self) -> str:
-        return _address(self._parameters.host, self._parameters.config_port)
+        return address(self._parameters.host, self._parameters.config_port)
 
     def _close_question(self) -> None:
         if self._question is not None:
@@ -239,7 +222,7 @@ class Receiver(threading.Thread):
         """Subscribe to the streams that the configuration names, if they are others than before."""
         self._close_question()
         try:
-            sources = tuple(self._source(stream) for stream in streams_of(answer, self._cameras))
+            sources = streams_of(answer, self._parameters.host, self._cameras)
         except BadConfigurationError as error:
             self._report_trouble(str(error))
             return
@@ -250,9 +233,6 @@ class Receiver(threading.Thread):
                 subscription.close()
         known = [subscription.source for subscription in kept]
         self._subscriptions = kept + [self._subscribed(context, source) for source in sources if source not in known]
-
-    def _source(self, stream: CameraStream) -> Source:
-        return Source(_address(self._parameters.host, stream.port), stream.camera, True, stream.is_binocular)
 
     def _subscribed(self, context: zmq.Context[zmq.Socket[bytes]], source: Source) -> _Subscription:
         return _Subscription(source, *self._connected(context, source), self._clock_ns())
@@ -284,7 +264,3 @@ class Receiver(threading.Thread):
         if trouble != self._trouble:
             self._trouble = trouble
             self._listener.trouble(trouble)
-
-
-def _address(host: str, port: int) -> str:
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

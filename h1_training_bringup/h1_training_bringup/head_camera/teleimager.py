@@ -22,22 +22,24 @@ class BadConfigurationError(ValueError):
 
 
 @dataclass(frozen=True)
-class CameraStream:
-    """One camera's stream.
+class Source:
+    """Where frames come from.
 
     Attributes:
-        camera: one of `h1_training_node.cameras.CAMERAS`.
-        port: TCP port of its PUB socket.
-        is_binocular: two eyes side by side; None: not said.
+        address: as ZeroMQ has it.
+        camera: whose stream it is; the classic server has one stream, the head's.
+        is_teleimager: one camera a stream.
+        is_binocular: what teleimager says of it; None: nothing.
     """
 
-    camera: str
-    port: int
+    address: str
+    camera: str = HEAD
+    is_teleimager: bool = False
     is_binocular: bool | None = None
 
 
-def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[CameraStream, ...]:
-    """The streams of `cameras`, from the answer to `REQUEST`.
+def streams_of(answer: bytes, host: str, cameras: tuple[str, ...]) -> tuple[Source, ...]:
+    """The streams of `cameras` at `host`, from the answer to `REQUEST`.
 
     Raises:
         BadConfigurationError: it is no such JSON, or one of the cameras is missing or has no ZeroMQ stream.
@@ -50,10 +52,10 @@ def streams_of(answer: bytes, cameras: tuple[str, ...]) -> tuple[CameraStream, .
         raise BadConfigurationError(f"the answer to GET_DATA is no JSON: {answer[:40]!r}") from None
     if not isinstance(configuration, dict):
         raise BadConfigurationError(f"the answer to GET_DATA is {type(configuration).__name__}; expected an object")
-    return tuple(_stream(camera, configuration.get(_SECTIONS[camera])) for camera in cameras)
+    return tuple(_stream(host, camera, configuration.get(_SECTIONS[camera])) for camera in cameras)
 
 
-def _stream(camera: str, section: object) -> CameraStream:
+def _stream(host: str, camera: str, section: object) -> Source:
     name = _SECTIONS[camera]
     if not isinstance(section, dict):
         raise BadConfigurationError(f"teleimager has no {name}; correct its configuration or robot.head_camera_layout")
@@ -63,4 +65,9 @@ def _stream(camera: str, section: object) -> CameraStream:
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise BadConfigurationError(f"teleimager's {name} has zmq_port {port!r}; expected a port number")
     binocular = section.get("binocular")
-    return CameraStream(camera, port, binocular if isinstance(binocular, bool) else None)
+    return Source(address(host, port), camera, True, binocular if isinstance(binocular, bool) else None)
+
+
+def address(host: str, port: int) -> str:
+    """Of a server's socket, as ZeroMQ has it."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

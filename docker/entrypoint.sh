@@ -8,7 +8,7 @@ if [ -f /opt/unitree/install/setup.bash ]; then
   . /opt/unitree/install/setup.bash
 fi
 cd /workspace
-. h1_training_bringup/scripts/workspace.bash
+. h1_training_bringup/scripts/in_workspace.sh
 if [ $$ -eq 1 ] || [ "$PPID" -eq 1 ]; then
   exec docker/until_the_last.sh "$@"
 fi

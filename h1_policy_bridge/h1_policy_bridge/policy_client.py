@@ -131,7 +131,8 @@ class PolicyClient:
         while not self._stop:
             began = time.monotonic()
             try:
-                self._serve_once()
+                if (link := self._connect()) is not None:
+                    self._serve(link)
             except Exception:  # a bug must not leave a dead thread behind a connection that looks alive
                 self._log(f"the policy client failed:\n{traceback.format_exc()}")
                 self._lost(LinkError("the policy client failed; its log says where"))
@@ -140,12 +141,7 @@ class PolicyClient:
             if not (self._stop or self._reconnect):
                 self._wake.wait(self._pause_s(failures))
                 self._wake.clear()
-        self._set(ClientState(epoch=self._state.epoch, reason="stopped", connections=self._state.connections))
-
-    def _serve_once(self) -> None:
-        link = self._connect()
-        if link is not None:
-            self._serve(link)
+        self._state = ClientState(epoch=self._state.epoch, reason="stopped", connections=self._state.connections)
 
     def _pause_s(self, failures: int) -> float:
         """Doubling, with jitter, so that several robots do not retry all at once."""
@@ -173,9 +169,9 @@ class PolicyClient:
             Connection.CONNECTED, self._now_ns(), epoch, reason="", connections=before.connections + 1
         )
         try:
-            self._set(replace(connected, facts=read_metadata(link.metadata, self._config.expected)))
+            self._state = replace(connected, facts=read_metadata(link.metadata, self._config.expected))
         except MetadataError as error:
-            self._set(replace(connected, connection=Connection.REFUSED, reason=str(error)))
+            self._state = replace(connected, connection=Connection.REFUSED, reason=str(error))
         return link
 
     def _opened_link(self) -> PolicyLink | None:
@@ -261,9 +257,4 @@ class PolicyClient:
         if isinstance(error, ServerError):
             self._log(f"the policy server failed; its own words follow in this log:\n{error.traceback}")
         state = self._state
-        self._set(
-            ClientState(Connection.DISCONNECTED, 0, state.epoch, reason=str(error), connections=state.connections)
-        )
-
-    def _set(self, state: ClientState) -> None:
-        self._state = state
+        self._state = ClientState(epoch=state.epoch, reason=str(error), connections=state.connections)

@@ -92,9 +92,9 @@ def test_nothing_new_is_waited_for() -> None:
 def test_a_page_that_acknowledges_nothing_has_two_messages_under_way() -> None:
     async def scenario() -> None:
         window = Window()
-        await window.claim()
-        await window.claim()
-        third = asyncio.create_task(window.claim())
+        await window.acquire()
+        await window.acquire()
+        third = asyncio.create_task(window.acquire())
         for _ in range(5):
             await asyncio.sleep(0)
         assert not third.done()
@@ -109,9 +109,9 @@ def test_acknowledging_what_was_never_sent_opens_nothing() -> None:
         window = Window()
         for _ in range(100):
             window.acknowledge()
-        await window.claim()
-        await window.claim()
-        third = asyncio.create_task(window.claim())
+        await window.acquire()
+        await window.acquire()
+        third = asyncio.create_task(window.acquire())
         for _ in range(5):
             await asyncio.sleep(0)
         assert not third.done()

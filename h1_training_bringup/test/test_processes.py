@@ -11,10 +11,9 @@ import psutil
 import pytest
 
 from h1_training_bringup.session import processes
-from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.operator_screen import OperatorScreen
 from h1_training_bringup.session.process import Process
-from h1_training_bringup.session.processes import ProcessGroup, StartError, executable_path
+from h1_training_bringup.session.processes import LogTail, ProcessGroup, StartError, executable_path
 from h1_training_bringup.session.runner import Runner
 from h1_training_bringup.session.session_setup import ending_announcer
 from h1_training_bringup.session.supervisor import MAX_RESPAWNS, Supervisor

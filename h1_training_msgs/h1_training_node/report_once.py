@@ -28,7 +28,3 @@ class ReportOnce:
     def clear(self, what: Hashable = None) -> bool:
         """`what` is over, its next occurrence is due; returns whether it had been reported, so that its end can be."""
         return self._reported_ns.pop(what, None) is not None
-
-    def clear_all(self) -> None:
-        """Everything is over."""
-        self._reported_ns.clear()

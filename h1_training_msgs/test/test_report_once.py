@@ -16,8 +16,9 @@ def test_two_conditions_are_reported_each() -> None:
     once = ReportOnce()
     assert once.is_due("left")
     assert once.is_due("right")
-    once.clear_all()
+    once.clear("left")
     assert once.is_due("left")
+    assert not once.is_due("right")
 
 
 def test_with_a_pause_it_is_due_again_when_that_is_over() -> None:

@@ -15,9 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from h1_session_manager.upload.ledger import FileState, Ledger
-
-_LOCK = ".recorder.lock"
-"""Held by a recorder that writes into the folder."""
+from h1_training_node.folder_lock import RECORDER_LOCK
 
 
 class CleanError(RuntimeError):
@@ -70,7 +68,7 @@ def _delete(path: Path, state: FileState, target: str) -> int:
 
 def _in_use(save_dir: Path) -> Path | None:
     """A folder in which a recorder is at work, if there is one."""
-    for lock in (save_dir / _LOCK, *save_dir.glob(f"training_session_epoch*/{_LOCK}")):
+    for lock in (save_dir / RECORDER_LOCK, *save_dir.glob(f"training_session_epoch*/{RECORDER_LOCK}")):
         try:
             descriptor = os.open(lock, os.O_RDWR)
         except OSError:

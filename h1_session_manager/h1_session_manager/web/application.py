@@ -357,6 +357,6 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def _send_images(socket: WebSocket, frames: Frames, window: Window) -> None:
     known: Any = frames.nothing()
     while True:
-        await window.claim()
+        await window.acquire()
         known, content = await frames.newer(known)
         await socket.send_bytes(content)

@@ -8,6 +8,7 @@ instead of filling buffers with old ones, and no page waits for another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 
 MOST_UNDER_WAY = 2
@@ -99,23 +100,13 @@ class Frames:
         return tuple(number for number, _, _ in self._newest)
 
 
-class Window:
-    """How many messages are under way to one page."""
+class Window(asyncio.BoundedSemaphore):
+    """How many messages are under way to one page; `acquire` waits until one more may go."""
 
     def __init__(self) -> None:
-        self._under_way = 0
-        self._free = asyncio.Event()
-        self._free.set()
-
-    async def claim(self) -> None:
-        """Wait until one more may go."""
-        await self._free.wait()
-        self._under_way += 1
-        if self._under_way >= MOST_UNDER_WAY:
-            self._free.clear()
+        super().__init__(MOST_UNDER_WAY)
 
     def acknowledge(self) -> None:
-        """The page has shown one."""
-        self._under_way = max(0, self._under_way - 1)
-        if self._under_way < MOST_UNDER_WAY:
-            self._free.set()
+        """The page has shown one; what it was never sent opens nothing."""
+        with contextlib.suppress(ValueError):
+            self.release()

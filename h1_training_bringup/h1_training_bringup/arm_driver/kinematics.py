@@ -51,29 +51,27 @@ def _links() -> tuple[Link, ...]:
     """Every body that a joint turns, in the file's order: waist, left arm, right arm, each from its root on."""
     root = ElementTree.parse(URDF).getroot()
     bodies = {body.attrib["name"]: body for body in root.iter("link")}
-    found = []
-    for joint in root.iter("joint"):
-        if joint.attrib["type"] == "revolute":
-            body = bodies[_at(joint, "child", "link")]
-            limits = (float(_at(joint, "limit", name)) for name in ("lower", "upper", "effort", "velocity"))
-            inertia = (
-                float(_at(body, "inertial/inertia", f"i{axes}")) for axes in ("xx", "yy", "zz", "xy", "xz", "yz")
-            )
-            found.append(
-                Link(
-                    joint.attrib["name"],
-                    body.attrib["name"],
-                    _at(joint, "parent", "link"),
-                    _vector(joint, "origin", "xyz"),
-                    _vector(joint, "origin", "rpy")[0],
-                    _vector(joint, "axis", "xyz"),
-                    *limits,
-                    mass_kg=float(_at(body, "inertial/mass", "value")),
-                    com_m=_vector(body, "inertial/origin", "xyz"),
-                    inertia_kg_m2=tuple(inertia),
-                )
-            )
-    return tuple(found)
+    turned = (joint for joint in root.iter("joint") if joint.attrib["type"] == "revolute")
+    return tuple(_link(joint, bodies[_at(joint, "child", "link")]) for joint in turned)
+
+
+def _link(joint: ElementTree.Element, body: ElementTree.Element) -> Link:
+    axes = ("ixx", "iyy", "izz", "ixy", "ixz", "iyz")
+    return Link(
+        joint=joint.attrib["name"],
+        link=body.attrib["name"],
+        parent=_at(joint, "parent", "link"),
+        origin_m=_vector(joint, "origin", "xyz"),
+        roll_rad=_vector(joint, "origin", "rpy")[0],
+        axis=_vector(joint, "axis", "xyz"),
+        lower_rad=float(_at(joint, "limit", "lower")),
+        upper_rad=float(_at(joint, "limit", "upper")),
+        effort_nm=float(_at(joint, "limit", "effort")),
+        velocity_rad_s=float(_at(joint, "limit", "velocity")),
+        mass_kg=float(_at(body, "inertial/mass", "value")),
+        com_m=_vector(body, "inertial/origin", "xyz"),
+        inertia_kg_m2=tuple(float(_at(body, "inertial/inertia", axis)) for axis in axes),
+    )
 
 
 def _at(element: ElementTree.Element, path: str, attribute: str) -> str:

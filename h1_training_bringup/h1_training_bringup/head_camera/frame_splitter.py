@@ -8,10 +8,12 @@ every cut begins on the JPEG's block grid; decoded, only the colour of the colum
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
 from h1_training_bringup.head_camera.layout import Cut, FrameLayout
@@ -55,26 +57,36 @@ def carried_library(module_file: str) -> str | None:
     return next(map(str, Path(module_file).parent.glob("turbojpeg.libs/libturbojpeg*.so*")), None)
 
 
+def _turbojpeg() -> tuple[Any, Any]:
+    """PyTurboJPEG's module, and an instance; ImportError, or RuntimeError or OSError without the library."""
+    import turbojpeg
+
+    return turbojpeg, turbojpeg.TurboJPEG(carried_library(turbojpeg.__file__))
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
+    """A damaged JPEG is only warned about: here that is an OSError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            yield
+        except UserWarning as warning:
+            raise OSError(str(warning)) from None
+
+
 def lossless_cutter() -> tuple[Cutter | None, str]:
     """libjpeg-turbo's transform, or None and what is missing for it."""
     try:
-        import turbojpeg
-
-        turbo = turbojpeg.TurboJPEG(carried_library(turbojpeg.__file__))
+        _, turbo = _turbojpeg()
     except ImportError:
         return None, "the Python package PyTurboJPEG is not installed"
     except (RuntimeError, OSError):
         return None, "the library libturbojpeg is not installed (apt install libturbojpeg0, on Ubuntu libturbojpeg)"
 
     def cut(jpeg: bytes, cuts: Sequence[Cut]) -> list[bytes]:
-        with warnings.catch_warnings():
-            # A damaged JPEG is only warned about, and cut all the same.
-            warnings.simplefilter("error")
-            try:
-                regions = [(part.x, 0, part.width, part.height) for part in cuts]
-                return list(turbo.crop_multiple(jpeg, regions))
-            except UserWarning as warning:
-                raise OSError(str(warning)) from None
+        with _refusing_damage():
+            return list(turbo.crop_multiple(jpeg, [(part.x, 0, part.width, part.height) for part in cuts]))
 
     return cut, ""
 
@@ -85,21 +97,14 @@ def damage_check() -> Check | None:
     A camera that loses a part of an image on its own cable, as USB cameras do, may still close it with an end marker.
     """
     try:
-        import turbojpeg
-
-        turbo = turbojpeg.TurboJPEG(carried_library(turbojpeg.__file__))
+        module, turbo = _turbojpeg()
     except (ImportError, RuntimeError, OSError):
         return None
+    options = {"pixel_format": module.TJPF_GRAY, "scaling_factor": (1, 8), "flags": module.TJFLAG_FASTDCT}
 
     def check(jpeg: bytes) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            try:
-                turbo.decode(
-                    jpeg, pixel_format=turbojpeg.TJPF_GRAY, scaling_factor=(1, 8), flags=turbojpeg.TJFLAG_FASTDCT
-                )
-            except UserWarning as warning:
-                raise OSError(str(warning)) from None
+        with _refusing_damage():
+            turbo.decode(jpeg, **options)
 
     return check
 

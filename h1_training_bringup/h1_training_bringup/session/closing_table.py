@@ -57,15 +57,17 @@ def closing_table(save_dir: Path, since_s: float) -> str:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("outcome", "upload") else "right", no_wrap=True)
     uploads, verified = _upload_states(save_dir), _verified(save_dir)
+    defects = {}
     for path in paths:
+        cells, defects[path] = _cells(path)
         name = f"{path.parent.name.removeprefix('training_session_')}/{path.stem}"
-        table.add_row(name, *_cells(path), "verified" if path in verified else uploads.get(_epoch(path), "not sent"))
+        table.add_row(name, *cells, "verified" if path in verified else uploads.get(_epoch(path), "not sent"))
     drawn = io.StringIO()  # not the terminal, which may be gone
     Console(file=drawn, width=WIDTH, no_color=True).print(table)
     lines = [f"Episodes of this session, in {save_dir}/training_session_...:", *drawn.getvalue().splitlines()]
     if not paths:
         lines = ["No episode was finished in this session."]
-    lines += [f"Unreadable: {path}: {reason}" for path in paths if (reason := _defect(path))]
+    lines += [f"Unreadable: {path}: {reason}" for path, reason in defects.items() if reason]
     lines += [f"Kept as a journal, becomes an episode at the next start: {journal}" for journal in journals]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -74,22 +76,17 @@ def _is_pending(journal: Path) -> bool:
     return not journal.with_name(journal.stem.removeprefix(".") + ".hdf5").exists()
 
 
-def _cells(path: Path) -> list[str]:
-    if _defect(path):
-        return ["unreadable", *[""] * (len(_ATTRIBUTES) - 1)]
-    with h5py.File(path, "r") as file:
-        values = [file.attrs[name] for name in _ATTRIBUTES]
-    return [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
-
-
-def _defect(path: Path) -> str:
-    """Why the file cannot be read; empty if it can."""
+def _cells(path: Path) -> tuple[list[str], str]:
+    """The file's attributes as text, and why they cannot be read; empty if they can."""
+    unreadable = ["unreadable", *[""] * (len(_ATTRIBUTES) - 1)]
     try:
         with h5py.File(path, "r") as file:
-            missing = [name for name in _ATTRIBUTES if name not in file.attrs]
+            values = {name: file.attrs[name] for name in _ATTRIBUTES if name in file.attrs}
     except OSError as error:
-        return str(error)
-    return f"attributes {', '.join(missing)} are missing" if missing else ""
+        return unreadable, str(error)
+    if missing := [name for name in _ATTRIBUTES if name not in values]:
+        return unreadable, f"attributes {', '.join(missing)} are missing"
+    return [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values.values()], ""
 
 
 def _epoch(path: Path) -> int:

@@ -97,7 +97,6 @@ def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         Process(
             bringup,
             "arm_driver",
-            "arm_driver",
             parameters=configuration.of_node("arm_driver"),
             remappings=robot_remappings(session),
             stop_timeout_s=13.0,
@@ -105,7 +104,6 @@ def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         ),
         Process(
             bringup,
-            "arm_guard",
             "arm_guard",
             parameters={**_body(configuration), **configuration.of_node("arm_guard")},
             remappings=robot_remappings(session),
@@ -115,7 +113,6 @@ def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         Process(
             bringup,
             "head_camera",
-            "head_camera",
             parameters=configuration.of_node("head_camera"),
             when=frozenset({"cameras"}),
             essential=False,
@@ -123,7 +120,6 @@ def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         ),
         Process(
             "h1_inspire_driver",
-            "inspire_driver",
             "inspire_driver",
             parameters=configuration.of_node("inspire_driver"),
             when=frozenset({"hands"}),
@@ -148,7 +144,6 @@ def _session(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         Process(
             "h1_policy_bridge",
             "policy_bridge",
-            "policy_bridge",
             parameters={
                 **configuration.of_node("policy_bridge"),
                 "action_dim": action_dim(configuration),
@@ -159,13 +154,11 @@ def _session(configuration: Configuration, session: SessionOptions) -> tuple[Pro
         Process(
             "h1_recorder",
             "recorder",
-            "recorder",
             parameters={**camera_fps, **configuration.of_node("recorder"), **save_dir},
             stop_timeout_s=14.5,
         ),
         Process(
             "h1_session_manager",
-            "session_manager",
             "session_manager",
             parameters={
                 "home_timeout_s": _home_timeout_s(configuration),
@@ -191,7 +184,6 @@ def _operator_screen(configuration: Configuration, session: SessionOptions) -> t
         Process(
             "h1_session_manager",
             "keyboard",
-            "keyboard",
             parameters=keyboard,
             when=frozenset({"operator_keyboard"}),
             essential=False,
@@ -201,7 +193,6 @@ def _operator_screen(configuration: Configuration, session: SessionOptions) -> t
         Process(
             "h1_session_manager",
             "console",
-            "console",
             parameters={**keyboard, **configuration.of_node("console")},
             when=frozenset({"operator_keyboard", "console"}),
             essential=False,
@@ -210,7 +201,6 @@ def _operator_screen(configuration: Configuration, session: SessionOptions) -> t
         ),
         Process(
             "h1_session_manager",
-            "web",
             "web",
             parameters={
                 **configuration.of_node("web"),

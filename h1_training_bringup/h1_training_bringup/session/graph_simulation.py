@@ -41,7 +41,6 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
         Process(
             bringup,
             "sim_robot",
-            "sim_robot",
             parameters={"seed": seed, "task": "push" if configuration["simulation.pushes"] else "reach"},
             when=sim,
             ends_last=True,
@@ -49,7 +48,6 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
         ),
         Process(
             bringup,
-            "sim_cameras",
             "sim_cameras",
             parameters={
                 "head_port": configuration["robot.head_camera_server_port"],
@@ -61,11 +59,10 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
             when=sim | {"cameras"},
             ends_last=True,
         ),
-        Process(bringup, "sim_hands", "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
+        Process(bringup, "sim_hands", arguments=hands, when=sim | {"hands"}, ends_last=True),
         *(() if configuration["simulation.policy_server_port"] else (_policy_server(configuration, session),)),
         Process(
             bringup,
-            "sim_operator",
             "sim_operator",
             parameters={
                 "epochs": configuration["simulation.epochs"],

@@ -28,7 +28,6 @@ def tool_processes(configuration: Configuration, session: SessionOptions) -> tup
         Process(
             "robot_state_publisher",
             "robot_state_publisher",
-            "robot_state_publisher",
             parameters={"robot_description": URDF.read_text()},
             # joint_states has the arms' 14 joints; the model begins with the waist.
             remappings=(*OWN_TF, ("joint_states", "session/model_joint_states")),
@@ -40,7 +39,6 @@ def tool_processes(configuration: Configuration, session: SessionOptions) -> tup
         ),
         Process(
             "h1_training_bringup",
-            "state_marker",
             "state_marker",
             when=frozenset({"displays"}),
             essential=False,
@@ -57,7 +55,6 @@ def tool_processes(configuration: Configuration, session: SessionOptions) -> tup
             remappings=(("/diagnostics_agg", "/diagnostics"),),
         ),
         Process(
-            "foxglove_bridge",
             "foxglove_bridge",
             "foxglove_bridge",
             parameters={"address": configuration["foxglove.address"], "port": configuration["foxglove.port"]},

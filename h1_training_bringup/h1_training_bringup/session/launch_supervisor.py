@@ -19,8 +19,7 @@ from launch.events.process import ProcessExited, ProcessIO, ProcessStarted, Sign
 from launch.logging import launch_config
 
 from h1_training_bringup.session.closing_table import closing_table, unreported_saves
-from h1_training_bringup.session.log_tail import Warnings
-from h1_training_bringup.session.operator_screen import PLAIN_FROM_HERE, OperatorScreen
+from h1_training_bringup.session.operator_screen import PLAIN_FROM_HERE, OperatorScreen, Warnings
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.supervisor import ENDING, EXIT_LOST, Supervisor, last
 from h1_training_node.process import interruption

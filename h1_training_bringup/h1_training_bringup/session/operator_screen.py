@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from h1_training_node.clock import NS_PER_S
+from h1_training_node.report_once import ReportOnce
+
 LINES_VARIABLE = "H1_OPERATOR_LINES"
 """In which file the session's lines are, for the console."""
 PLAIN_FROM_HERE = "  The session goes on in plain lines; the command `console` shows it again elsewhere"
 _SMALLEST = (80, 24)
 _LAST_LINES = 12
+_WARNING = re.compile(r"^\[(WARN|ERROR|FATAL)\] (?:\[[\d.]+\] )?(?:\[[^\]]+\]:? ?)?(.*)$")
+_REPEAT_S = 10.0
+_SAID_ELSEWHERE = re.compile(r"emergency_stop: by (session_manager|arm_driver/emergency_stop: service called)")
+"""What the session manager did or reports itself: one cause, one line."""
 
 
 def console_problem() -> str:
@@ -109,3 +117,23 @@ class OperatorScreen:
             text = (data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace")
             sys.stdout.write("\n".join(map(_wrapped, text.split("\n"))))
             sys.stdout.flush()
+
+
+class Warnings:
+    """Picks out of a node's log lines what the operator must see: warnings and errors.
+
+    Args:
+        monotonic_s: the clock, s. The same line of the same node is picked once in 10 s.
+    """
+
+    def __init__(self, monotonic_s: Callable[[], float]) -> None:
+        self._monotonic_s = monotonic_s
+        self._reports = ReportOnce(round(_REPEAT_S * NS_PER_S))
+
+    def text(self, name: str, line: str) -> str | None:
+        """What to show of `line` of the node `name`; None if it is no warning, or was shown just now."""
+        match = _WARNING.match(line)
+        if match is None or _SAID_ELSEWHERE.match(match[2]):
+            return None
+        is_due = self._reports.is_due((name, match[2]), round(self._monotonic_s() * NS_PER_S))
+        return match[2] if is_due else None

@@ -20,7 +20,8 @@ class Process:
     """One process of the session.
 
     Attributes:
-        package, executable, name: what runs, and the node's name.
+        package, executable: what runs.
+        name: the node's; as its executable if it is not given.
         parameters: ROS parameters, plain values.
         remappings: pairs of (name in the node, name in the graph).
         arguments: command-line arguments of a peer that is no ROS node.
@@ -43,7 +44,7 @@ class Process:
 
     package: str
     executable: str
-    name: str
+    name: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
@@ -60,6 +61,9 @@ class Process:
     priority: str = "5"
     foreign: bool = False
     launch_file: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.executable)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 """Starts the processes of a graph and ends them all, whatever happens to one of them.
 
 One process group, so that the terminal's Ctrl+C reaches everyone and `/dev/tty` opens in the keyboard node. Each
-process writes to a log file of its own and not through this one: a dead parent must not break anybody's output.
+process writes to a log file of its own and not through this one: a dead parent must not break anybody's output. What
+of it the operator must see is picked out of the files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_training_bringup.session.graph import wrapper
+from h1_training_bringup.session.operator_screen import Warnings
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from h1_training_node.process import PRIORITY_VARIABLE
@@ -171,3 +173,43 @@ class ProcessGroup:
         for name, replacement in process.remappings:
             command += ["-r", f"{name}:={replacement}"]
         return command
+
+
+class LogTail:
+    """New warnings of some growing files.
+
+    Args:
+        files: log file by node name; a file may not exist yet.
+        monotonic_s: the clock of `Warnings`.
+    """
+
+    def __init__(self, files: Mapping[str, Path], monotonic_s: Callable[[], float]) -> None:
+        self._files = dict(files)
+        self._offsets = dict.fromkeys(files, 0)
+        self._warnings = Warnings(monotonic_s)
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """Node name and text of every warning written since the last call."""
+        for name, path in self._files.items():
+            for line in self._new_lines(name, path):
+                text = self._warnings.text(name, line)
+                if text is not None:
+                    yield name, text
+
+    def end_of(self, name: str, count: int = 5) -> list[str]:
+        """The last `count` lines of a node's log, for when it died."""
+        try:
+            return self._files[name].read_text(errors="replace").splitlines()[-count:]
+        except OSError:
+            return []
+
+    def _new_lines(self, name: str, path: Path) -> list[str]:
+        try:
+            with path.open("rb") as file:
+                file.seek(self._offsets[name])
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offsets[name] += len(whole)
+        return whole.decode(errors="replace").splitlines()

@@ -21,12 +21,11 @@ from types import FrameType
 from h1_training_bringup.session import graph
 from h1_training_bringup.session.closing_table import closing_table, unreported_saves
 from h1_training_bringup.session.configuration import ConfigurationError
-from h1_training_bringup.session.log_tail import LogTail
 from h1_training_bringup.session.middleware import graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
 from h1_training_bringup.session.page import with_page
 from h1_training_bringup.session.process import OPERATORS, SessionOptions
-from h1_training_bringup.session.processes import ProcessGroup, StartError
+from h1_training_bringup.session.processes import LogTail, ProcessGroup, StartError
 from h1_training_bringup.session.session_setup import SessionRequest, ending_announcer, prepared, session_variables
 from h1_training_bringup.session.supervisor import (
     ENDING,

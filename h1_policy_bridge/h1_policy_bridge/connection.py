@@ -47,7 +47,8 @@ class ServerAddress:
     @property
     def url(self) -> str:
         """`ws://host:port`, without user information."""
-        text = self.host if "://" in self.host else f"{self.scheme}://{self._bracketed()}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        text = self.host if "://" in self.host else f"{self.scheme}://{host}"
         parts = urlsplit(text)
         port = f":{self.port}" if self.port and parts.port is None else ""
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{port}{parts.path}"
@@ -62,9 +63,6 @@ class ServerAddress:
             raise ValueError(f"'{parts.scheme}://' is another protocol's; {expected}")
         if parts.port is None and "://" not in self.host:
             raise ValueError("the port is missing")
-
-    def _bracketed(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def connected(url: str, timeout_s: float, *, ca_file: str = "") -> socket.socket:

@@ -158,11 +158,12 @@ class PolicyClient:
             )
             epoch, self._reconnect = self._wanted_epoch, False
         try:
-            link = self._opened_link()
+            link = PROTOCOLS[self._config.protocol](self._config.link, self._wake)
+        except InterruptedWait:  # a stop, or a reconnection for another epoch
+            self._wake.clear()
+            return None
         except LinkError as error:
             self._lost(error)
-            return None
-        if link is None:
             return None
         self._first_request = True
         connected = ClientState(
@@ -173,15 +174,6 @@ class PolicyClient:
         except MetadataError as error:
             self._state = replace(connected, connection=Connection.REFUSED, reason=str(error))
         return link
-
-    def _opened_link(self) -> PolicyLink | None:
-        """A link; None if this was called off by a stop, or by a reconnection for another epoch."""
-        config = self._config
-        try:
-            return PROTOCOLS[config.protocol](config.link, self._wake)
-        except InterruptedWait:
-            self._wake.clear()
-            return None
 
     def _serve(self, link: PolicyLink) -> None:
         """Carry requests until the connection is lost, or is to be made again."""

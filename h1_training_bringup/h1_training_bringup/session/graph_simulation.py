@@ -78,17 +78,6 @@ def simulated_processes(configuration: Configuration, session: SessionOptions) -
 
 
 def _policy_server(configuration: Configuration, session: SessionOptions) -> Process:
-    return Process(
-        "h1_policy_bridge",
-        "policy_server",
-        "sim_policy_server",
-        arguments=_policy_server_arguments(configuration, session),
-        when=frozenset({"sim"}),
-        ends_last=True,
-    )
-
-
-def _policy_server_arguments(configuration: Configuration, session: SessionOptions) -> tuple[str, ...]:
     folder = Path(configuration.upload_target or session.save_dir)
     options = {
         "--trainer": "scripted",
@@ -106,7 +95,14 @@ def _policy_server_arguments(configuration: Configuration, session: SessionOptio
         "seed": configuration["simulation.seed"],
     }
     given = [str(part) for option in options.items() for part in option]
-    return (*given, "--from-now-on", "--set", *(f"{name}={value}" for name, value in settings.items()))
+    return Process(
+        "h1_policy_bridge",
+        "policy_server",
+        "sim_policy_server",
+        arguments=(*given, "--from-now-on", "--set", *(f"{name}={value}" for name, value in settings.items())),
+        when=frozenset({"sim"}),
+        ends_last=True,
+    )
 
 
 def next_epoch(target: Path, save_dir: Path) -> int:

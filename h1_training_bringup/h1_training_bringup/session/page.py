@@ -52,12 +52,10 @@ def with_page(configuration: Configuration) -> tuple[Configuration, Lines]:
     if tokens.look:
         lines += (f"  only to look: {page_link(host, port, tokens.look, is_tls=is_tls)}",)
     if not ipaddress.ip_address(address).is_loopback:
-        lines += (*_code(link), *_warning(is_tls))
+        lines += _code(link)
+        if not is_tls:
+            lines += ("  Without TLS: everybody on that network can read the token and the images along",)
     return settled, lines
-
-
-def _warning(is_tls: bool) -> Lines:
-    return () if is_tls else ("  Without TLS: everybody on that network can read the token and the images along",)
 
 
 def _code(link: str) -> Lines:

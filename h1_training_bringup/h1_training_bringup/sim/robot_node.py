@@ -46,7 +46,7 @@ class SimulatedRobotNode(BaseNode):
         self._robot = SimulatedRobot(parameters, time.monotonic_ns())
         self._person = Person(parameters.seed, parameters.person_force_n) if parameters.person else None
         self._session: SessionView | None = None
-        self._parameters = parameters
+        self._settings = parameters
         self._episode = (-1, 0)
         self._task = self._make_task(scene_object(*self._episode, parameters.seed, AREAS[parameters.task]))
         self._placing: Placing | None = None
@@ -84,12 +84,12 @@ class SimulatedRobotNode(BaseNode):
         )
         episode = (max(message.epoch, -1), max(message.episode, 0))
         if episode != self._episode and message.state in _PUTS_OBJECT:
-            chosen = self._parameters
+            chosen = self._settings
             self._placing = self._placing or Placing(chosen.seed, episode[0], AREAS[chosen.task])
             self._episode, self._task = episode, self._make_task(self._placing.put())
 
     def _make_task(self, thing: SceneObject) -> Task:
-        return make_task(self._parameters.task, thing, self._robot.body)
+        return make_task(self._settings.task, thing, self._robot.body)
 
     def _on_fault(self, message: String) -> None:
         try:

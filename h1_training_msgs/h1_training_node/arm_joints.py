@@ -54,10 +54,10 @@ def beyond_range(positions_rad: npt.ArrayLike, tolerance_rad: float = ACTION_TOL
         tolerance_rad: beyond either end.
     """
     values = np.asarray(positions_rad)
-    outside = np.argwhere(~is_within_range(values, tolerance_rad))
-    if not len(outside):
+    within = is_within_range(values, tolerance_rad)
+    if within.all():
         return ""
-    first = tuple(outside[0])
+    first = tuple(np.argwhere(~within)[0])
     joint = int(first[-1])
     step = f" at step {first[0]}" if len(first) > 1 else ""
     return (

@@ -120,7 +120,7 @@ class StiffArms:
 
     def aim(self, positions: Joints) -> None:
         """The policy's newest positions, (14,), rad; finite."""
-        target = np.clip(positions, self._lower, self._upper)
+        target = np.minimum(np.maximum(positions, self._lower), self._upper)  # a fifth of np.clip's time
         self.limited |= bool((target != positions).any())
         self._interpolator.aim(target)
 

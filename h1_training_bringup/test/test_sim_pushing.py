@@ -11,9 +11,10 @@ from h1_policy_bridge.training_server.small import HoldPolicy, SmallSettings, fi
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
 from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import head_view
-from h1_training_bringup.sim.pushing import FIELD_M, PUSHED, PushTask, field_of, make_task
+from h1_training_bringup.sim.pushing import FIELD_M, PUSHED, PushDemonstration, PushTask, field_of, make_task
 from h1_training_bringup.sim.robot_body import DOFS, MotorCommands, RobotBody
 from h1_training_bringup.sim.scene import Placing, SceneObject, scene_from_text, scene_object, scene_text
+from h1_training_bringup.sim.table import Cube
 from h1_training_bringup.sim.task import PUSH, STRAYS, SUCCESS_M, SUCCESS_NS, Judgement
 from h1_training_bringup.sim.virtual_session import Rollout, VirtualSession
 
@@ -127,3 +128,45 @@ def test_an_operator_stops_a_policy_that_loses_what_it_had_reached() -> None:
         judgement = Judgement(0, 0.2, strays_from_best=from_best)
         assert judgement.look(1, 0.1, 0.1) == ""
         assert judgement.look(2, 0.1, 0.145) == verdict
+
+
+def at(x_m: float, y_m: float) -> PushTask:
+    """The task of the left arm, with its cube this far short of, and aside of, the field's middle."""
+    thing = SceneObject((0.45, 0.25, 0.0), 0.0, (0, 0, 255), 0)
+    x, y, _ = field_of(thing).position_m
+    return PushTask(thing, lambda: Cube(np.array([x - x_m, y + y_m, thing.position_m[2]]), 0.0))
+
+
+def test_a_cube_that_has_slipped_too_far_aside_to_be_pushed_in_is_one_that_strays() -> None:
+    def remaining_m(task: PushTask) -> float:
+        cube, _ = task.missing()
+        return task.distances(cube - [0.093, 0.0, 0.0])[1]
+
+    for x_m, y_m, leaves in ((0.08, 0.04, False), (0.05, 0.04, True), (0.02, 0.01, False), (0.0, 0.018, False)):
+        extra = remaining_m(at(x_m, y_m)) - np.hypot(x_m, y_m)
+        assert (extra > 0.04) == leaves, (x_m, y_m)
+
+
+def shown_from(task: PushTask, from_cube: list[float], rows: int) -> tuple[PushDemonstration, np.ndarray]:
+    """A demonstration that begins with the left hand there, and its first rows, (rows, 3), m."""
+    cube, _ = task.missing()
+    hands = np.array([cube + np.array(from_cube), [0.35, -0.2, 0.1]])
+    demonstration = PushDemonstration(hands, task, np.random.default_rng(0))
+    return demonstration, np.array([demonstration.at(row / 50)[0] for row in range(1, rows)])
+
+
+@pytest.mark.parametrize("from_cube", [[-0.03, 0.0, 0.06], [-0.05, 0.09, 0.01]], ids=["on the cube", "beside it"])
+def test_a_person_lifts_a_hand_that_is_not_behind_the_cube_and_goes_round(from_cube: list[float]) -> None:
+    task = at(0.06, 0.0)
+    _, way = shown_from(task, from_cube, 200)
+    cube_x = task.missing()[0][0]
+    top = int(np.argmax(way[:, 2]))
+    assert way[top, 2] > 0.08 and np.ptp(way[:top, 0]) < 1e-9, "straight up first"
+    below_cubes_top = top + int(np.argmax(way[top:, 2] < 0.03))
+    assert way[below_cubes_top, 0] < cube_x - 0.1, "down only behind it"
+    assert way[-1, 2] < 0.03
+
+
+def test_a_person_gives_up_a_cube_that_does_not_come() -> None:
+    demonstration, _ = shown_from(at(0.06, 0.0), [-0.1, 0.0, 0.03], 200)
+    assert demonstration.is_over(4.0) and not demonstration.is_over(1.5)

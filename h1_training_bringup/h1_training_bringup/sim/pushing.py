@@ -32,8 +32,8 @@ _NEAR_M = 0.02
 """Within this of the way to the cube, the hand counts as being there; nearer to the field, the direction stands."""
 _BESIDE_M, _BEYOND_M, _ABOVE_M = 0.03, 0.015, 0.09
 """To the side and ahead of being right behind the cube, from where a hand goes round; and at which height."""
-_CONE, _ROUND_M = 0.8, 0.05
-"""How far to the side a cube can be pushed, per way ahead; and what it counts if it lies further aside."""
+_ASIDE_M, _CONE, _ROUND_M = 0.012, 0.45, 0.05
+"""How far aside of the field's middle a cube can still be pushed into it, per way ahead; what it counts beyond that."""
 _SPEED_M_S, _APPROACH_M_S, _SLOW_DOWN_M = 0.07, 0.12, 0.03
 _LEAD_M, _DONE_M = 0.025, 0.008
 _PROGRESS_M, _GIVES_UP_S = 0.003, 1.5
@@ -83,7 +83,7 @@ class PushTask(Task):
         distance_m = float(np.linalg.norm(way))
         behind = cube - [_TOUCHING_M, 0.0, 0.0]
         behind[2] = _HAND_Z_M
-        leaves = abs(way[1]) > _NEAR_M + _CONE * max(0.0, float(way[0]))
+        leaves = distance_m > _NEAR_M and abs(way[1]) > _ASIDE_M + _CONE * max(0.0, float(way[0]))
         to_hand_m = max(0.0, float(np.linalg.norm(hand - behind)) - _NEAR_M)
         return distance_m, distance_m + to_hand_m + leaves * _ROUND_M
 

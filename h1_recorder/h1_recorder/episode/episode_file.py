@@ -66,7 +66,6 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
         part.unlink(missing_ok=True)
         with _SyncedBeside(part) as synced:
             _write(part, content, lambda share: progress(0.6 * share))
-            release_rest(part)
             synced.written()
             _verify(part, content, lambda share: progress(0.6 + 0.4 * share))
         rename_new(part, path)
@@ -84,7 +83,7 @@ def write_episode(path: Path, content: Content, progress: Progress = lambda _: N
 class _SyncedBeside:
     """Has the disk work on a file while it is being written, and while it is compared in memory.
 
-    On leaving, the whole file is on the disk.
+    On leaving, the whole file is on the disk, and what was preallocated behind its end is free.
 
     Args:
         path: of the file; it need not be there yet.
@@ -116,6 +115,7 @@ class _SyncedBeside:
         while not self._written.wait(_SYNC_PERIOD_S):
             with contextlib.suppress(FileNotFoundError):
                 _sync(self._path)
+        release_rest(self._path)  # waits for the disk, as the sync does
         _sync(self._path)
 
 
@@ -207,9 +207,14 @@ def _verify(path: Path, content: Content, progress: Progress) -> None:
             for start, block in _image_blocks(content, camera):
                 found = dataset[start : start + len(block)]
                 for row, (one, other) in enumerate(zip(found, block, strict=True), start):
-                    if not np.array_equal(one, other):
+                    if not _are_same_bytes(one, other):
                         raise SaveError(f"{path}: image {row} of {camera} does not read back as it was written")
                 progress((number + start / content.length) / len(CAMERAS))
+
+
+def _are_same_bytes(one: Any, other: Any) -> bool:
+    """Whether two arrays are equal uint8; comparing copies takes half the time of `np.array_equal`."""
+    return bool(one.dtype == other.dtype == np.uint8 and one.tobytes() == other.tobytes())
 
 
 def _is_float(array: Any) -> bool:

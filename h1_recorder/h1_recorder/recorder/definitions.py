@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,12 @@ class Decoder:
     def __init__(self, schema: str, type_name: str) -> None:
         self._type = type_name
         self._store = Typestore()
-        self.fields = parsed(schema, type_name)[type_name]
+        types = parsed(schema, type_name)
+        self.fields = types[type_name]
         try:
-            self._store.register(get_types_from_msg(schema, type_name))
+            self._store.register({name: ([], fields) for name, fields in types.items()})
+            for name in types:  # compiled on first use, else
+                self._store.get_msgdef(name)
             self._definition = self._store.get_msgdef(type_name)
         except (TypesysError, KeyError, ValueError, TypeError, SyntaxError) as error:
             raise DefinitionError(f"cannot use the definition of {type_name}: {error!r}") from None
@@ -136,6 +140,12 @@ class Decoder:
             return read(memoryview(raw)[_ENCAPSULATION:], 0, definition.cls, self._store)[0]
         except (SerdeError, struct.error, ValueError, MemoryError, IndexError, OverflowError) as error:
             raise MessageError(f"{self._type} of {len(raw)} bytes: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def decoder(schema: str, type_name: str) -> Decoder:
+    """As `Decoder`, made once."""
+    return Decoder(schema, type_name)
 
 
 def stamp_ns(message: Any) -> int:

@@ -22,6 +22,10 @@ _HEAD, _SEQ, _LENGTH = struct.Struct("<iII"), struct.Struct("<Q"), struct.Struct
 _ARM = struct.Struct("<QB3xiI")
 """`seq`, `mode` and `mode_since` of an arm_status as they are packed: they are read fifty times a second."""
 _SAMPLE = 64
+_IMAGE_FIELDS = {
+    kind: (struct.Struct(order + "iI"), struct.Struct(order + "I")) for kind, order in ((b"\0\0", ">"), (b"\0\1", "<"))
+}
+"""Stamp and length of a CompressedImage, by the first bytes of its encapsulation."""
 _STRINGS = 12
 """Behind encapsulation and stamp: two strings, then the image."""
 
@@ -152,8 +156,7 @@ def read_image(raw: bytes | memoryview) -> RawImage:
         MessageError: it is none.
     """
     try:
-        order = {b"\0\0": ">", b"\0\1": "<"}[bytes(raw[:2])]
-        stamp, length = struct.Struct(order + "iI"), struct.Struct(order + "I")
+        stamp, length = _IMAGE_FIELDS[bytes(raw[:2])]
         sec, nanosec = stamp.unpack_from(raw, _ENCAPSULATION)
         at, text = _STRINGS, ""
         for _ in ("frame_id", "format"):

@@ -132,11 +132,14 @@ class SaveStarter:
 def arguments_for_child(parent: int) -> list[str] | None:
     """In the child: what it has to do; None if it is not needed after all.
 
-    It dies with `parent`, and steps back behind the nodes that move the arms.
+    It dies with `parent`, steps back behind the nodes that move the arms, and has all ready while it waits.
     """
+    from h1_recorder.episode.tracks import prepare  # not for the parent
+
     if not end_with_parent(parent):
         return None
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    prepare()
     line = sys.stdin.readline()
     return list(map(str, json.loads(line))) if line else None
 

@@ -52,7 +52,7 @@ class Stream:
 _OURS = "h1_training_msgs/msg/"
 _IMAGE = "sensor_msgs/msg/CompressedImage"
 
-_STATE_STREAMS = (
+STATE_STREAMS = (
     Stream("joint_states", "joint_states", "sensor_msgs/msg/JointState"),
     Stream(ARM_STATUS, "arm_status", _OURS + "ArmStatus"),
     Stream("hands/left/state", "hands/left/state", _OURS + "HandState"),
@@ -90,7 +90,7 @@ def recorded_streams(camera_topics: dict[str, str], extra_topics: tuple[str, ...
         ValueError: a topic is named twice.
     """
     streams = (
-        *_STATE_STREAMS,
+        *STATE_STREAMS,
         *(Stream(camera, camera_topics[camera], _IMAGE, CAMERA_DATING[camera], image=True) for camera in CAMERAS),
         *(Stream(topic, topic, "", Dating.RECEPTION) for topic in extra_topics),
     )

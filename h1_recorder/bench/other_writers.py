@@ -121,6 +121,8 @@ def main() -> int:
     begun = time.monotonic()
     node.finish()
     print(f"{time.monotonic() - begun:.2f}", flush=True)
+    node.destroy_node()
+    rclpy.shutdown()
     return 0
 
 

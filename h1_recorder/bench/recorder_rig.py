@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,8 @@ from recorder_load import SessionLoad
 from h1_training_msgs.msg import RecorderStatus
 from h1_training_msgs.srv import FinishEpisode, StartEpisode
 from h1_training_node.clock import SessionClock
+
+_END_S = 10.0
 
 
 class Rig:
@@ -64,7 +66,7 @@ class Rig:
                 rates = dict(zip(status.streams, status.rates, strict=True))
                 return all(rates.get(name, 0) > 5 for name in names)
 
-            self.spin(heard, "the recorder hears the load")
+            self.spin(heard, "the recorder hears the load", 45.0)
             yield recorder
 
     def start(self) -> str:
@@ -86,17 +88,19 @@ class Rig:
 
 @contextmanager
 def process(command: list[str], log: Path) -> Iterator[psutil.Process]:
-    """A process that is killed at the end."""
+    """A process that is asked to end at the end, so that it leaves the graph and its shared memory, and then killed."""
     with log.open("a") as output:
         started = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         yield psutil.Process(started.pid)
     finally:
+        started.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            started.wait(_END_S)
         started.kill()
         started.wait()
 
 
 def cpu_seconds(of: psutil.Process) -> float:
-    """Of a core, so far."""
-    times = of.cpu_times()
-    return float(times.user + times.system)
+    """Of a core, so far, of all its threads: its CPU clock (clock_getcpuclockid(3)), not the 10 ms of /proc."""
+    return time.clock_gettime(~of.pid << 3 | 2)

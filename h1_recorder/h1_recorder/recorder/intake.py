@@ -150,7 +150,8 @@ class Intake:
 
         Without an open journal nothing else takes what comes; nor with one that the disk holds up.
         """
-        self.take()
+        if self.journal is None or self.journal.bytes_waiting:
+            self.take()
         self._look()
         now_ns = self._now_ns()
         for monitor in self._monitors.values():

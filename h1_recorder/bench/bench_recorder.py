@@ -61,8 +61,9 @@ def measure_cost(rig: Rig) -> dict[str, float]:
         begun = time.monotonic()
         rig.finish(episode_id)
         figures["save_60s_s"] = round(time.monotonic() - begun, 2)
-    path = Path(rig.load.status.last_path)
-    return {**figures, "save_60s_mb": round(path.stat().st_size / 1e6, 1), **_save_over_copy(path)}
+        path = Path(rig.load.status.last_path)
+        figures["save_60s_mb"] = round(path.stat().st_size / 1e6, 1)
+        return figures | _save_over_copy(path)  # before the recorder ends, which deletes the journal
 
 
 def _cpu_percent(rig: Rig, processes: Sequence[psutil.Process]) -> tuple[float, ...]:

@@ -168,5 +168,5 @@ def test_a_person_lifts_a_hand_that_is_not_behind_the_cube_and_goes_round(from_c
 
 
 def test_a_person_gives_up_a_cube_that_does_not_come() -> None:
-    demonstration, _ = shown_from(at(0.06, 0.0), [-0.1, 0.0, 0.03], 200)
-    assert demonstration.is_over(4.0) and not demonstration.is_over(1.5)
+    demonstration, _ = shown_from(at(0.06, 0.0), [-0.1, 0.0, 0.03], 300)
+    assert demonstration.is_over(6.0) and not demonstration.is_over(3.0)

@@ -30,13 +30,14 @@ _TOUCHING_M, _BEHIND_M = 0.093, 0.115
 _HAND_Z_M = 0.01
 _NEAR_M = 0.02
 """Within this of the way to the cube, the hand counts as being there; nearer to the field, the direction stands."""
-_BESIDE_M, _BEYOND_M, _ABOVE_M = 0.03, 0.015, 0.09
-"""To the side and ahead of being right behind the cube, from where a hand goes round; and at which height."""
+_BESIDE_M, _BEYOND_M, _ABOVE_M = 0.01, 0.015, 0.09
+"""Aside of being right behind the cube, from where a hand sets to again; ahead of it, from where it goes round; height.
+"""
 _ASIDE_M, _CONE, _ROUND_M = 0.012, 0.45, 0.05
 """How far aside of the field's middle a cube can still be pushed into it, per way ahead; what it counts beyond that."""
 _SPEED_M_S, _APPROACH_M_S, _SLOW_DOWN_M = 0.07, 0.12, 0.03
 _LEAD_M, _DONE_M = 0.025, 0.008
-_PROGRESS_M, _GIVES_UP_S = 0.003, 1.5
+_PROGRESS_M, _GIVES_UP_S = 0.003, 2.5
 """A cube that has slipped aside may not come into the field any more; so little progress for so long shows it."""
 _SIDEWAYS = 2.0
 _SETTLE_S, _LIMIT_S = 0.8, 9.0
@@ -115,7 +116,7 @@ class PushDemonstration:
         is_behind = from_cube[0] < -_TOUCHING_M + _BEYOND_M
         is_low = start[self._side][2] < 2 * _HAND_Z_M
         self._pushes = bool(is_behind and is_low and abs(from_cube[1]) < _BESIDE_M)
-        self._rises = self._retreats = not is_behind or (is_low and not self._pushes)
+        self._rises = self._retreats = not is_behind
 
     def at(self, elapsed_s: float) -> Hands:
         """Where the hands should be, (2, 3), m."""

@@ -30,7 +30,7 @@ def session() -> VirtualSession:
 
 
 @pytest.fixture(scope="module")
-def shown(session: VirtualSession) -> list[Rollout]:
+def rollouts(session: VirtualSession) -> list[Rollout]:
     """What a person does with the cube in a few scenes."""
     return [session.episode(None, 0, number, corrects=True, records=True) for number in range(DEMONSTRATIONS)]
 
@@ -54,10 +54,10 @@ def follow(body: RobotBody, task: PushTask, qpos: np.ndarray) -> bool:
 
 
 @pytest.fixture(scope="module")
-def demonstrated(shown: list[Rollout]) -> tuple[SceneObject, np.ndarray]:
+def demonstrated(rollouts: list[Rollout]) -> tuple[SceneObject, np.ndarray]:
     """Where the cube lay in a demonstration that succeeded, and the arms' way, (T, 14)."""
-    assert shown[0].rows is not None and shown[0].corrected_m is not None and shown[0].corrected_m < SUCCESS_M
-    return Placing(1, area=PUSHED).put(), shown[0].rows.qpos
+    assert rollouts[0].rows is not None and rollouts[0].corrected_m is not None and rollouts[0].corrected_m < SUCCESS_M
+    return Placing(1, area=PUSHED).put(), rollouts[0].rows.qpos
 
 
 def test_arms_commanded_along_a_demonstration_push_the_cube_into_the_field(demonstrated) -> None:
@@ -93,20 +93,20 @@ def test_without_the_task_there_is_no_cube_and_nothing_meets() -> None:
     assert body._model.nv == DOFS and body._model.ngeom == 0
 
 
-def test_a_person_pushes_most_cubes_into_the_field_and_each_of_these_far_enough(session, shown) -> None:
-    done = [one for one in shown if one.corrected_m is not None and one.corrected_m < SUCCESS_M]
+def test_a_person_pushes_most_cubes_into_the_field_and_each_of_these_far_enough(session, rollouts) -> None:
+    done = [one for one in rollouts if one.corrected_m is not None and one.corrected_m < SUCCESS_M]
     assert len(done) >= DEMONSTRATIONS - 1
     (_, farthest_x), _ = PUSHED
     assert field_of(session._placing.put()).position_m[0] - SUCCESS_M - farthest_x >= LEAST_PUSH_M - 1e-9
 
 
-def test_a_policy_that_holds_pushes_nothing_and_a_few_demonstrations_teach_to_push(session, shown) -> None:
+def test_a_policy_that_holds_pushes_nothing_and_a_few_demonstrations_teach_to_push(session, rollouts) -> None:
     def successes(policy: object, attempts: int) -> int:
         found = (session.episode(policy, UNSEEN, n, corrects=False, records=False) for n in range(attempts))
         return sum(one.succeeded for one in found)
 
     assert successes(HoldPolicy(), 2) == 0
-    rows: list[EpisodeRows] = [one.rows for one in shown if one.rows is not None]
+    rows: list[EpisodeRows] = [one.rows for one in rollouts if one.rows is not None]
     assert successes(fit(samples(rows, SmallSettings()), SmallSettings()), EVALUATED) >= 2
 
 

@@ -270,7 +270,7 @@ def test_one_look_at_the_queue_takes_everything_that_is_in_it(tmp_path: Path) ->
 
     class Stepped(Journal):
         def _rest(self, seconds: float) -> None:
-            assert seconds <= 0.010, "a kill costs what came since the last look, and may cost 20 ms"
+            assert seconds <= 0.0125, "a kill costs what came since the last look, and may cost 20 ms"
             looked.release()
             assert look.acquire(timeout=10)
 

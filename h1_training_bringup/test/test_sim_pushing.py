@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pushing: the cube moves where a hand pushes it and nowhere else, the verdict is the body's, and it can be shown."""
+"""Pushing: the cube moves where a hand pushes it and nowhere else, the verdict is the body's, and it can be rollouts."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_cube_that_has_slipped_too_far_aside_to_be_pushed_in_is_one_that_stray
         assert (extra > 0.04) == leaves, (x_m, y_m)
 
 
-def shown_from(task: PushTask, from_cube: list[float], rows: int) -> tuple[PushDemonstration, np.ndarray]:
+def demonstrated_from(task: PushTask, from_cube: list[float], rows: int) -> tuple[PushDemonstration, np.ndarray]:
     """A demonstration that begins with the left hand there, and its first rows, (rows, 3), m."""
     cube, _ = task.missing()
     hands = np.array([cube + np.array(from_cube), [0.35, -0.2, 0.1]])
@@ -158,7 +158,7 @@ def shown_from(task: PushTask, from_cube: list[float], rows: int) -> tuple[PushD
 @pytest.mark.parametrize("from_cube", [[-0.03, 0.0, 0.06], [-0.05, 0.09, 0.01]], ids=["on the cube", "beside it"])
 def test_a_person_lifts_a_hand_that_is_not_behind_the_cube_and_goes_round(from_cube: list[float]) -> None:
     task = at(0.06, 0.0)
-    _, way = shown_from(task, from_cube, 200)
+    _, way = demonstrated_from(task, from_cube, 200)
     cube_x = task.missing()[0][0]
     top = int(np.argmax(way[:, 2]))
     assert way[top, 2] > 0.08 and np.ptp(way[:top, 0]) < 1e-9, "straight up first"
@@ -168,5 +168,5 @@ def test_a_person_lifts_a_hand_that_is_not_behind_the_cube_and_goes_round(from_c
 
 
 def test_a_person_gives_up_a_cube_that_does_not_come() -> None:
-    demonstration, _ = shown_from(at(0.06, 0.0), [-0.1, 0.0, 0.03], 300)
+    demonstration, _ = demonstrated_from(at(0.06, 0.0), [-0.1, 0.0, 0.03], 300)
     assert demonstration.is_over(6.0) and not demonstration.is_over(3.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pushing: the cube moves where a hand pushes it and nowhere else, the verdict is the body's, and it can be rollouts."""
+"""Pushing: the cube moves where a hand pushes it and nowhere else, the verdict is the body's, a person can do it."""
 
 from __future__ import annotations
 

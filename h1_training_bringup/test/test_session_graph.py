@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -27,10 +28,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
     folder = tmp_path_factory.mktemp("session")
     config = folder / "config.yaml"
     config.write_text("recording: {keep_journal: true}\n")
-    run = SessionRun(folder, "--config", str(config))
-    assert run.wait_for_exit(180) == 0, run.evidence()
-    yield run
-    run.close()
+    with closing(SessionRun(folder, "--config", str(config))) as run:
+        assert run.wait_for_exit(180) == 0, run.evidence()
+        yield run
 
 
 @pytest.fixture(scope="module")

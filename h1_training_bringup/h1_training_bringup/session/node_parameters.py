@@ -4,9 +4,9 @@
 A parameter is declared once, as a field of its node's dataclass, with default, unit, range and meaning. The
 configuration's keys (`keys.py`), its `nodes` section, the checks before anything starts and the tables of
 docs/configuration.md all read that field. The alternatives would each declare it twice: a table here beside the
-dataclass can disagree with it (five entries once did), and a generated copy can be out of date. The packages still
-meet in messages only: no module imports another package's Python; a class is looked up here when it is needed, as
-`ros2 run` looks up an executable.
+dataclass can disagree with it (five entries once did), and a generated copy can be out of date. The session's packages
+still meet in messages only: none of their nodes imports another package's Python (the training server and the
+simulation import cores without ROS); a class is looked up here when it is needed, as `ros2 run` looks up an executable.
 """
 
 from __future__ import annotations

@@ -317,7 +317,7 @@ class SmallTrainer:
 
     def train(self, dataset: Dataset, previous: Path | None, out: Path, report: Report) -> dict[str, Any]:
         """Read all episodes, learn from all of them."""
-        began_s = time.monotonic()
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
         episodes = []
         for number, path in enumerate(dataset.episodes):
             report(0.7 * number / len(dataset.episodes), f"reading {path.name}")
@@ -326,7 +326,8 @@ class SmallTrainer:
         report(0.7, f"learning from {len(found.state)} samples")
         policy = fit(found, self._settings)
         policy.save(out / FILE)
-        return {**policy.metrics, "seconds": round(time.monotonic() - began_s, 2)}
+        seconds, cpu_seconds = time.monotonic() - began_s, time.process_time() - began_cpu_s
+        return {**policy.metrics, "seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
 
     def load(self, checkpoint: Path | None) -> KernelPolicy | HoldPolicy:
         """The weights, or standing still."""

@@ -121,7 +121,9 @@ class _Watch:
     def _row(self, epoch: int, checkpoint: str, *objects: str) -> CurveRow:
         path = self._store.path(checkpoint)
         policy = self._trainer.load(path)
-        train_s = float(self._store.manifest(checkpoint).metrics.get("seconds", 0.0)) if path is not None else 0.0
+        metrics = self._store.manifest(checkpoint).metrics if path is not None else {}
+        # A user's own trainer says how long it took, and not what it cost.
+        train_s = float(metrics.get("cpu_seconds", metrics.get("seconds", 0.0)))
         row = self._evaluator.row(policy, epoch, self._collected(epoch), train_s, *objects)
         policy.close()
         print(json.dumps({"epoch": epoch, "checkpoint": checkpoint, "success": row.success}), flush=True)

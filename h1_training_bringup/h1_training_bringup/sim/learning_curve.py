@@ -38,7 +38,8 @@ class CurveRow:
         episodes: that the weights were made of.
         human_rows: of these.
         corrections_per_episode, human_s: in the newest of them; human seconds an episode.
-        train_s, infer_ms: time of the training; median of an inference.
+        train_s: processor time of the training: at the lowest priority, beside a session, it takes longer.
+        infer_ms: median of an inference.
         successes, attempts: evaluated at virtual time.
         success, success_low, success_high: their share, and its Wilson interval.
         ablation: empty for none.

@@ -8,6 +8,7 @@ what it does is then recorded as a success and taught to it again.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Measured:
     remaining_m: float
 
 
-class Task:
+class Task(ABC):
     """What is to be done with the object `thing`. One instance an episode.
 
     Attributes:
@@ -60,9 +61,9 @@ class Task:
         """What there is to see on the table now."""
         return (self.thing,)
 
+    @abstractmethod
     def distances(self, hand: Vector) -> tuple[float, float]:
         """`distance_m` and `remaining_m` of `Measured`, for the middle of the hand at `hand`, (3,), m."""
-        raise NotImplementedError
 
     def measure(self, now_ns: int, hands: NDArray[np.float64]) -> Measured:
         """To be asked all the time. `hands`: (2, 3), m, the middles of both hands, left and right, pelvis frame."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from ament_index_python.packages import get_package_prefix
 
 from h1_training_testing import wait_until
 
+SLOW_CAMERAS = "simulation: {camera_fps: 10.0}\n"
 RUNNER = Path(get_package_prefix("h1_training_bringup")) / "lib/h1_training_bringup/run_session"
 LAUNCH_FILES = Path(__file__).parents[1] / "launch"
 AS_ROS2_LAUNCH_DOES = """
@@ -29,6 +31,20 @@ service = LaunchService(argv=sys.argv[2:], noninteractive=False)
 service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
 sys.exit(service.run())
 """
+
+
+def _busiest() -> str:
+    """This computer's load and who takes most of it, for whoever reads why a session was too slow."""
+    processes = list(psutil.process_iter(["cmdline"]))
+    shares = {}
+    for interval in (1.0, None):  # the first reading begins what the second one ends
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                shares[process] = process.cpu_percent()
+        psutil.cpu_percent(interval)
+    first = sorted(shares, key=lambda process: -shares[process])[:8]
+    lines = [f"{shares[process]:5.1f} %  {' '.join(process.info['cmdline'] or ())[:100]}" for process in first]
+    return "\n".join([f"load {os.getloadavg()}, {os.cpu_count()} cores", *lines])
 
 
 class StartedSession:
@@ -148,7 +164,7 @@ class StartedSession:
             f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
             for path in sorted(self.log_dir.glob("*/*.log"))
         )
-        return f"--- terminal\n{self.output}\n{logs}"
+        return f"--- terminal\n{self.output}\n{logs}\n--- computer\n{_busiest()}"
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
@@ -163,12 +179,14 @@ class SessionRun(StartedSession):
     Args:
         folder: where its data, uploads, logs and output go.
         arguments: further arguments of the runner.
-        sim: False starts what goes to a robot.
+        configuration: YAML. Cameras are slower than a robot's, for computers that others slow down.
     """
 
-    def __init__(self, folder: Path, *arguments: str, sim: bool = True) -> None:
-        given = ["--save-dir", str(folder / "episodes"), "--rsync-target", str(folder / "uploaded")]
-        given += ["--log-dir", str(folder / "log"), *(["--sim"] if sim else [])]
+    def __init__(self, folder: Path, *arguments: str, configuration: str = SLOW_CAMERAS) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text(configuration)
+        given = ["--sim", "--config", str(folder / "config.yaml"), "--log-dir", str(folder / "log")]
+        given += ["--save-dir", str(folder / "episodes"), "--rsync-target", str(folder / "uploaded")]
         super().__init__(folder, [str(RUNNER), *given, *arguments])
 
 

@@ -127,10 +127,8 @@ def test_every_displayed_state_is_one_of_the_sessions() -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
-    folder = tmp_path_factory.mktemp("displays")
-    config = folder / "config.yaml"
-    config.write_text("simulation: {camera_fps: 5.0}\nrobot: {include_hands: false}\n")
-    run = SessionRun(folder, "--operator", "none", "--config", str(config))
+    configuration = "simulation: {camera_fps: 5.0}\nrobot: {include_hands: false}\n"
+    run = SessionRun(tmp_path_factory.mktemp("displays"), "--operator", "none", configuration=configuration)
     yield run
     run.close()
 

@@ -23,7 +23,7 @@ from browser import (
     wait_for_state,
 )
 from playwright.sync_api import Browser, Page
-from session_runs import SessionRun
+from session_runs import SLOW_CAMERAS, SessionRun
 
 from h1_training_testing import wait_until
 
@@ -39,11 +39,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
-    """One for all tests, in their order: the last ends it. Slower cameras than a robot's, for the browser beside it."""
-    folder = tmp_path_factory.mktemp("page")
-    config = folder / "config.yaml"
-    config.write_text("simulation: {camera_fps: 10.0}\nrobot: {include_hands: false}\n")
-    run = SessionRun(folder, "--operator", "none", "--config", str(config))
+    """One for all tests, in their order: the last ends it."""
+    configuration = f"robot: {{include_hands: false}}\n{SLOW_CAMERAS}"
+    run = SessionRun(tmp_path_factory.mktemp("page"), "--operator", "none", configuration=configuration)
     yield run
     run.close()
 

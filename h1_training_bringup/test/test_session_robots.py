@@ -86,11 +86,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def _started(folder: Path, robot: str, policy_port: int) -> SessionRun:
     """A session whose folders are the same as the other's: the robot's name alone distinguishes them."""
     own = folder / robot
-    own.mkdir()
-    config = own / "config.yaml"
-    config.write_text(CONFIG.format(robot=robot, port=policy_port))
     shared = ("--save-dir", str(folder / "episodes"), "--rsync-target", str(folder / "data_host"))
-    return SessionRun(own, "--config", str(config), "--namespace", robot, *shared)
+    configuration = CONFIG.format(robot=robot, port=policy_port)
+    return SessionRun(own, "--namespace", robot, *shared, configuration=configuration)
 
 
 def _seen(run: SessionRun, robot: str) -> Seen:

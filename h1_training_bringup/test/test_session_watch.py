@@ -86,9 +86,7 @@ class Watcher(BaseNode):
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRun]:
     """A session with hands that nobody operates."""
-    folder = tmp_path_factory.mktemp("watched")
-    (folder / "config.yaml").write_text(CONFIG)
-    run = SessionRun(folder, "--operator", "none", "--config", str(folder / "config.yaml"))
+    run = SessionRun(tmp_path_factory.mktemp("watched"), "--operator", "none", configuration=CONFIG)
     try:
         run.wait_for("[READY]", LONG_S)
         yield run

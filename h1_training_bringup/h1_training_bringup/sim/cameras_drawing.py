@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,6 +38,8 @@ _TONES = [
     ]
     for look in LOOKS
 ]
+_ARC = np.linspace(0.0, 1.0, 10)
+"""Points of the outline of a round end."""
 _SHADOW = 0.6
 _TEXT_BGR, _TEXT_BACK_BGR = (240, 240, 240), (30, 30, 30)
 _SHIFT = 3
@@ -56,15 +57,11 @@ class _Segments:
 
     Attributes:
         visible: indices of those that do.
-        middles: (n, 2, 2), fixed-point pixels of their ends.
-        outlines: (n, 3, 4, 2), fixed-point pixels of the quadrilaterals between the ends, one a width.
-        radii: (n, 2, 3), fixed-point, one an end and a width.
+        outlines: one for each of `visible`: (widths, points, 2), fixed-point pixels, the convex outline at each width.
     """
 
     visible: NDArray[np.intp]
-    middles: NDArray[np.int32]
     outlines: NDArray[np.int32]
-    radii: NDArray[np.int32]
 
 
 def draw_scene(
@@ -78,7 +75,7 @@ def draw_scene(
     for mark in (thing for thing in things if not thing.size_m[2]):
         _paint_box(image, view, mark)
     _darken_table(image, view, arms)
-    segments = _projected(view, arms.segments_m)
+    segments = _projected(view, arms.segments_m, person | ~IS_PERSON, _WIDTHS)
     distance = np.linalg.norm(arms.segments_m.mean(axis=1) - view.position_m, axis=1)
     near_to_far = sorted(
         (
@@ -88,12 +85,12 @@ def draw_scene(
         ),
         key=lambda entry: entry[0],
     )
-    painted = segments.visible if person else segments.visible[~IS_PERSON[segments.visible]]
-    for index in painted[np.argsort(-distance[painted])]:
+    for at in np.argsort(-distance[segments.visible]):
+        index = segments.visible[at]
         while near_to_far and distance[index] < near_to_far[-1][0]:
             _paint_box(image, view, near_to_far.pop()[1])
-        for step, tone in enumerate(_TONES[index]):
-            _paint_segment(image, segments, int(index), step, tone)
+        for outline, tone in zip(segments.outlines[at], _TONES[index], strict=False):
+            cv2.fillConvexPoly(image, outline, tone, cv2.LINE_AA, _SHIFT)
     while near_to_far:
         _paint_box(image, view, near_to_far.pop()[1])
 
@@ -111,7 +108,7 @@ def _fixed(pixels: Array) -> NDArray[np.int32]:
     return fixed
 
 
-def _projected(view: View, segments_m: Array) -> _Segments:
+def _projected(view: View, segments_m: Array, wanted: NDArray[np.bool_], widths: Array) -> _Segments:
     seen = view.in_camera(segments_m)
     near = np.maximum(NEAR_M, 1.2 * RADII_M)
     depth = seen[..., 2]
@@ -126,43 +123,43 @@ def _projected(view: View, segments_m: Array) -> _Segments:
     at = view.pixels(seen)
     radii = view.focal_px * RADII_M[:, None] / seen[..., 2]
     outside = (at + radii[..., None] < 0).all(axis=1) | (at - radii[..., None] > [WIDTH, HEIGHT]).all(axis=1)
-    along = at[:, 1] - at[:, 0]
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.linalg.norm(along, axis=1), 1e-6)[:, None]
-    offset = _WIDTHS[:, None, None] * (radii[..., None] * across[:, None, :])[:, None]
-    outlines = np.concatenate([at[:, None] + offset, (at[:, None] - offset)[:, :, ::-1]], axis=2)
-    return _Segments(
-        visible=np.flatnonzero(before_camera & ~outside.any(axis=1)),
-        middles=_fixed(at),
-        outlines=_fixed(outlines),
-        radii=_fixed(radii[..., None] * _WIDTHS),
-    )
+    visible = np.flatnonzero(wanted & before_camera & ~outside.any(axis=1))
+    return _Segments(visible, _fixed(_outlines(at[visible, None], widths[:, None] * radii[visible, None])))
 
 
-def _paint_segment(canvas: NDArray[Any], segments: _Segments, index: int, step: int, tone: tuple[int, ...]) -> None:
-    cv2.fillConvexPoly(canvas, segments.outlines[index, step], tone, cv2.LINE_AA, _SHIFT)
-    for middle, radius in zip(segments.middles[index].tolist(), segments.radii[index, :, step].tolist(), strict=True):
-        cv2.circle(canvas, middle, radius, tone, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+def _outlines(middles: Array, radii: Array) -> Array:
+    """Around pairs of circles, (..., 2, 2) and (..., 2), each pair's convex hull as a polygon, (..., points, 2)."""
+    along = middles[..., 1, :] - middles[..., 0, :]
+    length, narrowing = np.linalg.norm(along, axis=-1), radii[..., 0] - radii[..., 1]
+    one_holds_other = np.abs(narrowing) >= length
+    larger = np.where(narrowing > 0, 0, 1)[..., None]
+    middles = np.where(one_holds_other[..., None, None], np.take_along_axis(middles, larger[..., None], -2), middles)
+    radii = np.where(one_holds_other[..., None], np.take_along_axis(radii, larger, -1), radii)
+    # Where the common tangents touch, seen from each middle; a circle alone is closed by its two halves.
+    touch = np.arccos(np.where(one_holds_other, 0.0, narrowing / np.where(one_holds_other, 1.0, length)))[..., None]
+    heading = np.arctan2(along[..., 1], along[..., 0])[..., None]
+    angles = np.stack([heading + touch + 2 * (np.pi - touch) * _ARC, heading - touch + 2 * touch * _ARC], axis=-2)
+    on_circle = radii[..., None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    around: Array = middles[..., None, :] + on_circle
+    return around.reshape(*around.shape[:-3], 2 * len(_ARC), 2)
 
 
 def _darken_table(image: Image, view: View, arms: ArmSegments) -> None:
     """The arms' shadow, straight below them on the table: it shows how high they are."""
     flat = arms.segments_m.copy()
     flat[..., 2] = TABLE_TOP_M
-    shadows = _projected(view, flat)
     x, y = flat[..., 0], flat[..., 1]
-    on_table = ((x > TABLE_X_M[0]) & (x < TABLE_X_M[1]) & (y > TABLE_Y_M[0]) & (y < TABLE_Y_M[1])).all(
-        axis=1
-    ) & ~IS_PERSON
-    cast = [int(index) for index in shadows.visible if on_table[index]]
-    if not cast:
+    on_table = (x > TABLE_X_M[0]) & (x < TABLE_X_M[1]) & (y > TABLE_Y_M[0]) & (y < TABLE_Y_M[1])
+    shadows = _projected(view, flat, on_table.all(axis=1) & ~IS_PERSON, _WIDTHS[:1]).outlines[:, 0]
+    if not len(shadows):
         return
-    outlines = shadows.outlines[cast, 0].reshape(-1, 2) >> _SHIFT
-    low, high = np.clip(outlines.min(axis=0) - 8, 0, None), np.minimum(outlines.max(axis=0) + 8, [WIDTH, HEIGHT])
+    corners = shadows.reshape(-1, 2) >> _SHIFT
+    low, high = np.clip(corners.min(axis=0) - 1, 0, None), np.minimum(corners.max(axis=0) + 2, [WIDTH, HEIGHT])
     if (high <= low).any():
         return
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for index in cast:
-        _paint_segment(mask, shadows, index, 0, (255,))
+    for outline in shadows:
+        cv2.fillConvexPoly(mask, outline, (255,), cv2.LINE_AA, _SHIFT)
     part = np.s_[low[1] : high[1], low[0] : high[0]]
     cv2.copyTo(cv2.convertScaleAbs(image[part], alpha=_SHADOW), mask[part], image[part])
 

@@ -153,7 +153,18 @@ def test_weights_that_are_far_worse_on_held_out_rows_are_kept_but_do_not_serve(o
     kept = [name for name in store.names() if name != status["checkpoint"]]
     assert len(kept) == 1 and kept[0] in status["reason"]
     assert json.loads((store.folder / kept[0] / "check.json").read_text())["error_rad"] > 0.5
-    assert (status["epoch"], store.manifest(kept[0]).held_out) == (1, ("training_session_epoch0/episode_10.hdf5",))
+    held_out = [source.file for source in store.manifest(kept[0]).held_out]
+    assert (status["epoch"], held_out) == (1, ["training_session_epoch0/episode_10.hdf5"])
+
+
+def test_what_was_held_out_is_nothing_new_to_a_server_that_starts_again(own) -> None:
+    served, _, folder = own
+    written = [episode(folder, number) for number in range(10)]
+    served.until("weights of all", epoch=1, phase="SERVING")
+    store = Store(folder / "checkpoints")
+    (held_out,) = store.manifest(store.names()[-1]).held_out
+    assert held_out.file.endswith(written[-1].name)
+    assert held_out.uuid in store.known_uuids()
 
 
 @pytest.mark.parametrize("phase", ["TRAINING", "COLLECTING", "SERVING"])

@@ -182,7 +182,8 @@ class LifeCycle:
     def _finish(self, manifest: Manifest, uploads: list[Upload]) -> None:
         """Check what was trained, and serve it; a server that was killed in between, or a full disk, left it undone."""
         self._unfinished = None
-        held_out = [upload for upload in uploads if upload.source.file in manifest.held_out]
+        files = {source.file for source in manifest.held_out}
+        held_out = [upload for upload in uploads if upload.source.file in files]
         try:
             self._accept(manifest, held_out)
         except (TrainingError, StoreError) as error:
@@ -250,7 +251,7 @@ class LifeCycle:
                 trainer=self._trainer_name,
                 settings=self._settings,
                 episodes=tuple(upload.source for upload in used),
-                held_out=tuple(upload.source.file for upload in held_out),
+                held_out=tuple(upload.source for upload in held_out),
                 metrics=training.metrics,
             ),
         )

@@ -81,7 +81,7 @@ class Manifest:
         parent: the checkpoint that served when it was made.
         trainer, settings: how it was made.
         episodes: from which.
-        held_out: files that were kept from the training, for the check.
+        held_out: what was kept from the training, for the check.
         metrics: what the trainer reports.
         files: sha256 of each file in it.
         created: UTC.
@@ -92,7 +92,7 @@ class Manifest:
     trainer: str
     settings: dict[str, Any]
     episodes: tuple[Source, ...]
-    held_out: tuple[str, ...]
+    held_out: tuple[Source, ...]
     metrics: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
@@ -211,8 +211,8 @@ class Store:
             raise StoreError("the untrained policy was made of nothing")
         try:
             document = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            episodes = tuple(Source(**source) for source in document.pop("episodes"))
-            return Manifest(**{**document, "episodes": episodes, "held_out": tuple(document["held_out"])})
+            sources = {part: tuple(_source(entry) for entry in document[part]) for part in ("episodes", "held_out")}
+            return Manifest(**{**document, **sources})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path / MANIFEST}: {error}") from None
 
@@ -253,12 +253,13 @@ class Store:
         return manifest if is_newer and manifest.parent == served.checkpoint and not check.get("reason") else None
 
     def known_uuids(self) -> set[str]:
-        """Episodes that some training has seen, whether its weights serve or not."""
+        """Episodes that some training or its check has seen, whether its weights serve or not."""
         served = self.served()
         known = set(served.present) if served is not None else set()
         for name in self.names():
             try:
-                known |= {source.uuid for source in self.manifest(name).episodes}
+                manifest = self.manifest(name)
+                known |= {source.uuid for source in (*manifest.episodes, *manifest.held_out)}
             except StoreError:
                 continue  # a manifest that somebody damaged costs a training, and no data
         return known
@@ -324,6 +325,11 @@ def lineage(folder: Path, name: str) -> Sequence[Manifest]:
         found.append(store.manifest(name))
         name = found[-1].parent
     return found
+
+
+def _source(entry: dict[str, str] | str) -> Source:
+    """As a manifest has it; one of before 2026-11-28 names only the file of what was held out."""
+    return Source(entry, "", "") if isinstance(entry, str) else Source(**entry)
 
 
 def _now() -> str:

@@ -54,7 +54,8 @@ def _print_chain(arguments: argparse.Namespace) -> int:
         for source in manifest["episodes"]:
             driver = source["checkpoint"] or "not said"
             print(f"  {source['file']}  {source['sha256'][:12]}  {source['outcome']:10} driven by {driver}")
-        for file in manifest["held_out"]:
+        for source in manifest["held_out"]:
+            file = source if isinstance(source, str) else source["file"]  # a string: of before 2026-11-28
             print(f"  {file}  held out for the check")
     if not chain:
         print("untrained weights: made of no episode")

@@ -11,8 +11,6 @@ from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.session_memory import session_memory
 from h1_training_node.process import REALTIME_IF_ALLOWED
 
-_CALM_S = 0.5
-
 
 def action_dim(configuration: Configuration) -> int:
     """Values per action, 14 or 26.
@@ -87,7 +85,7 @@ def _policy_server(configuration: Configuration, session: SessionOptions) -> Pro
         "--jitter": configuration["simulation.inference_jitter"],
         "--first-epoch": next_epoch(folder, session.save_dir),
         "--watch-dir": folder,
-        "--calm-s": _CALM_S,
+        "--batch": configuration["simulation.episodes"],
     }
     settings = {
         "training_s": configuration["simulation.training_s"],

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.sim.cameras_arms import ArmSegments, Skeleton
+from h1_training_bringup.sim.cameras_arms import Skeleton
 from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, still_backdrop
 from h1_training_bringup.sim.cameras_drawing import draw_scene, draw_text
 from h1_training_bringup.sim.cameras_faults import KEYS
@@ -23,6 +23,8 @@ from h1_training_bringup.sim.scene import SceneObject
 from h1_training_node.parameter import parameter
 
 _EYES_APART_M = 0.06
+_SEEN_RAD = 4e-4
+"""More than the encoders' noise; a finger tip then moves by a fifth of a pixel."""
 _NOISE, _NOISE_OFFSET, _NOISE_SHIFTS = 1.5, 4.0, 32
 """Of the sensor: spread and mean of what is added to each colour, of 255, and how many ways it shifts along an axis."""
 
@@ -55,6 +57,21 @@ class CameraParameters:
         return {key: self.head_port + index for index, key in enumerate(keys)}
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What a camera's newest image shows, but for the noise: as long as it is so, nothing is drawn again."""
+
+    q: Joints
+    things: tuple[SceneObject, ...]
+    shows_person: bool
+    eyes: list[Image]
+
+    def is_outdated(self, q: Joints, things: tuple[SceneObject, ...], shows_person: bool) -> bool:
+        """Whether somebody would see the difference."""
+        is_same = (things, shows_person) == (self.things, self.shows_person)
+        return not is_same or float(np.abs(q - self.q).max()) > _SEEN_RAD
+
+
 class CameraRig:
     """Draws what the cameras see.
 
@@ -74,6 +91,7 @@ class CameraRig:
         self._head_backdrops = [still_backdrop(eye, parameters.seed) for eye in self._eyes]
         self._wrist_backdrop = MovingBackdrop(parameters.seed)
         self._frames = dict.fromkeys(KEYS, 0)
+        self._drawn: dict[str, _Drawn] = {}
         self._image: Image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
         self._random = np.random.default_rng([8, parameters.seed])
         noise = self._random.normal(_NOISE_OFFSET, _NOISE, (HEIGHT + _NOISE_SHIFTS, WIDTH + _NOISE_SHIFTS, 3))
@@ -85,16 +103,15 @@ class CameraRig:
 
     def image(self, key: str) -> Image:
         """What a camera sees now, (480, 640, 3) BGR, or (480, 1280, 3) for two eyes. The next call overwrites it."""
-        arms = self._skeleton.pose(self.q)
         self._frames[key] += 1
-        if key == KEYS[0]:
-            if len(self._eyes) == 1:
-                return self._head(arms, 0)
-            return np.hstack([self._head(arms, eye).copy() for eye in range(len(self._eyes))])
-        side = KEYS.index(key) - 1
-        view = wrist_view(arms.wrists_m[side], arms.wrist_rotations[side])
-        self._wrist_backdrop.draw(view, self._image)
-        return self._with_scene(view, arms, key)
+        shows_person = self._parameters.show_person and self.is_guided
+        drawn = self._drawn.get(key)
+        if drawn is None or drawn.is_outdated(self.q, self.things, shows_person):
+            eyes = self._draw(key, shows_person)
+            drawn = self._drawn[key] = _Drawn(self.q.copy(), self.things, shows_person, eyes)
+        if len(drawn.eyes) == 1:
+            return self._sensed(drawn.eyes[0], key)
+        return np.hstack([self._sensed(eye, key).copy() for eye in drawn.eyes])
 
     def jpeg(self, key: str) -> bytes:
         """What a camera sees now, as a JPEG."""
@@ -108,19 +125,26 @@ class CameraRig:
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._parameters.jpeg_quality])
         return jpeg.tobytes()
 
-    def _head(self, arms: ArmSegments, eye: int) -> Image:
-        np.copyto(self._image, self._head_backdrops[eye])
-        return self._with_scene(self._eyes[eye], arms, KEYS[0])
+    def _draw(self, key: str, shows_person: bool) -> list[Image]:
+        """The scene as each eye of a camera sees it."""
+        arms = self._skeleton.pose(self.q)
+        if key == KEYS[0]:
+            seen = [(eye, backdrop.copy()) for eye, backdrop in zip(self._eyes, self._head_backdrops, strict=True)]
+        else:
+            side = KEYS.index(key) - 1
+            view = wrist_view(arms.wrists_m[side], arms.wrist_rotations[side])
+            seen = [(view, self._wrist_backdrop.draw(view))]
+        for view, image in seen:
+            draw_scene(image, view, arms, self.things, person=shows_person)
+            if self._parameters.light != 1.0:
+                cv2.convertScaleAbs(image, dst=image, alpha=self._parameters.light)
+        return [image for _, image in seen]
 
-    def _with_scene(self, view: View, arms: ArmSegments, key: str) -> Image:
-        chosen = self._parameters
-        draw_scene(self._image, view, arms, self.things, person=chosen.show_person and self.is_guided)
-        if chosen.light != 1.0:
-            cv2.convertScaleAbs(self._image, dst=self._image, alpha=chosen.light)
-        # A still scene makes no two frames of the same bytes, as with a real sensor; a frozen camera does.
+    def _sensed(self, image: Image, key: str) -> Image:
+        """With a sensor's noise: a still scene makes no two frames of the same bytes; a frozen camera does."""
         down, right = self._random.integers(0, _NOISE_SHIFTS, 2)
-        cv2.add(self._image, self._noise[down : down + HEIGHT, right : right + WIDTH], dst=self._image)
-        if chosen.captions:
+        cv2.add(image, self._noise[down : down + HEIGHT, right : right + WIDTH], dst=self._image)
+        if self._parameters.captions:
             draw_text(self._image, f"{key} #{self._frames[key]:06d} {self.caption}")
         return self._image
 

@@ -90,8 +90,8 @@ class MovingBackdrop:
             [[1 / _PX_PER_M, 0, _GROUND_X_M[0]], [0, -1 / _PX_PER_M, _GROUND_Y_M[1]], [0, 0, 1]]
         )
 
-    def draw(self, view: View, image: Image) -> None:
-        """Fill `image`, (480, 640, 3), with what `view` sees of it."""
+    def draw(self, view: View) -> Image:
+        """What `view` sees of it, (480, 640, 3)."""
         matrix = view.matrix
         on_plane = np.column_stack([matrix[:, 0], matrix[:, 1], matrix[:, 2] * TABLE_TOP_M + matrix[:, 3]])
         # Not np.linalg.inv: OpenBLAS solves even this with a second thread, which then spins on a whole core.
@@ -109,8 +109,8 @@ class MovingBackdrop:
         )
         if len(wall := _above_horizon(view)):
             cv2.fillConvexPoly(self._half, np.round(wall / 2).astype(np.int32), _WALL_BGR)
-        cv2.resize(self._half, (WIDTH, HEIGHT), dst=image, interpolation=cv2.INTER_LINEAR)
-        cv2.subtract(image, self._grain, dst=image)
+        image = cv2.resize(self._half, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.subtract(image, self._grain, dst=image), np.uint8)
 
 
 def _above_horizon(view: View) -> NDArray[np.float64]:

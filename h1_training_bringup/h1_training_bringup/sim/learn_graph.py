@@ -34,8 +34,8 @@ from h1_training_bringup.sim.task import PROMPTS, PUSH, REACH
 _CALM_S = 4.0
 _LOOK_S = 0.5
 _TRAINING_LIMIT_S = 300.0
-_IMAGE_QUALITY, _CAMERA_FPS = 50, 20.0
-"""Of the simulated cameras: 46 episodes then stay below a gigabyte, and two cores suffice. Ten images/s are learned."""
+_IMAGE_QUALITY = 50
+"""46 episodes then stay below a gigabyte."""
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 """Before a command: it ends even if this process is killed."""
 _LEARNT_BY_GRAPH = {name for name in ABLATIONS if name != "demonstrations"}
@@ -180,15 +180,11 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "episodes": plan.episodes,
         "first_episodes": plan.first_episodes,
         "resume_in_episode": 0,
-        "camera_fps": _CAMERA_FPS,
         "pushes": plan.task == PUSH,
     }
     settings = {
         "simulation": simulation,
         "recording": {"image_quality": _IMAGE_QUALITY},
-        "nodes": {
-            "session_manager": {"background_upload": False}
-        },  # one training for an epoch: all its episodes come at once
     }
     if plan.task != REACH:
         settings["task"] = {"name": f"sim_{plan.task}", "description": PROMPTS[plan.task]}

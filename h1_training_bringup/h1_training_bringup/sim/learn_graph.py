@@ -182,10 +182,7 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "resume_in_episode": 0,
         "pushes": plan.task == PUSH,
     }
-    settings = {
-        "simulation": simulation,
-        "recording": {"image_quality": _IMAGE_QUALITY},
-    }
+    settings: dict[str, Any] = {"simulation": simulation, "recording": {"image_quality": _IMAGE_QUALITY}}
     if plan.task != REACH:
         settings["task"] = {"name": f"sim_{plan.task}", "description": PROMPTS[plan.task]}
     config.write_text(yaml.safe_dump(settings))

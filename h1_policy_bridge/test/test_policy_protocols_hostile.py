@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import select
 import socket
 import threading
 import time
@@ -165,6 +166,7 @@ def test_an_answer_that_nobody_asked_for_is_not_read_as_the_next_ones():
 
     def respond(handler, _observation) -> None:
         answer_json(handler, ACTIONS.tolist())
+        select.select([handler.connection], [], [], 10.0)  # until the next request is there, or the connection closed
         answer_json(handler, stale)
 
     with http_server(respond) as address, running(address, protocol="http", expected=expected("openvla_oft")) as it:

@@ -36,7 +36,11 @@ _ANOTHER_SERVER = frozenset({401, 403, 404, 405})
 
 
 class HttpActLink:
-    """A `PolicyLink`; see the module. One connection is kept open, and made again when the server closed it."""
+    """A `PolicyLink`; see the module.
+
+    Each request has a connection of its own, as with OpenVLA-OFT's client: HTTP has no number that says which request
+    an answer is for, and one that comes late or twice must not be read as the next one's.
+    """
 
     scheme: ClassVar[str] = "http"
 
@@ -48,6 +52,7 @@ class HttpActLink:
         self._headers = {
             "Content-Type": "application/json",
             "Host": self._host,
+            "Connection": "close",
             **authorization(config.api_key),
         }
         self._sock: DeadlineSocket | None = self._opened()
@@ -63,7 +68,7 @@ class HttpActLink:
         head = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
         message = f"POST {self._path} HTTP/1.1\r\n{head}Content-Length: {len(request)}\r\n\r\n".encode() + request
         if self._sock is not None and select.select([self._sock], [], [], 0)[0]:
-            self._drop()  # closed, or something unasked, which must not be read as this request's answer
+            self._drop()  # the first one, which the server closed meanwhile, or said something unasked on
         if self._sock is None:
             self._sock = self._opened()
         self._sock.set_deadline(timeout_s, interruptible=False)
@@ -86,8 +91,7 @@ class HttpActLink:
             body = response.read(largest + 1)
             if len(body) > largest:
                 raise TooMuchError
-        if response.will_close:
-            self._drop()
+        self._drop()
         self._check_status(response, body)
         try:
             return _actions(_decoded_body(body))
@@ -95,7 +99,7 @@ class HttpActLink:
             raise ReplyError(str(error)) from None
 
     def wait(self) -> None:
-        """A server may close an idle connection whenever it likes: that is no loss, the next request opens another."""
+        """A server may close the first connection before it is used: that is no loss, the request opens another."""
         while True:
             sources: list[Any] = [self._wake] if self._sock is None else [self._wake, self._sock]
             ready, _, _ = select.select(sources, [], [])

@@ -44,8 +44,6 @@ BIN = f"{get_package_prefix('h1_training_bringup')}/lib/h1_training_bringup"
 REMAP = ("--ros-args", "-r", "/lowstate:=sim/lowstate", "-r", "/arm_sdk:=sim/arm_sdk")
 PRESSES = 200
 _LISTEN_S = 0.02
-_BEFORE_S = 0.05
-"""Before the kill, in which the driver's last commands are."""
 IDLE_S, LOADED_S = 15.0, 8.0
 _ATTEMPTS = 5
 _FREE = np.array([1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0] * 2)
@@ -299,11 +297,12 @@ def measure_guard(name: str) -> float:
         at.processes["arm_driver"].kill()
         killed = time.monotonic()
         at.spin(1.5)
-        # The driver's last samples may still be on their way; the guard's come after the silence.
-        late = [(when, sample) for when, sample in session.samples if when > killed - _BEFORE_S]
+        # The driver's last samples may still be on their way; the guard's come after the longest silence since the kill.
+        before = max(index for index, (when, _) in enumerate(session.samples) if when <= killed)
+        late = session.samples[before:]
         silence = int(np.argmax(np.diff([when for when, _ in late])))
         when, first = late[silence + 1]
-        if when < killed or stiffness(first) or decode_low_cmd(first)["motor_cmd"]["q"][WEIGHT_MOTOR] < 1.0:
+        if stiffness(first) or decode_low_cmd(first)["motor_cmd"]["q"][WEIGHT_MOTOR] < 1.0:
             raise RuntimeError(f"after a kill in {name} the first command was not the guard's: {(when - killed):.3f} s")
         if name == "POLICY":
             draw_killed(session, killed, when)

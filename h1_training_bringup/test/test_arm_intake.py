@@ -198,3 +198,12 @@ def test_the_rate_is_of_the_last_second() -> None:
     intake.latest()
     assert intake.rate(START_NS + 599 * 5 * MS) == pytest.approx(200, abs=1)
     assert intake.rate(START_NS + 600 * 5 * MS + 2000 * MS) == 0.0
+
+
+def test_what_is_kept_of_the_past_does_not_grow_though_nobody_asks_for_the_rate() -> None:
+    intake = intake_with()
+    for n in range(3000):  # the guard looks 50 times a second, and never at the rate
+        intake.receive(sample_of(good_state()), START_NS + n * 20 * MS)
+        intake.latest()
+    assert len(intake._arrivals) <= 51
+    assert intake.rate(START_NS + 2999 * 20 * MS) == pytest.approx(50, abs=1)

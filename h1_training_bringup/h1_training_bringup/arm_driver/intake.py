@@ -63,6 +63,7 @@ class StateIntake:
             if state is not None:
                 self._arrivals.extend(at_ns for _, at_ns in pending)
                 self._arrivals.append(stamp_ns)
+                self._forget_arrivals(stamp_ns)
                 self._received_ns = stamp_ns
                 self._take(Sensed.from_record(state, stamp_ns, self._harmless_bits), stamp_ns)
                 break
@@ -109,9 +110,13 @@ class StateIntake:
 
     def rate(self, now_ns: int) -> float:
         """Hz, states received over the last second."""
+        self._forget_arrivals(now_ns)
+        return float(len(self._arrivals))
+
+    def _forget_arrivals(self, now_ns: int) -> None:
+        """Those of more than a second ago; whoever never asks for the rate must not keep them all."""
         while self._arrivals and now_ns - self._arrivals[0] > NS_PER_S:
             self._arrivals.popleft()
-        return float(len(self._arrivals))
 
     def _count_bad(self, text: str) -> None:
         self.bad_states += 1

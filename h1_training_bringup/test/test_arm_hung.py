@@ -182,3 +182,17 @@ def test_what_is_said_of_a_hung_driver_names_the_service_that_helps_though_the_r
     assert duo.controller.faults.first == "robot_lost"
     for refusal in (duo.controller.release(duo.now_ns), duo.controller.acknowledge()):
         assert refusal.reason.startswith("driver_hung: ") and "arm_guard/release" in refusal.reason
+
+
+def test_what_is_said_of_a_driver_that_hung_after_an_emergency_stop_names_the_service_that_helps() -> None:
+    duo = Duo()
+    duo.take()
+    duo.controller.emergency_stop(duo.now_ns, "a test", "")
+    duo.pause(2.0)
+    duo.run(1.0)
+    for refusal in (duo.controller.release(duo.now_ns), duo.controller.acknowledge()):
+        assert not refusal.accepted and "arm_guard/release" in refusal.reason
+        assert "arm_driver/release" not in refusal.reason, "that is what was just refused"
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(7.0)
+    assert duo.guard_sent[-1][1].weight == 0.0

@@ -188,7 +188,7 @@ class ArmJogNode(BaseNode):
         A stop that was not the first fault is named by the reason.
         """
         reported = (self._now().fault, self._now().reason) if self._has_arms() else ()
-        return next((reason for reason in reported if reason in RELEASED_BY), "")
+        return next((reason for reason in RELEASED_BY if reason in reported), "")
 
     def _where(self) -> str:
         if self._status is None:

@@ -23,19 +23,23 @@ UNSEEN = (ROBOT_LOST, ROBOT_FROZEN)
 """Faults in which nothing is known of where the arms are: the torque fades, then nothing is sent."""
 
 RELEASED_BY = {
-    EMERGENCY_STOP: "arm_driver/release",
     GUARD_TOOK_OVER: "arm_guard/release",
     DRIVER_HUNG: "arm_guard/release",
+    EMERGENCY_STOP: "arm_driver/release",
 }
-"""Stops after which the arms stay in DAMPING until a person calls this service; no program may call it by itself."""
+"""Stops after which the arms stay in DAMPING until a person calls this service; no program may call it by itself.
+
+Of several the first here counts: a driver that is silent for good releases nothing, whatever stopped it before.
+"""
 
 _BY_THE_GUARD = "the arm guard sees to the arms: arm_guard/release releases them; then start the session again"
 _NOT_ACKNOWLEDGED = {
-    EMERGENCY_STOP: "it ends only by releasing the arms: arm_driver/release",
     GUARD_TOOK_OVER: _BY_THE_GUARD,
     DRIVER_HUNG: _BY_THE_GUARD,
+    EMERGENCY_STOP: "it ends only by releasing the arms: arm_driver/release",
     GUARD_LOST: "nobody would see to the arms if this driver died: arm_driver/release, then start the session again",
 }
+"""Of several the first here is answered."""
 _MOST_CAUSES = 8
 
 
@@ -92,9 +96,9 @@ class Faults:
 
     def acknowledge(self) -> str:
         """Forget what is over; returns why not, or an empty string."""
-        for reason in self._latched:
-            if reason in _NOT_ACKNOWLEDGED:
-                return f"{reason}: {_NOT_ACKNOWLEDGED[reason]}"
+        for reason, way_out in _NOT_ACKNOWLEDGED.items():
+            if reason in self._latched:
+                return f"{reason}: {way_out}"
         for reason in self._latched:
             if reason in self._present:
                 return f"{reason}: it lasts: {self._present[reason]}"

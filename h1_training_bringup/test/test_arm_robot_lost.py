@@ -104,6 +104,7 @@ def test_a_robot_that_is_lost_again_while_it_is_released_needs_a_person_again() 
     rig.run(2.0)
     rig.robot.inject("clear")
     sent = len(rig.sent)
+    assert rig.notices.count("release_stopped") == 1, "who was to stand clear learns that nothing comes"
     rig.run(5.0)
     assert len(rig.sent) == sent and rig.mode is ArmMode.DAMPING and not rig.controller.transition
     assert rig.controller.release(rig.now_ns).accepted

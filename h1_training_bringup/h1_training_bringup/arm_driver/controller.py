@@ -267,6 +267,8 @@ class ArmController(ArmModes):
             self._notice(Level.ERROR, reason, f"{detail} (arms in DAMPING)")
             self._to_damping(now_ns, reason)
         if self.conditions.robot_is_lost and self.handover.is_releasing and not self._ending:
+            text = "no robot state: the release has stopped; call arm_driver/release again when it is back"
+            self._notice(Level.ERROR, "release_stopped", text)
             self.handover.begin(HandoverPhase.IDLE, now_ns)
 
     def _check_rate(self, now_ns: int) -> None:

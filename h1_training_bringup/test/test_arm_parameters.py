@@ -60,6 +60,11 @@ def test_an_override_changes_one_joint() -> None:
         ),
         ({"overrides": {"right_elbow_joint": {"feedforward_nm": 90.0}}}, "feedforward_nm of right_elbow_joint is 90"),
         ({"overrides": {"left_wrist_pitch_joint": {"margin": 0.4}}}, "margin of left_wrist_pitch_joint is 0.4"),
+        ({"overrides": {"left_elbow_joint": 100.0}}, r"overrides.left_elbow_joint is 100.0; expected a table"),
+        ({"overrides": {"left_elbow_joint": None}}, r"overrides.left_elbow_joint is None; expected a table"),
+        ({"overrides": ["left_elbow_joint"]}, r"overrides is \['left_elbow_joint'\]; expected a table"),
+        ({"overrides": "left_elbow_joint"}, r"overrides is 'left_elbow_joint'; expected a table"),
+        ({"overrides": {1: {}, "left_knee_joint": {}}}, "unknown joint '1'"),
     ],
 )
 def test_a_wrong_entry_is_named(changes: dict[str, Any], text: str) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -82,8 +82,11 @@ class JointSettings:
         _expect(content, "the file", {"joints", "overrides", "waist"})
         _expect(content["joints"], "joints", set(_KINDS))
         overrides = content["overrides"] or {}
-        if unknown := sorted(set(overrides) - set(NAMES)):
+        _expect_table(overrides, "overrides", NAMES)
+        if unknown := sorted(set(map(str, overrides)) - set(NAMES)):
             raise JointSettingsError(f"overrides: unknown joint '{unknown[0]}'; known are {', '.join(NAMES)}")
+        for name, override in overrides.items():
+            _expect_table(override, f"overrides.{name}", _KEYS)
         rows = [_row(kind, content["joints"][kind], overrides.get(name, {})) for kind, name in _kinds_and_names()]
         columns = {key: np.array([row[key] for row in rows]) for key in _KEYS}
         for key, greatest, what in _GREATEST:
@@ -102,9 +105,13 @@ def _kinds_and_names() -> list[tuple[str, str]]:
     return list(zip(_KINDS * 2, NAMES, strict=True))
 
 
-def _expect(mapping: Any, where: str, keys: set[str]) -> None:
+def _expect_table(mapping: Any, where: str, keys: Iterable[str]) -> None:
     if not isinstance(mapping, Mapping):
         raise JointSettingsError(f"{where} is {mapping!r}; expected a table with {', '.join(sorted(keys))}")
+
+
+def _expect(mapping: Any, where: str, keys: set[str]) -> None:
+    _expect_table(mapping, where, keys)
     if unknown := sorted(set(map(str, mapping)) - keys):
         raise JointSettingsError(f"{where}: unknown '{unknown[0]}'; known are {', '.join(sorted(keys))}")
     if missing := sorted(keys - set(mapping)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from arm_builders import Rig, both_arms, outward, taken, taken_in
+from arm_builders import Rig, both_arms, joint_settings, outward, taken, taken_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +14,10 @@ from h1_training_bringup.arm_driver.clearance import Clearance, nearest
 from h1_training_bringup.arm_driver.collision_model import SEEN_M, CollisionModel, Hand, Table
 from h1_training_bringup.arm_driver.joints import COUNT, LOWER, UPPER
 from h1_training_bringup.arm_driver.parameters import ArmParameters
+from h1_training_bringup.arm_driver.stiff import StiffArms
 from h1_training_bringup.arm_driver.trajectory import Tracker
 from h1_training_node.message_numbers import ArmMode
-from h1_training_node.parameter import ParameterError
+from h1_training_node.parameter import ParameterError, from_values
 
 MODEL = CollisionModel()
 MIN_M, SLOW_M = 0.03, 0.08
@@ -220,3 +221,14 @@ def test_what_the_levers_vouch_for_is_never_slower_nor_faster_than_what_the_dist
             assert mine == pytest.approx(sure, abs=1e-9)
             scales.append(mine)
     assert min(scales) < 0.5 and scales.count(1.0) > 100, "slowed down here, and not there"
+
+
+@pytest.mark.parametrize("name", ["hand_length_m", "hand_radius_m", "min_distance_m", "slow_distance_m"])
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_every_size_that_a_parameter_allows_is_a_model_or_is_refused_by_name(name: str, end: str) -> None:
+    metadata = ArmParameters.__dataclass_fields__[name].metadata
+    try:
+        parameters = from_values(ArmParameters, {name: metadata[end]})
+        StiffArms(joint_settings(), parameters)
+    except ParameterError as error:
+        assert "_m" in str(error)

@@ -74,6 +74,8 @@ LEFT_LIMBS = (
 _THUMB = Capsule("hand", "left_wrist_yaw_link", (0.11, -0.020, 0.030), (0.155, -0.040, 0.095), 0.025)
 """Of a hand that is as long as Inspire's."""
 _LEAST_HAND_WITH_THUMB_M = 0.2
+_ROUND_END_M, _LEAST_LINE_M = 0.05, 0.001
+"""By which a hand is longer than its capsule's line; and the shortest line that is one to MuJoCo."""
 BODY = (
     # The chest's box, 0.146 x 0.21 m, as two columns with the corners filled.
     *(Capsule("chest", "torso_link", (0.0, y, 0.06), (0.0, y, 0.43), 0.075) for y in (0.03, -0.03)),
@@ -183,7 +185,8 @@ class CollisionModel:
 
 def capsules(hand: Hand) -> list[tuple[str, Capsule]]:
     """All capsules with their side, empty for the body's."""
-    palm = Capsule("hand", "left_wrist_yaw_link", (0.0, 0.0, 0.0), (hand.length_m - 0.05, 0.0, 0.0), hand.radius_m)
+    end_m = max(hand.length_m - _ROUND_END_M, _LEAST_LINE_M)
+    palm = Capsule("hand", "left_wrist_yaw_link", (0.0, 0.0, 0.0), (end_m, 0.0, 0.0), hand.radius_m)
     left = [*LEFT_LIMBS, palm, *([_THUMB] if hand.length_m >= _LEAST_HAND_WITH_THUMB_M else [])]
     return [
         *(("left", capsule) for capsule in left),

@@ -14,6 +14,7 @@ from std_msgs.msg import Bool, String
 from unitree_hg.msg import LowCmd
 from visualization_msgs.msg import MarkerArray
 
+from h1_training_bringup.arm_driver import arm_driver_node
 from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
 from h1_training_bringup.arm_driver.kinematics import URDF
@@ -126,6 +127,15 @@ def test_the_emergency_stop_topic_damps_and_names_who_and_why(stage: Stage) -> N
     stage.until(lambda: stage.peer.status.fault == "emergency_stop", "reported")
 
 
+def test_an_emergency_stop_is_heard_of_a_publisher_that_offers_best_effort_only(stage: Stage) -> None:
+    stage.take()
+    pedal = stage.peer.create_publisher(String, "emergency_stop", qos.LATEST)
+    stage.until(pedal.get_subscription_count, "the driver listens")
+    pedal.publish(String(data="pedal: stepped on"))
+    stage.until(lambda: stage.robot.is_damped, "damped")
+    stage.until(lambda: stage.peer.status.fault == "emergency_stop", "reported")
+
+
 def test_the_emergency_stop_service_stays_until_release_and_release_ends_at_weight_zero(stage: Stage) -> None:
     stage.take()
     assert stage.peer.call("arm_driver/emergency_stop").success
@@ -172,3 +182,20 @@ def test_the_shapes_that_keep_clear_of_each_other_are_there_for_rviz2_in_the_fra
     links = {link.get("name") for link in ElementTree.parse(URDF).iter("link")}
     assert {marker.header.frame_id for marker in shapes[0].markers} <= links
     assert {"left_elbow_link", "right_wrist_yaw_link", "torso_link"} <= {m.header.frame_id for m in shapes[0].markers}
+
+
+@pytest.mark.parametrize("arguments", [["wiegh"], ["--joint", "left_elbow"], ["--ros-args", "-r", "a:=b", "--", "jgo"]])
+def test_a_command_that_there_is_not_starts_no_second_driver(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["arm_driver", *arguments])
+    monkeypatch.setattr(arm_driver_node, "run_node", lambda _: pytest.fail("a driver was started"))
+    assert arm_driver_node.main() == 2
+    word = arguments[-1] if "--ros-args" in arguments else arguments[0]
+    assert f"no command '{word}'; there are jog, weigh" in capsys.readouterr().err
+
+
+def test_what_ros_adds_to_its_line_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["arm_driver", "--ros-args", "-r", "/lowstate:=sim/lowstate", "-p", "hung_s:=2.0"])
+    monkeypatch.setattr(arm_driver_node, "run_node", lambda _: 0)
+    assert arm_driver_node.main() == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from h1_training_bringup.arm_driver import arm_jog_node
 from h1_training_bringup.arm_driver.arm_driver_node import ArmDriverNode
 from h1_training_bringup.arm_driver.arm_guard_node import ArmGuardNode
 from h1_training_bringup.arm_driver.arm_jog_node import ArmJogNode
@@ -57,6 +59,33 @@ def test_the_report_names_a_joint_that_moved_though_it_was_to_be_held() -> None:
     lines = Jog(ELBOW, 0.1).report(measured)
     assert lines[0] == "left_elbow_joint was sent +0.100 rad and went +0.050"
     assert lines[1:] == ["left_wrist_pitch_joint was to be held and went -0.030"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--joint", "left_elbow", "--byy", "0.01"], "unrecognized arguments: --byy"),
+        (["--joint", "left_elbow", "--yse"], "unrecognized arguments: --yse"),
+        (["--joint", "left_knee"], "no arm joint 'left_knee'"),
+    ],
+)
+def test_an_option_that_there_is_not_moves_nothing(
+    arguments: list[str], text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["arm_driver", *arguments, "--ros-args", "-r", "__ns:=/robot"])
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("it would go on"))
+    with pytest.raises(SystemExit):
+        arm_jog_node.main()
+    assert text in capsys.readouterr().err
+
+
+def test_without_a_terminal_to_answer_nothing_is_moved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["arm_driver", "--joint", "left_elbow"])
+    monkeypatch.setattr("sys.stdin", StringIO(""))
+    assert arm_jog_node.main() == 0
+    assert "Nothing was moved." in capsys.readouterr().out
 
 
 class Scene:

@@ -19,7 +19,7 @@ from h1_training_node.process import StopSignal, ending_cause, take_priority
 from h1_training_node.spinner import Spinner
 
 _SPIN_TIMEOUT_S = 0.1
-_EXIT_USAGE = 2
+EXIT_USAGE = 2
 
 
 def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None, late: bool = False) -> int:
@@ -38,7 +38,7 @@ def run_node(make_node: Callable[[], BaseNode], *, args: list[str] | None = None
             node = make_node()
         except ParameterError as error:
             print(f"[ERROR] {error}", file=sys.stderr, flush=True)
-            return _EXIT_USAGE
+            return EXIT_USAGE
         try:
             node.report_priority(priority)
             return _spin(node, stop)

@@ -10,6 +10,7 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, ColorRGBA, Header, String
 from std_srvs.srv import Trigger
@@ -37,7 +38,7 @@ from h1_training_msgs.msg import ArmStatus, Event, GuardStatus, PolicyAction, Se
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.node_main import run_node
+from h1_training_node.node_main import EXIT_USAGE, run_node
 from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.report_once import ReportOnce
 
@@ -90,7 +91,8 @@ class ArmDriverNode(BaseNode):
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=_COMMANDS_KEPT, suffix="arm_sdk")
         self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST, raw=True)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST, raw=True)
-        self.create_subscription(String, "emergency_stop", self._on_emergency_stop, qos.STATE)
+        for profile in (qos.STATE, qos.LATEST):  # whatever a publisher offers; twice the same stop is one
+            self.create_subscription(String, "emergency_stop", self._on_emergency_stop, profile)
         self.create_subscription(Bool, "arm_guard/active", self._on_guard, GUARD_QOS)
         self.create_subscription(GuardStatus, "arm_guard/status", self._on_guard_status, qos.LATEST, raw=True)
         self.create_service(SetArmMode, "arm_driver/set_mode", self._on_set_mode)
@@ -343,7 +345,13 @@ def _without_collector() -> ArmDriverNode:
 
 def main() -> int:
     """Entry point of `arm_driver`; `weigh` reports what the wrists carry instead, `jog` moves one joint a little."""
-    commands = {"weigh": arm_weigh_node.main, "jog": arm_jog_node.main}
-    if sys.argv[1:2] and sys.argv[1] in commands:
-        return commands[sys.argv.pop(1)]()
-    return run_node(_without_collector)
+    commands = {"jog": arm_jog_node.main, "weigh": arm_weigh_node.main}
+    words = remove_ros_args(sys.argv)[1:]
+    if not words:
+        return run_node(_without_collector)
+    if words[0] in commands:
+        sys.argv.remove(words[0])
+        return commands[words[0]]()
+    # A second driver, started by a slip, would be a foreign commander to the one that has the arms.
+    print(f"arm_driver: no command '{words[0]}'; there are {', '.join(commands)}", file=sys.stderr)
+    return EXIT_USAGE

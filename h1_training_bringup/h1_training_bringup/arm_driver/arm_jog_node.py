@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
 from h1_training_bringup.arm_driver.faults import RELEASED_BY
@@ -202,14 +203,18 @@ def main() -> int:
     parser.add_argument("--joint", required=True, help="left_elbow, right_wrist_yaw, ...")
     parser.add_argument("--by", type=float, default=0.05, help="rad, up to 0.3 either way (default 0.05)")
     parser.add_argument("--yes", action="store_true", help="do not ask before the arms move")
-    options, _ = parser.parse_known_args()
+    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
     try:
         jog = Jog(joint_index(options.joint), options.by)
     except JogError as error:
         parser.error(str(error))
     if not options.yes:
         print(f"Arm control is acquired, {options.joint} moves by {options.by} rad and back, arm control is released.")
-        if input("Stand clear. Press 'y' and Enter to begin: ").strip().lower() != "y":
+        try:
+            key = input("Stand clear. Press 'y' and Enter to begin: ")
+        except EOFError:  # no terminal to answer at
+            key = ""
+        if key.strip().lower() != "y":
             print("Nothing was moved.")
             return 0
     return run_node(lambda: ArmJogNode(jog))

@@ -7,6 +7,7 @@ torque that one kilogram there would ask. Friction hides up to a known torque in
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.utilities import remove_ros_args
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
 from h1_training_bringup.arm_driver.parameters import BodyParameters
@@ -113,4 +115,7 @@ class ArmWeighNode(BaseNode):
 
 
 def main() -> int:
+    """Entry point of `arm_driver weigh`."""
+    parser = argparse.ArgumentParser(prog="arm_driver weigh", description=(__doc__ or "").partition("\n")[0])
+    parser.parse_args(remove_ros_args(sys.argv)[1:])
     return run_node(ArmWeighNode)

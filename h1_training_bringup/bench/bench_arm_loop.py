@@ -297,7 +297,7 @@ def measure_guard(name: str) -> float:
         at.processes["arm_driver"].kill()
         killed = time.monotonic()
         at.spin(1.5)
-        # The driver's last samples may still be on their way; the guard's come after the longest silence since the kill.
+        # The driver's last samples may still be under way; the guard's come after the longest silence since the kill.
         before = max(index for index, (when, _) in enumerate(session.samples) if when <= killed)
         late = session.samples[before:]
         silence = int(np.argmax(np.diff([when for when, _ in late])))

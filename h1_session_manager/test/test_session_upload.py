@@ -185,6 +185,26 @@ def test_an_upload_that_is_waited_for_does_not_wait_for_a_slow_one_in_the_backgr
     assert not [item for item in heard[:-1] if isinstance(item, Synced) or item.state is SyncState.FAILED]
 
 
+def test_an_upload_that_took_over_from_the_background_is_tried_again_as_any_other(source, tmp_path, monkeypatch):
+    """Its rsync: the first only waits, the second loses its connection, the third is the real one."""
+    fake, calls = tmp_path / "bin" / "rsync", tmp_path / "calls"
+    fake.parent.mkdir()
+    fake.write_text(
+        f"#!/bin/sh\necho >> {calls}\ncase $(wc -l < {calls}) in\n1) exec sleep 60;;\n2) exit 12;;\nesac\n"
+        f'exec {shutil.which("rsync")} "$@"\n'
+    )
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    heard: list[object] = []
+    uploader = Uploader(RsyncJob(str(source), str(tmp_path / "target")), heard.append, patience=Patience(1, 0.01))
+    uploader.start(background=True)
+    wait_until(calls.exists, "rsync hangs", 30)
+    uploader.start()
+    wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the end of both", 30)
+    assert heard[-1] == Synced(files=2)
+    assert any(isinstance(item, SyncProgress) and "attempt 2 of 2" in item.reason for item in heard)
+
+
 def test_an_upload_that_is_waited_for_follows_the_one_in_the_background(source, tmp_path):
     begun, go_on = threading.Event(), threading.Event()
 

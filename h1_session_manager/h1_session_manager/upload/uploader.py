@@ -102,6 +102,7 @@ class Uploader:
                 follows = self._gives_way and not self._ended.is_set()
                 if follows:
                     self._run, self._in_background = RsyncRun(), False
+                    self._awaited.clear()
                 else:
                     self._thread = None
             if not follows:

@@ -13,6 +13,7 @@ from h1_session_manager.memory import Memory
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.values import (
     Arm,
+    Bell,
     Call,
     Exit,
     Guard,
@@ -63,6 +64,7 @@ class Harness:
         self.said: list[str] = []
         self.events: list[str] = []
         self.said_aloud: list[SayAloud] = []
+        self.bells = 0
         self.memory_text = ""
         self.status: int | None = None
         self.absent: set[str] = set(absent)
@@ -240,6 +242,8 @@ class Harness:
             self.said += [*command.lines, *([command.prompt] if command.prompt else [])]
         elif isinstance(command, SayAloud):
             self.said_aloud.append(command)
+        elif isinstance(command, Bell):
+            self.bells += 1
         elif isinstance(command, ReportEvent):
             self.events.append(command.reason)
         elif isinstance(command, Poll):

@@ -156,3 +156,24 @@ def test_the_sessions_own_screen_hears_pedals_and_one_beside_it_does_not(graph, 
     own.press("e")
     graph.spin_until(lambda: "s" in keys and "e" in keys, "the pedal's key")
     assert keys.count("s") == 1
+
+
+def test_the_bell_rings_once_for_each_time_that_the_session_needs_the_person(graph):
+    stub = graph.add(StubGraph())
+    state = stub.create_publisher(SessionState, "session/state", qos.LATCHED)
+    console = graph.add(make(ConsoleNode))
+    graph.spin_until(lambda: state.get_subscription_count() == 2, "the console")
+
+    def rings_after(name: str, since_s: int, *keys: str) -> int:
+        state.publish(SessionState(state=name, state_since=to_stamp(since_s * 10**9), keys=list(keys)))
+        graph.spin_until(lambda: console.heard.view and console.heard.view.keys == keys, f"{name} {keys}")
+        return console.heard.rings
+
+    assert rings_after("STARTING", 1, "q") == 0
+    assert rings_after("STARTING", 1, "y", "q") == 1
+    assert rings_after("WAITING", 2, "q") == 1
+    assert rings_after("READY", 3, "n", "q") == rings_after("READY", 3, "y", "n", "q") == 2
+    assert rings_after("SYNCING", 4, "q") == 2, "an upload goes on"
+    assert rings_after("SYNCING", 4, "y", "n", "q") == rings_after("SYNCING", 4, "y", "n") == 3, "it has failed"
+    assert rings_after("SYNCING", 5, "q") == 3
+    assert rings_after("SYNCING", 5, "y", "n", "q") == 4, "once more"

@@ -153,10 +153,14 @@ def test_an_upload_that_fails_can_be_tried_again_or_left():
     harness = Harness()
     harness.sync_result = Synced(reason="nothing moved for too long; check the network")
     harness.to("DECIDING")
+    bells = harness.bells
     harness.press("n")
     harness.run(1)
     assert harness.state == "SYNCING"
     assert harness.listed == ("y", "n", "q")
+    question = "Press 'y' to try again, 'n' to keep the data on this machine"
+    assert harness.engine.view().prompt == question and harness.said[-1] == f"  {question}"
+    assert harness.bells == bells + 1, "it may have taken an hour: the person is called back"
     harness.press("y")
     harness.run(1)
     assert harness.syncs == 2

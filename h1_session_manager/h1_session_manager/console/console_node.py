@@ -50,6 +50,8 @@ from h1_training_node.spinner import Spinner
 _SPIN_S = 0.1
 _QUIET = ("--ros-args", "--disable-stdout-logs")
 _ASKING = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
+_ASKING_LATER = frozenset({State.STARTING, State.SYNCING})
+"""States that need the person only once they offer `y`: when all nodes are there, when the upload has failed."""
 _LEAVE = "Ctrl+C: emergency stop   Ctrl+Q: leave the console, not the session"
 _LEAVE_OWN = "Ctrl+C: emergency stop and end   Ctrl+Q: plain lines"
 
@@ -74,6 +76,7 @@ class ConsoleNode(BaseNode):
         self._keep(PolicyStatus, "policy/status", "policy", ros_interface.policy)
         self._keep(SyncProgress, "session/sync_progress", "sync", ros_interface.sync_progress)
         self._keep(TrainingStatus, "session/training", "training", ros_interface.training, qos.LATCHED)
+        self._rung_for_ns = -1
         self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
         if own:  # beside a session, that session's own keyboard node or console hears it
             self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
@@ -103,8 +106,10 @@ class ConsoleNode(BaseNode):
         self.create_subscription(kind, topic, on_message, profile)
 
     def _on_session(self, message: SessionState) -> None:
-        before, view = self.heard.view, ros_interface.view(message)
-        if view.state in _ASKING and (before is None or before.since_ns != view.since_ns):
+        view = ros_interface.view(message)
+        needs_person = view.state in _ASKING or (view.state in _ASKING_LATER and "y" in view.keys)
+        if needs_person and self._rung_for_ns != view.since_ns:
+            self._rung_for_ns = view.since_ns
             self._ring()
         self.heard.heard_ns = self.now_ns()
         self.heard.task = message.task

@@ -7,7 +7,7 @@ from h1_session_manager.context import Context, counted
 from h1_session_manager.states.base import BaseState, StateText
 from h1_session_manager.steps import Fire, Next, Steps, Wait
 from h1_session_manager.table import Row, State
-from h1_session_manager.values import CHECKING, Sync, Synced, SyncProgress
+from h1_session_manager.values import CHECKING, Bell, Sync, Synced, SyncProgress
 from h1_training_node.message_numbers import Level, RecorderState, SyncState
 
 _WRITING_S = 20.0
@@ -25,10 +25,12 @@ class Syncing(BaseState):
         self._said_file = self._said_reason = ""
 
     def text(self) -> StateText:
-        return StateText(("[SYNCING] Uploading data to remote server...",))
+        ask = "Press 'y' to try again, 'n' to keep the data on this machine" if self.context.sync_failed else ""
+        return StateText(("[SYNCING] Uploading data to remote server...",), "", ask)
 
     def enter(self) -> Steps[Next]:
         """Hold the arms, upload, verify."""
+        self.context.sync_failed = False
         yield from self.hold_after_deciding("sync")
         # A label is still being written into the file: what is sent meanwhile would differ at the target.
         yield Wait(lambda: not self._recorder_writes(), _WRITING_S)
@@ -37,7 +39,6 @@ class Syncing(BaseState):
     def upload(self) -> Steps[Next]:
         """Upload and verify; on failure the person decides."""
         context, target = self.context, self.context.config.rsync_target
-        context.sync_failed = False
         if not target:
             context.say(f"  No upload target configured: kept locally in {context.config.save_dir}")
             return Fire("synced", "kept locally", "kept_locally")
@@ -53,8 +54,8 @@ class Syncing(BaseState):
             return Fire("synced")
         context.sync_failed = True
         context.reason = synced.reason
-        again = "  Press 'y' to try again, 'n' to keep the data on this machine"
-        context.say(f"  Upload failed: {synced.reason}", again)
+        context.say(f"  Upload failed: {synced.reason}", f"  {self.text().question}")
+        context.emit(Bell())
         context.event(Level.ERROR, "upload_failed", synced.reason)
         return None
 

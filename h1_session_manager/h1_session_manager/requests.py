@@ -143,11 +143,14 @@ class Requests:
     def _stop(self, key: str, *, is_quit: bool) -> None:
         context, now_ns = self._context, self._context.observed.now_ns
         held = self._guard.is_held(key, now_ns)
+        was_stopped = context.table.state is State.STOPPED and not context.doing
         self._guard.saw(key, now_ns)
         if is_quit and held:
             context.say(f"  {context.doing}; press '{key}' again for an emergency stop")
         elif not self._engine.stop(f"emergency stop: key '{key}'"):
             context.say(f"  '{key}' does nothing more: the session is ending, the arms are being released")
+        elif was_stopped:
+            context.say(f"  The arms were stopped already, and are asked to stop again; {context.state.text().question}")
 
     def on_service(self, trigger: str) -> Answer:
         """A call of `session_manager/<trigger>`."""

@@ -53,6 +53,16 @@ def test_stopped_is_left_by_a_key_that_releases_the_arms():
     assert harness.status == 0
 
 
+def test_a_further_stop_in_stopped_goes_out_again_and_is_answered():
+    harness = Harness()
+    harness.to("EXECUTING")
+    harness.press("q")
+    harness.run(2)
+    harness.press("q")
+    assert len(harness.called("arm_driver/emergency_stop")) == 2
+    assert "were stopped already" in harness.said[-1] and "Press 'y' to release" in harness.said[-1]
+
+
 def test_arms_that_the_guard_has_are_released_by_the_guard():
     harness = Harness()
     harness.to("EXECUTING")

@@ -8,6 +8,7 @@ the arms depend. What does not fit the queue is dropped, and a terminal that is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import queue
@@ -23,6 +24,8 @@ LINES_VARIABLE = "H1_OPERATOR_LINES"
 """Set by a runner that shows these lines on the terminal itself: the file that they go to."""
 _QUEUE = 1000
 _FEWEST_COLUMNS = 40
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Where the lines go to a file, its disk may be full for a while."""
 _PAUSE, _PAUSE_S = "\0", 0.25
 
 
@@ -93,8 +96,8 @@ class Terminal:
                         time.sleep(_PAUSE_S)
                     self._stream.write(part)
                     self._stream.flush()
-            except (OSError, ValueError):  # ValueError: the stream was closed
-                self._is_gone = True
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed
+                self._is_gone = getattr(error, "errno", None) not in _FULL
 
 
 class Sound:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import io
 import threading
 
@@ -35,6 +36,27 @@ def test_a_terminal_that_is_gone_is_survived():
     for _ in range(5):
         terminal.say(("line",))
     terminal.close()
+
+
+class _Full(io.StringIO):
+    """Writes to a file whose disk is full for its first line."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            self.is_full = False
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_lines_go_on_when_a_full_disk_has_space_again():
+    stream = _Full()
+    terminal = Terminal(stream)
+    terminal.say(("lost",))
+    terminal.say(("[DECIDING] What's next?",))
+    terminal.close()
+    assert stream.getvalue() == "[DECIDING] What's next?\n"
 
 
 class _Stuck(io.StringIO):

@@ -2,6 +2,8 @@
 """Who writes to the operator's terminal, and what is kept while the console has it."""
 
 import os
+import subprocess
+import sys
 from datetime import datetime
 from functools import partial
 
@@ -103,3 +105,26 @@ def test_on_a_narrow_terminal_lines_wrap_at_words(path, capsys, monkeypatch):
     assert capsys.readouterr().out == (
         "23:05:09 ! head_camera: no frame from\n  tcp://10.0.0.1:5555 for 5.0 s; is it\n  running?\n"
     )
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from h1_training_bringup.session.operator_screen import OperatorScreen
+screen = OperatorScreen(Path(sys.argv[1]))
+screen.print("before")
+resource.setrlimit(resource.RLIMIT_FSIZE, (7, resource.RLIM_INFINITY))  # the kernel writes no further byte
+screen.print("! recorder: disk low")
+screen.write(b"[SAVING] Saving episode data...\\n")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+screen.print("after")
+screen.follow()
+"""
+
+
+def test_a_full_disk_ends_nothing_and_keeps_no_line_from_the_operator(path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], stdout=subprocess.PIPE, text=True, check=True)
+    shown = done.stdout.splitlines()
+    assert shown[0] == "before" and shown[1].endswith("! recorder: disk low")
+    assert shown[2:] == ["[SAVING] Saving episode data...", "after"]
+    assert path.read_text() == "before\nafter\n"

@@ -219,3 +219,9 @@ def test_the_cause_of_the_end_is_announced_before_anybody_is_signalled(
     assert seen.read_text() == "recorder lost: killed by SIGKILL"
     assert noted_reason(tmp_path, SessionClock.from_environment().now_ns()) == "recorder lost: killed by SIGKILL"
     assert "! recorder was lost (killed by SIGKILL); ending the session" in capsys.readouterr().out
+
+
+def test_a_cause_that_cannot_be_written_down_stops_no_ending(tmp_path: Path) -> None:
+    announce = ending_announcer(tmp_path / "no such folder" / "ending", tmp_path)
+    announce("recorder lost: killed by SIGKILL")
+    assert noted_reason(tmp_path, SessionClock.from_environment().now_ns()) == "recorder lost: killed by SIGKILL"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import defaultdict, deque
@@ -103,7 +102,7 @@ class LaunchSupervisor:
     def _on_stdout(self, event: ProcessIO) -> None:
         if self._processes[event.action].on_terminal:
             # As it comes, not by lines: a prompt has no end of line.
-            os.write(self._screen.fileno(), event.text)
+            self._screen.write(event.text)
             self._screen.follow()
 
     def _on_stderr(self, event: ProcessIO) -> None:

@@ -85,7 +85,15 @@ class OperatorScreen:
         """
         prompt = self._path.read_bytes().rpartition(b"\n")[2].replace(b"\a", b"")
         text = "".join(f"{_wrapped(self._timed(line))}\n" for line in lines)
-        self._file.write((b"\n" if prompt else b"") + text.encode() + (prompt if keeps_prompt else b""))
+        self.write((b"\n" if prompt else b"") + text.encode() + (prompt if keeps_prompt else b""))
+
+    def write(self, data: bytes) -> None:
+        """What comes next in the stream. A full disk ends nothing: then it goes to the terminal alone."""
+        try:
+            self._file.write(data)
+        except OSError:
+            self.follow()
+            self._bring_to_terminal(data)
 
     def text(self) -> str:
         """All lines so far."""
@@ -109,9 +117,12 @@ class OperatorScreen:
         with self._path.open("rb") as file:
             file.seek(self._read_bytes)
             data = file.read()
-        if not data:
-            return
         self._read_bytes += len(data)
+        self._bring_to_terminal(data)
+
+    def _bring_to_terminal(self, data: bytes) -> None:
+        if self._hidden or not data:
+            return
         # A terminal that is gone must not stand in the way of an orderly end.
         with contextlib.suppress(OSError):
             text = (data if sys.stdout.isatty() else data.replace(b"\a", b"")).decode(errors="replace")

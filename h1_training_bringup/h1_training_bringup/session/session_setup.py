@@ -115,7 +115,8 @@ def ending_announcer(ending: Path, save_dir: Path) -> Callable[[str], None]:
     clock = SessionClock.from_environment()
 
     def announce(cause: str) -> None:
-        announce_ending(ending, cause)
+        with contextlib.suppress(OSError):  # a full disk: they go by the signal that comes
+            announce_ending(ending, cause)
         note_lost_node(save_dir, cause, clock.now_ns())
 
     return announce

@@ -150,7 +150,7 @@ class Requests:
         elif not self._engine.stop(f"emergency stop: key '{key}'"):
             context.say(f"  '{key}' does nothing more: the session is ending, the arms are being released")
         elif was_stopped:
-            context.say(f"  The arms were stopped already, and are asked to stop again; {context.state.text().question}")
+            context.say(f"  The arms were stopped already, and are once more; {context.state.text().question}")
 
     def on_service(self, trigger: str) -> Answer:
         """A call of `session_manager/<trigger>`."""

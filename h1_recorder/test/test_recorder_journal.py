@@ -130,6 +130,23 @@ def test_a_tail_of_zeros_as_a_disk_may_leave_it_is_left_out(whole: bytes, tmp_pa
     assert make_content(read_journal(path)).length > 0
 
 
+@pytest.mark.parametrize("record", [b"h1_recorder.end", b"h1_recorder.overflow"])
+def test_a_last_record_of_which_the_disk_lost_a_part_costs_no_more_than_itself(record: bytes, tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / ".episode_0.mcap", queue_bytes=1000)
+    for number in range(20):
+        append(journal, number)
+    journal.close(END)
+    wait_until(lambda: journal.closed, "the journal is closed")
+    whole = journal.path.read_bytes()
+    beyond = whole.index(record) + len(record) + 20  # in its values, as where a page ends that was never written
+    journal.path.write_bytes(whole[:beyond] + bytes(len(whole) - beyond))
+    found = read_journal(journal.path)
+    journal.path.write_bytes(whole[: whole.index(record)])
+    cut = read_journal(journal.path)
+    assert (found.end, found.whole_bytes, found.drops) == (None, cut.whole_bytes, cut.drops)
+    assert [len(stream.data) for stream in found.streams.values()] == [len(one.data) for one in cut.streams.values()]
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"something else entirely", b"\x89MCAP0\r\n\x01\xff"])
 def test_what_is_no_journal_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / ".episode_7.mcap"

@@ -133,7 +133,9 @@ class _Reading:
             elif opcode in (_SCHEMA, _CHANNEL, _METADATA):
                 try:
                     self._on_other(opcode, self._view[start:end])
-                except (struct.error, KeyError, UnicodeDecodeError):
+                except (struct.error, KeyError, ValueError) as error:
+                    if self._info is None and isinstance(error, InfoError):
+                        raise
                     break  # its length was whole, its content is not: the disk lost it; good up to here
             elif opcode == _CHUNK:
                 raise JournalError(f"{self._path}: has chunks; journals of this recorder have none")

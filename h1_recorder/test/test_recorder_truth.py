@@ -70,6 +70,17 @@ def test_an_action_beyond_the_joints_range_never_enters_a_file(tmp_path: Path) -
     assert "_joint is 3." in event["detail"]
 
 
+def test_messages_that_came_and_were_left_out_are_not_counted_as_lost_too(tmp_path: Path) -> None:
+    builder = ordinary()
+    builder.action(1500.0, of_ms=3e5)
+    builder.action(1501.0, seq=builder.seq["policy/action"] + 3)
+    found = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
+    assert json.loads(found.attributes["lost_messages"]) == {"policy/action": 2}, "those that never came"
+    details = {event["reason"]: event["detail"] for event in found.events}
+    assert details["messages_lost"] == "policy/action: 2 by gaps in seq"
+    assert details["messages_unusable"].startswith("policy/action: 1 left out")
+
+
 def test_bit_identical_robot_values_are_duplicates_whatever_their_stamps(tmp_path: Path) -> None:
     builder = ordinary()
     for name in ("arm_status", "joint_states"):

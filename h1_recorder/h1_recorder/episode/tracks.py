@@ -180,7 +180,7 @@ class _Decoding:
         check: Check | None,
     ) -> _Messages:
         by_stamp = self._dating.get(recorded.name, Dating.STAMP) == Dating.STAMP
-        times, values = [], []
+        times, values, numbers, undecodable = [], [], [], 0
         for log_ns, raw in zip(recorded.log_ns, recorded.data, strict=True):
             try:
                 value = decode(raw)
@@ -188,15 +188,20 @@ class _Decoding:
                 reason = check(value) if check else ""
             except (MessageError, AttributeError) as error:
                 self._leave_out(recorded.name, str(error))
+                undecodable += 1
                 continue
-            if abs(time - log_ns) > FOREIGN_CLOCK_NS or abs(log_ns - self._journal.info.started_ns) > LONGEST_NS:
+            if hasattr(value, "seq"):
+                numbers.append(value.seq)
+            if abs(time - log_ns) > FOREIGN_CLOCK_NS:
                 reason = f"stamped {(time - log_ns) / 1e9:+.0f} s off its reception: not of this session's clock"
+            elif abs(log_ns - self._journal.info.started_ns) > LONGEST_NS:
+                reason = f"received {(log_ns - self._journal.info.started_ns) / 3.6e12:+.0f} h off its episode's start"
             if reason:
                 self._leave_out(recorded.name, reason)
                 continue
             times.append(time)
             values.append(value)
-        self.lost[recorded.name] = _sequence_gaps([value.seq for value in values if hasattr(value, "seq")])
+        self.lost[recorded.name] = max(0, _sequence_gaps(numbers) - undecodable)
         order = np.argsort(np.array(times, np.int64), kind="stable")
         return _Messages(np.array(times, np.int64)[order], [values[i] for i in order])
 

@@ -18,7 +18,9 @@ from recorder_builders import DAMPING
 
 from h1_recorder.episode.episode import read
 from h1_recorder.episode.validate import problems
+from h1_recorder.recorder.disk import DiskMonitor
 from h1_training_node.message_numbers import RecorderState
+from h1_training_testing import wait_until
 
 bench = pytest.fixture(bench_maker)
 PROGRAM = Path(__file__).with_name("recorder_on_small_disk.py")
@@ -75,6 +77,17 @@ def test_a_folder_that_may_not_be_written_is_refused_by_name(tmp_path: Path) -> 
     assert found["reason"].startswith(f"cannot record into {tmp_path}")
     assert "Read-only file system" in found["reason"] or "Permission denied" in found["reason"]
     assert found["state"] == "IDLE"
+
+
+def test_a_place_that_cannot_be_looked_at_is_gone_and_the_next_one_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    disk = DiskMonitor(period_s=0.01)
+    try:
+        disk.look_at(tmp_path / ("x" * 300))  # too long a name: no FileNotFoundError, as of a disk that was unplugged
+        wait_until(lambda: not disk.exists, "it is gone")
+        disk.look_at(tmp_path)
+        wait_until(lambda: disk.exists and disk.free is not None, "the next one is asked about")
+    finally:
+        disk.stop()
 
 
 def test_a_folder_that_is_deleted_while_recording_loses_nothing(bench: Any) -> None:

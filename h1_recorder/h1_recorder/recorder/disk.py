@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class DiskMonitor:
             self._wake.clear()
 
     def _ask(self, path: Path) -> None:
-        exists, free = path.exists(), None
+        exists, free = os.access(path, os.F_OK), None  # `Path.exists` raises what a disk that is gone may answer
         with contextlib.suppress(OSError):
             free = free_bytes(path.parent if path.is_file() else path)
         if path == self._path:

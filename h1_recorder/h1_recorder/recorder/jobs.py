@@ -39,6 +39,9 @@ class Starter(Protocol):
         """End the child that is kept ready."""
 
 
+Done = Callable[[list[dict[str, Any]], str], None]
+
+
 @dataclass(frozen=True)
 class Job:
     """Something for a child process.
@@ -46,12 +49,17 @@ class Job:
     Attributes:
         arguments: of `python -m h1_recorder`.
         done: is called with the child's reports and, if it failed as a whole, why.
-        urgent: goes before all that are not.
+        recovers: journals of a recovery, which everything else goes before.
     """
 
     arguments: Sequence[str]
-    done: Callable[[list[dict[str, Any]], str], None]
-    urgent: bool = True
+    done: Done
+    recovers: Sequence[Path] = ()
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for it."""
+        return not self.recovers
 
 
 class Jobs:
@@ -81,17 +89,18 @@ class Jobs:
         with contextlib.suppress(OSError):  # then it is started when it is needed, or says why it cannot be
             self._starter.warm()
 
-    def save(self, journal: Path, done: Callable[[list[dict[str, Any]], str], None]) -> None:
+    def save(self, journal: Path, done: Done) -> None:
         """Save the episode that a journal is."""
         self._add(Job(save_arguments([journal]), done))
 
-    def label(self, episode: Path, outcome: str, done: Callable[[list[dict[str, Any]], str], None]) -> None:
+    def label(self, episode: Path, outcome: str, done: Done) -> None:
         """Label a finished episode."""
         self._add(Job(label_arguments(episode, outcome), done))
 
-    def recover(self, journals: Sequence[Path], done: Callable[[list[dict[str, Any]], str], None]) -> None:
-        """Save what was left behind, when nothing else is to be done."""
-        self._add(Job(save_arguments(journals), done, urgent=False))
+    def recover(self, journals: Sequence[Path], done: Done) -> None:
+        """Save what was left behind, when nothing else is to be done; `done` may be called for some at a time."""
+        if journals:
+            self._waiting.append(Job(save_arguments(journals), done, journals))
 
     def poll(self) -> None:
         """Take in what the child says, start the next."""
@@ -111,10 +120,8 @@ class Jobs:
 
     def drop_recovery(self) -> None:
         """End what is not urgent; the next start does it."""
+        self._interrupt_recovery()
         self._waiting = deque(job for job in self._waiting if job.urgent)
-        if self._running is not None and not self._running[0].urgent:
-            self._running[1].kill()
-            self._running = None
 
     def kill(self) -> None:
         """End everything."""
@@ -125,12 +132,16 @@ class Jobs:
             self._running = None
 
     def _add(self, job: Job) -> None:
-        if job.urgent:
-            if self._running is not None and not self._running[0].urgent:
-                recovery, process = self._running  # what it has not finished is done again after this
-                process.kill()
-                self._running = None
-                self._waiting.appendleft(recovery)
-            self._waiting.appendleft(job)
-        else:
-            self._waiting.append(job)
+        self._interrupt_recovery()
+        self._waiting.appendleft(job)
+
+    def _interrupt_recovery(self) -> None:
+        """End it if it runs: what it has done by now is done, and what is left waits."""
+        if self._running is None or self._running[0].urgent:
+            return
+        (job, process), self._running = self._running, None
+        process.kill()
+        process.poll()
+        done = {report.get("journal") for report in process.reports}
+        self.recover([journal for journal in job.recovers if str(journal) not in done], job.done)
+        job.done(process.reports, "")

@@ -84,11 +84,17 @@ def recover(recorder: Recorder, parameters: RecorderParameters, event: EventSink
     for folder in _folders(Path(parameters.save_dir)):
         try:
             recorder.lock(folder)
-            found += _clean(folder, parameters)
         except FolderInUseError as error:
             event(Level.WARN, "folder_in_use", str(error))
+            continue
         except OSError as error:
             event(Level.WARN, "folder_unusable", f"{folder}: {error.strerror or error}")
+            continue
+        try:
+            _clean(folder, parameters)
+        except OSError as error:  # what is outdated stays; what was recorded is saved all the same
+            event(Level.WARN, "folder_unusable", f"{folder} cannot be cleaned up: {error.strerror or error}")
+        found += [journal for journal in journals(folder) if not was_uploaded(journal)]
     if found:
         recorder.jobs.recover(found, _on_recovered(found, parameters, event))
     return found
@@ -104,8 +110,8 @@ def _folders(save_dir: Path) -> list[Path]:
     return []
 
 
-def _clean(folder: Path, parameters: RecorderParameters) -> list[Path]:
-    """Journals of `folder` that are to be saved, after everything outdated is gone."""
+def _clean(folder: Path, parameters: RecorderParameters) -> None:
+    """Delete everything outdated in `folder`."""
     remove_leftovers(folder)
     prune_discarded(folder, parameters.discarded_days)
     if parameters.keep_journal:
@@ -114,16 +120,17 @@ def _clean(folder: Path, parameters: RecorderParameters) -> list[Path]:
     else:
         with contextlib.suppress(OSError):
             discard([journal for journal in journals(folder) if was_uploaded(journal)])
-    return [journal for journal in journals(folder) if not was_uploaded(journal)]
 
 
 def _on_recovered(
     found: list[Path], parameters: RecorderParameters, event: EventSink
 ) -> Callable[[list[dict[str, Any]], str], None]:
+    left = set(map(str, found))
+
     def done(reports: list[dict[str, Any]], failure: str) -> None:
-        unheard_of = [journal for journal in found if str(journal) not in {report.get("journal") for report in reports}]
-        if failure and unheard_of:
-            names = ", ".join(map(str, unheard_of))
+        left.difference_update(report.get("journal") for report in reports)
+        if failure and left:
+            names = ", ".join(sorted(left))
             event(Level.ERROR, "recovery_failed", f"{failure}; left as they are, the next start tries again: {names}")
         for report in reports:
             if "failed" in report:

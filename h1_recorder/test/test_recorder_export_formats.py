@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from export_builders import exported, make_file
+from recorder_builders import ordinary
 
 from h1_recorder.__main__ import main
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode
+from h1_training_node.cameras import CAMERAS
 
 RUNS = ((0, 50), (50, 100))
 
@@ -87,6 +89,24 @@ def test_v21_cuts_runs_that_begin_with_the_first_valid_action(tmp_path: Path, pa
         file["action"][:7] = file["applied_action"][:7]
     folder = exported("lerobot-v2.1", [path], tmp_path / "dataset", only_valid=True).folder
     assert [line["length"] for line in lines(folder / "meta/episodes.jsonl")] == [43, 49]
+
+
+def test_v21_cuts_runs_that_begin_where_both_hands_have_reported(tmp_path: Path) -> None:
+    builder = ordinary()
+    builder.messages = [entry for entry in builder.messages if entry[1] not in ("policy/action", *CAMERAS)]
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    for ms in range(0, 2600, 33):
+        for camera in CAMERAS:  # nothing in them makes one a key frame
+            builder.image(camera, ms, cv2.imencode(".jpg", noise)[1].tobytes())
+    builder.actions(500, 1500, size=26)
+    for ms in range(553, 2600, 50):  # from the third row on
+        for side in ("left", "right"):
+            builder.hand(side, ms, 0.25)
+    path = make_file(tmp_path / "episodes", builder)
+    folder = exported("lerobot-v2.1", [path], tmp_path / "dataset").folder
+    assert [line["length"] for line in lines(folder / "meta/episodes.jsonl")] == [47, 50]
+    again = exported("lerobot", [path], tmp_path / "v3", reuse=[folder])
+    assert (again.made["encoded"], again.plan.rows) == (0, 97)
 
 
 def test_robomimic_has_demonstrations_masks_and_the_next_observations(tmp_path: Path, episode: Episode) -> None:

@@ -126,6 +126,15 @@ def columns(
     return {name: values[taken] for name, values in found.items()} | _bookkeeping(episode, place, kind, taken)
 
 
+def has_hand_state(episode: Episode) -> Array:
+    """(T,) bool: both hands had reported by then; true where there are none."""
+    known = np.full(len(episode), True)
+    for values in (episode.hand_qpos, episode.hand_command, episode.hand_action):
+        if values is not None:
+            known &= np.isfinite(values).all(axis=1)
+    return known
+
+
 def _with_hands(arms: Array, hands: Array | None, kind: Kind) -> Array:
     if kind.hands != HAND_ACTION:
         return arms.astype(np.float32)

@@ -22,13 +22,13 @@ from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 from h1_recorder.episode.validate import problems
 from h1_recorder.export.arm_response import Response, is_commanded, response
-from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, OUTCOME_VALUES, Kind
+from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, OUTCOME_VALUES, Kind, has_hand_state
 from h1_recorder.export.selection import ROW_KINDS, row_kinds
 from h1_recorder.export.video_store import fingerprint
 
 Array = npt.NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a survey means something else; older ones are then made again."""
 _KEPT_ATTRIBUTES = (
     *("episode_uuid", "outcome", "advantage", "epoch", "episode", "timestamp", "task", "fps"),
@@ -170,19 +170,10 @@ def survey_of(path: Path) -> Survey:
         kind=Kind(int(episode.attributes["fps"]), cameras, _hands(episode)),
         response=response(episode),
         rows=tuple(int(count) for count in counts),
-        outline=Outline(episode.phase, episode.segment, is_commanded(episode), _has_hand_state(episode)),
+        outline=Outline(episode.phase, episode.segment, is_commanded(episode), has_hand_state(episode)),
         contents={camera: fingerprint(episode, camera) for camera in episode.cameras},
         dummy_images=sum(int((episode.stamps[camera] < 0).sum()) for camera in episode.cameras),
     )
-
-
-def _has_hand_state(episode: Episode) -> Array:
-    """(T,) bool: both hands had reported by then; true where there are none."""
-    known = np.full(len(episode), True)
-    for values in (episode.hand_qpos, episode.hand_command, episode.hand_action):
-        if values is not None:
-            known &= np.isfinite(values).all(axis=1)
-    return known
 
 
 def _unusable(episode: Episode) -> Iterator[str]:

@@ -22,7 +22,7 @@ import simplejpeg
 
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.export.arm_response import bands, is_commanded
-from h1_recorder.export.rows import ExportError
+from h1_recorder.export.rows import ExportError, has_hand_state
 from h1_recorder.export.statistics import image_counts
 from h1_recorder.export.video_file import VideoFile, VideoSettings, even
 
@@ -132,6 +132,8 @@ def fingerprint(episode: Episode, camera: str) -> str:
     """Of a camera's images: the episode's identity, which image each row shows, and a few of the images themselves."""
     found = hashlib.sha256(str(episode.attributes.get("episode_uuid", "")).encode())
     found.update(episode.stamps["tick"].tobytes() + episode.stamps[camera].tobytes())
+    if not (known := has_hand_state(episode)).all():  # its video has key frames where that changes
+        found.update(known.tobytes())
     for row in sorted({0, len(episode) // 2, len(episode) - 1}):
         found.update(episode.jpegs(camera, slice(row, row + 1))[0])
     return found.hexdigest()
@@ -162,8 +164,9 @@ def _is_whole(video: Path) -> bool:
 def _encode(target: Path, episode: Episode, camera: str, settings: VideoSettings) -> list[list[Any]]:
     """Make the video; its `StoredVideo.images`."""
     found: list[list[Any]] = [[first, last, 0, np.zeros((3, 256), np.int64)] for first, last, _ in bands(episode)]
-    band, commanded = 0, is_commanded(episode)
-    starts = {first for first, *_ in found} | set((np.flatnonzero(np.diff(commanded)) + 1).tolist())
+    band, starts = 0, {first for first, *_ in found}
+    for changing in (is_commanded(episode), has_hand_state(episode)):  # a run may begin there
+        starts |= set((np.flatnonzero(np.diff(changing)) + 1).tolist())
     last, image, size = b"", np.empty(0, np.uint8), (0, 0)
     with VideoFile(target, fps=int(episode.attributes["fps"]), settings=settings, key_frames=starts) as video:
         for start in range(0, len(episode), _BLOCK):

@@ -23,6 +23,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from prerequisites import (
@@ -49,6 +52,8 @@ PACKAGES = (
     "h1_session_manager",
     "h1_training_bringup",
 )
+INTERFACES = ("h1_training_msgs",)
+"""Packages with interfaces to generate; the others need none of it while they are built, and are so meanwhile."""
 UNDERLAY = "docker/underlay"
 NEEDED_BYTES = 3_000_000_000
 LACKED_BY_APT = (
@@ -213,12 +218,12 @@ def source_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def colcon_build(folders: list[str]) -> list[str]:
+def colcon_build(folders: Sequence[str], log: str) -> list[str]:
     """colcon under the environment's own Python: the executables that it installs run under the one that built them."""
     options = ["--symlink-install", "--base-paths", *folders, "--cmake-args", "-DBUILD_TESTING=OFF"]
     if not ros_is_sourced():
         options.append("-DPYTHON_AND_FAST_DDS_ONLY=ON")
-    return [str(VENV / "bin/python"), "-m", "colcon", "build", *options]
+    return [str(VENV / "bin/python"), "-m", "colcon", "--log-base", f"log/{log}", "build", *options]
 
 
 def build_workspace() -> None:
@@ -227,10 +232,14 @@ def build_workspace() -> None:
     fingerprint = source_fingerprint()
     if stamp.exists() and stamp.read_text() == fingerprint:
         return
-    folders = [*PACKAGES, *([] if unitree_hg_is_sourced() else [UNDERLAY])]
-    with step("building the workspace with colcon (half a minute the first time)"):
-        command, environment = colcon_build(folders), workspace_environment()
-        run(*command, environment=environment, what="colcon build", progress=COLCON_PROGRESS)
+    interfaces = [*INTERFACES, *([] if unitree_hg_is_sourced() else [UNDERLAY])]
+    programs = [name for name in PACKAGES if name not in INTERFACES]
+    with step("building the workspace with colcon (half a minute the first time)"), ThreadPoolExecutor() as at_once:
+        environment = workspace_environment()
+        build = partial(run, environment=environment, what="colcon build", progress=COLCON_PROGRESS)
+        commands = (colcon_build(interfaces, "interfaces"), colcon_build(programs, "programs"))
+        for building in [at_once.submit(build, *command) for command in commands]:
+            building.result()
         compile_bytecode(environment)
     stamp.write_text(fingerprint)
 

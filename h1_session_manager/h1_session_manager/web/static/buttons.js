@@ -3,6 +3,7 @@
 // reader's click cannot be held, so it asks a second time.
 const HOLD_MS = 700;
 const CONFIRM_MS = 5000;
+const NO_KEY_BY_THEMSELVES = ["Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "Tab"];
 
 export class Buttons {
   constructor(element, ask) {
@@ -105,7 +106,10 @@ export class Buttons {
 
   keyDown(event) {
     const any = this.element.querySelector('[data-key="any"]:not(:disabled)');
-    if (any && event.key.length === 1) return this.ask(any.dataset.request);
+    if (any && !NO_KEY_BY_THEMSELVES.includes(event.key)) {
+      event.preventDefault();
+      return this.ask(any.dataset.request);
+    }
     if (event.key.length !== 1) return undefined;
     const made = [...this.element.children].find((child) => child.dataset.key === event.key.toLowerCase() && !child.disabled);
     if (!made) return undefined;

@@ -186,7 +186,8 @@ for (const tab of document.querySelectorAll(".tab")) {
 const isTyping = (event) => event.target.closest?.("input, select, dialog, textarea") || event.ctrlKey || event.metaKey || event.altKey;
 document.addEventListener("keydown", (event) => {
   if (isTyping(event) || event.repeat) return;
-  if (event.key === "q" && live?.sections.session?.state !== "WAITING") send({ type: "stop" });
+  const quits = live?.buttons.some((button) => button.key === "q"); // in WAITING, until the session is ending
+  if (event.key.toLowerCase() === "q" && !quits) send({ type: "stop" });
   else if (!$("live").hidden) buttons.keyDown(event);
 });
 document.addEventListener("keyup", (event) => buttons.keyUp(event));

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
@@ -33,8 +34,9 @@ def _lists(message: Any, *names: str) -> dict[str, list[Any]]:
 
 
 def _rounded(message: Any, **digits: int) -> dict[str, float]:
-    """Numbers with so many digits behind the point; 0: whole ones."""
-    return {name: round(getattr(message, name), count or None) for name, count in digits.items()}
+    """Numbers with so many digits behind the point; 0: whole ones. NaN and infinity stay as they are."""
+    values = {name: round(getattr(message, name), count) for name, count in digits.items()}
+    return {name: int(value) if math.isfinite(value) and not digits[name] else value for name, value in values.items()}
 
 
 def _decimals(values: Iterable[float], digits: int = 4) -> list[float]:

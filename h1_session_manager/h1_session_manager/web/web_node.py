@@ -202,11 +202,11 @@ class Page:
         address, port = self._socket.getsockname()[:2]
         return page_link(address, port, token, is_tls=self._certificate is not None)
 
-    async def serve(self, stop: StopSignal) -> None:
-        """Until the process is asked to end."""
+    async def serve(self, is_over: Callable[[], bool]) -> None:
+        """Until `is_over`."""
         watching = asyncio.create_task(self.node.watch_driver())
         serving = asyncio.create_task(self.server.serve([self._socket]))
-        while stop.received is None and not serving.done():
+        while not is_over() and not serving.done():
             await asyncio.sleep(_SPIN_S)
         self.server.should_exit = True
         await serving
@@ -255,12 +255,13 @@ async def _run(stop: StopSignal) -> int:
     thread = threading.Thread(target=_spin, args=(page.node, leaving.is_set), name="graph", daemon=True)
     thread.start()
     try:
-        await page.serve(stop)
+        await page.serve(lambda: stop.received is not None or not thread.is_alive())
     finally:
+        is_deaf = not thread.is_alive()  # it is started again, with what went wrong in its log
         leaving.set()
         await asyncio.to_thread(thread.join, 5 * _SPIN_S)
         page.node.destroy_node()
-    return 0
+    return int(is_deaf)
 
 
 def _spin(node: BaseNode, is_over: Callable[[], bool]) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page's link: printed for a person, its token in a file of mode 600 and in no log."""
 
+import socket
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError, load
 from h1_training_bringup.session.page import with_page
+from h1_training_node.page_tokens import session_token_file, write_secret
 
 
 def configured(**changes: object) -> Configuration:
@@ -30,6 +32,16 @@ def test_every_session_has_new_tokens_in_a_file_of_its_owner_alone() -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     again, _ = with_page(configured(port=first["web.port"]))
     assert Path(again["web.token_file"]) == path and path.read_text() != tokens
+
+
+def test_a_port_that_another_sessions_page_has_ends_the_start_and_leaves_that_pages_tokens_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        path = session_token_file(port)
+        write_secret(path, "those of the other session")
+        with pytest.raises(ConfigurationError, match=rf"'web\.port' is {port}.*in use.*another"):
+            with_page(configured(port=port))
+        assert path.read_text() == "those of the other session"
 
 
 def test_a_terminal_gets_the_whole_link(monkeypatch: pytest.MonkeyPatch) -> None:

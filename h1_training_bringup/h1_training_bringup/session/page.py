@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import ipaddress
 import socket
@@ -32,7 +33,7 @@ def with_page(configuration: Configuration) -> tuple[Configuration, Lines]:
         from_values(parameter_class("web"), configuration.of_node("web"))
     except ParameterError as error:
         raise ConfigurationError(f"web: {error}") from None
-    address, port = configuration["web.address"], configuration["web.port"] or _free_port(configuration["web.address"])
+    address, port = configuration["web.address"], _free_port(configuration["web.address"], configuration["web.port"])
     file = configuration["web.token_file"]
     try:
         if file:
@@ -76,13 +77,19 @@ def _reachable(address: str) -> str:
     return address
 
 
-def _free_port(address: str) -> int:
+def _free_port(address: str, port: int) -> int:
+    """`port`, if nobody listens on it yet; for 0 any that is free."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page has it
         try:
-            listener.bind((address, 0))
+            listener.bind((address, port))
         except OSError as error:
-            raise ConfigurationError(f"'web.address' is '{address}': {error.strerror}") from None
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigurationError(f"'web.address' is '{address}': {error.strerror}") from None
+            raise ConfigurationError(
+                f"'web.port' is {port} on {address}: {error.strerror}; choose another one, or 0 for any that is free"
+            ) from None
         return int(listener.getsockname()[1])
 
 

@@ -177,17 +177,14 @@ class KeyboardParameters:
 
 
 @dataclass(frozen=True)
-class ConsoleParameters:
-    """What the console shows."""
+class ConsoleParameters(KeyboardParameters):
+    """What the console shows; the session's own also hears the buttons."""
 
+    terminal: str = parameter(TERMINAL, "the terminal to show the console on", check=check_path)
     cameras: tuple[str, ...] = parameter(
         (*SessionParameters().cameras, "arm_status"), "streams of the recorder to show"
     )
-    terminal: str = parameter(TERMINAL, "the terminal to show the console on", check=check_path)
     bell: bool = parameter(True, "ring the terminal's bell when the session needs the person")
-    joy_buttons: tuple[str, ...] = parameter(
-        ("",), "BUTTON:KEY of sensor_msgs/Joy on the topic joy, where this console is the session's own"
-    )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from std_msgs.msg import String
 from tmux_builders import Tmux, terminal
 
 from h1_session_manager.console.console_node import ConsoleNode
+from h1_session_manager.parameters import ConsoleParameters
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
+from h1_training_node.parameter import ParameterError, from_values
 from h1_training_node.stamps import to_stamp
 
 CONSOLE = [
@@ -127,6 +129,19 @@ def test_even_kill_9_restores_the_terminal(scene, tmp_path):
         os.kill(int(lines.with_name("operator.log.pid").read_text()), signal.SIGKILL)
         scene.sees(tmux, "ended with")
         scene.until(lambda: is_restored(tmux), "the terminal as it was")
+
+
+def test_the_terminal_that_is_configured_is_the_one_that_is_taken(scene, tmp_path):
+    file = tmp_path / "console.params.yaml"  # as runner and launch write it
+    file.write_text("/**: {ros__parameters: {terminal: /dev/no_such_terminal, bell: false}}")
+    with terminal(tmp_path, [*CONSOLE, "--ros-args", "--params-file", str(file)]) as tmux:
+        scene.sees(tmux, "/dev/no_such_terminal")
+        scene.sees(tmux, "ended with 2")
+
+
+def test_buttons_that_are_none_are_refused_before_anything_starts():
+    with pytest.raises(ParameterError, match="'start:s' is no BUTTON:KEY"):
+        from_values(ConsoleParameters, {"joy_buttons": ("start:s",)})
 
 
 def test_a_terminal_that_is_too_small_is_reported(scene, tmp_path):

@@ -61,6 +61,7 @@ def test_whether_it_is_a_simulation_is_never_guessed(value: str) -> None:
         ("speed_scale", "2", "'robot.speed_scale' is 2"),
         ("log_level", "loud", "'log_level' is 'loud'; expected one of debug, info, warn, error, fatal"),
         ("operator", "robot", "operator is 'robot'; expected one of keyboard, scripted, none"),
+        ("namespace", "robot-1", "namespace 'robot-1': expected letters, digits and _, e.g. robot1"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_what_would(name: str, value: str, message: str) -> None:

@@ -8,6 +8,7 @@ emergency stop. Ctrl+Q leaves the console in both; the session goes on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.parameter import parameter_dict_from_yaml_file
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
@@ -77,7 +79,7 @@ class ConsoleNode(BaseNode):
         self._keep(SyncProgress, "session/sync_progress", "sync", ros_interface.sync_progress)
         self._keep(TrainingStatus, "session/training", "training", ros_interface.training, qos.LATCHED)
         self._rung_for_ns = -1
-        self._joy = JoyKeys([entry for entry in self.settings.joy_buttons if entry])
+        self._joy = JoyKeys(self.settings.joy_buttons)
         if own:  # beside a session, that session's own keyboard node or console hears it
             self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
         for side in ("left", "right"):
@@ -176,7 +178,10 @@ def main() -> int:
 
 def _terminal() -> str:
     """The parameter, read before there is a node: the terminal is taken before any thread is started."""
-    values = [word.partition(":=")[2] for word in sys.argv if word.startswith("terminal:=")]
+    files = [path for option, path in itertools.pairwise(sys.argv) if option == "--params-file"]
+    found = [parameter_dict_from_yaml_file(path, use_wildcard=True).get("terminal") for path in files]
+    values = [parameter.value.string_value for parameter in found if parameter is not None]
+    values += [word.partition(":=")[2] for word in sys.argv if word.startswith("terminal:=")]
     return values[-1] if values else TERMINAL
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.keys import BY_PATH
-from h1_training_bringup.session.process import OPERATORS, PARTS, TOOLS
+from h1_training_bringup.session.process import OPERATORS, PARTS, TOOLS, namespace_problem
 from h1_training_bringup.session.session_setup import SessionRequest
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -101,6 +101,8 @@ def request_from(given: Mapping[str, str], part: str = "session") -> SessionRequ
     Raises:
         ConfigurationError: one has a value that it cannot have.
     """
+    if problem := namespace_problem(given["namespace"]):
+        raise ConfigurationError(problem)
     simulated = part == "sim" or _is_true(given, "sim")
     _one_of(given, "log_level", LOG_LEVELS)
     if part == "session":

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_NAMESPACE = re.compile("/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 OPERATORS = ("keyboard", "scripted", "none")
 PARTS = ("session", "robot", "sim")
 """What is started: the whole session; the drivers alone; the simulated peers alone."""
@@ -89,3 +91,10 @@ class SessionOptions:
     bag_dir: Path = Path("bag")
     console: bool = False
     config_sha256: str = ""
+
+
+def namespace_problem(namespace: str) -> str:
+    """Why `namespace` is none for a session's own names; empty if it is one, or none is wanted."""
+    if not namespace or _NAMESPACE.fullmatch(namespace):
+        return ""
+    return f"namespace '{namespace}': expected letters, digits and _, e.g. robot1"

@@ -9,7 +9,6 @@ of it the operator must see is picked out of the files.
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import subprocess
 import sys
@@ -23,12 +22,11 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from h1_training_bringup.session.graph import wrapper
 from h1_training_bringup.session.operator_screen import Warnings
-from h1_training_bringup.session.process import Process
+from h1_training_bringup.session.process import Process, namespace_problem
 from h1_training_bringup.session.supervisor import PEERS_STOP_TIMEOUT_S, STOP_TIMEOUT_S
 from h1_training_node.process import PRIORITY_VARIABLE
 
 _POLL_S = 0.1
-_NAMESPACE = re.compile("/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class StartError(RuntimeError):
@@ -77,8 +75,8 @@ class ProcessGroup:
         namespace: str = "",
         screen: int | None = None,
     ) -> None:
-        if namespace and not _NAMESPACE.fullmatch(namespace):
-            raise StartError(f"namespace '{namespace}': expected letters, digits and _, e.g. robot1")
+        if problem := namespace_problem(namespace):
+            raise StartError(problem)
         self._commands = {process.name: self._command(process, log_dir, namespace) for process in processes}
         self._descriptions = {process.name: process for process in processes}
         self._log_dir = log_dir

@@ -121,6 +121,7 @@ def test_the_policys_own_rows_teach_nothing_unless_they_are_asked_for() -> None:
     np.testing.assert_array_equal(asked.weight == 1.0, asked.is_human)
 
 
+@pytest.mark.long
 def test_what_a_policy_repeats_of_itself_does_not_choose_how_it_learns() -> None:
     goals = np.random.default_rng(1).uniform(-0.4, 0.4, 8)
     shown = [rows((True, 100, float(goal))) for goal in goals]

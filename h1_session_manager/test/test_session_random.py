@@ -3,11 +3,13 @@
 
 import json
 
+import pytest
 from random_sessions import DIGESTS, RandomSession, digests
 
 from h1_session_manager.table import State
 
 
+@pytest.mark.long
 def test_random_sessions_go_as_they_were_recorded():
     recorded = json.loads(DIGESTS.read_text())
     changed = {seed for seed, digest in digests().items() if recorded[seed] != digest}

@@ -89,6 +89,7 @@ def lowest_while(tracker: Tracker, clearance: Clearance, model: CollisionModel, 
     return lowest
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.booleans())
 def test_for_any_stream_of_targets_no_commanded_pose_comes_nearer_than_the_distance(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from arm_builders import Rig, joint_settings, reading
 from arm_scenarios import damp, from_full_speed, guided, guided_about, let_go, place, robots, with_wrong_payload
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from h1_training_bringup.arm_driver.damping import Damping, GravityTorque
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.robot_model import GravityModel
+
+pytestmark = pytest.mark.long
 
 
 def test_arms_let_go_at_twenty_poses_drift_and_start_within_their_bounds() -> None:

@@ -15,7 +15,7 @@ from arm_duo import Duo
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_node.message_numbers import ArmMode
 
-pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("arm_sdk_timeout")]
 """Whatever the robot does when nothing is sent to it."""
 
 

@@ -11,7 +11,7 @@ from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 from h1_training_bringup.sim.robot import OWN_POSE
 from h1_training_node.message_numbers import ArmMode
 
-pytestmark = pytest.mark.usefixtures("arm_sdk_timeout")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("arm_sdk_timeout")]
 """Whatever the robot does when nothing is sent to it."""
 
 

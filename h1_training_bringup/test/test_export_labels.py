@@ -19,6 +19,8 @@ from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_node.message_numbers import ArmMode
 
+pytestmark = pytest.mark.long
+
 FORCE_N = 30.0
 ROW_NS = 20_000_000
 APART = np.array([-0.2, 0.4, 0.0, 0.3, 0.0, 0.0, 0.0, -0.2, -0.4, 0.0, 0.3, 0.0, 0.0, 0.0])

@@ -19,7 +19,7 @@ from h1_training_bringup.sim.learning_curve import FIXED, SEALED, CurveRow, miss
 from h1_training_bringup.sim.virtual_session import VirtualSession
 
 DEMONSTRATIONS, EVALUATED, UNSEEN = 14, 12, 5000
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

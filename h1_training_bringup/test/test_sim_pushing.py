@@ -21,7 +21,7 @@ from h1_training_bringup.sim.virtual_session import Rollout, VirtualSession
 DEMONSTRATIONS, EVALUATED, UNSEEN = 6, 4, 5000
 LEAST_PUSH_M = 0.05
 STEPS_A_ROW = 20
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -224,3 +224,24 @@ def test_acquiring_that_is_disturbed_releases_with_the_warning(graph: Graph, mon
     assert stage.peer.status.reason == "moved_while_acquiring" and stage.robot.weight == 0.0
     weights = [command.motor_cmd[27].q for command in stage.robot.commands]
     assert max(weights) == pytest.approx(weight) and weights.count(max(weights)) > 50, "kept until the ramp"
+
+
+def test_states_of_which_none_can_be_used_are_not_reported_as_a_robot_that_is_silent(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("h1_training_bringup.arm_driver.arm_driver_node._NO_ROBOT_S", 0.5)
+    quick_parameters(monkeypatch, robot_timeout_s=0.2)
+    stage = Stage(graph)
+    stage.robot.breaks_crc = True
+    stage.until(lambda: "no_robot_state" in stage.peer.reasons("arm_driver"), "reported")
+    (event,) = [event for event in stage.peer.events if event.reason == "no_robot_state"]
+    refusal = stage.peer.ask(ArmStatus.MODE_HOLD, ArmStatus.MODE_RELEASED).reason
+    for text in (event.detail, refusal):
+        assert "has checksum 0x" in text and "nothing" not in text and "cable" not in text
+    stage.robot.breaks_crc = False
+    stage.take()
+    stage.robot.breaks_crc = True
+    stage.until(lambda: stage.peer.status.fault == "robot_lost", "lost")
+    stage.until(lambda: "robot_lost" in stage.peer.reasons("arm_driver"), "reported")
+    (event,) = [event for event in stage.peer.events if event.reason == "robot_lost"]
+    assert "has checksum 0x" in event.detail and "cable" not in event.detail

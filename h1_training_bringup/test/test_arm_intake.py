@@ -207,3 +207,17 @@ def test_what_is_kept_of_the_past_does_not_grow_though_nobody_asks_for_the_rate(
         intake.latest()
     assert len(intake._arrivals) <= 51
     assert intake.rate(START_NS + 2999 * 20 * MS) == pytest.approx(50, abs=1)
+
+
+def test_what_is_wrong_with_states_that_arrive_is_said_until_a_good_one_comes_or_none_at_all() -> None:
+    intake = intake_with(good_state())
+    assert intake.latest() is not None and intake.unusable(START_NS) == ""
+    bad = good_state()
+    bad["motor_state"]["q"][15] = float("nan")
+    intake.receive(sample_of(bad), START_NS + 2 * MS)
+    intake.latest()
+    assert "cannot be" in intake.unusable(START_NS + 3 * MS)
+    assert intake.unusable(START_NS + 60 * MS) == "", "nothing comes any more: that is another thing"
+    intake.receive(sample_of(good_state()), START_NS + 4 * MS)
+    intake.latest()
+    assert intake.unusable(START_NS + 5 * MS) == ""

@@ -183,6 +183,7 @@ class ArmDriverNode(BaseNode):
         self._ticks += 1
         if self._ticks % _LOOK_EVERY == 0:
             self._look_for_foreign_commands(now_ns)
+        self._controller.conditions.unusable = self._intake.unusable(now_ns)
         if sensed is None:
             self._miss_robot(now_ns)
         else:
@@ -264,7 +265,7 @@ class ArmDriverNode(BaseNode):
     def _miss_robot(self, now_ns: int) -> None:
         if not self._no_robot_reported and now_ns - self._started_ns > _NO_ROBOT_S * 1e9:
             self._no_robot_reported = True
-            text = f"nothing on {self._lowstate.topic_name}; check the robot's power, the network cable, ROS_DOMAIN_ID"
+            text = self._controller.conditions.no_state_yet(self._lowstate.topic_name)
             self.event(Event.WARN, "no_robot_state", text)
 
     def _check_graph(self) -> None:

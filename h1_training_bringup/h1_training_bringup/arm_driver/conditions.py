@@ -34,6 +34,7 @@ class Conditions:
 
     Attributes:
         frozen: what shows that the arriving states are no living robot's; empty if they are.
+        unusable: what is wrong with the states that arrive; empty if they are good, or none arrive.
         foreign: who else commands the arms, or plays the robot; empty if nobody.
         foreign_actions: who else puts out actions, which matters to POLICY only; empty if nobody.
         not_ours: what else stands against acquiring the arms, as `reason: what is so`; empty if nothing.
@@ -48,7 +49,7 @@ class Conditions:
             p.temperature_damping_degc,
             p.temperature_critical_degc,
         )
-        self.frozen = self.foreign = self.foreign_actions = self.not_ours = ""
+        self.frozen = self.unusable = self.foreign = self.foreign_actions = self.not_ours = ""
         self.guard = Heartbeat(round(p.guard_timeout_s * _NS))
         self._needs_guard = p.needs_guard
         self._guard_timeout_ns = round(p.guard_timeout_s * _NS)
@@ -178,7 +179,15 @@ class Conditions:
         if self.frozen:
             text = f"robot states come, but for {age_ms:.0f} ms none of a living robot: {self.frozen}"
             return ROBOT_FROZEN, f"{text}; see the robot's own controller"
+        if self.unusable:
+            return ROBOT_LOST, f"robot states come, but for {age_ms:.0f} ms none that can be used: {self.unusable}"
         return ROBOT_LOST, f"no robot state for {age_ms:.0f} ms; check the robot's power and the network cable"
+
+    def no_state_yet(self, topic: str) -> str:
+        """Why there never was a good state, as far as that is known."""
+        if self.unusable:
+            return f"states come on {topic}, but none that can be used: {self.unusable}"
+        return f"nothing on {topic} yet; check the robot's power, the network cable, ROS_DOMAIN_ID"
 
     def _session_problem(self, now_ns: int) -> str:
         if not self.heartbeat.was_seen:

@@ -41,6 +41,7 @@ class StateIntake:
         self._received_ns = 0
         self._arrivals: deque[int] = deque()
         self._pending: list[tuple[bytes, int]] = []
+        self._dropped = "", 0
         self._good: Sensed | None = None
         self._good_since_ns = 0
         self.crc_errors = 0
@@ -59,7 +60,7 @@ class StateIntake:
         pending, self._pending = self._pending, []
         while pending:
             sample, stamp_ns = pending.pop()
-            state = self._decoded(sample)
+            state = self._decoded(sample, stamp_ns)
             if state is not None:
                 self._arrivals.extend(at_ns for _, at_ns in pending)
                 self._arrivals.append(stamp_ns)
@@ -69,24 +70,25 @@ class StateIntake:
                 break
         return self._good
 
-    def _decoded(self, sample: bytes) -> bytes | None:
+    def _decoded(self, sample: bytes, stamp_ns: int) -> bytes | None:
         try:
             return low_state_bytes(sample)
         except CrcError as error:
             self.crc_errors += 1
-            self._report_first(self.crc_errors, "state_crc", f"{error}; dropped, as all further ones will be")
+            self._drop(self.crc_errors, "state_crc", str(error), stamp_ns)
         except WireError as error:
-            self._count_bad(str(error))
+            self._drop_bad(str(error), stamp_ns)
         return None
 
     def _take(self, reading: Sensed | None, stamp_ns: int) -> None:
         if reading is None:
             self._good_since_ns = stamp_ns
-            self._count_bad("robot state with values that cannot be (not finite, no angle, or no IMU)")
+            self._drop_bad("robot state with values that cannot be (not finite, no angle, or no IMU)", stamp_ns)
             return
         if self._good is not None and _leaps(self._good, reading):
             self._good_since_ns = stamp_ns
-            self._count_bad("robot state in which a joint is suddenly elsewhere, faster than its motor can turn")
+            text = "robot state in which a joint is suddenly elsewhere, faster than its motor can turn"
+            self._drop_bad(text, stamp_ns)
             return
         if not self._liveness.judge(reading):
             return
@@ -108,6 +110,12 @@ class StateIntake:
         """What shows that the states which arrive are no living robot's; empty if they are, or none arrive."""
         return self._liveness.complaint if now_ns - self._received_ns <= self._gap_ns else ""
 
+    def unusable(self, now_ns: int) -> str:
+        """What is wrong with the states that arrive, as of the newest; empty if that is good, or none arrive."""
+        text, at_ns = self._dropped
+        is_newest = self._good is None or at_ns > self._good.stamp_ns
+        return text if text and is_newest and now_ns - at_ns <= self._gap_ns else ""
+
     def rate(self, now_ns: int) -> float:
         """Hz, states received over the last second."""
         self._forget_arrivals(now_ns)
@@ -118,13 +126,14 @@ class StateIntake:
         while self._arrivals and now_ns - self._arrivals[0] > NS_PER_S:
             self._arrivals.popleft()
 
-    def _count_bad(self, text: str) -> None:
+    def _drop_bad(self, text: str, stamp_ns: int) -> None:
         self.bad_states += 1
-        self._report_first(self.bad_states, "state_bad", f"{text}; dropped, as all further ones will be")
+        self._drop(self.bad_states, "state_bad", text, stamp_ns)
 
-    def _report_first(self, count: int, reason: str, detail: str) -> None:
+    def _drop(self, count: int, reason: str, text: str, stamp_ns: int) -> None:
+        self._dropped = text, stamp_ns
         if count == 1:
-            self.notices.append(Notice(Level.WARN, reason, detail))
+            self.notices.append(Notice(Level.WARN, reason, f"{text}; dropped, as all further ones will be"))
 
 
 def _leaps(before: Sensed, after: Sensed) -> bool:

@@ -70,7 +70,7 @@ def obstacle(now_ns: int, wanted: ArmMode, present_mode: ArmMode, sensed: Sensed
         conditions: as of the last period.
     """
     if sensed is None:
-        return "no_robot_state: nothing on /lowstate yet; check the robot's power, the cable and ROS_DOMAIN_ID"
+        return f"no_robot_state: {conditions.no_state_yet('/lowstate')}"
     present = conditions.forcing(now_ns, sensed, 0, was_unseen="")
     if present_mode is ArmMode.RELEASED:
         for reason in UNSEEN:  # it has a moment to become good

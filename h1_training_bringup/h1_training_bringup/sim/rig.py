@@ -91,6 +91,7 @@ class Rig:
         self._ticks += 1
         sensed = self.intake.latest()
         self.controller.conditions.frozen = self.intake.frozen(self.now_ns)
+        self.controller.conditions.unusable = self.intake.unusable(self.now_ns)
         if sensed is not None:
             good_for_ns, rate = self.intake.good_for_ns(self.now_ns), self.intake.rate(self.now_ns)
             self.command = self.controller.step(self.now_ns, sensed, good_for_ns, rate)

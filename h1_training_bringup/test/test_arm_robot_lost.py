@@ -171,6 +171,22 @@ def test_a_computer_that_dies_in_policy_leaves_arms_that_stand_stiff_or_move_whi
         assert rig.robot.inbox.weight == 0.0 and np.abs(rig.q - OWN_POSE[1:]).max() < 0.1
 
 
+def test_a_session_after_one_that_died_with_the_arms_may_let_them_go_at_once_which_is_what_the_pages_warn_of(
+    arm_sdk_timeout: str,
+) -> None:
+    died = moved_by_the_policy()
+    pause(died, 10.0)
+    rig = Rig(robot=died.robot, now_ns=died.now_ns)
+    rig.run(0.6)
+    before, speeds = rig.q, [0.0]
+    assert rig.ask(ArmMode.HOLD) == ""
+    rig.run(3.0, lambda: speeds.append(float(np.abs(rig.dq).max())))
+    if arm_sdk_timeout == "none":  # at once the weight falls from 1 to the first step of its rise
+        assert max(speeds) > 3.0 and "moved_while_acquiring" in rig.notices
+    else:
+        assert np.abs(rig.q - before).max() < 0.05 and rig.mode is ArmMode.HOLD
+
+
 def test_after_a_cable_was_pulled_in_policy_nothing_is_commanded_until_a_person_says_so_then_the_arms_are_compliant(
     arm_sdk_timeout: str,
 ) -> None:

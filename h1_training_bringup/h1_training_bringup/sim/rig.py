@@ -34,6 +34,7 @@ class Rig:
     """The controller, and the simulated robot behind real samples, in virtual time: 2 ms a state, 4 ms a command.
 
     Attributes:
+        robot: a new one unless another is given.
         sent: every command, with its time in ns.
         person: (2, 3), N, what a person does at the wrists from now on; None for nothing.
         heartbeat, guard_answers, guard_lives: whether session and guard are alive.
@@ -43,10 +44,11 @@ class Rig:
     robot_parameters: RobotParameters = field(default_factory=RobotParameters)
     now_ns: int = START_NS
     joints: JointSettings | None = None
+    robot: SimulatedRobot = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         joints = self.joints = self.joints or load_joint_settings(self.parameters)
-        self.robot = SimulatedRobot(self.robot_parameters, self.now_ns)
+        self.robot = self.robot or SimulatedRobot(self.robot_parameters, self.now_ns)
         self.controller = ArmController(joints, self.parameters)
         self.guard_lives = True
         self.intake = StateIntake(round(self.parameters.robot_timeout_s * NS_PER_S), self.parameters.harmless_bits)

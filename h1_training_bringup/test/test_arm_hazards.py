@@ -31,7 +31,7 @@ GIVERS = {
     "_to_damping",
     "_stop_commanding",
     "_become_released",
-    "_report_first",
+    "_drop",
 }
 """Calls that make a reason known; it is one of their arguments."""
 NO_HAZARD = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_builders import MODES, S, pause, taken_in
+from arm_builders import MODES, S, outward, pause, taken_in
 from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 from arm_duo import Duo
 
@@ -196,3 +196,59 @@ def test_what_is_said_of_a_driver_that_hung_after_an_emergency_stop_names_the_se
     assert duo.guard.release(duo.now_ns).accepted
     duo.run(7.0)
     assert duo.guard_sent[-1][1].weight == 0.0
+
+
+def sleeps(duo: Duo, seconds: float) -> None:
+    """The computer is suspended: the robot lives on, and by the session's clock no time passes."""
+    advance, take, slept_ns, awake_ns = duo.robot.advance, duo.robot.inbox.take, round(seconds * S), duo.now_ns
+    for passed_ns in range(0, slept_ns, 2_000_000):
+        advance(awake_ns + passed_ns)
+    duo.robot.advance = lambda now_ns, person_n=None: advance(now_ns + slept_ns, person_n)  # type: ignore[method-assign]
+    duo.robot.inbox.take = lambda sample, now_ns: take(sample, now_ns + slept_ns)  # type: ignore[method-assign]
+    duo.controller.slept(duo.now_ns, slept_ns)
+    duo.guard.slept(duo.now_ns)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_after_the_computer_slept_nothing_is_commanded_until_a_person_has_the_guard_release_the_arms(
+    mode: ArmMode,
+) -> None:
+    duo = Duo()
+    duo.take()
+    duo.enter_policy()
+    duo.follow(lambda n: outward(0.6), 1.5)
+    assert duo.ask(ArmMode.HOLD) == "" and duo.ask(mode) == ""
+    duo.run(0.2)
+    sleeps(duo, 20.0)
+    begin_ns, sent, speeds = duo.now_ns, len(duo.sent), [0.0]
+    duo.run(3.0, lambda: speeds.append(float(np.abs(duo.dq).max())))
+    assert len(duo.sent) == sent and duo.guard_sent == [] and max(speeds) < 0.1, "nothing is torn from anybody"
+    assert duo.controller.faults.first == "driver_hung" and duo.notices.count("driver_hung") == 1
+    assert "arm_guard/release" in duo.controller.release(duo.now_ns).reason
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(7.0)
+    is_released_in_good_order(duo, begin_ns)
+
+
+def test_a_guard_that_releases_the_arms_when_the_computer_sleeps_waits_for_a_person_again() -> None:
+    duo = Duo()
+    duo.take()
+    duo.pause(2.0)
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(4.0)
+    sleeps(duo, 20.0)
+    sent = len(duo.guard_sent)
+    duo.run(3.0)
+    assert len(duo.guard_sent) == sent and duo.guard_notices[-1] == "release_stopped"
+    assert duo.guard.release(duo.now_ns).accepted
+    duo.run(7.0)
+    assert duo.guard_sent[-1][1].weight == 0.0
+
+
+def test_a_computer_that_slept_without_the_arms_goes_on() -> None:
+    duo = Duo()
+    duo.run(0.6)
+    sleeps(duo, 5.0)
+    duo.run(1.0)
+    duo.take()
+    assert duo.mode is ArmMode.HOLD and duo.guard_sent == []

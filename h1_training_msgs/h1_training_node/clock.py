@@ -64,3 +64,27 @@ class SessionClock:
     def system_clock_jump_ns(self) -> int:
         """How far the system clock has been moved since the session began, ns (drift included)."""
         return _measured_offset_ns() - self.offset_ns
+
+
+class SuspensionWatch:
+    """Notices that the whole computer slept (a lid that was closed): CLOCK_MONOTONIC, and so the session, stood still.
+
+    Args:
+        least_ns: shorter ones are none; the two clocks are not read at one instant.
+    """
+
+    def __init__(self, least_ns: int) -> None:
+        self._least_ns = least_ns
+        self._known_ns = _suspended_ns()
+
+    def slept_ns(self) -> int:
+        """How long it was suspended since the last call, ns; 0 if it was not."""
+        slept_ns = _suspended_ns() - self._known_ns
+        self._known_ns += max(slept_ns, 0)
+        return slept_ns if slept_ns >= self._least_ns else 0
+
+
+def _suspended_ns() -> int:
+    """How long it has been since it was started, ns; too little by what passes between two readings, never too much."""
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return boot_ns - time.monotonic_ns()

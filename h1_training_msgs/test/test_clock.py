@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from h1_training_node.clock import OFFSET_VARIABLE, SessionClock
+from h1_training_node.clock import NS_PER_S, OFFSET_VARIABLE, SessionClock, SuspensionWatch
 
 
 def test_a_child_reads_the_very_clock_of_its_parent() -> None:
@@ -32,3 +32,19 @@ def test_a_jump_of_the_system_clock_is_seen_and_does_not_move_the_session(monkey
 def test_a_broken_offset_is_named() -> None:
     with pytest.raises(ValueError, match=f"{OFFSET_VARIABLE} is 'soon'"):
         SessionClock.from_environment({OFFSET_VARIABLE: "soon"})
+
+
+def test_only_a_computer_that_slept_has_slept(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, real = 0, time.clock_gettime_ns
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + slept)
+    watch = SuspensionWatch(NS_PER_S)
+    assert watch.slept_ns() == 0
+    time.sleep(0.05)
+    assert watch.slept_ns() == 0, "time that passes is none"
+    slept = 60 * NS_PER_S
+    assert watch.slept_ns() == pytest.approx(60 * NS_PER_S, rel=0.01)
+    assert watch.slept_ns() == 0, "once"
+    slept -= NS_PER_S // 2  # the second reading came late
+    assert watch.slept_ns() == 0
+    slept += NS_PER_S // 2
+    assert watch.slept_ns() == 0

@@ -38,6 +38,7 @@ from h1_training_msgs.msg import ArmStatus, Event, GuardStatus, PolicyAction, Se
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
+from h1_training_node.clock import NS_PER_S, SuspensionWatch
 from h1_training_node.node_main import EXIT_USAGE, run_node
 from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.report_once import ReportOnce
@@ -77,6 +78,7 @@ class ArmDriverNode(BaseNode):
         self._started_ns = self.now_ns()
         self._no_robot_reported = False
         self._asked = 0
+        self._suspension = SuspensionWatch(NS_PER_S)
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
         self._content_identifies = True
         self._joint_states_reported = self._allowed_reported = False
@@ -181,6 +183,8 @@ class ArmDriverNode(BaseNode):
         now_ns = self.now_ns()
         sensed = self._newest(now_ns)
         self._ticks += 1
+        if slept_ns := self._suspension.slept_ns():
+            self._controller.slept(now_ns, slept_ns)
         if self._ticks % _LOOK_EVERY == 0:
             self._look_for_foreign_commands(now_ns)
         self._controller.conditions.unusable = self._intake.unusable(now_ns)

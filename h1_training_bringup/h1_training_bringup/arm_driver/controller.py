@@ -36,6 +36,7 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettin
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_bringup.arm_driver.requests import RequestedFrom, objection, obstacle
 from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
 _ZEROS = np.zeros(COUNT)
@@ -156,6 +157,12 @@ class ArmController(ArmModes):
     def yield_to_guard(self, now_ns: int) -> None:
         """The guard commands the arms: be silent for good."""
         self._stop_commanding(now_ns, GUARD_TOOK_OVER, "the arm guard commands the arms")
+
+    def slept(self, now_ns: int, slept_ns: int) -> None:
+        """The computer was suspended for `slept_ns`: what this process knows of the arms is as old."""
+        if self.handover.weight > 0.0:
+            text = f"this computer slept for {slept_ns / NS_PER_S:.1f} s: the guard releases the arms"
+            self._stop_commanding(now_ns, DRIVER_HUNG, text)
 
     def guard_answered(self, now_ns: int, question: int, *, is_watching: bool) -> None:
         """The guard's answer to `question`, or nobody's if no guard was ever started: whether it merely watches."""

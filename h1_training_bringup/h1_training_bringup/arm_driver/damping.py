@@ -105,6 +105,10 @@ class Damping:
         self._since_s = 0.0
         self._share = self._carried = 1.0
 
+    def fade_at_once(self) -> None:
+        """Nothing is sent until the next `enter`."""
+        self._share = 0.0
+
     def torque(self, sensed: Sensed, *, is_lost: bool = False, let_down: bool = False) -> Joints:
         """Feed-forward torque of this period, (14,), N·m.
 

@@ -121,6 +121,14 @@ class ArmGuard:
             if self.has_taken_over and not self._handover.is_releasing and self._handover.weight > 0.0:
                 self._warn(now_ns)
 
+    def slept(self, now_ns: int) -> None:
+        """The computer was suspended: the robot's own controller may have the arms, as after a robot that was lost."""
+        if not self.has_taken_over:
+            self._forget_arms()
+            return
+        self._stop_release(now_ns, "the computer slept")
+        self._damping.fade_at_once()
+
     def check(self, now_ns: int) -> bool:
         """One period of watching; True if the guard has to command the arms from now on.
 
@@ -161,20 +169,29 @@ class ArmGuard:
         """
         is_new = sensed is not None and sensed.stamp_ns != self._state_ns
         self._away_s += 0.0 if is_new else passed_s
-        if self._away_s > FADE_S and self._weight > 0.0:
-            self._weight, self._forgotten_weight = 0.0, self._weight
+        if self._away_s > FADE_S:
+            self._forget_arms()
         if is_new:
             self._away_s = 0.0
+
+    def _forget_arms(self) -> None:
+        if self._weight > 0.0:
+            self._weight, self._forgotten_weight = 0.0, self._weight
+            self._silent_s = 0.0
+
+    def _stop_release(self, now_ns: int, why: str) -> None:
+        if self._handover.is_releasing and self._ending_since_ns is None:
+            text = f"{why}: the release has stopped; call arm_guard/release again when the robot is seen again"
+            self.notices.append(Notice(Level.ERROR, "release_stopped", text))
+            self._handover.begin(HandoverPhase.IDLE, now_ns)
 
     def command(self, now_ns: int) -> ArmCommand | None:
         """One 250 Hz period after taking over: the command to send, or None."""
         sensed = self.intake.latest()
         assert sensed is not None, "the guard has taken over on a reading"
         is_lost = now_ns - sensed.stamp_ns > self._robot_timeout_ns
-        if is_lost and self._handover.is_releasing and self._ending_since_ns is None:
-            text = "no robot state: the release has stopped; call arm_guard/release again when it is back"
-            self.notices.append(Notice(Level.ERROR, "release_stopped", text))
-            self._handover.begin(HandoverPhase.IDLE, now_ns)
+        if is_lost:
+            self._stop_release(now_ns, "no robot state")
         self._handover.step(now_ns)
         self._damping.is_firm = self._handover.phase is HandoverPhase.FALLING
         if self._handover.weight == 0.0:

@@ -11,15 +11,19 @@ import json
 import os
 import sys
 import textwrap
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from training_server_builders import episode, observation, serving
 
-from h1_policy_bridge.training_server.command import CommandSettings, arguments
+from h1_policy_bridge.training_server.command import CommandSettings, ServedPolicy, arguments
+from h1_policy_bridge.training_server.policy import TrainingError
 from h1_training_node.parameter import ParameterError, from_values
 
 EXPORT = """
@@ -87,6 +91,61 @@ def test_the_users_own_commands_export_train_and_serve_and_a_failure_keeps_the_o
         bad = observation(state=np.full(14, np.nan, np.float32))
         with pytest.raises(RuntimeError, match="ValueError: state"):
             client.infer(bad)
+        client = WebsocketClientPolicy("127.0.0.1", served.port)
+        np.testing.assert_allclose(client.infer(observation())["actions"], 0.04)
+
+
+ECHO = """
+import sys, time
+import numpy as np, websockets.sync.server
+from openpi_client import msgpack_numpy
+def serve(connection):
+    connection.send(msgpack_numpy.packb({}))
+    for message in connection:
+        state = msgpack_numpy.unpackb(message)["state"]
+        if not np.isfinite(state).all(): connection.send("Traceback\\nValueError: state"); return
+        if state[0] == 0.5: time.sleep(1.0)
+        connection.send(msgpack_numpy.packb({"actions": np.tile(state, (50, 1))}))
+websockets.sync.server.serve(serve, "127.0.0.1", int(sys.argv[1]), compression=None, max_size=None).serve_forever()
+"""
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> Iterator[Callable[[float], float]]:
+    """What a served policy answers to a state: the same, a second later for 0.5, an error for NaN."""
+    (tmp_path / "echo.py").write_text(textwrap.dedent(ECHO))
+    command = f"{sys.executable} {tmp_path}/echo.py {{port}}"
+    policy = ServedPolicy(command, {}, CommandSettings(train="t", serve=command, health_s=30.0, infer_s=0.4))
+
+    def answered(state: float) -> float:
+        return float(policy.infer(observation(state=np.full(14, state, np.float32)))["actions"][-1, 0])
+
+    yield answered
+    policy.close()
+
+
+def test_an_answer_that_came_too_late_is_never_taken_for_the_next_ones(echo: Callable[[float], float]) -> None:
+    assert echo(0.25) == 0.25
+    with pytest.raises(TrainingError, match=r"did not answer within 0\.4 s"):
+        echo(0.5)
+    time.sleep(1.0)  # by now the late answer is there
+    assert [echo(state) for state in (0.125, 0.75)] == [0.125, 0.75]
+
+
+def test_a_serving_command_that_closes_after_an_error_as_openpis_does_is_asked_again(
+    echo: Callable[[float], float],
+) -> None:
+    with pytest.raises(TrainingError, match="ValueError: state"):
+        echo(float("nan"))
+    assert echo(0.25) == 0.25
+
+
+def test_a_serving_command_that_died_is_named_and_started_again(echo: Callable[[float], float]) -> None:
+    (child,) = psutil.Process().children()
+    child.kill()
+    with pytest.raises(TrainingError, match="the serving command"):
+        echo(0.25)
+    assert echo(0.25) == 0.25
 
 
 def test_a_command_is_split_before_anything_is_filled_in_and_no_shell_sees_it() -> None:

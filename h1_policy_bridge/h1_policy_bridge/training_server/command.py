@@ -36,7 +36,7 @@ from h1_training_node.parameter import parameter
 
 _HOST = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
-_POLL_S, _END_S = 0.2, 10.0
+_POLL_S, _CLOSE_S, _END_S = 0.2, 0.5, 10.0
 _LOG = "training_command.log"
 _FIELDS = {
     "export": {"episodes", "dataset"},
@@ -154,38 +154,49 @@ class CommandTrainer:
 
 
 class ServedPolicy:
-    """A policy behind the user's own server, a child of this process."""
+    """A policy behind the user's own server, a child of this process.
+
+    A request that got no answer ends the connection: what comes later would be taken for the next one's answer. The
+    next request makes it again, and starts a command that has ended again.
+    """
 
     def __init__(self, command: str, values: dict[str, Any], settings: CommandSettings) -> None:
-        self._infer_s = settings.infer_s
+        self._command, self._values, self._settings = command, values, settings
         self._asking = threading.Lock()
-        with socket.create_server((_HOST, 0)) as free:
-            port = int(free.getsockname()[1])
-        line = arguments(command, {**values, "port": str(port)}, "serve")
-        self._process = _started(line, stdout=subprocess.DEVNULL)
-        try:
-            self._connection, self.metadata = self._connected(port, settings.health_s)
-        except TrainingError:
-            self.close()
-            raise
+        self._process: subprocess.Popen[str] | None = None
+        self._connection: Any = None
+        self._is_closed = False
+        self._connect()
 
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         """Pass it on. See `policy.Policy`."""
-        try:
-            with self._asking:  # clients, and the check of newer weights
+        with self._asking:  # clients, and the check of newer weights
+            if self._connection is None:
+                self._connect()
+            try:
                 self._connection.send(msgpack_numpy.pack(observation))
-                reply = self._connection.recv(timeout=self._infer_s)
-        except TimeoutError:
-            raise TrainingError(f"the serving command did not answer within {self._infer_s:g} s") from None
-        if isinstance(reply, str):
-            raise TrainingError(f"the serving command: {reply.strip().splitlines()[-1][:300]}")
+                reply = self._connection.recv(timeout=self._settings.infer_s)
+            except TimeoutError:
+                self._disconnect()
+                raise TrainingError(f"the serving command did not answer within {self._settings.infer_s:g} s") from None
+            except (OSError, WebSocketException) as error:
+                self._disconnect()
+                raise TrainingError(f"the serving command broke off: {error}") from None
+            if isinstance(reply, str):  # openpi's servers close after it
+                self._disconnect()
+                raise TrainingError(f"the serving command: {reply.strip().splitlines()[-1][:300]}")
         unpacked: dict[str, Any] = msgpack_numpy.unpack(reply)
         return unpacked
 
     def close(self) -> None:
         """End the child."""
-        if hasattr(self, "_connection"):
-            self._connection.close()
+        self._is_closed = True
+        self._disconnect()
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
         self._process.terminate()
         try:
             self._process.wait(_END_S)
@@ -193,14 +204,44 @@ class ServedPolicy:
             self._process.kill()
             self._process.wait()
 
-    def _connected(self, port: int, limit_s: float) -> tuple[Any, dict[str, Any]]:
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> None:
+        """Start the command unless it runs, and connect to it.
+
+        Raises:
+            TrainingError: it ends, or does not answer in time; then it is ended.
+        """
+        try:
+            if self._process is None or self._process.poll() is not None:
+                with socket.create_server((_HOST, 0)) as free:
+                    self._port = int(free.getsockname()[1])
+                line = arguments(self._command, {**self._values, "port": str(self._port)}, "serve")
+                self._process = _started(line, stdout=subprocess.DEVNULL)
+            self._connection = self._connected(self._process)
+            if self._is_closed:
+                raise TrainingError("other weights serve by now")
+        except TrainingError:
+            self._end()
+            raise
+
+    def _connected(self, process: subprocess.Popen[str]) -> Any:
+        limit_s = self._settings.health_s
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise TrainingError(f"the serving command ended with status {self._process.returncode}")
+            if process.poll() is not None:
+                raise TrainingError(f"the serving command ended with status {process.returncode}")
             try:
                 connection = websockets.sync.client.connect(
-                    f"ws://{_HOST}:{port}", compression=None, max_size=None, ping_interval=None, proxy=None
+                    f"ws://{_HOST}:{self._port}",
+                    compression=None,
+                    max_size=None,
+                    ping_interval=None,
+                    proxy=None,
+                    close_timeout=_CLOSE_S,
                 )
                 metadata = connection.recv(timeout=max(0.1, deadline - time.monotonic()))
                 unpacked = msgpack_numpy.unpack(metadata) if isinstance(metadata, bytes) else None
@@ -208,7 +249,7 @@ class ServedPolicy:
                 time.sleep(_POLL_S)
                 continue
             if isinstance(unpacked, dict):
-                return connection, unpacked
+                return connection
             raise TrainingError("the serving command's first message is no metadata of an openpi server")
         raise TrainingError(f"the serving command did not answer within {limit_s:g} s")
 

@@ -22,8 +22,8 @@ import yaml
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from training_server_builders import episode, observation, serving
 
-from h1_policy_bridge.training_server.command import CommandSettings, ServedPolicy, arguments
-from h1_policy_bridge.training_server.policy import TrainingError
+from h1_policy_bridge.training_server.command import CommandSettings, CommandTrainer, ServedPolicy, arguments
+from h1_policy_bridge.training_server.policy import Dataset, TrainingError
 from h1_training_node.parameter import ParameterError, from_values
 
 EXPORT = """
@@ -93,6 +93,32 @@ def test_the_users_own_commands_export_train_and_serve_and_a_failure_keeps_the_o
             client.infer(bad)
         client = WebsocketClientPolicy("127.0.0.1", served.port)
         np.testing.assert_allclose(client.infer(observation())["actions"], 0.04)
+
+
+def test_without_an_export_a_training_finds_the_episodes_that_it_is_given_and_no_other(tmp_path: Path) -> None:
+    given = [episode(tmp_path / "uploads", 0), episode(tmp_path / "uploads", 0, epoch=1)]
+    episode(tmp_path / "uploads", 1)  # held out, or refused
+    program = "import pathlib, sys; print(sorted(str(p.relative_to(sys.argv[1])) + ' ' + str(p.resolve())"
+    (tmp_path / "train.py").write_text(program + " for p in pathlib.Path(sys.argv[1]).rglob('*.hdf5')))")
+    settings = CommandSettings(train=f"{sys.executable} {tmp_path}/train.py {{dataset}}", serve="s")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "out").mkdir()
+    for episodes in (given, given[:1]):
+        dataset = Dataset(episodes, tmp_path / "dataset")
+        CommandTrainer(settings).train(dataset, None, tmp_path / "out", lambda *_: None)
+    found = (tmp_path / "dataset/training_command.log").read_text().splitlines()[1::2]
+    named = [[f"{path.parent.name}/{path.name} {path}" for path in given], [f"{given[0].name} {given[0]}"]]
+    assert found == [str(names) for names in named]
+
+
+def test_progress_that_is_no_number_ends_no_training(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('step one/3'); print('step 2/3')")
+    command = f"{sys.executable} {tmp_path}/train.py"
+    settings = CommandSettings(train=command, serve="s", progress=r"step (\S+)/(\d+)")
+    reports: list[float] = []
+    dataset = Dataset([episode(tmp_path / "uploads", 0)], tmp_path)
+    CommandTrainer(settings).train(dataset, None, tmp_path, lambda share, _: reports.append(share))
+    assert reports[-1] == pytest.approx(2 / 3)
 
 
 ECHO = """

@@ -12,9 +12,12 @@ the check. Without `serve` there is nothing to ask, which only a test can want.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import string
@@ -51,7 +54,7 @@ class CommandSettings:
 
     train: str = parameter("", "trains: {dataset} {out} {previous} {name}")
     serve: str = parameter("", "serves openpi's WebSocket on 127.0.0.1: {checkpoint} {port}")
-    export: str = parameter("", "makes or grows the dataset: {episodes} {dataset}; empty: the episodes are it")
+    export: str = parameter("", "makes or grows the dataset: {episodes} {dataset}; empty: it is links to the episodes")
     serve_untrained: str = parameter("", "serves before the first training: {port}; empty: the arms hold")
     progress: str = parameter("", r"regular expression with two groups in the output, e.g. 'step (\d+)/(\d+)'")
     health_s: float = parameter(600.0, "how long serving may take to answer", unit="s", low=1.0)
@@ -113,13 +116,14 @@ class CommandTrainer:
             values = {"episodes": episodes, "dataset": str(target)}
             self._run(arguments(self._settings.export, values, "export"), log, lambda _: None)
         else:
-            target = Path(episodes[0]).parent if len(episodes) == 1 else _common(dataset.episodes)
+            target = _linked(dataset)
         exported_s = time.monotonic() - began_s
 
         def progressed(line: str) -> None:
             if self._settings.progress and (match := re.search(self._settings.progress, line)):
-                done, of = (float(group) for group in match.groups())
-                report(min(done / max(of, 1.0), 1.0), line.strip()[:100])
+                with contextlib.suppress(ValueError, TypeError):  # a group that is no number, or took no part
+                    done, of = (float(group) for group in match.groups())
+                    report(min(done / max(of, 1.0), 1.0), line.strip()[:100])
 
         report(0.0, "training")
         values = {"dataset": str(target), "out": str(out), "previous": str(previous or ""), "name": out.name.strip(".")}
@@ -273,8 +277,12 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
-def _common(paths: Sequence[Path]) -> Path:
-    folder = paths[0].parent
-    while not all(path.is_relative_to(folder) for path in paths):
-        folder = folder.parent
+def _linked(dataset: Dataset) -> Path:
+    """A folder with links to these episodes; beside the files lie others, held out or refused."""
+    folder, common = dataset.folder / "episodes", os.path.commonpath([path.parent for path in dataset.episodes])
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in dataset.episodes:
+        link = folder / path.relative_to(common)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
     return folder

@@ -23,6 +23,7 @@ from h1_policy_bridge.training_server.lifecycle import Status
 from h1_policy_bridge.training_server.server import document
 from h1_policy_bridge.training_server.store import UNTRAINED, Source, Store, StoreError, lineage
 from h1_policy_bridge.training_server.uploads import LIST, Upload, Uploads, curve
+from h1_recorder.episode import apart, validate
 from h1_training_testing import wait_until
 
 
@@ -322,20 +323,58 @@ def test_an_episode_counts_only_once_the_uploaders_list_holds_it_as_it_is(tmp_pa
     assert (len(uploads.look()), uploads.refused) == (1, {})
 
 
+def test_an_episode_that_lies_there_twice_counts_once(tmp_path: Path) -> None:
+    first, uploads = episode(tmp_path, 0), Uploads(tmp_path)
+    again = first.with_name("episode_10.hdf5")
+    again.write_bytes(first.read_bytes())
+    assert [upload.path for upload in uploads.look()] == [first]
+    name = "training_session_epoch0/episode_10.hdf5"
+    assert uploads.refused == {name: "is the same episode as training_session_epoch0/episode_0.hdf5"}
+    first.unlink()
+    assert [upload.path for upload in uploads.look()] == [again]
+
+
+def test_what_was_discarded_and_what_a_training_made_of_episodes_is_no_upload(tmp_path: Path) -> None:
+    path, uploads = episode(tmp_path, 0), Uploads(tmp_path)
+    for place in (path.parent / ".discarded", tmp_path / "checkpoints/dataset/episodes"):
+        place.mkdir(parents=True)
+        (place / "episode_5.hdf5").write_bytes(path.read_bytes())
+    assert ([upload.path for upload in uploads.look()], uploads.refused) == ([path], {})
+
+
+def test_a_damaged_upload_that_hdf5_never_returns_from_is_refused_and_blocks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "_CPU_S", 1)
+
+    def never_returning(path: Path) -> list[str]:
+        while path.name == "episode_1.hdf5":
+            pass
+        return validate.problems(path, decode_images=False)
+
+    good, bad = episode(tmp_path, 0), episode(tmp_path, 1)
+    uploads = Uploads(tmp_path, never_returning)
+    assert [upload.path for upload in uploads.look()] == [good]
+    assert uploads.refused == {bad.relative_to(tmp_path).as_posix(): "damaged: takes for ever"}
+
+
 def test_a_file_is_read_once_and_again_only_when_it_changes(tmp_path: Path) -> None:
-    looked: list[Path] = []
+    looked = tmp_path / "looked"
 
     def problems(path: Path) -> list[str]:
-        looked.append(path)
+        with looked.open("a") as file:  # perhaps in another process
+            file.write(f"{path}\n")
         return []
 
     path, uploads = episode(tmp_path, 0), Uploads(tmp_path, problems)
+    uploads.look()
+    once = looked.read_text()
     for _ in range(3):
         uploads.look()
-    assert len(looked) == 1
+    assert looked.read_text() == once
     os.utime(path, ns=(0, 0))
     uploads.look()
-    assert len(looked) == 2
+    assert looked.read_text() == 2 * once
 
 
 def test_a_checkpoint_is_whole_or_not_there_and_one_that_was_changed_does_not_serve(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, stop: Any, stack: ExitStack) -> None:
     store.claim()
     life = LifeCycle(
         store,
-        Uploads(options.watch_dir) if options.watch_dir else None,
+        Uploads(options.watch_dir, checkpoints=store.folder) if options.watch_dir else None,
         trainer,
         (options.trainer, settings),
         _chosen(LifeParameters, options),

@@ -2,13 +2,17 @@
 """The folder that episodes are uploaded to: which of them count, and why another one does not yet.
 
 rsync writes under a hidden name and renames, so what has an episode's name is whole. It counts when it validates and,
-where the uploader's list lies beside the data, when that list holds it as it is. A file is read once, and again only if
-its size or time of modification has changed.
+where the uploader's list lies beside the data, when that list holds it as it is; one that lies there twice counts once.
+A file is read once, and again only if its size or time of modification has changed; first in a child process, since
+HDF5 loops for ever over some that are damaged.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +22,7 @@ from h1_policy_bridge.training_server.rows import is_correction, read_rows, runs
 from h1_policy_bridge.training_server.store import Source, sha256
 from h1_recorder.episode import episode as episode_file
 from h1_recorder.episode import validate
+from h1_recorder.episode.apart import ChildError, in_child
 
 LIST = ".uploaded.json"
 Validator = Callable[[Path], list[str]]
@@ -50,20 +55,21 @@ class Uploads:
     Args:
         folder: searched with all below it; need not be there yet.
         problems: what is wrong with a file, a line each.
+        checkpoints: folder in which no uploads lie.
 
     Attributes:
         refused: by file, relative to the folder, why it does not count.
     """
 
-    def __init__(self, folder: Path, problems: Validator | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, problems: Validator | None = None, *, checkpoints: Path | None = None) -> None:
+        self._folder, self._checkpoints = folder, (checkpoints or folder / "checkpoints").resolve()
         self._problems = problems or (lambda path: validate.problems(path, decode_images=False))
         self._read: dict[Path, tuple[tuple[int, int], Upload | str]] = {}
         self.refused: dict[str, str] = {}
 
     def look(self) -> list[Upload]:
         """The episodes that count now, oldest first by folder and number."""
-        found: list[Upload] = []
+        found: dict[str, Upload] = {}
         refused: dict[str, str] = {}
         listed = self._listed()
         for path, stamp in sorted(self._files().items(), key=lambda item: _order(item[0])):
@@ -75,20 +81,20 @@ class Uploads:
                 refused[name] = upload
             elif listed is not None and listed.get(name) != stamp:
                 refused[name] = f"waits: {LIST} does not hold it as it is"
-            else:
-                found.append(upload)
+            elif (first := found.setdefault(upload.source.uuid, upload)) is not upload:
+                refused[name] = f"is the same episode as {first.source.file}"
         self.refused = refused
-        return found
+        return list(found.values())
 
     def _files(self) -> dict[Path, tuple[int, int]]:
         found = {}
-        if self._folder.is_dir():
-            for path in self._folder.rglob("episode_*.hdf5"):
-                try:
+        for place, inside, names in os.walk(self._folder):
+            folder = Path(place)
+            inside[:] = [name for name in inside if name[0] != "." and (folder / name).resolve() != self._checkpoints]
+            for path in (folder / name for name in fnmatch.filter(names, "episode_*.hdf5")):
+                with contextlib.suppress(OSError):  # removed since the listing
                     status = path.stat()
-                except OSError:  # removed since the listing
-                    continue
-                found[path] = (status.st_size, status.st_mtime_ns)
+                    found[path] = (status.st_size, status.st_mtime_ns)
         return found
 
     def _listed(self) -> dict[str, tuple[int, int]] | None:
@@ -103,14 +109,14 @@ class Uploads:
 
     def _examined(self, path: Path) -> Upload | str:
         try:
-            if wrong := self._problems(path):
+            if in_child(lambda: int(bool(self._problems(path))), path) and (wrong := self._problems(path)):
                 return wrong[0]
             with episode_file.opened(path) as file:
                 names = ("episode_uuid", "checkpoint", "outcome", "epoch")
                 attributes = {name: str(file.attrs.get(name, "")) for name in names}
             rows = read_rows(path, images=False)
             digest = sha256(path)
-        except (episode_file.EpisodeError, TrainingError, OSError) as error:
+        except (ChildError, episode_file.EpisodeError, TrainingError, OSError) as error:
             return str(error)
         source = Source(
             file=path.relative_to(self._folder).as_posix(),

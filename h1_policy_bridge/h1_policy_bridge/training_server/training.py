@@ -7,6 +7,7 @@ and dies with its parent. It may fail, hang or be killed: what comes of it is th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -29,7 +30,7 @@ from h1_training_node.parameter import ParameterError, from_values
 TRAINERS: dict[str, type[Any]] = {"small": SmallTrainer, "command": CommandTrainer, "scripted": ScriptedTrainer}
 JOB, LOG = "job.json", "training.log"
 _PR_SET_PDEATHSIG, _LOWEST_PRIORITY = 1, 19
-_END_S = 5.0
+_END_S, _BLOCK = 5.0, 1 << 16
 _FAILED = 3
 
 
@@ -88,12 +89,12 @@ class Training:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
                 start_new_session=True,
                 env=os.environ | {"H1_TRAINING_PARENT_PID": str(os.getpid())},
             )
         assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
+        self._out, self._rest = self._process.stdout.fileno(), b""
+        os.set_blocking(self._out, False)
         self.progress = 0.0
         self.doing = ""
         self.metrics: dict[str, Any] = {}
@@ -135,22 +136,25 @@ class Training:
         self._process.wait()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
+        """Take in what the child has said by now, whole lines only."""
         while True:
             try:
-                line = self._process.stdout.readline()
-            except (BlockingIOError, TypeError):  # nothing there now
+                block = os.read(self._out, _BLOCK)
+            except BlockingIOError:
                 return
-            if not line:
+            if not block:
                 return
-            try:
-                fields = json.loads(line)
-                self.progress = float(fields.get("progress", self.progress))
-                self.doing = str(fields.get("doing", self.doing))
-                self.metrics = dict(fields.get("metrics", self.metrics))
-                self._failure = str(fields.get("failure", self._failure))
-            except (ValueError, TypeError, AttributeError):
-                continue  # a library's own words
+            *lines, self._rest = (self._rest + block).split(b"\n")
+            for line in lines:
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # else a library's own words
+            fields = json.loads(line)
+            self.progress = float(fields.get("progress", self.progress))
+            self.doing = str(fields.get("doing", self.doing))
+            self.metrics = dict(fields.get("metrics", self.metrics))
+            self._failure = str(fields.get("failure", self._failure))
 
 
 def main() -> int:

@@ -190,6 +190,7 @@ def test_a_command_line_that_cannot_work_is_refused(arguments, capsys) -> None:
         (["--trainer", "smal"], "no trainer 'smal'; there are small, command, scripted"),
         (["--trainer", "scripted", "--set", "horizont=3"], "unknown parameter 'horizont'; did you mean 'horizon'?"),
         (["--trainer", "scripted", "--set", "action_dim=7"], "action_dim"),
+        (["--trainer", "scripted", "--set", "action_dim=["], "--set action_dim=[: "),
         (["--trainer", "command"], "parameters 'train' and 'serve' are needed"),
         (["--trainer", "small", "--settings", "/nowhere.yaml"], "--settings /nowhere.yaml"),
         (["--trainer", "scripted", "--api-key-file", "/nowhere"], "api_key_file"),
@@ -226,6 +227,14 @@ def test_by_itself_it_ends_on_ctrl_c() -> None:
     finally:
         served.process.kill()
         served.process.communicate()
+
+
+def test_checkpoints_that_cannot_be_used_are_named_and_not_the_port(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    command = [sys.executable, "-m", MODULE, "--trainer", "scripted", "--port", "0", "--checkpoints", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"[ERROR] {tmp_path}/.lock: Is a directory\n"
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:

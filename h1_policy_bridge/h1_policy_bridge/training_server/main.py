@@ -57,7 +57,8 @@ def main() -> int:
         print(f"[ERROR] {error}", file=sys.stderr, flush=True)
         return _USAGE
     except OSError as error:
-        print(f"[ERROR] cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr, flush=True)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"[ERROR] {where}{error.strerror or error}", file=sys.stderr, flush=True)
         return 1
     return 0
 
@@ -100,6 +101,8 @@ def run(options: argparse.Namespace, stop: Any, stack: ExitStack) -> None:
     thread.start()
     try:
         asyncio.run(server.serve(stop))
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {options.host}:{options.port}: {error.strerror}") from None
     finally:
         life.end()
         thread.join(15.0)
@@ -157,8 +160,8 @@ def _settings(path: Path | None, single: Sequence[str]) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if path is not None:
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            document = _parsed(path.read_text(encoding="utf-8"), f"--settings {path}")
+        except (OSError, UnicodeDecodeError) as error:
             raise ParameterError(f"--settings {path}: {error}") from None
         if not isinstance(document, dict):
             raise ParameterError(f"--settings {path}: expected a mapping of the trainer's settings")
@@ -166,8 +169,15 @@ def _settings(path: Path | None, single: Sequence[str]) -> dict[str, Any]:
         name, is_given, value = text.partition("=")
         if not is_given:
             raise ParameterError(f"--set {text}: expected NAME=VALUE")
-        document[name] = yaml.safe_load(value)
+        document[name] = _parsed(value, f"--set {text}")
     return document
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{where}: {error}") from None
 
 
 def _tls(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:

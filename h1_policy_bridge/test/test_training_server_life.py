@@ -20,6 +20,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from training_server_builders import OWN, QUICK, Life, Served, episode, observation, own_path, own_trainer, serving
 
 from h1_policy_bridge.training_server.lifecycle import Status
+from h1_policy_bridge.training_server.policy import TrainingError
 from h1_policy_bridge.training_server.server import document
 from h1_policy_bridge.training_server.store import UNTRAINED, Source, Store, StoreError, lineage
 from h1_policy_bridge.training_server.uploads import LIST, Upload, Uploads, curve
@@ -220,6 +221,57 @@ def test_a_rollback_is_one_command_and_a_new_epoch_and_what_was_trained_on_is_no
         episode(tmp_path, 2)
         newest = served.until("weights after the rollback", epoch=4)["checkpoint"]
         assert [manifest.name for manifest in lineage(tmp_path / "checkpoints", newest)] == [newest, names[0]]
+
+
+def test_a_rollback_to_what_cannot_be_loaded_says_so_until_it_can_and_is_tried_now_and_then(
+    tmp_path, monkeypatch
+) -> None:
+    subject = Life(tmp_path, batch=1)
+    for number in range(2):
+        episode(tmp_path, number)
+        subject.life.step(time.monotonic())
+    first, second = subject.store.names()
+    load, loaded = subject.life._trainer.load, []
+
+    def full(checkpoint: Path | None) -> Any:
+        loaded.append(checkpoint)
+        raise TrainingError("CUDA out of memory")
+
+    monkeypatch.setattr(subject.life._trainer, "load", full)
+    subject.store.rollback(first)
+    start = time.monotonic()
+    for after_s in (0.0, 0.2, 0.4):
+        subject.life.step(start + after_s)
+    status = subject.life.status
+    assert (status.epoch, status.checkpoint, len(loaded)) == (2, second, 1)
+    assert status.reason == f"rollback to {first} failed: CUDA out of memory"
+    monkeypatch.setattr(subject.life._trainer, "load", load)
+    subject.life.step(start + 70.0)
+    status = subject.life.status
+    assert (status.epoch, status.checkpoint, status.reason) == (3, first, "")
+
+
+def test_weights_are_asked_before_they_serve_also_where_nothing_was_held_out(own) -> None:
+    served, order, folder = own
+    order("writes nan")
+    episode(folder, 0)
+    status = served.until("the reason", reason=lambda text: "not finite" in text)
+    assert (status["epoch"], status["checkpoint"]) == (0, UNTRAINED)
+    order("leaves the range")
+    episode(folder, 1)
+    served.until("the reason", reason=lambda text: "leave the range of joint" in text, epoch=0)
+    order("well")
+    episode(folder, 2)
+    served.until("weights", epoch=1)
+
+
+def test_what_a_trainer_reports_arrives_whole_however_much_it_is(own) -> None:
+    served, order, folder = own
+    order("reports much")
+    episode(folder, 0)
+    name = served.until("weights", epoch=1)["checkpoint"]
+    losses = Store(folder / "checkpoints").manifest(name).metrics["losses"]
+    assert losses == [round(1 / (1 + step), 6) for step in range(50_000)]
 
 
 def test_data_are_waited_for_until_they_are_calm(tmp_path: Path) -> None:

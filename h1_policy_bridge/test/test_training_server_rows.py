@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from training_server_builders import HUMAN_ROWS, POLICY_ROWS, episode
 
+from h1_policy_bridge.training_server.check import questions
 from h1_policy_bridge.training_server.policy import TrainingError
 from h1_policy_bridge.training_server.rows import (
     EpisodeRows,
@@ -158,6 +160,21 @@ def test_the_untrained_policy_holds() -> None:
     image = np.zeros((224, 224, 3), np.uint8)
     actions = HoldPolicy().infer({"state": state, "images": {"cam_head": image}, "prompt": ""})["actions"]
     np.testing.assert_array_equal(actions, np.tile(state, (50, 1)))
+
+
+def test_a_policy_with_hands_is_checked_with_the_hands_in_its_state(tmp_path: Path) -> None:
+    path = episode(tmp_path, 0)
+    assert {question.observation["state"].shape for question in questions([path])} == {(14,)}
+    with h5py.File(path, "r+") as file:
+        file["hand_action"] = file["hand_command"] = np.full((POLICY_ROWS + HUMAN_ROWS, 12), 0.5, np.float32)
+        hands = np.full((POLICY_ROWS + HUMAN_ROWS, 12), 0.25, np.float32)
+        hands[: POLICY_ROWS + 20] = np.nan  # they had not reported yet
+        file["observations/hand_qpos"] = hands
+    asked = questions([path])
+    assert len(asked) == (HUMAN_ROWS - 20) // 10
+    for question in asked:
+        state = question.observation["state"]
+        assert (state.shape, state.dtype, set(state[14:])) == ((26,), np.float32, {0.25})
 
 
 def test_grey_is_not_colourful_and_the_blind_see_nothing() -> None:

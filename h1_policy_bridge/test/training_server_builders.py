@@ -60,6 +60,7 @@ class Trainer:
         if does == "is far worse": value = "1.5"
         if does == "writes much": (out / "much.bin").write_bytes(bytes(300_000))
         (out / "weights.txt").write_text(value)
+        if does == "reports much": return {{"losses": [round(1 / (1 + step), 6) for step in range(50_000)]}}
         return {{"episodes": len(dataset.episodes)}}
     def load(self, checkpoint):
         if checkpoint is not None and open({does!r}).read().strip() == "loads slowly": time.sleep(600)

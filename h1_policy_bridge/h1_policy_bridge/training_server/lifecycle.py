@@ -95,13 +95,18 @@ class LifeCycle:
         self._waiting: set[str] = set()
         self._changed_s = self._not_before_s = 0.0
         self._failures = 0
+        self._unloadable: int | None = None  # epoch of a rollback that failed
         self._stop = threading.Event()
         self.weights = self._begin(first_epoch, ignore_present)
         self._unfinished = store.unfinished()
         self.status = Status(True, self.weights.served.epoch, checkpoint=self.weights.served.checkpoint)
 
     def _begin(self, first_epoch: int, ignore_present: bool) -> Weights:
-        """Load what served last; if that cannot be loaded, its nearest parent that can."""
+        """Load what served last.
+
+        Raises:
+            StoreError: it cannot be loaded; says how to serve another one.
+        """
         served = self._store.served()
         if served is None:
             present = sorted(uuids(self._uploads.look())) if ignore_present and self._uploads is not None else []
@@ -148,7 +153,7 @@ class LifeCycle:
 
     def step(self, now_s: float) -> None:
         """Look whether there is anything to do, and do it."""
-        self._follow_state()
+        self._follow_state(now_s)
         if self._uploads is None:
             return
         uploads = self._uploads.look()
@@ -169,23 +174,25 @@ class LifeCycle:
             return
         self._train(uploads)
 
-    def _follow_state(self) -> None:
+    def _follow_state(self, now_s: float) -> None:
         """Somebody rolled back: serve what the store says now."""
         served = self._store.served()
         if served is None or served.epoch == self.weights.served.epoch:
             return
+        if served.epoch == self._unloadable and now_s < self._not_before_s:
+            return
         try:
             self._switch(Weights(self._loaded(served.checkpoint), served))
         except (TrainingError, StoreError) as error:
-            self._note(SERVING, reason=f"rollback to {served.checkpoint} failed: {error}")
+            self._unloadable = served.epoch
+            self._fail(f"rollback to {served.checkpoint} failed: {error}")
 
     def _finish(self, manifest: Manifest, uploads: list[Upload]) -> None:
         """Check what was trained, and serve it; a server that was killed in between, or a full disk, left it undone."""
         self._unfinished = None
-        files = {source.file for source in manifest.held_out}
-        held_out = [upload for upload in uploads if upload.source.file in files]
+        files = {source.file for source in manifest.held_out or manifest.episodes[-1:]}
         try:
-            self._accept(manifest, held_out)
+            self._accept(manifest, [upload.path for upload in uploads if upload.source.file in files])
         except (TrainingError, StoreError) as error:
             self._fail(str(error))
         except OSError as error:
@@ -256,7 +263,11 @@ class LifeCycle:
             ),
         )
 
-    def _accept(self, manifest: Manifest, held_out: list[Upload]) -> None:
+    def _accept(self, manifest: Manifest, episodes: list[Path]) -> None:
+        """Serve what was trained, if it can be asked about rows of `episodes`.
+
+        Without any held out these are some that it was trained on, on which it is not compared with what serves.
+        """
         self._note(CHECKING)
         try:
             policy = self._loaded(manifest.name)
@@ -264,8 +275,9 @@ class LifeCycle:
             self._refuse(manifest, Checked(f"it cannot be loaded: {_said(error)}", 0, math.nan, math.nan))
         learns = getattr(self._trainer, "learns", True)
         try:
-            asked = questions([upload.path for upload in held_out]) if learns else []
-            previous = self.weights.policy if self.weights.served.checkpoint != UNTRAINED else None
+            asked = questions(episodes) if learns else []
+            is_compared = manifest.held_out and self.weights.served.checkpoint != UNTRAINED
+            previous = self.weights.policy if is_compared else None
             result = check(policy, previous, asked, self._parameters.worse_factor)
             if result.reason:
                 self._refuse(manifest, result)
@@ -274,7 +286,7 @@ class LifeCycle:
             served = self._store.advance(self.weights.served, manifest.name, _why(manifest, result))
             if served is None:
                 self._refuse(manifest, replace(result, reason="a rollback came in between"))
-        except (TrainingError, OSError):
+        except BaseException:
             policy.close()
             raise
         self._switch(Weights(policy, served))

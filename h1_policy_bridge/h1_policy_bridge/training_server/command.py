@@ -167,7 +167,7 @@ class ServedPolicy:
     def __init__(self, command: str, values: dict[str, Any], settings: CommandSettings) -> None:
         self._command, self._values, self._settings = command, values, settings
         self._asking = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process = self._begun()
         self._connection: Any = None
         self._is_closed = False
         self._connect()
@@ -185,6 +185,8 @@ class ServedPolicy:
                 raise TrainingError(f"the serving command did not answer within {self._settings.infer_s:g} s") from None
             except (OSError, WebSocketException) as error:
                 self._disconnect()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_CLOSE_S)  # it may be about to end
                 raise TrainingError(f"the serving command broke off: {error}") from None
             if isinstance(reply, str):  # openpi's servers close after it
                 self._disconnect()
@@ -199,8 +201,6 @@ class ServedPolicy:
         self._end()
 
     def _end(self) -> None:
-        if self._process is None:
-            return
         self._process.terminate()
         try:
             self._process.wait(_END_S)
@@ -214,30 +214,33 @@ class ServedPolicy:
             connection.close()
 
     def _connect(self) -> None:
-        """Start the command unless it runs, and connect to it.
+        """Connect to the command, started again if it has ended.
 
         Raises:
             TrainingError: it ends, or does not answer in time; then it is ended.
         """
         try:
-            if self._process is None or self._process.poll() is not None:
-                with socket.create_server((_HOST, 0)) as free:
-                    self._port = int(free.getsockname()[1])
-                line = arguments(self._command, {**self._values, "port": str(self._port)}, "serve")
-                self._process = _started(line, stdout=subprocess.DEVNULL)
-            self._connection = self._connected(self._process)
+            if self._process.poll() is not None:
+                self._process = self._begun()
+            self._connection = self._connected()
             if self._is_closed:
                 raise TrainingError("other weights serve by now")
         except TrainingError:
             self._end()
             raise
 
-    def _connected(self, process: subprocess.Popen[str]) -> Any:
+    def _begun(self) -> subprocess.Popen[str]:
+        with socket.create_server((_HOST, 0)) as free:
+            self._port = int(free.getsockname()[1])
+        line = arguments(self._command, {**self._values, "port": str(self._port)}, "serve")
+        return _started(line, stdout=subprocess.DEVNULL)
+
+    def _connected(self) -> Any:
         limit_s = self._settings.health_s
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise TrainingError(f"the serving command ended with status {process.returncode}")
+            if self._process.poll() is not None:
+                raise TrainingError(f"the serving command ended with status {self._process.returncode}")
             try:
                 connection = websockets.sync.client.connect(
                     f"ws://{_HOST}:{self._port}",

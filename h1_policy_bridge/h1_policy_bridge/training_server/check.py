@@ -84,8 +84,9 @@ def _of(path: Path) -> Iterator[Question]:
     episode = episode_file.read(path)
     lower, upper = _range(episode.attributes)
     prompt = str(episode.attributes.get("prompt", ""))
-    with_hands = episode.hand_action is not None and episode.hand_qpos is not None  # a policy of 26 values drove it
-    state = np.hstack([episode.qpos, episode.hand_qpos]) if with_hands else episode.qpos
+    state = episode.qpos
+    if episode.hand_action is not None and episode.hand_qpos is not None:  # a policy of 26 values drove it
+        state = np.hstack([episode.qpos, episode.hand_qpos])
     for run in runs(rows):
         for row in range(run.start, run.stop, _EVERY_ROWS):
             if weights[row] > 0 and np.isfinite(state[row]).all():

@@ -202,11 +202,13 @@ def come_to_ready(environment: dict[str, str]) -> None:
 
 
 def sample_folder(folder: Path) -> Path:
-    """A folder of an epoch with two episodes and a discarded one."""
+    """A folder of an epoch with two episodes, a discarded one, and a journal that is none yet."""
     epoch = folder / "training_session_epoch0"
     (epoch / ".discarded").mkdir(parents=True)
+    data = ROOT / "h1_recorder/test/data"
     for name in ("episode_0.hdf5", "episode_1.hdf5", ".discarded/episode_2.hdf5"):
-        shutil.copy(ROOT / "h1_recorder/test/data/format_1.hdf5", epoch / name)
+        shutil.copy(data / "format_1.hdf5", epoch / name)
+    shutil.copy(data / "format_1.mcap", epoch / ".episode_3.mcap")
     return epoch
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import psutil
 import pytest
 from session_runs import StartedSession
 
+from h1_training_bringup.sim import learn_graph
+from h1_training_bringup.sim.learn import Plan
 from h1_training_testing import wait_until
 
 pytestmark = pytest.mark.timeout(200)
@@ -44,6 +47,38 @@ def test_the_fast_lane_ends_at_once_and_says_why(learn: StartedSession, number: 
     assert learn.wait_for_exit(30.0) == 128 + number, learn.evidence()
     assert f"interrupted by {said}; all that was started has ended" in learn.output
     assert "Traceback" not in learn.output
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "No such file"),
+        ("train: [", "is not YAML"),
+        ("- a", "expected a mapping"),
+        ("serves: 1", "unknown parameter 'serves'"),
+    ],
+)
+def test_settings_of_a_trainer_that_cannot_be_used_cost_no_earlier_run(
+    tmp_path: Path, text: str | None, expected: str
+) -> None:
+    settings, earlier = tmp_path / "trainer.yaml", tmp_path / "seed1" / "uploaded" / "episode_0.hdf5"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    if text is not None:
+        settings.write_text(text)
+    with pytest.raises(learn_graph.LearnError, match=f"trainer.yaml.*{expected}"):
+        learn_graph.over_the_graph(Plan(), tmp_path, settings)
+    assert earlier.exists()
+
+
+def test_a_session_that_does_not_end_is_named_and_no_verdict_on_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learn_graph, "_ENDING_LIMIT_S", 0.1)
+    with subprocess.Popen(["sleep", "60"]) as session:
+        with pytest.raises(learn_graph.LearnError, match=r"the session did not end.*session\.txt"):
+            learn_graph.await_end(session, tmp_path)
+        session.kill()
 
 
 @pytest.mark.graph

@@ -127,6 +127,9 @@ def test_the_curve_keeps_what_other_seeds_and_ablations_came_to(tmp_path: Path) 
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "curve.json").write_text("[{]")
     assert learning_curve.load(tmp_path / "curve.json") == []
+    learning_curve.save([row(0, 0.0)], tmp_path)
+    assert len(learning_curve.load(tmp_path / "curve.json")) == 1
+    assert (tmp_path / "curve.json.unreadable").read_text() == "[{]", "it may be of another version"
 
 
 def test_the_two_sets_of_objects_share_none_with_each_other_or_with_the_episodes() -> None:

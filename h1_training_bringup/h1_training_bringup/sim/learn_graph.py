@@ -30,10 +30,13 @@ from h1_policy_bridge.training_server.training import make_trainer
 from h1_training_bringup.sim.learn import ABLATIONS, Collected, Evaluator, Plan, changed_scenes
 from h1_training_bringup.sim.learning_curve import SEALED, CurveRow
 from h1_training_bringup.sim.task import PROMPTS, PUSH, REACH
+from h1_training_node import strict_yaml
+from h1_training_node.parameter import ParameterError
 
 _CALM_S = 4.0
 _LOOK_S = 0.5
 _TRAINING_LIMIT_S = 300.0
+_ENDING_LIMIT_S = 120.0
 _IMAGE_QUALITY = 50
 """46 episodes then stay below a gigabyte."""
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
@@ -58,17 +61,43 @@ def over_the_graph(plan: Plan, out: Path, own_trainer: Path | None) -> list[Curv
     """
     if plan.ablation not in _LEARNT_BY_GRAPH:
         raise LearnError(f"ablation '{plan.ablation}' needs --fast: a session always runs the policy first")
+    name, settings = ("small", ABLATIONS[plan.ablation]) if own_trainer is None else ("command", _settings(own_trainer))
+    try:
+        trainer = make_trainer(name, settings)
+    except ParameterError as error:
+        raise LearnError(f"--trainer {own_trainer}: {error}") from None
     folder = (out / f"seed{plan.seed}").absolute()
     shutil.rmtree(folder, ignore_errors=True)
-    uploaded = folder / "uploaded"
-    uploaded.mkdir(parents=True)
-    settings = ABLATIONS[plan.ablation]
-    name = "small"
-    if own_trainer is not None:
-        name, settings = "command", yaml.safe_load(own_trainer.read_text(encoding="utf-8"))
+    (folder / "uploaded").mkdir(parents=True)
     with _server(folder, name, settings) as port, _session(plan, folder, port) as session:
         os.nice(19)  # what follows must not disturb the session
-        return _Watch(plan, folder, port, make_trainer(name, settings)).rows(session)
+        return _Watch(plan, folder, port, trainer).rows(session)
+
+
+def _settings(own_trainer: Path) -> dict[str, Any]:
+    try:
+        found = strict_yaml.load(own_trainer.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LearnError(f"--trainer {own_trainer}: {error}") from None
+    if not isinstance(found, dict):
+        raise LearnError(f"--trainer {own_trainer}: expected a mapping of the trainer's settings")
+    return found
+
+
+def await_end(session: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until a session that has done all its epochs has ended.
+
+    Raises:
+        LearnError: it does not, or not well; names its output in `folder`.
+    """
+    try:
+        status = session.wait(_ENDING_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        how = f"did not end within {_ENDING_LIMIT_S:g} s"
+    else:
+        how = f"ended with status {status}" if status else ""
+    if how:
+        raise LearnError(f"the session {how}; see {folder / 'session.txt'}")
 
 
 class _Watch:
@@ -84,9 +113,7 @@ class _Watch:
         while len(found) <= self._plan.epochs:
             served = self._served_at(len(found), session)
             found.append(self._row(len(found), served))
-        status = session.wait(120.0)
-        if status:
-            raise LearnError(f"the session ended with status {status}; see {self._folder / 'session.txt'}")
+        await_end(session, self._folder)
         last = self._store.served()
         assert last is not None
         found.append(self._row(self._plan.epochs, last.checkpoint, SEALED))

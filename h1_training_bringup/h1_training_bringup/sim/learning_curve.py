@@ -120,8 +120,10 @@ def save(rows: Sequence[CurveRow], folder: Path, *, by_person: bool = False) -> 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "curve.json"
     made = {(row.seed, row.ablation) for row in rows}
-    kept = [row for row in load(path) if (row.seed, row.ablation) not in made]
-    every = [*kept, *rows]
+    found = load(path)
+    if not found and path.exists():
+        path.replace(path.with_name("curve.json.unreadable"))
+    every = [*(row for row in found if (row.seed, row.ablation) not in made), *rows]
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps([asdict(row) for row in every], indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -228,6 +228,7 @@ class SessionManagerNode(BaseNode):
                 self._uploader.start(background=command.background)
             case values.Probe():
                 self._uploader.probe()
+                self._look_for_owed()  # a label may have been set on the page since the upload
             case values.Remember():
                 self._files.submit(self._write_memory, command.text)
             case values.PublishStop():

@@ -13,6 +13,7 @@ from test_session_poller import replying, serving
 
 from h1_session_manager.operator_output import Terminal
 from h1_session_manager.session_manager_node import SessionManagerNode
+from h1_session_manager.upload.ledger import Ledger
 from h1_training_msgs.msg import ArmStatus, PolicyStatus, Preflight, RecorderStatus, SyncProgress, TrainingStatus
 from h1_training_node import qos
 from h1_training_node.message_numbers import Connection, RecorderState, SyncState
@@ -237,3 +238,18 @@ def test_a_folder_of_another_robot_is_refused_at_the_start(graph, tmp_path):
     )
     with pytest.raises(ParameterError, match="recorded under 'bob, arms'"):
         make(SessionManagerNode, save_dir=str(tmp_path), robot_name="alice")
+
+
+def test_an_episode_that_was_labelled_elsewhere_after_its_upload_is_owed_at_the_next_ready(graph, tmp_path, server):
+    target = tmp_path / "target"
+    episode = tmp_path / "data/training_session_epoch0/episode_0.hdf5"
+    episode.parent.mkdir(parents=True)
+    episode.write_bytes(b"an episode")
+    ledger = Ledger.load(tmp_path / "data", str(target))
+    ledger.add(ledger.unverified(), 0.0)
+    scene = Scene(graph, tmp_path, policy_port=server, rsync_target=str(target))
+    assert not ledger.unverified()
+    episode.write_bytes(b"an episode, relabelled")
+    scene.press_to("y", "READY")
+    memory = tmp_path / "data/.session_state.json"
+    graph.spin_until(lambda: memory.exists() and json.loads(memory.read_text())["owed"] == [0], "what is owed")

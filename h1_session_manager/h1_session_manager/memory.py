@@ -7,6 +7,7 @@ was uploaded or skipped (or kept, where no target is configured); an unfinished 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -73,7 +74,7 @@ class Memory:
         """From the file's text.
 
         Raises:
-            ValueError: not what `text` writes.
+            ValueError, TypeError: not what `text` writes.
         """
         document: Any = json.loads(text)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -96,7 +97,7 @@ def load(save_dir: Path, robot: str, *, allow_mixed: bool = False) -> Memory:
     except OSError:
         # Not there yet; or the whole folder cannot be used, which the recorder says when it is asked to record.
         return Memory(robot=robot)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise MemoryFileError(
             f"{path} cannot be read ({error}). Move it away to forget which epochs are finished; episodes stay"
         ) from None
@@ -136,6 +137,8 @@ def next_index(save_dir: str, epoch: int) -> int:
     """The index that the recorder will give an epoch's next episode: the first that no episode or journal has, those
     included that were discarded, or deleted here after their upload (`h1_recorder/episode/folder.py`)."""
     folder = Path(epoch_directory(save_dir, epoch))
-    found = (path.name for place in (folder, folder / ".discarded") for path in place.glob("*episode_*"))
-    taken = {int(match[1]) for name in found if (match := _EPISODE_NAME.match(name))}
+    taken: set[int] = set()
+    with contextlib.suppress(OSError):  # the recorder says what is wrong with the folder, when it is asked to record
+        for place in (folder, folder / ".discarded"):
+            taken |= {int(match[1]) for path in place.glob("*episode_*") if (match := _EPISODE_NAME.match(path.name))}
     return next(index for index in itertools.count() if index not in taken)

@@ -36,7 +36,13 @@ def test_a_write_that_fails_leaves_the_old_memory_and_no_litter(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "robot": "h1", "finished": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "{", "[]", '{"format": 2}', '{"format": 1, "robot": "h1", "finished": 3}'],
+        '{"format": 1, "robot": "h1", "finished": {}, "owed": [null]}',
+    ],
+)
 def test_a_damaged_memory_is_refused_with_what_to_do(tmp_path, text):
     (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(MemoryFileError, match="Move it away"):
@@ -71,6 +77,11 @@ def test_the_next_index_is_the_first_that_no_episode_journal_or_discarded_one_ha
         (folder / name).touch()
     assert next_index(str(tmp_path), 3) == 4
     assert next_index(str(tmp_path), 4) == 0
+
+
+def test_a_folder_that_cannot_be_looked_into_ends_no_session(tmp_path):
+    """The recorder says what is wrong with it, when it is asked to record there."""
+    assert next_index(str(tmp_path / ("x" * 300)), 3) == 0
 
 
 def test_the_memory_is_the_owners_alone(tmp_path):

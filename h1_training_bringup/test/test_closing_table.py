@@ -2,6 +2,7 @@
 """The table at a session's end reports the truth about every file."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -82,6 +83,14 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     path = episode(tmp_path, "training_session_epoch0/episode_0.hdf5")
     path.write_bytes(b"not HDF5")
     assert f"Unreadable: {path}: " in closing_table(tmp_path, 0.0)
+
+
+def test_a_disk_without_locks_or_a_lock_of_somebody_else_makes_no_file_unreadable(tmp_path: Path) -> None:
+    path = episode(tmp_path, "training_session_epoch3/episode_0.hdf5")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        table = closing_table(tmp_path, 0.0)
+    assert "unreadable" not in table.lower() and line_of(table, "epoch3/")[1] == "300"
 
 
 def test_a_journal_that_is_no_episode_yet_is_named_and_one_that_is_kept_beside_its_episode_is_not(

@@ -80,7 +80,7 @@ def _cells(path: Path) -> tuple[list[str], str]:
     """The file's attributes as text, and why they cannot be read; empty if they can."""
     unreadable = ["unreadable", *[""] * (len(_ATTRIBUTES) - 1)]
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             values = {name: file.attrs[name] for name in _ATTRIBUTES if name in file.attrs}
     except OSError as error:
         return unreadable, str(error)

@@ -66,7 +66,7 @@ class FolderLock:
     ) -> None:
         self.folder, self._path, self._lease_s = folder, folder / name, lease_s
         self.remark = ""
-        self._released = threading.Event()
+        self._released, self._renewing = threading.Event(), threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
@@ -101,11 +101,12 @@ class FolderLock:
 
     def release(self) -> None:
         """Let others in."""
-        if not self._released.is_set():
-            self._released.set()
-            with contextlib.suppress(OSError):  # a lease that is given up counts no longer
-                os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
+        with self._renewing:
+            if not self._released.is_set():
+                self._released.set()
+                with contextlib.suppress(OSError):  # a lease that is given up counts no longer
+                    os.ftruncate(self._descriptor, 0)
+                os.close(self._descriptor)
 
     def _locked(self) -> bool:
         """Lock the file; False if the disk has no locks."""
@@ -176,8 +177,9 @@ class FolderLock:
 
     def _renew(self) -> None:
         while not self._released.wait(min(_RENEW_S, self._lease_s / 4)):
-            with contextlib.suppress(OSError, ValueError):
-                os.pwrite(self._descriptor, self._entry, 0)
+            with self._renewing, contextlib.suppress(OSError):
+                if not self._released.is_set():  # else the descriptor is another file's by now
+                    os.pwrite(self._descriptor, self._entry, 0)
 
 
 def is_held_by_own_session(folder: Path, environ: Mapping[str, str] | None = None) -> bool:

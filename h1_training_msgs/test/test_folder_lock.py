@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,29 @@ def test_a_lost_node_is_the_reason_of_a_journal_that_was_cut_then_and_of_no_othe
         assert noted_reason(epoch, last_ns) == ""
     (tmp_path / END_NOTE).write_text("{")
     assert noted_reason(epoch, 100 * 10**9) == ""
+
+
+def test_a_lease_that_is_being_renewed_as_it_is_given_up_is_written_into_no_other_file(tmp_path, monkeypatch) -> None:
+    """A descriptor that was closed is the next file's."""
+    renewals, go_on, ended = threading.Semaphore(0), threading.Event(), threading.Event()
+    write = os.pwrite
+
+    def slow(descriptor: int, data: bytes, offset: int) -> int:
+        renewals.release()
+        go_on.wait(20.0)
+        written = write(descriptor, data, offset)
+        ended.set()
+        return written
+
+    lock = FolderLock(tmp_path, lease_s=0.04)
+    monkeypatch.setattr(os, "pwrite", slow)
+    assert renewals.acquire(timeout=20.0), "a renewal has begun"
+    releasing = threading.Thread(target=lock.release)
+    releasing.start()
+    releasing.join(0.3)
+    with (tmp_path / "episode_0.hdf5").open("wb", buffering=0) as episode:
+        episode.write(b"an episode")
+        go_on.set()
+        assert ended.wait(20.0)
+    releasing.join(20.0)
+    assert (tmp_path / "episode_0.hdf5").read_bytes() == b"an episode"

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """However a session is ended: arms compliant first, data kept, no process left, a status that says what happened."""
 
+import fcntl
+import os
+import pty
 import signal
+import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from session_runs import SessionRun
+from session_runs import RUNNER, SessionRun
 
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
@@ -113,6 +118,29 @@ def test_a_camera_node_that_dies_is_started_again_and_sigterm_to_the_runner_ends
     assert_arms_went_compliant_and_were_released(watched)
     assert all(path.name in watched.run.output for path in kept(watched.run)), watched.run.evidence()
     assert watched.run.processes() == []
+
+
+def test_a_connection_that_drops_takes_the_terminal_but_neither_status_nor_lines(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    save_dir = tmp_path / "episodes"
+    runner = subprocess.Popen(
+        [RUNNER, "--sim", "--operator", "none", "--log-dir", tmp_path / "log", "--save-dir", save_dir],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        shown = b""
+        while b"[WAITING]" not in shown:
+            shown += os.read(ours, 4096)
+        os.close(ours)
+        assert runner.wait(END_S) == 130
+        (lines,) = tmp_path.glob("log/*/operator.log")
+        assert "the end of the terminal (SIGHUP)" in lines.read_text()
+        assert "No episode was finished in this session." in lines.read_text()
+    finally:
+        runner.kill()
+        runner.wait()
 
 
 def test_kill_9_of_the_runner_leaves_no_process_and_loses_no_data(watched: Watched) -> None:

@@ -27,6 +27,11 @@ _ATTRIBUTES = (
 )
 
 
+def closing_lines(save_dir: Path, since_s: float, said: str) -> list[str]:
+    """What a session shows last: `unreported_saves`, and the `closing_table`."""
+    return [*unreported_saves(save_dir, since_s, said), *closing_table(save_dir, since_s).splitlines()]
+
+
 def unreported_saves(save_dir: Path, since_s: float, said: str) -> list[str]:
     """`Saved: PATH` of each episode that was finished since `since_s` while nobody was there any more to report it.
 

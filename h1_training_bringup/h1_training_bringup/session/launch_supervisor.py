@@ -17,7 +17,7 @@ from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited, ProcessIO, ProcessStarted, SignalProcess
 from launch.logging import launch_config
 
-from h1_training_bringup.session.closing_table import closing_table, unreported_saves
+from h1_training_bringup.session.closing_table import closing_lines
 from h1_training_bringup.session.operator_screen import PLAIN_FROM_HERE, OperatorScreen, Warnings
 from h1_training_bringup.session.process import Process
 from h1_training_bringup.session.supervisor import ENDING, EXIT_LOST, Supervisor, last
@@ -152,8 +152,7 @@ class LaunchSupervisor:
             self._is_over = True
             self._screen.show()
             if self._save_dir is not None:
-                self._line(*unreported_saves(self._save_dir, self._began_s, self._screen.text()))
-                self._line(*closing_table(self._save_dir, self._began_s).splitlines())
+                self._line(*closing_lines(self._save_dir, self._began_s, self._screen.text()))
             self._line(f"Logs: {launch_config.log_dir}")
         running = [self._processes[node] for node in self._running]
         if self._ends_last_signalled or len(last(running)) < len(running):

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from h1_training_bringup.session import graph
-from h1_training_bringup.session.closing_table import closing_table, unreported_saves
+from h1_training_bringup.session.closing_table import closing_lines
 from h1_training_bringup.session.configuration import ConfigurationError
 from h1_training_bringup.session.middleware import graph_variables
 from h1_training_bringup.session.operator_screen import LINES_VARIABLE, PLAIN_FROM_HERE, OperatorScreen, console_problem
@@ -69,10 +69,9 @@ def main() -> int:
     started = time.time()
     announce = ending_announcer(Path(environment[ENDING_VARIABLE]), session.save_dir)
     status = Runner(group, screen, announce).run()
-    for line in unreported_saves(session.save_dir, started, screen.text()):
-        print(line)
-    print(closing_table(session.save_dir, started), flush=True)
-    print(f"Logs: {log_dir}", flush=True)
+    # By the screen, which may be gone: that must not change the status.
+    screen.print(*closing_lines(session.save_dir, started, screen.text()), f"Logs: {log_dir}", keeps_prompt=False)
+    screen.follow()
     return status
 
 
@@ -116,7 +115,7 @@ class Runner:
         self._show_warnings()
         self._screen.show()
         if killed:
-            print(f"Killed, because they did not end in time: {', '.join(killed)}", file=sys.stderr)
+            self._screen.print(f"Killed, because they did not end in time: {', '.join(killed)}")
         return status
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:

@@ -15,21 +15,8 @@ from functools import cache
 
 from h1_recorder.recorder.save_process import CHILD_OPTION, arguments_for_child
 
-VERBS = (
-    "info",
-    "list",
-    "validate",
-    "recover",
-    "label",
-    "discard",
-    "restore",
-    "plot",
-    "video",
-    "replay",
-    "diff",
-    "export",
-    "lineage",
-)
+MODULES = ("looking", "repairing", "drawing", "replay", "diff", "export", "lineage")
+"""Of `commands`, with the verbs in the order in which they are listed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,13 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="episodes", description="Look at, check and repair episodes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name in VERBS:
-        module = importlib.import_module(f"h1_recorder.commands.{name}")
-        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
-        module.add_arguments(verb)
-        verb.add_argument("--json", action="store_true", help="one JSON object a line")
-        verb.add_argument("--allow-empty", action="store_true", help="that nothing is found is no fault")
-        verb.set_defaults(run=module.run)
+    for module in MODULES:
+        for verb in importlib.import_module(f"h1_recorder.commands.{module}").VERBS:
+            its = verbs.add_parser(verb.name, help=verb.help, description=verb.run.__doc__)
+            verb.add_arguments(its)
+            its.add_argument("--json", action="store_true", help="one JSON object a line")
+            its.add_argument("--allow-empty", action="store_true", help="that nothing is found is no fault")
+            its.set_defaults(run=verb.run)
     return parser
 
 

@@ -13,7 +13,7 @@ import pytest
 from export_builders import make_file
 from recorder_builders import ordinary
 
-from h1_recorder.__main__ import main
+from h1_recorder.__main__ import _parser, main
 from h1_recorder.episode import apart, save
 from h1_recorder.episode.apart import ChildError, in_child
 from h1_training_testing import wait_until
@@ -76,10 +76,10 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "where"),
     [
-        (["list", "{}"], "commands.list.summary"),
-        (["info", "{}"], "commands.info.summary"),
-        (["validate", "{}"], "commands.validate.check"),
-        (["label", "--outcome", "failure", "{}"], "commands.label.label_episode"),
+        (["list", "{}"], "commands.looking.summary"),
+        (["info", "{}"], "commands.looking.summary"),
+        (["validate", "{}"], "commands.looking.check"),
+        (["label", "--outcome", "failure", "{}"], "commands.repairing.label_episode"),
         (["export", "lerobot", "{}", "{}/dataset", "--jobs", "1", "--lookahead", "1"], "export.survey.survey_of"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_verb_of_one_file_ends_and_names_it(
     monkeypatch.setattr("h1_recorder.commands.files.in_child", lambda work, *paths, slow=1: in_child(work, *paths))
     monkeypatch.chdir(tmp_path)
     path = make_file(tmp_path / "episodes")
-    __import__(f"h1_recorder.commands.{arguments[0]}")
+    _parser()  # whose modules take `read` from where it is
     monkeypatch.setattr(f"h1_recorder.{where}", for_ever)
     assert main([argument.format(path) for argument in arguments]) in (1, 2)
     said = capsys.readouterr().out

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of the `episodes` command, a module each: `HELP`, `add_arguments(parser)`, `run(arguments)`."""
+"""The verbs of the `episodes` command: each module has its `VERBS`, see `files.Verb`."""

@@ -7,20 +7,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import reason, say
+from h1_recorder.commands.files import Verb, reason, say
 from h1_recorder.episode.apart import ChildError, in_child
 
-HELP = "how two episodes differ; exit status 1 if they do"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare this verb's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("one", type=Path, metavar="EPISODE")
     parser.add_argument("other", type=Path, metavar="EPISODE")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print each difference; 0 if there is none, 1 if there is, 2 if one cannot be read."""
+    """`episodes diff`: how two episodes differ; 0 if they do not, 1 if they do, 2 if one cannot be read."""
 
     def compare() -> int:
         try:
@@ -101,3 +98,6 @@ def _image_difference(a: Any, b: Any, camera: str) -> list[tuple[str, str]]:
         return [(name, f"{len(a)} | {len(b)} images")]
     rows = [row for row, (p, q) in enumerate(zip(a.jpegs(camera), b.jpegs(camera), strict=True)) if p != q]
     return [(name, f"{len(rows)} images, the first is {rows[0]}")] if rows else []
+
+
+VERBS = (Verb("diff", "how two episodes differ; exit status 1 if they do", run, _add_arguments),)

@@ -11,13 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from h1_recorder.commands.files import found_episodes, reason, say
+from h1_recorder.commands.files import Verb, found_episodes, reason, say, whole
 
 if TYPE_CHECKING:
     from h1_recorder.export.export import Exported
     from h1_recorder.export.plan import Options
-
-HELP = "make a dataset of episodes for LeRobot, openpi, robomimic, ACT and others"
 
 FORMATS = ("lerobot", "lerobot-v2.1", "robomimic", "aloha")
 _VIDEO = ("codec", "crf", "gop", "reuse")
@@ -30,11 +28,10 @@ _OF_FORMAT = {
 """Options that not every format has."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare this verb's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=FORMATS)
     parser.add_argument("paths", nargs="+", type=Path, metavar="SOURCE... TARGET", help="episodes or folders, dataset")
-    parser.add_argument("--jobs", type=_whole(1), metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--jobs", type=whole(1), metavar="N", help="processes (default: one a core)")
     parser.add_argument("--skip-invalid", action="store_true", help="leave out what does not validate")
     _add_choosing(parser.add_argument_group("which rows"))
     _add_labels(parser.add_argument_group("labels"))
@@ -69,21 +66,12 @@ def _add_labels(group: Any) -> None:
 
 def _add_files(group: Any) -> None:
     group.add_argument("--codec", choices=("h264", "av1"), help="of videos (default h264)")
-    group.add_argument("--crf", type=_whole(0), metavar="N", help="quality of videos; less is better and bigger")
-    group.add_argument("--gop", type=_whole(1), metavar="N", help="images from key frame to key frame (default 5)")
+    group.add_argument("--crf", type=whole(0), metavar="N", help="quality of videos; less is better and bigger")
+    group.add_argument("--gop", type=whole(1), metavar="N", help="images from key frame to key frame (default 5)")
     group.add_argument("--reuse", action="append", type=Path, metavar="DATASET", help="take videos that it has")
     group.add_argument("--resize", type=_size, metavar="WIDTHxHEIGHT", help="of images that are stored decoded")
     group.add_argument("--images", choices=("raw", "compressed"), help="of aloha (default raw)")
     group.add_argument("--equal-length", action="store_true", default=None, help="hold the last row; for ACT's loader")
-
-
-def _whole(least: int) -> Any:
-    def parsed(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}'; expected a whole number, {least} or more")
-        return int(text)
-
-    return parsed
 
 
 def _weight(text: str) -> float:
@@ -97,7 +85,7 @@ def _weight(text: str) -> float:
 
 
 def _lookahead(text: str) -> int | str:
-    return text if text == "auto" else int(_whole(1)(text))
+    return text if text == "auto" else whole(1)(text)
 
 
 def _time(text: str) -> datetime:
@@ -123,7 +111,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export; 1 if it could not be done."""
+    """`episodes export`: makes a dataset of episodes in the format of a trainer; run again, it goes on or grows."""
     from h1_recorder.episode.episode import EpisodeError
     from h1_recorder.export.export import export
     from h1_recorder.export.folder import cores
@@ -266,3 +254,8 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+VERBS = (
+    Verb("export", "make a dataset of episodes for LeRobot, openpi, robomimic, ACT and others", run, _add_arguments),
+)

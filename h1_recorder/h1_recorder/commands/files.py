@@ -10,13 +10,46 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.folder import episodes
+
+
+def add_paths(parser: argparse.ArgumentParser, metavar: str = "EPISODE|FOLDER", help: str | None = None) -> None:
+    """Declare the files and folders that a verb is given."""
+    parser.add_argument("paths", nargs="+", type=Path, metavar=metavar, help=help)
+
+
+class Verb(NamedTuple):
+    """One verb of the command.
+
+    Attributes:
+        name: as it is typed.
+        help: a line in the list of all.
+        run: does it; returns the exit status. Its docstring describes it.
+        add_arguments: declares its arguments.
+    """
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = add_paths
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number, `least` or more."""
+
+    def parsed(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}'; expected a whole number, {least} or more")
+        return int(text)
+
+    return parsed
 
 
 def folders(path: Path) -> list[Path]:

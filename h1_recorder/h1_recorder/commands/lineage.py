@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.commands.files import reason, say
+from h1_recorder.commands.files import Verb, reason, say
 from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.episode import EpisodeError, opened
 
-HELP = "which episodes made the weights that made this episode"
 _MANIFEST, _FOLDER = "manifest.json", "checkpoints"
 _UNTRAINED = "untrained"
 
@@ -22,8 +21,7 @@ class LineageError(ValueError):
     """It cannot be followed; the message says what is missing."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare this verb's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="EPISODE|CHECKPOINT", help="a file, or a checkpoint's folder or name")
     parser.add_argument(
         "--checkpoints", type=Path, help="the policy server's folder; else one that lies beside the episode or above it"
@@ -31,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the chain from the newest checkpoint to the first; 1 if it cannot be followed."""
+    """`episodes lineage`: which weights drove an episode, and which episodes those weights were made of."""
     what = Path(arguments.what)
     try:
         return in_child(lambda: _print_chain(arguments), what)  # the episode may be damaged
@@ -101,3 +99,6 @@ def _chain(folder: Path, name: str) -> Iterator[dict[str, Any]]:
         seen.add(name)
         yield manifest
         name = parent
+
+
+VERBS = (Verb("lineage", "which episodes made the weights that made this episode", run, _add_arguments),)

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from h1_recorder.commands.files import reason
+from h1_recorder.commands.files import Verb, reason
 from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode, EpisodeError, read
-
-HELP = "publish an episode on the session's topics, for rviz2; needs ROS"
 
 PAUSE_NS = 1_000_000_000
 """Between the end of an episode and its beginning when it is replayed again and again."""
@@ -133,8 +131,7 @@ class Replay:
         return self.episode.jpegs(camera, slice(block * _BLOCK, (block + 1) * _BLOCK))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare this verb's arguments."""
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="EPISODE")
     parser.add_argument("--rate", type=_positive, default=1.0, metavar="X", help="times its own pace (default 1)")
     parser.add_argument("--start", type=_not_negative, default=0.0, metavar="S", help="begin so many seconds into it")
@@ -156,7 +153,7 @@ def _not_negative(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replay; 1 if it could not be done, 130 after Ctrl+C."""
+    """`episodes replay`: publishes an episode on the session's topics at its own pace, for rviz2; 130 after Ctrl+C."""
     try:
         from h1_recorder.commands.replay_node import replay
     except ImportError as error:
@@ -182,3 +179,6 @@ def _read_all(path: Path) -> int:
 def _failed(arguments: argparse.Namespace, why: str) -> int:
     print(json.dumps({"failed": why}) if arguments.json else f"failed: {why}")
     return 1
+
+
+VERBS = (Verb("replay", "publish an episode on the session's topics, for rviz2; needs ROS", run, _add_arguments),)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`episodes plot`: an episode on a page, contact sheets of its cameras; with --labels what its rows teach."""
+"""`episodes plot` and `video`: an episode on a page, contact sheets, what its rows teach; its cameras as an MP4."""
 
 from __future__ import annotations
 
@@ -7,21 +7,11 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from h1_recorder.commands.files import for_each, found_episodes, say
-
-HELP = "draw joints, hands, torques, events and image ages on a page, and a contact sheet of each camera"
+from h1_recorder.commands.files import Verb, add_paths, for_each, found_episodes, say, whole
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare this verb's arguments."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="EPISODE|FOLDER")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="for the figures (default: here)")
-    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="of the page (default png)")
-    parser.add_argument("--labels", action="store_true", help="one figure of all: labels of both phases, their overlap")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Draw each; 1 if any could not be."""
+def plot(arguments: argparse.Namespace) -> int:
+    """`episodes plot`: an episode on a page, contact sheets of its cameras; with --labels what its rows teach."""
     paths = found_episodes(arguments.paths)
     if arguments.labels:
         return _run_labels(paths, arguments)
@@ -90,3 +80,50 @@ def _draw_labels(paths: list[Path], arguments: argparse.Namespace) -> Path:
         found, figure, f"{len(paths)} episodes, {rows} rows: labels of a person's rows and actions of the policy"
     )
     return figure
+
+
+def _plot_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_paths_and_out(parser, "figures")
+    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="of the page (default png)")
+    parser.add_argument("--labels", action="store_true", help="one figure of all: labels of both phases, their overlap")
+
+
+def video(arguments: argparse.Namespace) -> int:
+    """`episodes video`: an MP4 of an episode's cameras side by side, over a bar of who was in control when."""
+    from h1_recorder.episode.episode import read
+    from h1_recorder.export.scene import make_video
+
+    def make(path: Path) -> bool:
+        target = arguments.out / f"{path.resolve().parent.name}_{path.stem}.mp4"
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        make_video(read(path), target, every=arguments.every)
+        say(arguments, {"path": str(path), "video": str(target)}, str(target))
+        return True
+
+    return for_each(arguments, found_episodes(arguments.paths), "episodes", make, slow=20)
+
+
+def _video_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_paths_and_out(parser, "videos")
+    parser.add_argument("--every", type=whole(1), default=2, metavar="N", help="take every N-th row (default 2)")
+
+
+def _add_paths_and_out(parser: argparse.ArgumentParser, what: str) -> None:
+    add_paths(parser)
+    parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help=f"for the {what} (default: here)")
+
+
+VERBS = (
+    Verb(
+        "plot",
+        "draw joints, hands, torques, events and image ages on a page, and a contact sheet of each camera",
+        plot,
+        _plot_arguments,
+    ),
+    Verb(
+        "video",
+        "make an MP4 of the cameras side by side, with names, time and who was in control",
+        video,
+        _video_arguments,
+    ),
+)

@@ -13,7 +13,7 @@ import os
 import sys
 from functools import cache
 
-from h1_recorder.recorder.save_process import CHILD_OPTION, arguments_for_child
+from h1_recorder.recorder.jobs import CHILD_OPTION, arguments_for_child
 
 MODULES = ("looking", "repairing", "drawing", "replay", "diff", "export", "lineage")
 """Of `commands`, with the verbs in the order in which they are listed."""

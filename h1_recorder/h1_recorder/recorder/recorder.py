@@ -21,7 +21,7 @@ from h1_recorder.episode.info import OUTCOMES, EpisodeEnd, EpisodeInfo
 from h1_recorder.recorder.disk import GB, Budget, DiskMonitor
 from h1_recorder.recorder.filesystem import free_bytes
 from h1_recorder.recorder.intake import Intake
-from h1_recorder.recorder.jobs import Jobs, Starter
+from h1_recorder.recorder.jobs import Jobs, SaveStarter
 from h1_recorder.recorder.journal import Journal
 from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recovery import VerifiedJournals
@@ -73,7 +73,7 @@ class Recorder:
         *,
         now_ns: Callable[[], int],
         event: EventSink,
-        starter: Starter | None = None,
+        starter: SaveStarter | None = None,
     ) -> None:
         self._parameters = parameters
         self._now_ns = now_ns

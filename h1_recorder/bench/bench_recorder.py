@@ -23,9 +23,9 @@ import psutil
 import rclpy
 from recorder_rig import Rig, cpu_seconds, process
 
+from h1_recorder.recorder.jobs import SaveStarter, save_arguments
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.peek import Peek
-from h1_recorder.recorder.jobs import SaveStarter, save_arguments
 from h1_training_node.domain import DomainClaim
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,10 +17,9 @@ from h1_recorder.commands.diff import differences
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.episode.save import label_episode, save_journal
 from h1_recorder.export.arm_response import LabelError, bands
-from h1_recorder.export.contact_sheet import contact_sheet, dataset_sheet
 from h1_recorder.export.episode_figure import camera_ages_ms
 from h1_recorder.export.label_figure import distances, plot_labels
-from h1_recorder.export.scene import make_video
+from h1_recorder.export.scene import contact_sheet, dataset_sheet, make_video
 
 
 def make_episode(folder: Path) -> Path:

@@ -17,9 +17,9 @@ from recorder_stage import CLOCK, Endpoints, Session
 from h1_recorder.episode.save import save_journal
 from h1_recorder.episode.validate import problems
 from h1_recorder.recorder.definitions import Decoder, stamp_ns
+from h1_recorder.recorder.jobs import CHILD_OPTION, SaveProcess
 from h1_recorder.recorder.journal_file import read_journal
 from h1_recorder.recorder.recorder_node import RecorderNode
-from h1_recorder.recorder.jobs import CHILD_OPTION, SaveProcess
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node.folder_lock import RECORDER_LOCK, FolderLock
 from h1_training_testing import Graph, wait_until

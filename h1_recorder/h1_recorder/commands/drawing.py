@@ -49,8 +49,8 @@ def _draw(path: Path, arguments: argparse.Namespace) -> Iterator[Path]:
     import cv2
 
     from h1_recorder.episode.episode import EpisodeError, read
-    from h1_recorder.export.contact_sheet import contact_sheet
     from h1_recorder.export.episode_figure import plot_episode
+    from h1_recorder.export.scene import contact_sheet
 
     name = f"{path.resolve().parent.name}_{path.stem}"
     episode = read(path)

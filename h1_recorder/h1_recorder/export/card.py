@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from h1_recorder.episode.episode import read
 from h1_recorder.episode.info import package_versions
-from h1_recorder.export.contact_sheet import dataset_sheet
 from h1_recorder.export.folder import write_text
 from h1_recorder.export.plan import Plan
+from h1_recorder.export.scene import dataset_sheet
 from h1_recorder.export.selection import ROW_KINDS, recorded_at
 
 MARKER = "<!-- What follows is written by `episodes export`; what stands above is yours. -->"

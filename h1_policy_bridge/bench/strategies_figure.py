@@ -20,8 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from h1_policy_bridge.strategies import Blend, OpenLoop
-from h1_policy_bridge.strategy import Strategy, StrategyConfig
+from h1_policy_bridge.strategies import Blend, OpenLoop, Strategy, StrategyConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test"))
 from policy_recording import Recording, record

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from h1_policy_bridge.chunk import Chunk
 from h1_policy_bridge.observation import Remainder
-from h1_policy_bridge.strategy import TICK_NS, Step, Strategy
+from h1_policy_bridge.strategies import TICK_NS, Step, Strategy
 
 
 @dataclass

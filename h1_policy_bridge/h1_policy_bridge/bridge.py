@@ -22,7 +22,7 @@ from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.inference import Client, Inference
 from h1_policy_bridge.metadata import ServerFacts, changes
 from h1_policy_bridge.observation import LatestInputs, ObservationRules, Stamped, observe
-from h1_policy_bridge.strategy import TICKS_PER_S, Positions, Step, Strategy
+from h1_policy_bridge.strategies import TICKS_PER_S, Positions, Step, Strategy
 from h1_policy_bridge.values import (
     ArmReading,
     BridgeStatus,

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_policy_bridge import server_text
 from h1_policy_bridge.layout import ObservationLayout, Part, find
+from h1_policy_bridge.link_errors import LINE, one_line
 from h1_training_node.arm_joints import beyond_range
 
 ARM_JOINTS = 14
@@ -119,7 +119,7 @@ def _actions(reply: dict[str, Any], expected: Expectation) -> npt.NDArray[np.flo
     if isinstance(raw, np.ndarray):
         raw = _without_leading_axes(raw)
     if raw is None:
-        keys = server_text.one_line(", ".join(sorted(str(key)[: server_text.LINE] for key in reply)[:6])) or "nothing"
+        keys = one_line(", ".join(sorted(str(key)[:LINE] for key in reply)[:6])) or "nothing"
         raise ReplyError(f"reply has no 'actions'; it has {keys}")
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         kind = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a connection to a policy server fails, in words for the operator: one place for all protocols."""
+"""How a connection to a policy server fails, in words for the operator: one place for all protocols.
+
+What a server writes is made fit for a terminal and a log: no control sequences, no megabytes.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
-from h1_policy_bridge import server_text
+LINE = 200
+_LOG = 16_000
 
 
 class LinkError(Exception):
@@ -45,7 +50,7 @@ def bad_status(url: str, status: int, location: str | None, *, to: str, hint: st
         hint: what to check if nothing better is known.
     """
     if status // 100 == 3:
-        elsewhere = server_text.one_line(location or "elsewhere")
+        elsewhere = one_line(location or "elsewhere")
         return LinkError(f"{url} redirects to {elsewhere}, which is not followed; set that URL")
     return LinkError(f"{url} answered HTTP {status}{to}; {_HINTS.get(status, hint)}")
 
@@ -83,4 +88,29 @@ def link_errors(
     except closed:
         raise LinkError("the policy server closed the connection") from None
     except broken as error:
-        raise LinkError(f"{broken_words}: {server_text.one_line(str(error)) or type(error).__name__}") from None
+        raise LinkError(f"{broken_words}: {one_line(str(error)) or type(error).__name__}") from None
+
+
+def one_line(text: str, longest: int = LINE) -> str:
+    """`text` as one printable line of at most `longest` characters."""
+    plain = "".join(character if character.isprintable() else " " for character in text[: 4 * longest])
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+def for_log(text: str) -> str:
+    """`text` with its lines, else printable; of a long one the beginning and the end."""
+    if len(text) > _LOG:
+        text = f"{text[: _LOG // 2]}\n... {len(text) - _LOG} characters left out ...\n{text[-_LOG // 2 :]}"
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
+def cause_line(text: str) -> str:
+    """The line of a server's error text that says what went wrong: of a traceback that is the exception's own."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "it did not say what"
+    if not lines[0].startswith("Traceback (most recent call last)"):
+        return one_line(lines[0])
+    raised = [line for line in text.splitlines() if re.match(r"[A-Za-z_][\w.]*(:|$)", line)]
+    return one_line(raised[-1] if raised else lines[-1])

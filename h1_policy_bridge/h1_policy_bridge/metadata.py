@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from h1_policy_bridge import server_text
 from h1_policy_bridge.chunk import ARM_JOINTS, MAX_HORIZON, Expectation, flag
 from h1_policy_bridge.layout import ObservationLayout
+from h1_policy_bridge.link_errors import one_line
 
 _HORIZON_KEYS = ("action_horizon", "horizon")
 _MOST_ENTRIES = 64
@@ -78,7 +78,7 @@ def read_metadata(metadata: Mapping[str, Any], expected: Expectation) -> ServerF
         action_dim,
         horizon,
         flag(metadata, expected.done_field),
-        server_text.one_line(checkpoint) if isinstance(checkpoint, str) else "",
+        one_line(checkpoint) if isinstance(checkpoint, str) else "",
         takes_jpeg="jpeg" in _names(encodings),
         takes_remainder=flag(metadata, "rtc"),
         contents=_contents(metadata, expected.done_field),
@@ -117,7 +117,7 @@ def _canonical(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    line = server_text.one_line(text, _LONGEST_VALUE)
+    line = one_line(text, _LONGEST_VALUE)
     return line if line == text else f"{line} ({_hash(text)})"
 
 
@@ -142,14 +142,14 @@ def _check_modalities(modalities: Any, layout: ObservationLayout, action_dim: in
     for kind, ours in sent.items():
         if missing := [name for name in _names(modalities.get(kind)) if name not in ours]:
             raise MetadataError(
-                f"the server's policy wants {kind} '{server_text.one_line(missing[0])}', the observation has "
+                f"the server's policy wants {kind} '{one_line(missing[0])}', the observation has "
                 f"{', '.join(sorted(ours)) or 'none'}; write a mapping in 'observation_mapping'"
             )
     given = _names(modalities.get("action"))
     needed = [part.path[-1] for part in layout.actions if part.first < action_dim]
     if given and (missing := [name for name in needed if name not in given]):
         raise MetadataError(
-            f"the server's policy gives no action '{missing[0]}', only {server_text.one_line(', '.join(given))}; "
+            f"the server's policy gives no action '{missing[0]}', only {one_line(', '.join(given))}; "
             "write a mapping in 'observation_mapping'"
         )
 
@@ -163,6 +163,6 @@ def _count(metadata: Mapping[str, Any], key: str) -> int:
     if value is None:
         return 0
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not 0 < value <= MAX_HORIZON:
-        said = server_text.one_line(repr(value), 40)
+        said = one_line(repr(value), 40)
         raise MetadataError(f"the server's metadata says {key} = {said}; expected a whole number above 0")
     return int(value)

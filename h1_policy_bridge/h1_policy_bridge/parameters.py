@@ -15,8 +15,7 @@ from h1_policy_bridge.observation import ObservationRules
 from h1_policy_bridge.policy_client import ClientConfig
 from h1_policy_bridge.protocols import PROTOCOLS
 from h1_policy_bridge.protocols.link import LinkConfig
-from h1_policy_bridge.strategies import STRATEGIES
-from h1_policy_bridge.strategy import TICKS_PER_S, Strategy, StrategyConfig
+from h1_policy_bridge.strategies import STRATEGIES, TICKS_PER_S, Strategy, StrategyConfig
 from h1_training_node.cameras import CAMERAS, LATE_NS
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.forms import check_path, check_server

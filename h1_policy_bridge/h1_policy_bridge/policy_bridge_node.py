@@ -12,7 +12,7 @@ from h1_policy_bridge.inputs_node import ObservationInputs
 from h1_policy_bridge.observation import HANDS
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
-from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S
+from h1_policy_bridge.strategies import TICK_NS, TICKS_PER_S
 from h1_policy_bridge.values import ArmReading, BridgeStatus, OutgoingAction, SessionReading
 from h1_policy_bridge.warm_up import WarmUp
 from h1_training_msgs.msg import (

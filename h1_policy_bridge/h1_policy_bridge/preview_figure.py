@@ -12,7 +12,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.strategy import TICK_NS
+from h1_policy_bridge.strategies import TICK_NS
 from h1_policy_bridge.warm_up import FirstAction
 from h1_training_node.arm_joints import ARM_JOINT_NAMES, LOWER_RAD, UPPER_RAD
 from h1_training_node.clock import NS_PER_S

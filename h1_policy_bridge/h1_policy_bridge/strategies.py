@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The strategies, by the name that the parameter `strategy` gives them.
+"""How chunks of actions become an even stream: the strategies, by the name that the parameter `strategy` gives them.
+
+A strategy lives for one entry of POLICY. It counts in ticks of the stream (20 ms), from 0 at the first action; the
+bridge gives every chunk the tick at which its observation was made, so that a strategy knows which of its steps have
+passed. To add one, write a class with the four methods of `Strategy` and name it in `STRATEGIES`.
 
 `blend` asks ahead, skips what has passed, and fades from one chunk into the next without a jerk. While one is played
 the next one is asked for early enough to be there before this one ends. When it comes, the steps that passed since its
@@ -16,13 +20,79 @@ apart that the limit binds, the arms come round to the new plan later instead of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
-from h1_policy_bridge.strategy import Positions, Step, Strategy, StrategyConfig
+
+TICKS_PER_S = 50
+"""The policies of this robot are trained on 50 Hz rows, one action each."""
+
+TICK_NS = 1_000_000_000 // TICKS_PER_S
+
+Positions = npt.NDArray[np.float64]
+"""(A,) arms rad, hands 0 closed .. 1 open."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action of the stream.
+
+    Attributes:
+        positions: (A,).
+        chunk: the newest one that it is made from.
+        index: of the step within that chunk.
+        holding: the chunk has run out.
+    """
+
+    positions: Positions
+    chunk: Chunk
+    index: int
+    holding: bool = False
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """What strategies are tuned by.
+
+    Attributes:
+        window_ticks: over how many ticks `blend` fades from one chunk to the next; 0 switches at once.
+        execute_ticks: how many steps of a chunk `blend` means to play before the next one takes over.
+        coast_ticks: how long `blend` bridges an answer that comes late, slowing down.
+        play_ticks: how many steps of a chunk `open_loop` plays; 0 plays them all.
+        hold_ticks: how long `open_loop` repeats the last position while it waits.
+        step_gain: largest step at a seam, in largest steps inside the chunks that meet there.
+    """
+
+    window_ticks: int = 10
+    execute_ticks: int = 25
+    coast_ticks: int = 10
+    play_ticks: int = 0
+    hold_ticks: int = TICKS_PER_S
+    step_gain: float = 1.5
+
+
+class Strategy(Protocol):
+    """What a strategy does. `tick` is the one that comes next, in all methods.
+
+    One that has a method `remainder(tick)` besides, (R, A) planned from that tick on, has the server continue it.
+    """
+
+    def start(self, chunk: Chunk) -> None:
+        """Begin with this chunk, observed while the arms stood still; its step 0 is due at tick 0."""
+
+    def wants_chunk(self, tick: int, latency_ticks: int) -> bool:
+        """Whether to observe and ask now, if an answer takes about `latency_ticks`."""
+
+    def take(self, chunk: Chunk, observed_tick: int, tick: int) -> None:
+        """A new chunk is here; it was observed at `observed_tick`, when its step 0 was due."""
+
+    def step(self, tick: int) -> Step | None:
+        """The action of this tick; None ends the stream until the arms have held and a new chunk has come."""
+
 
 Plan = npt.NDArray[np.float64]
 """(T, A): positions of the next T ticks."""
@@ -41,7 +111,7 @@ _JOINED_WINDOW_TICKS = 3
 
 
 class Blend:
-    """See the module, and `strategy.Strategy` for the methods."""
+    """See the module, and `Strategy` for the methods."""
 
     def __init__(self, config: StrategyConfig) -> None:
         self._config = config

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from h1_policy_bridge import server_text
 from h1_policy_bridge.chunk import Chunk
-from h1_policy_bridge.link_errors import LinkError
+from h1_policy_bridge.link_errors import LinkError, cause_line, for_log
 from h1_policy_bridge.metadata import ServerFacts
-from h1_policy_bridge.strategy import Positions, Step
+from h1_policy_bridge.strategies import Positions, Step
 from h1_training_node.message_numbers import ArmMode, Connection
 
 
@@ -30,8 +29,8 @@ class ServerError(LinkError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"policy server error: {server_text.cause_line(text)}")
-        self.traceback = server_text.for_log(text)
+        super().__init__(f"policy server error: {cause_line(text)}")
+        self.traceback = for_log(text)
 
 
 # -- from and to topics --------------------------------------------------------------------------------------------

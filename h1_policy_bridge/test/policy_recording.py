@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from policy_virtual_run import Policy, VirtualRun, run_virtually
 
-from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
+from h1_policy_bridge.strategies import TICK_NS, Positions, Strategy
 
 _SEARCHED_TICKS = 100
 

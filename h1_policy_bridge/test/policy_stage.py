@@ -11,8 +11,7 @@ from policy_builders import FakeClient, ramp
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.observation import ObservationRules
-from h1_policy_bridge.strategies import Blend
-from h1_policy_bridge.strategy import TICK_NS, Strategy, StrategyConfig
+from h1_policy_bridge.strategies import TICK_NS, Blend, Strategy, StrategyConfig
 from h1_policy_bridge.values import ArmReading, OutgoingAction, SessionReading
 from h1_policy_bridge.warm_up import WarmUp
 from h1_training_node.message_numbers import ArmMode, Level

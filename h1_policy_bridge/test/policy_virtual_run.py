@@ -17,7 +17,7 @@ from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.layout import ObservationLayout
 from h1_policy_bridge.observation import HANDS, ObservationRules, Stamped
-from h1_policy_bridge.strategy import TICK_NS, Positions, Strategy
+from h1_policy_bridge.strategies import TICK_NS, Positions, Strategy
 from h1_policy_bridge.values import (
     ArmReading,
     ClientState,

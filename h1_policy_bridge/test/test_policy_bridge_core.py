@@ -7,7 +7,7 @@ import pytest
 from policy_builders import ramp
 from policy_stage import Stage
 
-from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.strategies import TICK_NS, StrategyConfig
 from h1_training_node.message_numbers import ArmMode
 
 

@@ -10,7 +10,7 @@ from policy_stage import STATE_ONLY, Stage
 from h1_policy_bridge.layout import PRESETS
 from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.observation import ObservationRules, Stamped
-from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.strategies import TICK_NS, StrategyConfig
 from h1_policy_bridge.values import ClientState
 from h1_training_node.message_numbers import ArmMode, Connection, Level
 

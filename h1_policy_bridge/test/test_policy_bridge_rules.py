@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policy_builders import ramp
 from policy_stage import Stage
 
-from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.strategies import TICK_NS, StrategyConfig
 from h1_training_node.message_numbers import ArmMode
 
 STATES = ("EXECUTING", "EXECUTING", "EXECUTING", "READY", "DAMPING", "LABELING", "STOPPED")

@@ -14,7 +14,7 @@ from policy_wire import accept_handshake, frame, raw_server, running
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import Expectation
-from h1_policy_bridge.server_text import cause_line
+from h1_policy_bridge.link_errors import cause_line
 from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from policy_recording import Recording, record
 
-from h1_policy_bridge.strategies import STRATEGIES
-from h1_policy_bridge.strategy import TICK_NS, StrategyConfig
+from h1_policy_bridge.strategies import STRATEGIES, TICK_NS, StrategyConfig
 
 MS = 1_000_000
 

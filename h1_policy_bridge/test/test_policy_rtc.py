@@ -12,8 +12,7 @@ from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.metadata import ServerFacts, read_metadata
 from h1_policy_bridge.observation import Observation, ObservationRules, Remainder
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategies import Blend, RealTimeChunking
-from h1_policy_bridge.strategy import StrategyConfig
+from h1_policy_bridge.strategies import Blend, RealTimeChunking, StrategyConfig
 
 RTC = ServerFacts(takes_remainder=True)
 

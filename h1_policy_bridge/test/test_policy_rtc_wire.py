@@ -15,7 +15,7 @@ from policy_wire import running
 from h1_policy_bridge.bridge import PolicyBridge
 from h1_policy_bridge.chunk import Expectation
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategy import TICK_NS
+from h1_policy_bridge.strategies import TICK_NS
 from h1_policy_bridge.values import ArmReading, SessionReading
 from h1_training_node.message_numbers import ArmMode
 

@@ -14,8 +14,7 @@ from policy_virtual_run import run_virtually
 
 from h1_policy_bridge.metadata import ServerFacts
 from h1_policy_bridge.parameters import BridgeParameters
-from h1_policy_bridge.strategies import STRATEGIES, Blend, OpenLoop
-from h1_policy_bridge.strategy import Step, StrategyConfig
+from h1_policy_bridge.strategies import STRATEGIES, Blend, OpenLoop, Step, StrategyConfig
 
 MS = 1_000_000
 

@@ -21,10 +21,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from h1_policy_bridge import server_text
 from h1_policy_bridge.chunk import ReplyError
 from h1_policy_bridge.connection import DeadlineSocket, Wake, connected
-from h1_policy_bridge.link_errors import InterruptedWait, LinkError, TooMuchError, bad_status, link_errors
+from h1_policy_bridge.link_errors import InterruptedWait, LinkError, TooMuchError, bad_status, link_errors, one_line
 from h1_policy_bridge.plain_array import CodecError, plain_array
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import ObservationError, ServerError
@@ -136,7 +135,7 @@ class HttpActLink:
             location, to = response.headers.get("location"), f" to POST {self._path}"
             url = self._config.address.url
             raise bad_status(url, response.status, location, to=to, hint="check host, port and path")
-        words = server_text.one_line(body.decode(errors="replace")) or "no text"
+        words = one_line(body.decode(errors="replace")) or "no text"
         raise ReplyError(f"the policy server answered HTTP {response.status}: {words}")
 
     def _as_link_error(self, late: str) -> contextlib.AbstractContextManager[None]:
@@ -165,7 +164,7 @@ def _decoded_body(body: bytes) -> Any:
     except ReplyError:
         raise
     except (ValueError, RecursionError) as error:
-        raise ReplyError(f"not JSON: {server_text.one_line(str(error))}") from None
+        raise ReplyError(f"not JSON: {one_line(str(error))}") from None
 
 
 def _decoded(fields: dict[str, Any]) -> Any:
@@ -177,7 +176,7 @@ def _decoded(fields: dict[str, Any]) -> Any:
     except CodecError as error:
         raise ReplyError(str(error)) from None
     except (binascii.Error, TypeError, ValueError) as error:
-        raise ReplyError(f"array cannot be decoded: {server_text.one_line(str(error))}") from None
+        raise ReplyError(f"array cannot be decoded: {one_line(str(error))}") from None
 
 
 def _actions(reply: Any) -> Any:

@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 import websocket
 
-from h1_policy_bridge import msgpack_numpy, server_text
+from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.chunk import ReplyError
 from h1_policy_bridge.connection import DeadlineSocket, Wake, connected
-from h1_policy_bridge.link_errors import DeadlineError, LinkError, bad_status, link_errors
+from h1_policy_bridge.link_errors import DeadlineError, LinkError, bad_status, link_errors, one_line
 from h1_policy_bridge.protocols.link import LinkConfig
 from h1_policy_bridge.values import ObservationError, ServerError
 from h1_training_node.server_access import authorization
@@ -188,5 +188,5 @@ def _binary_frame(payload: bytes) -> bytes:
 def _close_reason(data: bytes) -> str:
     if len(data) < 2:
         return ""
-    reason = server_text.one_line(bytes(data[2:]).decode("utf-8", errors="replace"))
+    reason = one_line(bytes(data[2:]).decode("utf-8", errors="replace"))
     return f" ({int.from_bytes(data[:2], 'big')}{': ' + reason if reason else ''})"

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from h1_policy_bridge.chunk import Chunk
 from h1_policy_bridge.images import stretched
-from h1_policy_bridge.strategies import Blend
-from h1_policy_bridge.strategy import TICK_NS, TICKS_PER_S, StrategyConfig
+from h1_policy_bridge.strategies import TICK_NS, TICKS_PER_S, Blend, StrategyConfig
 from h1_policy_bridge.training_server.policy import Policy
 from h1_policy_bridge.training_server.rows import IMAGE_PX, EpisodeRows
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig

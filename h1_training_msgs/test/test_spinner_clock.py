@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from h1_training_node import clock_watch
-from h1_training_node.clock_watch import ClockWatch
-from h1_training_node.spinner import Spinner
+from h1_training_node import spinner as spinner_module
+from h1_training_node.spinner import ClockWatch, Spinner
 from h1_training_testing import Graph, wait_until
 
 
@@ -39,8 +38,8 @@ def test_a_wait_that_lasts_by_the_systems_clock_ends_when_it_is_set(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = os.eventfd(0)
-    monkeypatch.setattr(clock_watch, "_timer", lambda: event)
-    monkeypatch.setattr(clock_watch, "_arm", lambda _: None)
+    monkeypatch.setattr(spinner_module, "_timer", lambda: event)
+    monkeypatch.setattr(spinner_module, "_arm", lambda _: None)
     spinner = Spinner()
     threading.Timer(0.2, os.eventfd_write, (event, 1)).start()
     began = time.monotonic()
@@ -55,6 +54,6 @@ def test_a_kernel_that_cannot_report_it_is_named(monkeypatch: pytest.MonkeyPatch
         def timerfd_create(_clock: int, _flags: int) -> int:
             return -1
 
-    monkeypatch.setattr(clock_watch, "_libc", Libc)
+    monkeypatch.setattr(spinner_module, "_libc", Libc)
     with pytest.raises(OSError, match="does not report when the system's clock is set"):
         ClockWatch(lambda: None)

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from h1_session_manager.states import SERVICES
 from h1_session_manager.table import State
-from h1_session_manager.upload.clean import CleanError, clean
+from h1_session_manager.upload.ledger import CleanError, clean
 from h1_session_manager.values import Answer
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos

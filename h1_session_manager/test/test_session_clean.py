@@ -9,7 +9,7 @@ from test_session_upload import files, source, uploaded
 
 from h1_session_manager.memory import next_index
 from h1_session_manager.session_client import main
-from h1_session_manager.upload.clean import CleanError, clean
+from h1_session_manager.upload.ledger import CleanError, clean
 
 FIRST, SECOND = "training_session_epoch1/episode_0.hdf5", "training_session_epoch1/episode_1.hdf5"
 

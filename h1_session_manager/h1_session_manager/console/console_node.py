@@ -27,8 +27,7 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 
 from h1_session_manager import ros_interface
-from h1_session_manager.console.console_app import ConsoleApp
-from h1_session_manager.console.console_terminal import SMALLEST, ConsoleTerminal, LineFile, SignallingDriver
+from h1_session_manager.console.console_app import SMALLEST, ConsoleApp, ConsoleTerminal, LineFile, SignallingDriver
 from h1_session_manager.console.console_view import ConsoleData
 from h1_session_manager.keyboard.keys import TERMINAL, JoyKeys, NoTerminalError, TtyKeys
 from h1_session_manager.operator_output import LINES_VARIABLE

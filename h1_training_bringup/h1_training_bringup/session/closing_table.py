@@ -12,8 +12,6 @@ import h5py
 from rich.console import Console
 from rich.table import Table
 
-from h1_training_bringup.session.session_memory import session_memory
-
 WIDTH = 80
 _COLUMNS = ("frames", "policy", "human", "inter-\nvent.", "outcome", "fps", "gaps", "upload")
 _ATTRIBUTES = (
@@ -101,10 +99,24 @@ def _epoch(path: Path) -> int:
 
 def _upload_states(save_dir: Path) -> dict[int, str]:
     """What the session manager remembers of each epoch's upload, in words."""
-    memory = session_memory(save_dir)
-    words = {"synced": "verified", "kept": "kept", "skipped": "skipped"}
-    states = {epoch: words.get(how, how) for epoch, how in memory.finished.items()}
-    return states | dict.fromkeys(memory.owed, "owed")
+    finished, owed = session_memory(save_dir)
+    return {epoch: "verified" if how == "synced" else how for epoch, how in finished.items()} | dict.fromkeys(
+        owed, "owed"
+    )
+
+
+def session_memory(save_dir: Path) -> tuple[dict[int, str], list[int]]:
+    """What the session manager remembers in `save_dir`; nothing where there is no memory that can be read.
+
+    Returns:
+        How each finished epoch was finished: "synced", "kept" or "skipped"; and the epochs with episodes that are not
+        verified at the upload target.
+    """
+    try:
+        memory = json.loads((save_dir / ".session_state.json").read_text())
+        return {int(epoch): str(how) for epoch, how in dict(memory["finished"]).items()}, [*map(int, memory["owed"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
 
 
 def _verified(save_dir: Path) -> set[Path]:

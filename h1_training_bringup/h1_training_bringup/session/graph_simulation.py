@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from h1_training_bringup.session.closing_table import session_memory
 from h1_training_bringup.session.configuration import Configuration, ConfigurationError
 from h1_training_bringup.session.process import Process, SessionOptions
-from h1_training_bringup.session.session_memory import session_memory
 from h1_training_node.process import REALTIME_IF_ALLOWED
 
 
@@ -111,5 +111,5 @@ def next_epoch(target: Path, save_dir: Path) -> int:
     """
     folders = target.glob("training_session_epoch*") if target.is_dir() else ()
     matches = (re.fullmatch(r"training_session_epoch(\d+)", path.name) for path in folders)
-    known = {int(match[1]) for match in matches if match} | session_memory(save_dir).finished.keys()
+    known = {int(match[1]) for match in matches if match} | session_memory(save_dir)[0].keys()
     return max(known, default=-1) + 1

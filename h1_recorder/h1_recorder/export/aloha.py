@@ -24,7 +24,7 @@ import numpy.typing as npt
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.export.folder import Progress, each, write_json
 from h1_recorder.export.images import decoded_images, jpegs
-from h1_recorder.export.plan import Options, Plan, Source, described, source_columns
+from h1_recorder.export.plan import Plan, Source, described
 from h1_recorder.export.rows import Kind
 from h1_recorder.export.video_store import decoded
 
@@ -38,9 +38,6 @@ _FURTHER = ("valid_action", "intervention", "pre_intervention", "sample_weight",
 class _Part:
     folder: Path
     source: Source
-    kind: Kind
-    options: Options
-    weights: Sequence[float]
     first_name: int
     longest: int
 
@@ -77,7 +74,7 @@ def write(
     parts, names = [], {train: 0, val: 0}
     for source in plan.sources:
         place = val if source.is_validation else train
-        parts.append(_Part(place, source, plan.kind, plan.options, plan.weights, names[place], longest))
+        parts.append(_Part(place, source, names[place], longest))
         names[place] += len(source.place.runs)
     for path in folder.rglob("*episode_*.hdf5*"):
         path.unlink()
@@ -90,18 +87,16 @@ def write(
 
 
 def _write_part(part: _Part, images: str, resize: tuple[int, int] | None) -> None:
-    episode, start = read(part.source.path), 0
-    rows = source_columns(part.source, part.kind, part.options, part.weights, episode)
-    for number, (first, last) in enumerate(part.source.place.runs):
-        stop = start + last - first
+    source, episode = part.source, read(part.source.path)
+    for number, (first, last), run in source.by_run(source.columns(episode)):
         more = max(part.longest - (last - first), 0)
-        run = {name: _held(values[start:stop], more) for name, values in rows.items()}
+        run = {name: _held(values, more) for name, values in run.items()}
         target = part.folder / f"episode_{part.first_name + number}.hdf5"
         temporary = target.with_name(f".{target.name}.part")
         with h5py.File(temporary, "w") as file:
             file.attrs["sim"], file.attrs["compress"] = True, images == "compressed"
-            file.attrs["task"], file.attrs["padded_rows"] = part.source.task, more
-            file.attrs["source"] = json.dumps([f"{part.source.path.parent.name}/{part.source.path.name}", first, last])
+            file.attrs["task"], file.attrs["padded_rows"] = source.task, more
+            file.attrs["source"] = json.dumps([source.name, first, last])
             file["action"] = run["action"]
             for name in ("qvel", "effort"):
                 file[f"observations/{name}"] = run[name]
@@ -109,11 +104,10 @@ def _write_part(part: _Part, images: str, resize: tuple[int, int] | None) -> Non
             for name in _FURTHER:
                 file[name.replace(".", "_")] = run[name]
             if images == "compressed":
-                _write_compressed(file, episode, (first, last), more, part.kind)
+                _write_compressed(file, episode, (first, last), more, source.kind)
             else:
-                _write_raw(file, episode, (first, last), more, part.kind, resize)
+                _write_raw(file, episode, (first, last), more, source.kind, resize)
         temporary.replace(target)
-        start = stop
 
 
 def _held(values: npt.NDArray[Any], more: int) -> npt.NDArray[Any]:

@@ -13,22 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from h1_recorder.export.folder import Progress, each, write_json
-from h1_recorder.export.lerobot_parts import (
-    CHUNK_SIZE,
-    ROBOT_TYPE,
-    Part,
-    dataset_features,
-    delete_outdated,
-    encode,
-    image_key,
-    parts_of,
-    run_statistics,
-    views,
-    write_note,
-)
+from h1_recorder.export.folder import Progress, write_json
+from h1_recorder.export.lerobot_parts import CHUNK_SIZE, Part, image_key, make_parts, write_info, write_note
 from h1_recorder.export.parquet import read_columns, write_rows, write_table
-from h1_recorder.export.plan import Plan, described
+from h1_recorder.export.plan import Plan
 from h1_recorder.export.rows import features
 from h1_recorder.export.statistics import image_statistics, joined_statistics
 from h1_recorder.export.video_store import place
@@ -41,25 +29,11 @@ _PARTS_AT_ONCE = 50
 
 
 def write(plan: Plan, folder: Path, *, reuse: Sequence[Path], jobs: int, progress: Progress) -> Mapping[str, int]:
-    """Make, continue or extend the dataset in `folder`.
-
-    Returns:
-        Numbers for whoever asked: `encoded` videos, `rewritten` tables.
-
-    Raises:
-        ExportError: an image cannot be had, or a label.
-        OSError: of the file system.
-    """
-    (folder / "meta/info.json").unlink(missing_ok=True)
-    parts = parts_of(plan, folder, reuse)
-    encoded = sum(each(encode, views(parts), jobs, "videos", progress))
-    outdated = [part for part in parts if part.note() is None]
-    for _ in each(_write_part, outdated, jobs, "tables", progress):
-        pass
-    needed = {folder / name for part in parts for name in _files(part)}
-    delete_outdated(folder, parts, needed, ("data/chunk-*/*.parquet", "videos/*/chunk-*/*.mp4"))
+    """Make, continue or extend the dataset in `folder`; see `make_parts`."""
+    patterns = ("data/chunk-*/*.parquet", "videos/*/chunk-*/*.mp4")
+    parts, made = make_parts(plan, folder, _write_part, patterns, reuse=reuse, jobs=jobs, progress=progress)
     _write_meta(plan, folder, parts, progress)
-    return {"encoded": encoded, "rewritten": len(outdated)}
+    return made
 
 
 def _files(part: Part) -> list[str]:
@@ -78,7 +52,7 @@ def _write_part(part: Part) -> None:
     write_table(table, rows, row_groups=[last - first for first, last in runs])
     for camera, copy in zip(part.kind.cameras, copies, strict=True):
         place(videos[camera].path, copy)
-    write_note(part, _files(part), list(run_statistics(rows, runs, videos)))
+    write_note(part, _files(part), rows, videos)
 
 
 def _write_meta(plan: Plan, folder: Path, parts: Sequence[Part], progress: Progress) -> None:
@@ -93,25 +67,9 @@ def _write_meta(plan: Plan, folder: Path, parts: Sequence[Part], progress: Progr
     write_rows(folder / EPISODES_PATH, _episode_blocks(parts))
     progress("statistics", 0, 1)
     write_json(folder / "meta/stats.json", _dataset_statistics(plan, folder, parts))
-    write_json(folder / "meta/h1_2_export.json", described(plan))
     progress("statistics", 1, 1)
-    first, every = plan.training_episodes, plan.episodes
-    info = {
-        "codebase_version": CODEBASE_VERSION,
-        "robot_type": ROBOT_TYPE,
-        "total_episodes": every,
-        "total_frames": plan.rows,
-        "total_tasks": len(tasks),
-        "chunks_size": CHUNK_SIZE,
-        "data_files_size_in_mb": 100,
-        "video_files_size_in_mb": 200,
-        "fps": plan.kind.fps,
-        "splits": {"train": f"0:{first}", **({"val": f"{first}:{every}"} if first < every else {})},
-        "data_path": DATA_PATH,
-        "video_path": VIDEO_PATH,
-        "features": dataset_features(plan.kind, plan.options),
-    }
-    write_json(folder / "meta/info.json", info)
+    sizes = {"data_files_size_in_mb": 100, "video_files_size_in_mb": 200}
+    write_info(plan, folder, CODEBASE_VERSION, DATA_PATH, VIDEO_PATH, **sizes)
 
 
 def _episode_blocks(parts: Sequence[Part]) -> Iterator[list[dict[str, Any]]]:
@@ -121,8 +79,7 @@ def _episode_blocks(parts: Sequence[Part]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _episode_rows(part: Part) -> Iterator[dict[str, Any]]:
-    note, place, attributes = part.note(), part.source.place, part.source.survey.attributes
-    assert note is not None, "it was written a moment ago"
+    note, place, attributes = part.noted(), part.source.place, part.source.survey.attributes
     chunk, file = divmod(place.source, CHUNK_SIZE)
     row = place.first_index
     for number, ((first, last), stats) in enumerate(zip(place.runs, note["stats"], strict=True)):
@@ -143,7 +100,7 @@ def _episode_rows(part: Part) -> Iterator[dict[str, Any]]:
             found |= {f"stats/{name}/{kind}": value for kind, value in values.items()}
         found |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
         found |= {f"source/{name}": str(attributes[name]) for name in ("episode_uuid", "config_sha256", "outcome")}
-        found |= {"source/file": f"{part.source.path.parent.name}/{part.source.path.name}"}
+        found |= {"source/file": part.source.name}
         yield found | {"source/first_row": first, "source/last_row": last - 1}
         row += last - first
 
@@ -156,9 +113,7 @@ def _dataset_statistics(plan: Plan, folder: Path, parts: Sequence[Part]) -> dict
     for camera in plan.kind.cameras:
         total, images = np.zeros((3, 256), np.int64), 0
         for part in parts:
-            note = part.note()
-            assert note is not None
-            counted, number = note["images"][camera]
+            counted, number = part.noted()["images"][camera]
             total, images = total + np.array(counted), images + number
         found[image_key(camera)] = image_statistics(total, images)
     return found

@@ -11,22 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from h1_recorder.export.folder import Progress, each, write_json, write_text
-from h1_recorder.export.lerobot_parts import (
-    CHUNK_SIZE,
-    ROBOT_TYPE,
-    Part,
-    dataset_features,
-    delete_outdated,
-    encode,
-    image_key,
-    parts_of,
-    run_statistics,
-    views,
-    write_note,
-)
+from h1_recorder.export.folder import Progress, write_text
+from h1_recorder.export.lerobot_parts import CHUNK_SIZE, Part, image_key, make_parts, write_info, write_note
 from h1_recorder.export.parquet import write_table
-from h1_recorder.export.plan import Plan, described
+from h1_recorder.export.plan import Plan
 from h1_recorder.export.video_file import cut
 
 CODEBASE_VERSION = "v2.1"
@@ -36,19 +24,11 @@ _STATISTICS = ("min", "max", "mean", "std", "count")
 
 
 def write(plan: Plan, folder: Path, *, reuse: Sequence[Path], jobs: int, progress: Progress) -> Mapping[str, int]:
-    """Make, continue or extend the dataset in `folder`; see `lerobot.write`."""
-    (folder / "meta/info.json").unlink(missing_ok=True)
-    parts = parts_of(plan, folder, reuse)
-    encoded = sum(each(encode, views(parts), jobs, "videos", progress))
-    outdated = [part for part in parts if part.note() is None]
-    for _ in each(_write_part, outdated, jobs, "tables", progress):
-        pass
-    needed = {
-        folder / name for part in parts for run in range(len(part.source.place.runs)) for name in _files(part, run)
-    }
-    delete_outdated(folder, parts, needed, ("data/chunk-*/*.parquet", "videos/chunk-*/*/*.mp4"))
+    """Make, continue or extend the dataset in `folder`; see `make_parts`."""
+    patterns = ("data/chunk-*/*.parquet", "videos/chunk-*/*/*.mp4")
+    parts, made = make_parts(plan, folder, _write_part, patterns, reuse=reuse, jobs=jobs, progress=progress)
     _write_meta(plan, folder, parts)
-    return {"encoded": encoded, "rewritten": len(outdated)}
+    return made
 
 
 def _files(part: Part, run: int) -> list[str]:
@@ -61,21 +41,18 @@ def _files(part: Part, run: int) -> list[str]:
 
 def _write_part(part: Part) -> None:
     part.note_path.unlink(missing_ok=True)
-    rows, videos, runs = part.columns(), part.videos(), part.source.place.runs
+    rows, videos = part.columns(), part.videos()
     written: list[str] = []
-    start = 0
-    for number, (first, last) in enumerate(runs):
+    for number, (first, last), run in part.source.by_run(rows):
         names = _files(part, number)
         table, *copies = (part.folder / name for name in names)
         for path in (table, *copies):
             path.parent.mkdir(parents=True, exist_ok=True)
-        stop = start + last - first
-        write_table(table, {name: values[start:stop] for name, values in rows.items()})
+        write_table(table, run)
         for camera, copy in zip(part.kind.cameras, copies, strict=True):
             cut(videos[camera].path, first, last, copy, fps=part.kind.fps)
         written += names
-        start = stop
-    write_note(part, written, list(run_statistics(rows, runs, videos)))
+    write_note(part, written, rows, videos)
 
 
 def _write_meta(plan: Plan, folder: Path, parts: Sequence[Part]) -> None:
@@ -84,24 +61,8 @@ def _write_meta(plan: Plan, folder: Path, parts: Sequence[Part]) -> None:
     _write_lines(folder / "meta/tasks.jsonl", tasks)
     _write_lines(folder / "meta/episodes.jsonl", (line for part in parts for line in _episodes(part)))
     _write_lines(folder / "meta/episodes_stats.jsonl", (line for part in parts for line in _episodes_stats(part)))
-    write_json(folder / "meta/h1_2_export.json", described(plan))
-    first, every = plan.training_episodes, plan.episodes
-    info = {
-        "codebase_version": CODEBASE_VERSION,
-        "robot_type": ROBOT_TYPE,
-        "total_episodes": every,
-        "total_frames": plan.rows,
-        "total_tasks": len(plan.tasks),
-        "total_videos": every * len(plan.kind.cameras),
-        "total_chunks": (every - 1) // CHUNK_SIZE + 1,
-        "chunks_size": CHUNK_SIZE,
-        "fps": plan.kind.fps,
-        "splits": {"train": f"0:{first}", **({"val": f"{first}:{every}"} if first < every else {})},
-        "data_path": DATA_PATH,
-        "video_path": VIDEO_PATH,
-        "features": dataset_features(plan.kind, plan.options),
-    }
-    write_json(folder / "meta/info.json", info)
+    videos, chunks = plan.episodes * len(plan.kind.cameras), (plan.episodes - 1) // CHUNK_SIZE + 1
+    write_info(plan, folder, CODEBASE_VERSION, DATA_PATH, VIDEO_PATH, total_videos=videos, total_chunks=chunks)
 
 
 def _episodes(part: Part) -> Iterator[dict[str, Any]]:
@@ -114,9 +75,7 @@ def _episodes(part: Part) -> Iterator[dict[str, Any]]:
 
 
 def _episodes_stats(part: Part) -> Iterator[dict[str, Any]]:
-    note = part.note()
-    assert note is not None, "it was written a moment ago"
-    for number, stats in enumerate(note["stats"]):
+    for number, stats in enumerate(part.noted()["stats"]):
         index = part.source.place.episode_index + number
         yield {
             "episode_index": index,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,57 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """One episode file and what the dataset takes of it."""
+    """One episode file and what the dataset takes of it: all that a process needs to write its part.
+
+    Attributes:
+        survey: of the file.
+        place: which rows, and where they stand.
+        task: its text.
+        is_validation: it is of that split.
+        model: of the robot.
+        kind, options: of the dataset.
+        weights: of a row of each of `ROW_KINDS`.
+    """
 
     survey: Survey
     place: Place
     task: str
     is_validation: bool
     model: ArmModel
+    kind: Kind
+    options: Options
+    weights: Sequence[float]
 
     @property
     def path(self) -> Path:
+        """Of the file."""
         return self.survey.path
+
+    @property
+    def name(self) -> str:
+        """Of the file, as the dataset has it."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def columns(self, episode: Episode) -> Columns:
+        """`rows.columns` of what the dataset takes.
+
+        Raises:
+            ExportError: what its labels need was not recorded.
+        """
+        try:
+            action = labelled(episode, self.options.labelling, self.model)
+        except LabelError as error:
+            raise ExportError(str(error)) from None
+        valid = _valid(self.survey, self.options.labelling, self.model)
+        return columns(episode, self.place, self.kind, action, valid, self.weights)
+
+    def by_run(self, rows: Columns) -> Iterator[tuple[int, tuple[int, int], Columns]]:
+        """Number, rows in the file, and columns of each episode that the dataset makes of it; `rows`: all of them."""
+        start = 0
+        for number, (first, last) in enumerate(self.place.runs):
+            stop = start + last - first
+            yield number, (first, last), {name: values[start:stop] for name, values in rows.items()}
+            start = stop
 
 
 @dataclass(frozen=True)
@@ -108,20 +148,6 @@ class Plan:
         return sum(len(source.place.runs) for source in self.sources if not source.is_validation)
 
 
-def source_columns(source: Source, kind: Kind, options: Options, weights: Sequence[float], episode: Episode) -> Columns:
-    """`rows.columns` of what the dataset takes of a source.
-
-    Raises:
-        ExportError: what its labels need was not recorded.
-    """
-    try:
-        action = labelled(episode, options.labelling, source.model)
-    except LabelError as error:
-        raise ExportError(str(error)) from None
-    valid = _valid(source.survey, options.labelling, source.model)
-    return columns(episode, source.place, kind, action, valid, weights)
-
-
 def planned(surveys: Sequence[Survey], options: Options) -> Plan:
     """The dataset that `options` make of the surveyed episodes.
 
@@ -147,8 +173,8 @@ def planned(surveys: Sequence[Survey], options: Options) -> Plan:
     if not ordered:
         number, count = options.shard
         raise ExportError(f"shard {number}/{count} has none of {len(kept)} files" if kept else "no row is asked for")
-    sources = _placed(ordered, options, models)
     weights = kind_weights(options.weights, counts, options.policy_weight)
+    sources = _placed(ordered, kind, options, models, weights)
     return Plan(sources, kind, options, models, weights, tuple(notes))
 
 
@@ -227,14 +253,17 @@ def _shard(entries: list[_Entry], shard: tuple[int, int]) -> list[_Entry]:
     return [entry for entry, its in zip(entries, part, strict=True) if its == number - 1]
 
 
-def _placed(entries: Sequence[_Entry], options: Options, models: dict[str, ArmModel]) -> tuple[Source, ...]:
+def _placed(
+    entries: Sequence[_Entry], kind: Kind, options: Options, models: dict[str, ArmModel], weights: Sequence[float]
+) -> tuple[Source, ...]:
     sources: list[Source] = []
     tasks: dict[str, int] = {}
     episode, row = 0, 0
     for number, (survey, runs, is_validation) in enumerate(entries):
         task = _task(survey, options)
         place = Place(runs, episode, row, tasks.setdefault(task, len(tasks)), number)
-        sources.append(Source(survey, place, task, is_validation, models[survey.robot]))
+        model = models[survey.robot]
+        sources.append(Source(survey, place, task, is_validation, model, kind, options, weights))
         episode, row = episode + len(runs), row + place.rows
     return tuple(sources)
 
@@ -269,7 +298,7 @@ def _described_source(source: Source) -> dict[str, Any]:
     attributes = source.survey.attributes
     kept = ("episode_uuid", "config_sha256", "robot_name", "epoch", "episode", "outcome", "end_reason", "task")
     return {
-        "file": f"{source.path.parent.name}/{source.path.name}",
+        "file": source.name,
         **{name: attributes[name] for name in kept},
         "recorded": recorded_at(attributes).isoformat(),
         "rows": len(source.survey.outline),

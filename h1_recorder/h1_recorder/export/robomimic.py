@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.episode import Episode, read
-from h1_recorder.export.folder import Progress, each
+from h1_recorder.export.folder import Progress
 from h1_recorder.export.images import decoded_images
-from h1_recorder.export.plan import Columns, Options, Plan, Source, described, source_columns
-from h1_recorder.export.rows import Kind
+from h1_recorder.export.plan import Columns, Plan, Source, described
 
 FILE = "dataset.hdf5"
 _OBSERVATIONS = ("qvel", "effort", "applied_action", "hand_qpos")
@@ -29,14 +27,6 @@ _FURTHER = (
     *("valid_action", "intervention", "pre_intervention", "sample_weight", "segment", "source_row", "epoch"),
     *("outcome", "stamps.tick", "next.success"),
 )
-
-
-@dataclass(frozen=True)
-class _Demo:
-    source: Source
-    kind: Kind
-    options: Options
-    weights: Sequence[float]
 
 
 def write(
@@ -69,24 +59,18 @@ def write(
         data.attrs["total"] = plan.rows
         data.attrs["env_args"] = json.dumps({"env_name": "unitree_h1_2", "type": 2, "env_kwargs": {}})
         data.attrs["h1_2_export"] = json.dumps(described(plan))
-        demos = [_Demo(source, plan.kind, plan.options, plan.weights) for source in plan.sources]
-        for demo, rows in zip(demos, each(_rows, demos, 1, "episodes", progress), strict=True):
-            episode, start = read(demo.source.path), 0
-            for number, (first, last) in enumerate(demo.source.place.runs):
-                name = f"demo_{demo.source.place.episode_index + number}"
-                stop = start + last - first
-                run = {key: values[start:stop] for key, values in rows.items()}
-                _write_demo(data.create_group(name), run, episode, (first, last), demo, resize)
-                names[demo.source.is_validation].append(name)
-                start = stop
+        for done, source in enumerate(plan.sources):
+            progress("episodes", done, len(plan.sources))
+            episode = read(source.path)
+            for number, run, rows in source.by_run(source.columns(episode)):
+                name = f"demo_{source.place.episode_index + number}"
+                _write_demo(data.create_group(name), rows, episode, run, source, resize)
+                names[source.is_validation].append(name)
+        progress("episodes", len(plan.sources), len(plan.sources))
         for mask, found in (("train", names[False]), ("valid", names[True])):
             file.create_dataset(f"mask/{mask}", data=np.array(found, dtype="S"))
     part.replace(folder / FILE)
     return {"demonstrations": plan.episodes}
-
-
-def _rows(demo: _Demo) -> Columns:
-    return source_columns(demo.source, demo.kind, demo.options, demo.weights, read(demo.source.path))
 
 
 def _write_demo(
@@ -94,12 +78,12 @@ def _write_demo(
     rows: Columns,
     episode: Episode,
     run: tuple[int, int],
-    demo: _Demo,
+    source: Source,
     resize: tuple[int, int] | None,
 ) -> None:
     group.attrs["num_samples"] = run[1] - run[0]
-    group.attrs["task"] = demo.source.task
-    group.attrs["source"] = f"{demo.source.path.parent.name}/{demo.source.path.name} rows {run[0]}..{run[1] - 1}"
+    group.attrs["task"] = source.task
+    group.attrs["source"] = f"{source.name} rows {run[0]}..{run[1] - 1}"
     group.create_dataset("actions", data=rows["action"])
     group.create_dataset("rewards", data=rows["next.reward"])
     group.create_dataset("dones", data=rows["next.done"].astype(np.int64))
@@ -111,7 +95,7 @@ def _write_demo(
     for name in _OBSERVATIONS:
         if name in rows:
             observations.create_dataset(name, data=rows[name])
-    for camera, size in demo.kind.cameras.items():
+    for camera, size in source.kind.cameras.items():
         height, width = (resize[1], resize[0]) if resize else size
         _write_images(observations, camera, decoded_images(episode, camera, run, size, resize), (height, width))
     _write_next(group, observations)

@@ -7,7 +7,6 @@ much a row counts is what an export's `sample_weight` says (`h1_recorder.export.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from h1_policy_bridge.images import Image, ImageError, stretched
 from h1_policy_bridge.training_server.policy import ARM_JOINTS, TrainingError
 from h1_recorder.episode import episode as episode_file
+from h1_recorder.episode.content import stretches
 from h1_recorder.export.selection import is_corrected, kind_weights, kinds_of
 
 Joints = npt.NDArray[np.float64]
@@ -92,9 +92,7 @@ def _decoded(path: Path, jpegs: list[bytes], row: int) -> Image:
 
 def runs(rows: EpisodeRows) -> list[Run]:
     """The episode's runs, in order."""
-    changes = (np.diff(rows.segment) != 0) | (np.diff(rows.is_human.astype(int)) != 0)
-    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(rows.qpos)]
-    return [Run(start, stop, bool(rows.is_human[start])) for start, stop in itertools.pairwise(edges) if stop > start]
+    return [Run(start, stop, bool(rows.is_human[start])) for start, stop in stretches(rows.is_human, rows.segment)]
 
 
 def is_correction(rows: EpisodeRows, run: Run) -> bool:

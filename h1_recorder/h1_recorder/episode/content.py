@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,13 @@ def _attribute(value: Any) -> Any:
 
 def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {} if value is None else {"session": value}
+
+
+def stretches(*columns: Array) -> list[tuple[int, int]]:
+    """First row and row after the last of each unbroken stretch in which none of the (T,) `columns` changes."""
+    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(columns[0])]
+    return [(first, last) for first, last in pairwise(edges) if first < last]
 
 
 def interventions(human: Bools) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from h1_recorder.episode.content import duplicates, interventions, measured_fps
+from h1_recorder.episode.content import duplicates, interventions, measured_fps, stretches
 from h1_recorder.episode.episode import (
     IMAGES,
     NUMBERS,
@@ -221,13 +221,12 @@ def _add_duplicates(episode: Episode, findings: Findings) -> None:
 
 def _stretch(episode: Episode, rows: Bools, text: str) -> Iterator[str]:
     """A line about the longest unbroken run of `rows`, if it is long."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
-    if len(starts):
-        longest = int(np.argmax(ends - starts))
-        seconds = (ends[longest] - starts[longest]) / int(episode.attributes["fps"])
+    runs = [(last - first, -first) for first, last in stretches(rows) if rows[first]]
+    if runs:
+        length, start = max(runs)
+        seconds = length / int(episode.attributes["fps"])
         if seconds > _LONG_S:
-            yield text.format(seconds, starts[longest])
+            yield text.format(seconds, -start)
 
 
 class _Images:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.episode.content import JOINT_NAMES
+from h1_recorder.episode.content import JOINT_NAMES, stretches
 from h1_recorder.episode.episode import Episode
 
 Array = npt.NDArray[Any]
@@ -59,15 +58,11 @@ class Response:
         return cls(*(np.zeros(shape) for shape in shapes))
 
     def __add__(self, other: Response) -> Response:
-        return Response(*(one + two for one, two in zip(self._sums(), other._sums(), strict=True)))
-
-    def _sums(self) -> tuple[Array, ...]:
-        return self.error, self.rows, self.speed, self.normal, self.right
+        return Response(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can have it; `Response(**{name: np.array(value)})` is the way back."""
-        names = ("error", "rows", "speed", "normal", "right")
-        return {name: value.tolist() for name, value in zip(names, self._sums(), strict=True)}
+        return {name: value.tolist() for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -123,9 +118,7 @@ class Phases(Protocol):
 
 def bands(rows: Phases) -> list[tuple[int, int, str]]:
     """First row, row after the last, and phase of each unbroken stretch of one phase."""
-    changes = (rows.phase[1:] != rows.phase[:-1]) | (np.diff(rows.segment) != 0)
-    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(rows)]
-    return [(first, last, str(rows.phase[first])) for first, last in pairwise(edges)]
+    return [(first, last, str(rows.phase[first])) for first, last in stretches(rows.phase, rows.segment)]
 
 
 def is_commanded(episode: Episode) -> Array:

@@ -7,14 +7,13 @@ rows a hatched strip: rows are drawn at their own times, nothing is joined acros
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from h1_recorder.episode.content import JOINT_NAMES
+from h1_recorder.episode.content import JOINT_NAMES, stretches
 from h1_recorder.episode.episode import Episode
 from h1_recorder.export.arm_response import bands
 from h1_recorder.export.rows import HAND_NAMES
@@ -105,8 +104,7 @@ def _label(figure: Any, episode: Episode) -> None:
 
 def _runs(episode: Episode) -> list[slice]:
     """Rows that are joined by a line."""
-    edges = [0, *(np.flatnonzero(np.diff(episode.segment)) + 1).tolist(), len(episode)]
-    return [slice(first, last) for first, last in pairwise(edges)]
+    return [slice(first, last) for first, last in stretches(episode.segment)]
 
 
 def _lines(axes: Any, episode: Episode, values: Array, **style: Any) -> None:

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from h1_recorder.episode.content import stretches
 from h1_recorder.episode.episode import Episode
 from h1_recorder.episode.info import OUTCOMES
 from h1_recorder.export.arm_response import Phases
@@ -85,13 +85,12 @@ class Selection:
             asked &= rows.phase == self.phase
         if self.only_valid:
             asked &= valid
-        breaks = asked[1:] != asked[:-1]
+        columns = [asked]
         if self.split != "none":
-            breaks = breaks | (np.diff(rows.segment) != 0)
+            columns.append(rows.segment)
         if self.split == "runs":
-            breaks = breaks | (rows.phase[1:] != rows.phase[:-1])
-        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
-        return tuple((first, last) for first, last in pairwise(edges) if asked[first])
+            columns.append(rows.phase)
+        return tuple((first, last) for first, last in stretches(*columns) if asked[first])
 
 
 def recorded_at(attributes: Mapping[str, Any]) -> datetime:
@@ -136,9 +135,8 @@ def is_corrected(human: Array, segment: Array, qpos: Array) -> Array:
         qpos: (T, 14) rad, measured.
     """
     found = np.zeros(len(human), bool)
-    edges = [0, *(np.flatnonzero((human[1:] != human[:-1]) | (np.diff(segment) != 0)) + 1).tolist(), len(human)]
-    for first, last in pairwise(edges):
-        if last > first and human[first]:
+    for first, last in stretches(human, segment):
+        if human[first]:
             found[first:last] = np.abs(qpos[first:last] - qpos[first]).max() > CORRECTED_RAD
     return found
 

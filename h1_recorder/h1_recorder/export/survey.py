@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h1_recorder.episode.apart import ChildError, in_child
+from h1_recorder.episode.content import stretches
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 from h1_recorder.episode.validate import problems
 from h1_recorder.export.arm_response import Response, is_commanded, response
@@ -65,10 +66,8 @@ class Outline:
 
 
 def _run_lengths(values: Array) -> tuple[list[Any], list[int]]:
-    if not len(values):
-        return [], []
-    edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
-    return values[edges[:-1]].tolist(), np.diff(edges).tolist()
+    runs = stretches(values)
+    return [values[first].item() for first, _ in runs], [last - first for first, last in runs]
 
 
 @dataclass(frozen=True)
@@ -208,30 +207,19 @@ def _even_size(episode: Episode, camera: str) -> tuple[int, int]:
 
 
 def _to_json(survey: Survey) -> dict[str, Any]:
-    return {
-        "problems": list(survey.problems),
-        "attributes": dict(survey.attributes),
-        "kind": [survey.kind.fps, dict(survey.kind.cameras), survey.kind.hands],
-        "response": survey.response.to_json(),
-        "rows": list(survey.rows),
-        "outline": survey.outline.to_json(),
-        "contents": dict(survey.contents),
-        "dummy_images": survey.dummy_images,
-    }
+    whole = {"path": str(survey.path), "kind": vars(survey.kind)}
+    return {**vars(survey), **whole, "response": survey.response.to_json(), "outline": survey.outline.to_json()}
 
 
 def _from_json(path: Path, record: dict[str, Any]) -> Survey:
-    fps, cameras, hands = record["kind"]
-    kind = Kind(fps, {name: (size[0], size[1]) for name, size in cameras.items()}, hands)
-    sums = Response(**{name: np.array(values) for name, values in record["response"].items()})
-    return Survey(
-        path,
-        tuple(record["problems"]),
-        record["attributes"],
-        kind,
-        sums,
-        tuple(record["rows"]),
-        Outline.from_json(record["outline"]),
-        record["contents"],
-        record["dummy_images"],
-    )
+    kind = record["kind"]
+    cameras = {name: (height, width) for name, (height, width) in kind["cameras"].items()}
+    whole = {
+        "path": path,
+        "problems": tuple(record["problems"]),
+        "kind": Kind(**{**kind, "cameras": cameras}),
+        "response": Response(**{name: np.array(values) for name, values in record["response"].items()}),
+        "rows": tuple(record["rows"]),
+        "outline": Outline.from_json(record["outline"]),
+    }
+    return Survey(**{**record, **whole})

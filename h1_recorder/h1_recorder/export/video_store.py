@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from h1_recorder.episode.content import stretches
 from h1_recorder.episode.episode import Episode, read
 from h1_recorder.export.arm_response import bands, is_commanded
 from h1_recorder.export.rows import ExportError, has_hand_state
@@ -166,7 +167,7 @@ def _encode(target: Path, episode: Episode, camera: str, settings: VideoSettings
     found: list[list[Any]] = [[first, last, 0, np.zeros((3, 256), np.int64)] for first, last, _ in bands(episode)]
     band, starts = 0, {first for first, *_ in found}
     for changing in (is_commanded(episode), has_hand_state(episode)):  # a run may begin there
-        starts |= set((np.flatnonzero(np.diff(changing)) + 1).tolist())
+        starts |= {first for first, _ in stretches(changing)}
     last, image, size = b"", np.empty(0, np.uint8), (0, 0)
     with VideoFile(target, fps=int(episode.attributes["fps"]), settings=settings, key_frames=starts) as video:
         for start in range(0, len(episode), _BLOCK):

@@ -73,7 +73,7 @@ class PhaseEstimate:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of every stream, in the same order; as in h1_training_msgs/msg/RecorderStatus."""
+    """Of every stream, in the same order; as in h1_training_msgs/msg/RecorderStatus, by the same names."""
 
     streams: list[str]
     rates: list[float]

@@ -11,7 +11,7 @@ from h1_recorder.recorder.disk import FILE_OVER_JOURNAL
 from h1_recorder.recorder.parameters import RecorderParameters
 from h1_recorder.recorder.recorder import Recorder
 from h1_recorder.recorder.recovery import recover
-from h1_recorder.recorder.request import Response, StartRequest, Status
+from h1_recorder.recorder.request import Response, Status
 from h1_recorder.recorder.subscriptions_node import RawSubscriptions
 from h1_training_msgs.msg import RecorderStatus
 from h1_training_msgs.srv import DiscardEpisode, FinishEpisode, LabelEpisode, StartEpisode
@@ -90,16 +90,7 @@ class RecorderNode(BaseNode):
     # ---- services
 
     def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
-        answer = self._recorder.start(
-            StartRequest(
-                directory=request.directory,
-                epoch=request.epoch,
-                episode=request.episode,
-                task=request.task,
-                prompt=request.prompt,
-                attributes_json=request.attributes_json,
-            )
-        )
+        answer = self._recorder.start(request)
         response.episode_id, response.path = answer.episode_id, answer.path
         return self._answered("start", answer, response)
 
@@ -143,13 +134,7 @@ class RecorderNode(BaseNode):
             self._raw_subscriptions.adapt(recording=recording)
             self._check_clock()
         status = self._recorder.status()
-        before = self._published
-        changed = before is None or (status.state, status.episode_id, status.phase, status.last_error) != (
-            before.state,
-            before.episode_id,
-            before.phase,
-            before.last_error,
-        )
+        changed = _what_matters(status) != _what_matters(self._published)
         if changed or self._ticks % _STATUS_TICKS == 0:
             self._publish(status)
         self._report_disk()
@@ -165,25 +150,9 @@ class RecorderNode(BaseNode):
             RecorderStatus(
                 header=self.header(now_ns),
                 seq=self._seq,
-                state=int(status.state),
-                episode_id=status.episode_id,
-                phase=status.phase,
-                policy_frames=status.policy_frames,
-                human_frames=status.human_frames,
-                streams=figures.streams,
-                rates=figures.rates,
-                ages=figures.ages,
-                verdicts=figures.verdicts,
-                image_sizes=figures.image_sizes,
-                machine_is_slow=figures.machine_is_slow,
-                drops=figures.drops,
                 disk_remarks=self._recorder.disk.remarks or [],
-                bytes_written=status.bytes_written,
-                bytes_free=status.bytes_free,
-                seconds_left=status.seconds_left,
-                save_progress=status.save_progress,
-                last_path=status.last_path,
-                last_error=status.last_error,
+                **vars(status),
+                **vars(figures),
             )
         )
 
@@ -241,6 +210,11 @@ class RecorderNode(BaseNode):
         if self._lock is not None:
             self._lock.release()
         super().destroy_node()
+
+
+def _what_matters(status: Status | None) -> tuple[object, ...] | None:
+    """Of a status what is published at once when it changes."""
+    return None if status is None else (status.state, status.episode_id, status.phase, status.last_error)
 
 
 def main() -> int:

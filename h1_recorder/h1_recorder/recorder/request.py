@@ -15,7 +15,7 @@ _LARGEST_ATTRIBUTE = 48_000
 
 @dataclass(frozen=True)
 class StartRequest:
-    """As in h1_training_msgs/srv/StartEpisode."""
+    """As in h1_training_msgs/srv/StartEpisode, whose requests have the same fields."""
 
     directory: str
     epoch: int
@@ -37,7 +37,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Status:
-    """As in h1_training_msgs/msg/RecorderStatus, without stamp and stream figures."""
+    """As in h1_training_msgs/msg/RecorderStatus, by the same names; `intake.Figures` has the streams'."""
 
     state: RecorderState
     episode_id: str

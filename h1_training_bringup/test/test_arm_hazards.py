@@ -54,7 +54,7 @@ SAID_OTHERWISE = {
 }
 NAME = re.compile(r"[a-z]+(_[a-z0-9]+)+")
 WORD = re.compile(r"[a-z]+(_[a-z0-9]+)*")
-NAMES_ONLY = {"collision_model", "command", "joints", "kinematics", "parameters", "wire"}
+NAMES_ONLY = {"collision_model", "command", "joints", "parameters", "wire"}
 """Modules whose strings name joints, links, parameters and fields, and give no reason."""
 NO_REASON = {
     *("arm_driver", "arm_guard", "arm_sdk", "arm_status", "collision_shapes", "joint_states"),

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from h1_training_bringup.arm_driver import joints
-from h1_training_bringup.arm_driver.kinematics import ARMS, LEFT_ARM, RIGHT_ARM
+from h1_training_bringup.arm_driver.joints import ARMS, LEFT_ARM, RIGHT_ARM
 from h1_training_bringup.arm_driver.robot_model import (
     DOWN,
     GravityModel,
-    ModelOptions,
     Payload,
-    build_model,
     gravity_direction,
+    model_spec,
 )
 from h1_training_node import arm_joints
 
@@ -36,14 +35,16 @@ def test_the_joint_table_is_the_robots() -> None:
 
 
 def test_the_arms_mirror_each_other_in_geometry_and_range() -> None:
+    spec = model_spec()
     for left, right in zip(LEFT_ARM, RIGHT_ARM, strict=True):
         assert right.joint == left.joint.replace("left", "right")
         assert right.origin_m == (left.origin_m[0], -left.origin_m[1], left.origin_m[2])
         assert right.upper_rad - right.lower_rad == pytest.approx(left.upper_rad - left.lower_rad)
-        assert right.mass_kg == left.mass_kg
         side = 1 if left.joint in SAME_PARTS else -1
-        assert right.com_m == (left.com_m[0], side * left.com_m[1], left.com_m[2])
-        assert right.inertia_kg_m2 == tuple(np.multiply(left.inertia_kg_m2, (1, 1, 1, side, 1, side)))
+        one, other = spec.body(left.link), spec.body(right.link)
+        assert other.mass == one.mass
+        assert other.ipos.tolist() == [one.ipos[0], side * one.ipos[1], one.ipos[2]]
+        assert other.fullinertia.tolist() == np.multiply(one.fullinertia, (1, 1, 1, side, 1, side)).tolist()
 
 
 def test_gravity_in_the_zero_pose_is_as_reckoned_elsewhere() -> None:
@@ -52,7 +53,7 @@ def test_gravity_in_the_zero_pose_is_as_reckoned_elsewhere() -> None:
 
 
 def test_gravity_torque_holds_the_modelled_arms_still() -> None:
-    model = build_model(ModelOptions())
+    model = model_spec().compile()
     data = mujoco.MjData(model)
     rng = np.random.default_rng(1)
     for _ in range(5):

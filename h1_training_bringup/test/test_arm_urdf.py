@@ -9,8 +9,7 @@ from itertools import pairwise
 import mujoco
 import numpy as np
 
-from h1_training_bringup.arm_driver.joints import COUNT, NAMES, WAIST_NAME
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM, URDF
+from h1_training_bringup.arm_driver.joints import COUNT, LEFT_ARM, NAMES, RIGHT_ARM, URDF, WAIST_NAME
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_node.cameras import CAMERA_FRAMES
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sim_robot_builders import grasp_point
 
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM
+from h1_training_bringup.arm_driver.joints import LEFT_ARM, RIGHT_ARM
 from h1_training_bringup.sim import scene
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
 from h1_training_bringup.sim.cameras_arms import Skeleton
@@ -120,7 +121,7 @@ def test_the_images_kinematics_are_those_of_the_task() -> None:
     arms = Skeleton().pose(q)
     for side, arm in enumerate((LEFT_ARM, RIGHT_ARM)):
         hand = arms.wrists_m[side] + arms.wrist_rotations[side] @ scene.GRASP_IN_WRIST_M
-        np.testing.assert_allclose(hand, scene.grasp_point(arm, q[7 * side : 7 * side + 7]), atol=1e-9)
+        np.testing.assert_allclose(hand, grasp_point(arm, q[7 * side : 7 * side + 7]), atol=1e-9)
 
 
 def test_a_wrist_camera_sees_the_hands_finger_tips() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sim_robot_builders import Living
+from sim_robot_builders import Living, grasp_point
 
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM
-from h1_training_bringup.sim.scene import Placing, SceneObject, grasp_point, scene_object
+from h1_training_bringup.arm_driver.joints import LEFT_ARM, RIGHT_ARM
+from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object
 from h1_training_bringup.sim.task import DONE, STRAYS, STUCK, Judgement, ReachTask
 
 MS = 1_000_000

@@ -19,9 +19,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, Vector
-from h1_training_bringup.arm_driver.robot_model import SIDES, ModelOptions, model_xml
+from h1_training_bringup.arm_driver.joints import COUNT, LEFT_ARM, Joints, Vector
+from h1_training_bringup.arm_driver.robot_model import SIDES, model_spec
 
 SEEN_M = 0.15
 """Distances beyond are not distinguished."""
@@ -117,10 +116,10 @@ class CollisionModel:
         workspaces: Mapping[str, tuple[float, ...]] | None = None,
     ) -> None:
         self.capsules = capsules(hand or Hand())
-        spec = mujoco.MjSpec.from_string(model_xml(ModelOptions()))
+        spec = model_spec()
         spec.option.disableflags = 0
-        for index, (side, capsule) in enumerate(self.capsules):
-            _add(spec, f"{index}", side, capsule)
+        for index, (_, capsule) in enumerate(self.capsules):
+            _add(spec, f"{index}", capsule)
         if table is not None:
             half = (table.depth_m / 2, table.width_m / 2, 0.02)
             at = (table.front_m + half[_X], 0.0, table.height_m - half[_Z])
@@ -201,7 +200,7 @@ def _mirrored(capsule: Capsule) -> Capsule:
     return Capsule(capsule.part, link, (x, -y, z), (u, -v, w), capsule.radius_m)
 
 
-def _add(spec: mujoco.MjSpec, name: str, _side: str, capsule: Capsule) -> None:
+def _add(spec: mujoco.MjSpec, name: str, capsule: Capsule) -> None:
     spec.body(capsule.link).add_geom(
         name=name,
         type=mujoco.mjtGeom.mjGEOM_CAPSULE,

@@ -13,8 +13,7 @@ from h1_training_bringup.arm_driver.faults import (
     Heartbeat,
     Temperatures,
 )
-from h1_training_bringup.arm_driver.joints import LOWER, NAMES, UPPER, WAIST_NAME
-from h1_training_bringup.arm_driver.kinematics import TORSO
+from h1_training_bringup.arm_driver.joints import LOWER, NAMES, TORSO, UPPER, WAIST_NAME
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed

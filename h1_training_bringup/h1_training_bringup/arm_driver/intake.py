@@ -7,8 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from h1_training_bringup.arm_driver.joints import VELOCITY
-from h1_training_bringup.arm_driver.kinematics import TORSO
+from h1_training_bringup.arm_driver.joints import TORSO, VELOCITY
 from h1_training_bringup.arm_driver.liveness import Liveness
 from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed

@@ -1,15 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which motor is which, what it can do, and the few other constants of the robot's low-level interface.
+"""Waist and arms as numbers, read from our URDF: where each joint sits, which motor turns it, what that can do.
 
-Sources: motor order unitree_ros2:example/src/src/h1-2/lowlevel/low_level_ctrl_hg.cpp; limits unitree_ros h1_2.urdf.
+Sources: unitree_ros:robots/h1_2_description/h1_2_handless.urdf for the URDF, whose frames are REP-103 (x forward, y
+left, z up) and all parallel in the zero pose but for the tilted shoulder pitch; motor order
+unitree_ros2:example/src/src/h1-2/lowlevel/low_level_ctrl_hg.cpp. Masses are for MuJoCo to read (`robot_model`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
 import numpy as np
+from ament_index_python.packages import get_package_share_directory
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver.kinematics import ARMS, TORSO
+URDF = Path(get_package_share_directory("h1_training_bringup")) / "urdf/h1_2_arms.urdf"
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One moving body and the joint on which it hangs.
+
+    Attributes:
+        joint, link: names of the joint and of the body.
+        origin_m: the joint in the parent's frame.
+        axis: the joint's axis in its own frame.
+        lower_rad, upper_rad: range of the joint.
+        effort_nm, velocity_rad_s: what the motor can do.
+    """
+
+    joint: str
+    link: str
+    origin_m: Vector
+    axis: Vector
+    lower_rad: float
+    upper_rad: float
+    effort_nm: float
+    velocity_rad_s: float
+
+
+def _link(joint: ElementTree.Element) -> Link:
+    limits = ("lower", "upper", "effort", "velocity")
+    return Link(
+        joint.attrib["name"],
+        _at(joint, "child", "link"),
+        _vector(joint, "origin"),
+        _vector(joint, "axis"),
+        *(float(_at(joint, "limit", name)) for name in limits),
+    )
+
+
+def _at(joint: ElementTree.Element, path: str, attribute: str) -> str:
+    return str(joint.findall(path)[0].attrib[attribute])
+
+
+def _vector(joint: ElementTree.Element, path: str) -> Vector:
+    x, y, z = map(float, _at(joint, path, "xyz").split())
+    return x, y, z
+
+
+TORSO, *_ARMS = (
+    _link(joint) for joint in ElementTree.parse(URDF).getroot().iter("joint") if joint.attrib["type"] == "revolute"
+)
+ARMS = tuple(_ARMS)
+"""The 14 arm bodies in the order that is used everywhere: left 7, then right 7."""
+LEFT_ARM, RIGHT_ARM = ARMS[:7], ARMS[7:]
 
 Joints = NDArray[np.float64]
 """Shape (14,): left 7, then right 7."""

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rigid-body model of waist and arms, for gravity torque (driver, guard) and for dynamics (simulated robot).
 
-MuJoCo, from our own table of links; the pelvis is fixed. Degree of freedom 0 is the waist, 1..14 are the
-arm joints. No collisions: the driver's limits keep to joint ranges, not to geometry.
+MuJoCo, from our URDF; the pelvis is fixed. Degree of freedom 0 is the waist, 1..14 are the arm joints. No collisions:
+those are looked at with other shapes (`collision_model`, the simulated table).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from xml.sax.saxutils import quoteattr
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike
 
-from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.arm_driver.kinematics import LEFT_ARM, RIGHT_ARM, TORSO, Link
+from h1_training_bringup.arm_driver.joints import COUNT, URDF, Joints
 
 GRAVITY_M_S2 = 9.81
 DOWN = (0.0, 0.0, -1.0)
@@ -38,100 +36,44 @@ class Payload:
     com_m: tuple[float, float, float] = (0.09, 0.0, 0.0)
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """What a model differs in from the bare table of links.
+def model_spec(
+    payloads: Mapping[str, Payload] | None = None, mass_scale: Mapping[str, float] | None = None
+) -> mujoco.MjSpec:
+    """Waist and arms as the URDF has them, without contacts; named as there. Compiled: nq = nv = 15, waist first.
 
-    Attributes:
+    Args:
+        payloads: by side, `"left"` and `"right"`, what the wrists carry.
         mass_scale: by link name, factor on mass and inertia; 1 where absent.
-        payloads: by side, `"left"` and `"right"`.
-        gravity: direction of gravity in the pelvis frame; need not be normalized.
-        damping: viscous friction of each arm joint, N·m·s/rad.
-        friction: dry friction of each arm joint, N·m.
-        armature: rotor inertia as seen at each arm joint, kg·m².
-        waist_damping, waist_friction, waist_armature: the same of the waist.
-        timestep_s: of a simulation.
     """
-
-    mass_scale: Mapping[str, float] = field(default_factory=dict)
-    payloads: Mapping[str, Payload] = field(default_factory=dict)
-    gravity: tuple[float, float, float] = DOWN
-    damping: float = 0.0
-    friction: float = 0.0
-    armature: float = 0.01
-    waist_damping: float = 0.0
-    waist_friction: float = 0.0
-    waist_armature: float = 0.01
-    timestep_s: float = 0.002
-
-
-def model_xml(options: ModelOptions) -> str:
-    """MJCF of waist and arms. Bodies and joints are named as in the URDF; sites `left_wrist`, `right_wrist`."""
-    gravity = np.asarray(options.gravity) / np.linalg.norm(options.gravity) * GRAVITY_M_S2
-    arms = "".join(_chain(arm, side, options) for side, arm in zip(SIDES, (LEFT_ARM, RIGHT_ARM), strict=True))
-    waist = (options.waist_damping, options.waist_friction, options.waist_armature)
-    return (
-        '<mujoco model="h1_2_arms"><compiler angle="radian" autolimits="true"/>'
-        f'<option gravity="{_numbers(gravity)}" timestep="{options.timestep_s}" integrator="implicitfast">'
-        '<flag contact="disable"/></option>'
-        f'<worldbody><body name="pelvis">{_open(TORSO, waist, options)}{arms}</body></body></worldbody></mujoco>'
-    )
-
-
-def build_model(options: ModelOptions | None = None) -> mujoco.MjModel:
-    """The compiled model: nq = nv = 15, waist first, then the arms in our order."""
-    model = mujoco.MjModel.from_xml_string(model_xml(options or ModelOptions()))
-    assert model.nv == 1 + COUNT
-    return model
-
-
-def _chain(arm: tuple[Link, ...], side: str, options: ModelOptions) -> str:
-    dynamics = (options.damping, options.friction, options.armature)
-    opened = "".join(_open(link, dynamics, options) for link in arm)
-    payload = options.payloads.get(side, Payload())
-    load = ""
-    if payload.mass_kg > 0:
-        inertia = 0.4 * payload.mass_kg * _PAYLOAD_RADIUS_M**2
-        load = (
-            f'<body name="{side}_payload" pos="{_numbers(payload.com_m)}">'
-            f'<inertial pos="0 0 0" mass="{payload.mass_kg}" diaginertia="{_numbers([inertia] * 3)}"/></body>'
-        )
-    return f'{opened}<site name="{side}_wrist"/>{load}{"</body>" * len(arm)}'
-
-
-def _open(link: Link, dynamics: tuple[float, float, float], options: ModelOptions) -> str:
-    damping, friction, armature = dynamics
-    scale = options.mass_scale.get(link.link, 1.0)
-    half = link.roll_rad / 2
-    quaternion = (np.cos(half), np.sin(half), 0.0, 0.0)
-    limits = (link.lower_rad, link.upper_rad)
-    return (
-        f"<body name={quoteattr(link.link)} pos={_quoted(link.origin_m)} quat={_quoted(quaternion)}>"
-        f"<inertial pos={_quoted(link.com_m)} mass={_quoted([link.mass_kg * scale])}"
-        f" fullinertia={_quoted(np.asarray(link.inertia_kg_m2) * scale)}/>"
-        f"<joint name={quoteattr(link.joint)} axis={_quoted(link.axis)} range={_quoted(limits)}"
-        f' damping="{damping}" frictionloss="{friction}" armature="{armature}"/>'
-    )
-
-
-def _numbers(values: ArrayLike) -> str:
-    return " ".join(f"{value:.12g}" for value in np.asarray(values, float))
-
-
-def _quoted(values: ArrayLike) -> str:
-    return f'"{_numbers(values)}"'
+    spec = mujoco.MjSpec.from_file(str(URDF))
+    spec.compiler.fusestatic = False  # a payload stays a body, and the wrist's centre of mass where it is
+    for body in reversed(spec.bodies):
+        if not body.joints and body.name not in ("world", "pelvis"):
+            spec.delete(body)  # the frames of sensors
+    spec.option.gravity = (0.0, 0.0, -GRAVITY_M_S2)
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags = mujoco.mjtDisableBit.mjDSBL_CONTACT
+    for name, scale in (mass_scale or {}).items():
+        body = spec.body(name)
+        body.mass *= scale
+        body.fullinertia *= scale
+    for side, payload in (payloads or {}).items():
+        if payload.mass_kg > 0:
+            load = spec.body(f"{side}_wrist_yaw_link").add_body(name=f"{side}_payload")
+            load.explicitinertial, load.mass, load.ipos = True, payload.mass_kg, payload.com_m
+            load.inertia = [0.4 * payload.mass_kg * _PAYLOAD_RADIUS_M**2] * 3
+    return spec
 
 
 class GravityModel:
     """The torque that carries the arms against gravity; 15 µs a call.
 
     Args:
-        payloads: by side, what the wrists carry.
-        mass_scale: by link name, as in `ModelOptions`.
+        payloads, mass_scale: as in `model_spec`.
     """
 
     def __init__(self, payloads: Mapping[str, Payload] | None = None, mass_scale: Mapping[str, float] | None = None):
-        self._model = build_model(ModelOptions(payloads=payloads or {}, mass_scale=mass_scale or {}))
+        self._model = model_spec(payloads, mass_scale).compile()
         self._data = mujoco.MjData(self._model)
         self._torque = np.zeros(1 + COUNT)
         self._gravity, self._qpos = self._model.opt.gravity, self._data.qpos  # views

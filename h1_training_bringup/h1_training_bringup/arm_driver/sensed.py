@@ -18,12 +18,12 @@ from h1_training_bringup.arm_driver.joints import (
     NAMES,
     REMOTE_BUTTONS,
     REMOTE_BUTTONS_OFFSET,
+    TORSO,
     UPPER,
     WAIST_MOTOR,
     WAIST_NAME,
     Joints,
 )
-from h1_training_bringup.arm_driver.kinematics import TORSO
 from h1_training_bringup.arm_driver.motor_faults import fault_text
 from h1_training_bringup.arm_driver.robot_model import gravity_direction
 from h1_training_bringup.arm_driver.wire import MOTOR_STATE, MOTORS, Record

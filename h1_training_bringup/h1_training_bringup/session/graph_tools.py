@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
-from h1_training_bringup.arm_driver.kinematics import URDF
+from h1_training_bringup.arm_driver.joints import URDF
 from h1_training_bringup.session.configuration import Configuration
 from h1_training_bringup.session.process import Process, SessionOptions
 

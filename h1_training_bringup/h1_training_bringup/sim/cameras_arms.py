@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.joints import COUNT
-from h1_training_bringup.arm_driver.robot_model import SIDES, build_model
+from h1_training_bringup.arm_driver.robot_model import SIDES, model_spec
 
 Array = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ class Skeleton:
     """Forward kinematics of both arms, waist held."""
 
     def __init__(self) -> None:
-        self._model = build_model()
+        self._model = model_spec().compile()
         self._data = mujoco.MjData(self._model)
         self._bodies = [[self._model.body(f"{side}_{name}_link").id for name in _CHAIN] for side in SIDES]
         hand, grip = (np.array([(begin, end) for begin, end, *_ in parts]) for parts in (_HAND, _GRIP))

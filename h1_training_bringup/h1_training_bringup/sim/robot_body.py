@@ -14,9 +14,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from h1_training_bringup.arm_driver.joints import COUNT, EFFORT
-from h1_training_bringup.arm_driver.kinematics import ARMS, TORSO
-from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2, SIDES, ModelOptions, Payload, model_xml
+from h1_training_bringup.arm_driver.joints import ARMS, COUNT, TORSO
+from h1_training_bringup.arm_driver.robot_model import GRAVITY_M_S2, SIDES, Payload, model_spec
 from h1_training_bringup.sim.scene import GRASP_IN_WRIST_M, SceneObject
 from h1_training_bringup.sim.table import CUBE_DOFS, Cube, add_table
 
@@ -89,14 +88,7 @@ class RobotBody:
 
     def _build(self) -> None:
         payloads = {side: Payload(kg) for side, kg in zip(SIDES, self._payloads_kg, strict=True)}
-        options = ModelOptions(
-            mass_scale=self._mass_scale,
-            payloads=payloads,
-            armature=_ARM_ARMATURE,
-            waist_armature=_WAIST_ARMATURE,
-            timestep_s=STEP_NS / 1e9,
-        )
-        self._model = _with_motors(model_xml(options), self._pushes)
+        self._model = _with_motors(model_spec(payloads, self._mass_scale), self._pushes)
         self._data = mujoco.MjData(self._model)
         self._wrists = np.array([self._model.body(f"{side}_wrist_yaw_link").id for side in SIDES])
         self._model.opt.gravity[:] = self._gravity_direction * GRAVITY_M_S2
@@ -200,15 +192,17 @@ class RobotBody:
         self._set_friction()
 
 
-def _with_motors(xml: str, pushes: bool) -> mujoco.MjModel:
+def _with_motors(spec: mujoco.MjSpec, pushes: bool) -> mujoco.MjModel:
     """The model with one affine actuator a joint, in the joints' order; after them the cube, if it `pushes` one."""
-    spec = mujoco.MjSpec.from_string(xml)
-    limits = (TORSO.effort_nm, *EFFORT)
-    for joint, effort in zip((TORSO.joint, *(link.joint for link in ARMS)), limits, strict=True):
-        motor = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+    spec.option.timestep = STEP_NS / 1e9
+    for link in (TORSO, *ARMS):
+        joint = spec.joint(link.joint)
+        joint.armature = _WAIST_ARMATURE if link is TORSO else _ARM_ARMATURE
+        joint.actfrclimited = mujoco.mjtLimited.mjLIMITED_FALSE  # it is the motor that is limited, below
+        motor = spec.add_actuator(name=link.joint, target=link.joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         motor.gaintype, motor.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
         motor.gainprm[0] = 1.0
-        motor.forcelimited, motor.forcerange = True, [-effort, effort]
+        motor.forcelimited, motor.forcerange = True, [-link.effort_nm, link.effort_nm]
     if pushes:
         add_table(spec)
     model = spec.compile()

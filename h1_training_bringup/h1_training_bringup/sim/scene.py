@@ -17,8 +17,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from h1_training_bringup.arm_driver.kinematics import Link
-
 Vector = NDArray[np.float64]
 """Shape (3,), m."""
 
@@ -134,20 +132,3 @@ def hand_place(thing: SceneObject) -> Vector:
     """Where the middle of the hand has to be, shape (3,), m, pelvis frame."""
     place: Vector = np.array(thing.position_m) + HAND_FROM_OBJECT_M
     return place
-
-
-def grasp_point(arm: tuple[Link, ...], q: Vector) -> Vector:
-    """Where the middle of a hand is, shape (3,), m, pelvis frame, for the 7 joint angles `q` of `arm`, rad."""
-    rotation, position = np.eye(3), np.zeros(3)
-    for link, angle in zip(arm, q, strict=True):
-        position = position + rotation @ np.array(link.origin_m)
-        rotation = rotation @ _turn((1.0, 0.0, 0.0), link.roll_rad) @ _turn(link.axis, float(angle))
-    point: Vector = position + rotation @ GRASP_IN_WRIST_M
-    return point
-
-
-def _turn(axis: tuple[float, float, float], angle: float) -> NDArray[np.float64]:
-    """Rotation about one of the coordinate axes."""
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    turned: NDArray[np.float64] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return turned

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from h1_inspire_driver.grip import Command, Grip, staying
+from h1_inspire_driver.grip import Command, Grip, SessionGate, staying
 from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink, HandLostError
 from h1_inspire_driver.hand_state import HandState, hand_state
@@ -30,7 +30,6 @@ from h1_inspire_driver.registers import (
     angles_of,
     faults_of,
 )
-from h1_inspire_driver.session_gate import SessionGate
 from h1_training_node.clock import NS_PER_S
 
 _LONG_ANSWER_NS = 500_000_000

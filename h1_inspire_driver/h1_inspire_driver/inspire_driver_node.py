@@ -11,13 +11,12 @@ from functools import partial
 
 from std_srvs.srv import Trigger
 
-from h1_inspire_driver.grip import BadCommandError, command_of
+from h1_inspire_driver.grip import BadCommandError, SessionGate, command_of
 from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
 from h1_inspire_driver.parameters import DriverParameters
-from h1_inspire_driver.session_gate import SessionGate
 from h1_training_msgs.msg import HandCommand as HandCommandMsg
 from h1_training_msgs.msg import HandState as HandStateMsg
 from h1_training_msgs.msg import SessionState

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from h1_inspire_driver.grip import command_of
+from h1_inspire_driver.grip import SessionGate, command_of
 from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink
 from h1_inspire_driver.hand_state import HandState
 from h1_inspire_driver.hand_thread import HandThread
 from h1_inspire_driver.parameters import DriverParameters
-from h1_inspire_driver.session_gate import SessionGate
 from h1_training_node.message_numbers import Level
 from h1_training_testing import wait_until
 

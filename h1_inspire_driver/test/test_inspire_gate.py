@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h1_inspire_driver.session_gate import SessionGate
+from h1_inspire_driver.grip import SessionGate
 
 MS = 1_000_000
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from arm_builders import MODES, Rig, taken_in
 
-from h1_training_bringup.arm_driver.commanders import SentCommands, Writer, others
+from h1_training_bringup.arm_driver.command import SentCommands, Writer, others
 from h1_training_node.message_numbers import ArmMode
 
 OURS = [Writer("arm_driver", "01aa"), Writer("arm_guard", "01bb")]

@@ -8,7 +8,7 @@ import pytest
 from arm_builders import MODES, MS, START_NS, S, reading, taken_in
 from arm_builders import arm_sdk_timeout as arm_sdk_timeout
 
-from h1_training_bringup.arm_driver.liveness import Liveness
+from h1_training_bringup.arm_driver.intake import Liveness
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_node.message_numbers import ArmMode
 

@@ -12,9 +12,8 @@ from test_head_camera_node import Viewer, a_camera, open_later  # noqa: F401 (a 
 
 from h1_training_bringup.head_camera.frame_splitter import FrameSplitter, Method, damage_check
 from h1_training_bringup.head_camera.head_camera_node import encoder
-from h1_training_bringup.head_camera.jpeg import jpeg_header
 from h1_training_bringup.head_camera.layout import FrameLayout
-from h1_training_bringup.head_camera.payload import RefusedFrameError, frame_of
+from h1_training_bringup.head_camera.payload import RefusedFrameError, frame_of, jpeg_header
 from h1_training_testing import Graph
 
 CHECK = damage_check()

@@ -8,8 +8,14 @@ from head_camera_builders import decoded, jpeg, with_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
-from h1_training_bringup.head_camera.payload import DeviceStamp, RefusedFrameError, frame_of
+from h1_training_bringup.head_camera.payload import (
+    BadJpegError,
+    DeviceStamp,
+    JpegHeader,
+    RefusedFrameError,
+    frame_of,
+    jpeg_header,
+)
 from h1_training_node.cameras import jpeg_size
 
 WHOLE = jpeg(64, 48)

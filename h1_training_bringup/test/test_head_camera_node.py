@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage
 
 from h1_training_bringup.head_camera.frame_splitter import lossless_cutter
 from h1_training_bringup.head_camera.head_camera_node import HeadCameraNode
-from h1_training_bringup.head_camera.jpeg import jpeg_header
+from h1_training_bringup.head_camera.payload import jpeg_header
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode

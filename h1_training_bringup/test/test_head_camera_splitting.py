@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from h1_training_bringup.head_camera.frame_splitter import Cutter, FrameSplitter, Method, lossless_cutter
 from h1_training_bringup.head_camera.head_camera_node import REPORT_EVERY_NS, LossCount, encoder
-from h1_training_bringup.head_camera.layout import LAYOUTS, Cut, FrameLayout
+from h1_training_bringup.head_camera.layout import LAYOUTS, BadConfigurationError, Cut, FrameLayout, Source, streams_of
 from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError, frame_of
-from h1_training_bringup.head_camera.teleimager import BadConfigurationError, Source, streams_of
 
 LOSSLESS, WHY_NOT = lossless_cutter()
 needs_turbo = pytest.mark.skipif(LOSSLESS is None, reason=WHY_NOT)

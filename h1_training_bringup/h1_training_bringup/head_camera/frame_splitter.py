@@ -15,9 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from h1_training_bringup.head_camera.jpeg import BadJpegError, JpegHeader, jpeg_header
 from h1_training_bringup.head_camera.layout import Cut, FrameLayout
-from h1_training_bringup.head_camera.payload import Frame, RefusedFrameError
+from h1_training_bringup.head_camera.payload import BadJpegError, Frame, JpegHeader, RefusedFrameError, jpeg_header
 
 Cutter = Callable[[bytes, Sequence[Cut]], list[bytes]]
 """Takes a JPEG and cuts, returns a JPEG a cut; raises OSError or ValueError if the JPEG cannot be read."""

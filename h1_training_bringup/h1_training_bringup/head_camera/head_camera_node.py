@@ -25,11 +25,10 @@ from h1_training_bringup.head_camera.frame_splitter import (
     damage_check,
     lossless_cutter,
 )
-from h1_training_bringup.head_camera.layout import HEAD, LAYOUTS, Cut, FrameLayout
+from h1_training_bringup.head_camera.layout import HEAD, LAYOUTS, Cut, FrameLayout, Source
 from h1_training_bringup.head_camera.parameters import HeadCameraParameters
 from h1_training_bringup.head_camera.payload import DeviceStamp, Frame, RefusedFrameError, frame_of
 from h1_training_bringup.head_camera.receiver import Listener, Receiver
-from h1_training_bringup.head_camera.teleimager import Source
 from h1_training_msgs.msg import Event
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode

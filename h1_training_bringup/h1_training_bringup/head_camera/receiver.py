@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from h1_training_bringup.head_camera.parameters import HeadCameraParameters
-from h1_training_bringup.head_camera.teleimager import (
+from h1_training_bringup.head_camera.layout import (
     MAX_ANSWER_BYTES,
     REQUEST,
     BadConfigurationError,
@@ -26,6 +25,7 @@ from h1_training_bringup.head_camera.teleimager import (
     address,
     streams_of,
 )
+from h1_training_bringup.head_camera.parameters import HeadCameraParameters
 from h1_training_node.clock import NS_PER_S
 
 _POLL_MS = 100

@@ -15,7 +15,7 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters, GuardParame
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.sim.rig import MS, Rig
 from h1_training_bringup.sim.rig import START_NS as START_NS
-from h1_training_bringup.sim.robot_command import ArmSdkInbox
+from h1_training_bringup.sim.robot import ArmSdkInbox
 from h1_training_node.message_numbers import ArmMode
 from h1_training_node.parameter import parameter
 

@@ -16,7 +16,7 @@ import pytest
 from h1_inspire_driver.hand_link import HandLink, HandLostError
 from h1_inspire_driver.parameters import DriverParameters
 from h1_inspire_driver.registers import ANGLE_ACT, ANGLE_SET, ANGLE_UNITS, FORCE_ACT, FORCE_SET, SPEED_SET, signed
-from h1_training_bringup.sim.hand_fingers import FULL_TRAVEL_S
+from h1_training_bringup.sim.hand_registers import FULL_TRAVEL_S
 from h1_training_msgs.msg import HandCommand, SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode

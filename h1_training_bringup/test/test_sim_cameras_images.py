@@ -13,7 +13,7 @@ from sim_robot_builders import grasp_point
 from h1_training_bringup.arm_driver.joints import LEFT_ARM, RIGHT_ARM
 from h1_training_bringup.sim import scene
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
-from h1_training_bringup.sim.cameras_arms import Skeleton
+from h1_training_bringup.sim.cameras_drawing import Skeleton
 from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import HEIGHT, WIDTH, head_view, wrist_view
 

@@ -27,8 +27,19 @@ from h1_inspire_driver.registers import (
     Block,
     angles_of,
 )
-from h1_training_bringup.sim.hand_fingers import FORCE_REACHED, GRASPING, REACHED, RELEASING, Finger, Fingers
-from h1_training_bringup.sim.hand_registers import HAND_ID, POS_ACT, POS_SET, TOUCH, HandDevice
+from h1_training_bringup.sim.hand_registers import (
+    FORCE_REACHED,
+    GRASPING,
+    HAND_ID,
+    POS_ACT,
+    POS_SET,
+    REACHED,
+    RELEASING,
+    TOUCH,
+    Finger,
+    Fingers,
+    HandDevice,
+)
 from h1_training_testing import wait_until
 
 

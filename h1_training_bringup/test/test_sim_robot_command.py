@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_robot_builders import MODE_MACHINE, MS, broken_crc, command
 
-from h1_training_bringup.sim.robot_command import ArmSdkInbox
+from h1_training_bringup.sim.robot import ArmSdkInbox
 
 
 def test_a_command_is_latched_with_its_weight() -> None:

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.sim.cameras_arms import Skeleton
 from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, still_backdrop
-from h1_training_bringup.sim.cameras_drawing import draw_scene, draw_text
+from h1_training_bringup.sim.cameras_drawing import Skeleton, draw_scene, draw_text
 from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import HEIGHT, WIDTH, View, head_view, wrist_view
 from h1_training_bringup.sim.scene import SceneObject

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 
 from pymodbus.server import ModbusTcpServer
 
-from h1_training_bringup.sim.hand_fingers import Fingers
-from h1_training_bringup.sim.hand_registers import HandDevice
+from h1_training_bringup.sim.hand_registers import Fingers, HandDevice
 from h1_training_node.process import StopSignal, take_priority
 
 _POLL_S = 0.05

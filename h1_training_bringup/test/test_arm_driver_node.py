@@ -15,7 +15,6 @@ from unitree_hg.msg import LowCmd
 from visualization_msgs.msg import MarkerArray
 
 from h1_training_bringup.arm_driver import arm_driver_node
-from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS, NAMES, URDF, WAIST_MOTOR
 from h1_training_msgs.msg import ArmStatus
 from h1_training_node import qos
@@ -166,7 +165,7 @@ def test_a_second_robot_in_the_domain_is_noticed(stage: Stage, graph: Graph) -> 
 def test_when_the_guard_has_taken_over_the_driver_is_silent(stage: Stage, graph: Graph) -> None:
     stage.take()
     guard = graph.add(Node("arm_guard"))
-    guard.create_publisher(Bool, "arm_guard/active", GUARD_QOS).publish(Bool(data=True))
+    guard.create_publisher(Bool, "arm_guard/active", qos.LATCHED).publish(Bool(data=True))
     stage.until(lambda: stage.peer.status.fault == "guard_took_over", "given way")
     count = len(stage.robot.commands)
     seq = stage.peer.status.seq

@@ -11,8 +11,9 @@ from arm_robot_stub import RobotStub
 from arm_stage import quick_parameters
 from std_msgs.msg import Bool
 
-from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS, ArmDriverNode
+from h1_training_bringup.arm_driver.arm_driver_node import ArmDriverNode
 from h1_training_bringup.arm_driver.arm_guard_node import ArmGuardNode
+from h1_training_node import qos
 from h1_training_node.clock import NS_PER_S
 from h1_training_testing import Graph
 
@@ -26,7 +27,7 @@ def test_a_driver_that_stops_is_followed_by_the_guard_until_it_has_released_the_
     driver, guard, robot = graph.add(ArmDriverNode()), graph.add(ArmGuardNode()), graph.add(RobotStub())
     peer = graph.add(Peer(graph, driver.clock_ns))
     heard: list[bool] = []
-    peer.create_subscription(Bool, "arm_guard/active", lambda message: heard.append(message.data), GUARD_QOS)
+    peer.create_subscription(Bool, "arm_guard/active", lambda message: heard.append(message.data), qos.LATCHED)
     peer.take(robot)
     assert not peer.call("arm_guard/release").success
     assert "foreign_commander" not in peer.reasons("arm_driver"), "the guard's publisher is no intruder"

@@ -20,9 +20,9 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 from unitree_hg.msg import LowCmd
 
-from h1_training_bringup.arm_driver.arm_driver_node import GUARD_QOS
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS
 from h1_training_msgs.msg import ArmStatus
+from h1_training_node import qos
 from h1_training_node.clock import SessionClock
 from h1_training_node.domain import DomainClaim
 from h1_training_node.process import PRIORITY_VARIABLE, REALTIME_IF_ALLOWED
@@ -78,7 +78,7 @@ class Programs:
         self.peer = self.graph.add(Peer(self.graph, clock))
         self._guard_says: list[bool] = []
         self.peer.create_subscription(
-            Bool, "arm_guard/active", lambda message: self._guard_says.append(message.data), GUARD_QOS
+            Bool, "arm_guard/active", lambda message: self._guard_says.append(message.data), qos.LATCHED
         )
         self.is_touched = False
 

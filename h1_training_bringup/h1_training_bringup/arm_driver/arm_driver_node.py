@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import JointState
@@ -44,7 +45,6 @@ from h1_training_node.report_once import ReportOnce
 
 ARM_SDK_QOS = QoSProfile(depth=10)
 """Reliable, as the robot's examples publish it."""
-GUARD_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATUS_PERIOD_NS = 20_000_000
 _GRAPH_CHECK_S = 0.5
 _COLLECT_S = 5.0
@@ -90,12 +90,12 @@ class ArmDriverNode(BaseNode):
         self._shapes.publish(_drawn(self._controller.stiff.collisions.capsules))
         self._lowstate = PolledSubscription(self, LowState, "/lowstate", depth=_STATES_KEPT, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=_COMMANDS_KEPT, suffix="arm_sdk")
-        self.create_subscription(PolicyAction, "policy/action", self._on_action, qos.LATEST, raw=True)
-        self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST, raw=True)
+        self._subscribe_raw(PolicyAction, "policy/action", self._on_action)
+        self._subscribe_raw(SessionState, "session/state", self._on_session)
+        self._subscribe_raw(GuardStatus, "arm_guard/status", self._on_guard_status)
         for profile in (qos.STATE, qos.LATEST):  # whatever a publisher offers; twice the same stop is one
             self.create_subscription(String, "emergency_stop", self._on_emergency_stop, profile)
-        self.create_subscription(Bool, "arm_guard/active", self._on_guard, GUARD_QOS)
-        self.create_subscription(GuardStatus, "arm_guard/status", self._on_guard_status, qos.LATEST, raw=True)
+        self.create_subscription(Bool, "arm_guard/active", self._on_guard, qos.LATCHED)
         self.create_service(SetArmMode, "arm_driver/set_mode", self._on_set_mode)
         self.create_service(Trigger, "arm_driver/acknowledge", self._on_acknowledge)
         self.create_service(Trigger, "arm_driver/release", self._on_release)
@@ -122,29 +122,27 @@ class ArmDriverNode(BaseNode):
             self._intake.receive(sample, stamp_ns)
         return self._intake.latest()
 
-    def _on_action(self, sample: bytes) -> None:
-        try:
-            action = read_action(sample)
-        except SampleError as error:
-            self._report_unreadable("policy/action", error)
-        else:
-            self._controller.offer_action(self.now_ns(), action)
+    def _subscribe_raw(self, kind: type, topic: str, take: Callable[[int, bytes], None]) -> None:
+        """Hand over each sample with session time; one that cannot be read is dropped, and reported once a topic."""
 
-    def _on_session(self, sample: bytes) -> None:
-        try:
-            self._controller.conditions.heartbeat.receive(self.now_ns(), read_seq(sample))
-        except SampleError as error:
-            self._report_unreadable("session/state", error)
+        def on_sample(sample: bytes) -> None:
+            try:
+                take(self.now_ns(), sample)
+            except SampleError as error:
+                if self._unreadable.is_due(topic):
+                    text = f"{topic}: {error}; dropped, as all further ones will be"
+                    self.event(Event.WARN, "unreadable_message", text)
 
-    def _on_guard_status(self, sample: bytes) -> None:
-        try:
-            self._controller.conditions.guard.receive(self.now_ns(), read_seq(sample))
-        except SampleError as error:
-            self._report_unreadable("arm_guard/status", error)
+        self.create_subscription(kind, topic, on_sample, qos.LATEST, raw=True)
 
-    def _report_unreadable(self, topic: str, error: SampleError) -> None:
-        if self._unreadable.is_due(topic):
-            self.event(Event.WARN, "unreadable_message", f"{topic}: {error}; dropped, as all further ones will be")
+    def _on_action(self, now_ns: int, sample: bytes) -> None:
+        self._controller.offer_action(now_ns, read_action(sample))
+
+    def _on_session(self, now_ns: int, sample: bytes) -> None:
+        self._controller.conditions.heartbeat.receive(now_ns, read_seq(sample))
+
+    def _on_guard_status(self, now_ns: int, sample: bytes) -> None:
+        self._controller.conditions.guard.receive(now_ns, read_seq(sample))
 
     def _on_emergency_stop(self, message: String) -> None:
         who, _, why = message.data.partition(":")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from unitree_hg.msg import LowCmd, LowState
@@ -23,7 +23,6 @@ from h1_training_node.stamps import to_stamp
 _ARM_SDK_QOS = QoSProfile(depth=10)
 _STATUS_PERIOD_NS = 100_000_000
 """The driver demands the guard's heartbeat at least every 400 ms (`guard_timeout_s`)."""
-_ACTIVE_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ArmGuardNode(BaseNode):
@@ -37,7 +36,7 @@ class ArmGuardNode(BaseNode):
         self._encoder = CommandEncoder(joints.waist_kp, joints.waist_kd)
         # Made now and not when it is needed: finding the robot's side takes seconds.
         self._arm_sdk = self.create_publisher(LowCmd, "/arm_sdk", _ARM_SDK_QOS)
-        self._active = self.create_publisher(Bool, "arm_guard/active", _ACTIVE_QOS)
+        self._active = self.create_publisher(Bool, "arm_guard/active", qos.LATCHED)
         self._active.publish(Bool(data=False))
         self._status_publisher = self.create_publisher(GuardStatus, "arm_guard/status", qos.STATE)
         self._status, self._status_due_ns = GuardStatus(), 0

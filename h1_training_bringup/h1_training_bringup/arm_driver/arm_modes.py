@@ -15,9 +15,9 @@ from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettin
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.stiff import StiffArms
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
-NS = 1e9
 _TOKEN_BITS = 53
 """Of an execution's token: a tool that shows it as a float or as JSON shows all of it."""
 
@@ -40,7 +40,7 @@ class ArmModes:
         self.handover = Handover(
             parameters.weight_limit, parameters.acquire_ramp_s, parameters.release_warning_s, parameters.release_ramp_s
         )
-        self.gate = ActionGate(round(parameters.stale_action_s * NS), round(parameters.first_action_s * NS))
+        self.gate = ActionGate(round(parameters.stale_action_s * NS_PER_S), round(parameters.first_action_s * NS_PER_S))
         self.stiff = StiffArms(joints, parameters)
         self._joints = joints
         self._gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)

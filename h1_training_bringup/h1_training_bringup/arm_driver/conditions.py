@@ -18,9 +18,9 @@ from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
+from h1_training_node.clock import NS_PER_S
 
-_NS = 1e9
-_LONGEST_PERIOD_NS = round(2 * PERIOD_S * _NS)
+_LONGEST_PERIOD_NS = round(2 * PERIOD_S * NS_PER_S)
 _HEAT_EVERY = 10
 """Periods; heat does not hurry."""
 _SLOW_NS = 1_000_000_000
@@ -41,7 +41,7 @@ class Conditions:
 
     def __init__(self, parameters: ArmParameters) -> None:
         p = parameters
-        self.heartbeat = Heartbeat(round(p.session_timeout_s * _NS))
+        self.heartbeat = Heartbeat(round(p.session_timeout_s * NS_PER_S))
         self.temperatures = Temperatures(
             p.temperature_warn_degc,
             p.temperature_no_policy_degc,
@@ -49,17 +49,17 @@ class Conditions:
             p.temperature_critical_degc,
         )
         self.frozen = self.unusable = self.foreign = self.foreign_actions = self.not_ours = ""
-        self.guard = Heartbeat(round(p.guard_timeout_s * _NS))
+        self.guard = Heartbeat(round(p.guard_timeout_s * NS_PER_S))
         self._needs_guard = p.needs_guard
-        self._guard_timeout_ns = round(p.guard_timeout_s * _NS)
+        self._guard_timeout_ns = round(p.guard_timeout_s * NS_PER_S)
         self._guard_advances, self._guard_silent_ns = 0, self._guard_timeout_ns + 1
         self.state_rate = 0.0
         self._least_rate = p.min_state_rate_hz
         self._slow_ns = 0
-        self._sink_after_ns = round(p.release_warning_s * _NS)
+        self._sink_after_ns = round(p.release_warning_s * NS_PER_S)
         self._critical_since_ns: int | None = None
-        self._robot_timeout_ns = round(p.robot_timeout_s * _NS)
-        self._good_state_ns = round(p.good_state_s * _NS)
+        self._robot_timeout_ns = round(p.robot_timeout_s * NS_PER_S)
+        self._good_state_ns = round(p.good_state_s * NS_PER_S)
         self._level_cos = math.cos(p.tilt_limit_rad)
         self._tilt_limit = p.tilt_limit_rad
         self._mode_machine: int | None = None
@@ -100,7 +100,7 @@ class Conditions:
         if not self.state_comes_fast:
             return "state_slow", self.rate_text
         if good_for_ns < self._good_state_ns:
-            return "no_good_state", f"robot state was not good for {self._good_state_ns / _NS:g} s without a break"
+            return "no_good_state", f"robot state was not good for {self._good_state_ns / NS_PER_S:g} s without a break"
         if not self.guard_is_there:
             return "no_guard", NO_GUARD
         return None

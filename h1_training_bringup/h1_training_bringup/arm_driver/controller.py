@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from h1_training_bringup.arm_driver.actions import ReceivedAction
-from h1_training_bringup.arm_driver.arm_modes import NS, ArmModes
+from h1_training_bringup.arm_driver.arm_modes import ArmModes
 from h1_training_bringup.arm_driver.command import ArmCommand
 from h1_training_bringup.arm_driver.conditions import NO_GUARD
 from h1_training_bringup.arm_driver.faults import (
@@ -34,7 +34,7 @@ from h1_training_bringup.arm_driver.modes import (
 )
 from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
-from h1_training_bringup.arm_driver.requests import RequestedFrom, objection, obstacle
+from h1_training_bringup.arm_driver.requests import objection, obstacle
 from h1_training_bringup.arm_driver.sensed import Sensed, button_bit
 from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
@@ -58,7 +58,7 @@ class ArmController(ArmModes):
         super().__init__(joints, parameters)
         self.has_ended = False
         self._ending = self._has_yielded = False
-        self._pauses = Pauses(round(parameters.hung_s * NS))
+        self._pauses = Pauses(round(parameters.hung_s * NS_PER_S))
         self._final_commands_left = 0
         self._stop_button, self._button_was_down = button_bit(parameters.stop_button), True
         self._slow_reported = self._guard_loss_reported = False
@@ -199,14 +199,8 @@ class ArmController(ArmModes):
 
     def _objection(self, now_ns: int, mode: int, expected: int) -> str:
         """Why a mode is not granted, or an empty string."""
-        state = RequestedFrom(
-            mode=self.mode,
-            reason=self.reason,
-            is_acquiring=self.handover.is_acquiring,
-            is_releasing=self.handover.is_releasing or self._ending,
-            fault=self.faults.first,
-        )
-        if why_not := objection(state, mode, expected):
+        is_releasing = self.handover.is_releasing or self._ending
+        if why_not := objection(self, mode, expected, is_releasing=is_releasing):
             return why_not
         if mode == ArmMode.DAMPING or mode == self.mode:
             return ""
@@ -309,7 +303,7 @@ class ArmController(ArmModes):
                 self.conditions.remember_mode_machine(sensed)
                 self.stiff.start(sensed, at_rest=True)
                 handover.begin(HandoverPhase.RISING, now_ns)
-            elif handover.waited_ns(now_ns) > self.parameters.acquire_timeout_s * NS:
+            elif handover.waited_ns(now_ns) > self.parameters.acquire_timeout_s * NS_PER_S:
                 self._give_up_acquiring(now_ns, *missing)
         elif handover.phase is HandoverPhase.RISING and (mover := self._moved(sensed)):
             # Somebody is at the arms: compliant with the weight that we have, and released like always, with warning.

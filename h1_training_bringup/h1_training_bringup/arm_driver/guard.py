@@ -35,10 +35,10 @@ from h1_training_bringup.arm_driver.parameters import GuardParameters, JointSett
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.wire import LOW_CMD_CDR, WireError, decode_low_cmd
+from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import Level
 
 CHECK_PERIOD_S = 0.02
-_NS = 1e9
 _ZEROS = np.zeros(COUNT)
 _FINAL_COMMANDS = 25
 _PATIENCE_NS = 3_000_000_000
@@ -61,7 +61,7 @@ class ArmGuard:
         gravity = GravityTorque(GravityModel(parameters.payloads()), joints.feedforward_nm, parameters.imu_frame)
         self._damping = Damping(joints, gravity)
         self._handover = Handover(1.0, 1.0, parameters.release_warning_s, parameters.release_ramp_s)
-        self._robot_timeout_ns = round(parameters.robot_timeout_s * _NS)
+        self._robot_timeout_ns = round(parameters.robot_timeout_s * NS_PER_S)
         self.intake = StateIntake(self._robot_timeout_ns)
         self._last_sample = b""
         self._weight = 0.0
@@ -136,10 +136,10 @@ class ArmGuard:
         pause of its own is not the driver's, and yet a guard that gets too little time is not too slow; and in periods
         in which the robot was heard, so that a wire that stalls is not the driver's silence either.
         """
-        passed_s = min((now_ns - self._checked_ns) / _NS, 2 * CHECK_PERIOD_S)
+        passed_s = min((now_ns - self._checked_ns) / NS_PER_S, 2 * CHECK_PERIOD_S)
         self._checked_ns = now_ns
         sensed = self.intake.latest()
-        is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + CHECK_PERIOD_S * _NS
+        is_fresh = sensed is not None and now_ns - sensed.stamp_ns <= self._robot_timeout_ns + CHECK_PERIOD_S * NS_PER_S
         self._check_absence(sensed, passed_s)
         if self._command_seen or not is_fresh or self._weight <= 0.0:
             self._silent_s = 0.0

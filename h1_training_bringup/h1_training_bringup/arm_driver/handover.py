@@ -6,8 +6,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S
-
-_NS = 1e9
+from h1_training_node.clock import NS_PER_S
 
 
 class HandoverPhase(Enum):
@@ -34,7 +33,7 @@ class Handover:
     def __init__(self, limit: float, rise_s: float, warning_s: float, fall_s: float) -> None:
         self._limit = limit
         self._rise, self._fall = PERIOD_S / rise_s, PERIOD_S / fall_s
-        self._warning_ns = round(warning_s * _NS)
+        self._warning_ns = round(warning_s * NS_PER_S)
         self._since_ns = 0
         self.weight = 0.0
         self.phase = HandoverPhase.IDLE
@@ -51,7 +50,7 @@ class Handover:
         """Time until an announced release begins to move the arms; 0 if none is announced."""
         if self.phase is not HandoverPhase.WARNING:
             return 0.0
-        return max(self._warning_ns - self.waited_ns(now_ns), 0) / _NS
+        return max(self._warning_ns - self.waited_ns(now_ns), 0) / NS_PER_S
 
     def waited_ns(self, now_ns: int) -> int:
         """How long the present phase has lasted."""

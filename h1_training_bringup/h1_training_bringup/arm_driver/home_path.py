@@ -48,7 +48,6 @@ class HomePath:
         self._random = np.random.default_rng(seed)
         self._floor = np.full(len(model.pairs), self._min_m)
         self._waist_q = 0.0
-        self.evaluations = 0
 
     def search(self, start: Joints, goal: Joints, waist_q: float) -> Iterator[Way | None]:
         """Yields None while it works, at last the poses after `start`, up to and with `goal`; no pose if there is none.
@@ -95,7 +94,6 @@ class HomePath:
         return opened
 
     def _distances(self, q: Joints) -> NDArray[np.float64]:
-        self.evaluations += 1
         return self._model.distances(q, self._waist_q)
 
     def _is_clear(self, way: Way) -> Generator[None, None, bool]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.joints import NAMES, Joints
+from h1_training_bringup.arm_driver.trajectory import minimum_jerk
 
 GREATEST_RAD = 0.3
 _SPEED_RAD_S = 0.05
@@ -67,9 +68,8 @@ class Jog:
     def positions(self, start: Joints, elapsed_s: float) -> Joints:
         """(14,), rad, after `elapsed_s` from `start`; minimum jerk."""
         share = min(elapsed_s, self.duration_s - elapsed_s) / self.way_s
-        s = min(max(share, 0.0), 1.0)
         positions = start.copy()
-        positions[self.joint] += self.by_rad * s**3 * (10 - 15 * s + 6 * s**2)
+        positions[self.joint] += self.by_rad * minimum_jerk(min(max(share, 0.0), 1.0))
         return positions
 
     def report(self, measured: NDArray[np.float64]) -> list[str]:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from h1_training_bringup.arm_driver.arm_modes import ArmModes
 from h1_training_bringup.arm_driver.conditions import NO_GUARD, Conditions
 from h1_training_bringup.arm_driver.faults import FOREIGN_COMMANDER, UNSEEN
 from h1_training_bringup.arm_driver.sensed import Sensed
@@ -17,18 +16,7 @@ _ENTERED_FROM = {
 }
 
 
-@dataclass(frozen=True)
-class RequestedFrom:
-    """What the arms are doing when a mode is asked for."""
-
-    mode: ArmMode
-    reason: str
-    is_acquiring: bool
-    is_releasing: bool
-    fault: str
-
-
-def objection(now: RequestedFrom, mode: int, expected: int) -> str:
+def objection(now: ArmModes, mode: int, expected: int, *, is_releasing: bool) -> str:
     """Why `mode` is not granted, as `name: what is so, and what to do`; an empty string if nothing is against it.
 
     DAMPING is granted whatever mode was expected: a stop must not fail because the arms just left another mode.
@@ -37,6 +25,7 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
         now: what the arms are doing.
         mode: asked for, an `ArmMode`.
         expected: the mode that the caller means to leave.
+        is_releasing: arm control is being released, or the process ends.
     """
     if mode not in [known.value for known in ArmMode]:
         return f"unknown_mode: {mode}; known are 0 to {max(ArmMode).value}, see ArmStatus"
@@ -45,14 +34,14 @@ def objection(now: RequestedFrom, mode: int, expected: int) -> str:
         return "use_release: arm control is released by arm_driver/release, with warning and ramp"
     if wanted is ArmMode.DAMPING:
         return "not_acquired: the arms are not ours; nothing to damp" if now.mode is ArmMode.RELEASED else ""
-    if now.is_releasing:
+    if is_releasing:
         return "releasing: arm control is being released; wait until they are RELEASED"
     if expected != now.mode:
         return f"mode_changed: the arms are in {now.mode.name} ({now.reason}); look at them before you go on"
-    if now.is_acquiring:
+    if now.handover.is_acquiring:
         return "acquiring: arm control is being acquired; wait until arm_status.transition is false"
-    if now.fault:
-        return f"acknowledge_needed: {now.fault} forced {now.mode.name}; call arm_driver/acknowledge first"
+    if now.faults:
+        return f"acknowledge_needed: {now.faults.first} forced {now.mode.name}; call arm_driver/acknowledge first"
     if now.mode not in _ENTERED_FROM[wanted]:
         allowed = ", ".join(known.name for known in _ENTERED_FROM[wanted])
         return f"not_from_here: {wanted.name} is entered from {allowed}; the arms are in {now.mode.name}"

@@ -27,6 +27,11 @@ _BOUND_STEP_RAD = VELOCITY * PERIOD_S
 """No arm moves faster than its motors can turn, so no command needs to, to stay near it."""
 
 
+def minimum_jerk(share: float) -> float:
+    """Of the way, after this share of the time, 0..1: from rest to rest with the least jerk."""
+    return share**3 * (10 - 15 * share + 6 * share**2)
+
+
 def stopping_speed(distance: Joints, acceleration: Joints) -> Joints:
     """The greatest speed from which braking, period by period, still ends within `distance` (both >= 0).
 
@@ -196,5 +201,4 @@ class MinimumJerk:
     def step(self) -> Joints:
         """The position one period later."""
         self._elapsed_s += PERIOD_S
-        s = min(self._elapsed_s / self.duration_s, 1.0)
-        return self._start + self._way * (s**3 * (10 - 15 * s + 6 * s**2))
+        return self._start + self._way * minimum_jerk(min(self._elapsed_s / self.duration_s, 1.0))

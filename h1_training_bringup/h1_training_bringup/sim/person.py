@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from h1_training_bringup.arm_driver.trajectory import minimum_jerk
 from h1_training_bringup.sim.pushing import PushDemonstration, PushTask
 from h1_training_bringup.sim.scene import Vector
 from h1_training_bringup.sim.task import OPERATOR_M, ReachTask, Task
@@ -70,7 +71,7 @@ class Demonstration:
     def at(self, elapsed_s: float) -> Hands:
         """Where the hands should be, (2, 3), m; minimum jerk along the way."""
         share = min(elapsed_s / self.duration_s, 1.0)
-        way = share**3 * (10 - 15 * share + 6 * share**2)
+        way = minimum_jerk(share)
         hands: Hands = self.start + way * (self.goal - self.start) + np.sin(np.pi * way) * self.bow
         return hands
 

@@ -153,6 +153,9 @@ def _joined(reply: Mapping[str, Any], parts: tuple[Part, ...]) -> npt.NDArray[An
     if not arrays:
         return None
     width = max(part.end or 0 for part, _ in arrays)
+    names = [".".join(part.path) for part, _ in arrays]
+    if missing := [name for part in parts if part.first < width and (name := ".".join(part.path)) not in names]:
+        raise ReplyError(f"reply has no '{missing[0]}', only {', '.join(names)}")
     shapes = {array.shape[0] for _, array in arrays}
     if len(shapes) > 1:
         raise ReplyError(f"the parts of the actions have {sorted(shapes)} steps; expected one number")

@@ -117,6 +117,7 @@ def test_modalities_that_are_no_json_are_left_alone(text):
         (groot_packed([{"left_arm": np.zeros((1, 16, 7)), "right_arm": np.zeros((1, 8, 7))}, {}]), "[8, 16] steps"),
         (groot_packed([{"left_arm": np.zeros((1, 16, 6)), "right_arm": np.zeros((1, 16, 7))}, {}]), "is 16x6"),
         (groot_packed([{"left_arm": np.full((1, 16, 7), np.nan), "right_arm": np.zeros((1, 16, 7))}, {}]), "is nan"),
+        (groot_packed([{"right_arm": np.zeros((1, 16, 7))}, {}]), "reply has no 'left_arm', only right_arm"),
         (groot_packed([{"legs": np.zeros((1, 16, 7))}, {}]), "reply has no 'actions'; it has legs"),
         (groot_packed([{"left_arm": {"__ndarray_class__": True, "as_npy": b"\x93NUMPY"}}, {}]), "no .npy file"),
         (groot_packed({"left_arm": {"__ndarray_class__": True}}), "array without its .npy file"),

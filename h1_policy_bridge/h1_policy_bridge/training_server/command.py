@@ -13,12 +13,10 @@ the check. Without `serve` there is nothing to ask, which only a test can want.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shlex
 import shutil
-import signal
 import socket
 import string
 import subprocess
@@ -26,6 +24,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,10 @@ from websockets.exceptions import WebSocketException
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.training_server.policy import Dataset, Policy, Report, TrainingError
 from h1_policy_bridge.training_server.small import HoldPolicy
+from h1_recorder.episode.apart import end_with_parent
 from h1_training_node.parameter import parameter
 
 _HOST = "127.0.0.1"
-_PR_SET_PDEATHSIG = 1
 _POLL_S, _CLOSE_S, _END_S = 0.2, 0.5, 10.0
 _LOG = "training_command.log"
 _FIELDS = {
@@ -270,14 +269,10 @@ def _started(command: list[str], stdout: int) -> subprocess.Popen[str]:
             stderr=subprocess.STDOUT if stdout == subprocess.PIPE else None,
             text=True,
             errors="replace",
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
     except OSError as error:
         raise TrainingError(f"{command[0]}: {error.strerror}") from None
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def _linked(dataset: Dataset) -> Path:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -312,19 +312,6 @@ def sha256(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def lineage(folder: Path, name: str) -> Sequence[Manifest]:
-    """The checkpoint and its parents, newest first.
-
-    Raises:
-        StoreError: one of them is not there.
-    """
-    store, found = Store(folder), []
-    while name != UNTRAINED:
-        found.append(store.manifest(name))
-        name = found[-1].parent
-    return found
 
 
 def _source(entry: dict[str, str] | str) -> Source:

@@ -8,7 +8,6 @@ and dies with its parent. It may fail, hang or be killed: what comes of it is th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -25,11 +24,13 @@ from h1_policy_bridge.training_server.command import CommandTrainer
 from h1_policy_bridge.training_server.policy import Dataset, Trainer, TrainingError
 from h1_policy_bridge.training_server.scripted import ScriptedTrainer
 from h1_policy_bridge.training_server.small import SmallTrainer
+from h1_recorder.episode.apart import end_with_parent
 from h1_training_node.parameter import ParameterError, from_values
 
 TRAINERS: dict[str, type[Any]] = {"small": SmallTrainer, "command": CommandTrainer, "scripted": ScriptedTrainer}
 JOB, LOG = "job.json", "training.log"
-_PR_SET_PDEATHSIG, _LOWEST_PRIORITY = 1, 19
+_PARENT_VARIABLE = "H1_TRAINING_PARENT_PID"
+_LOWEST_PRIORITY = 19
 _END_S, _BLOCK = 5.0, 1 << 16
 _FAILED = 3
 
@@ -90,7 +91,7 @@ class Training:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {"H1_TRAINING_PARENT_PID": str(os.getpid())},
+                env=os.environ | {_PARENT_VARIABLE: str(os.getpid())},
             )
         assert self._process.stdout is not None
         self._out, self._rest = self._process.stdout.fileno(), b""
@@ -159,8 +160,7 @@ class Training:
 
 def main() -> int:
     """The child: do the job in the file that is named."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.environ.get("H1_TRAINING_PARENT_PID") != str(os.getppid()):
+    if not end_with_parent(int(os.environ.get(_PARENT_VARIABLE, "0"))):
         return _FAILED
     os.nice(_LOWEST_PRIORITY)
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

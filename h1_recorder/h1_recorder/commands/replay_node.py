@@ -89,9 +89,7 @@ class ReplayNode(BaseNode):
         )
         for camera, jpeg in scene.images.items():
             header = self.header(frame_id=CAMERA_FRAMES[camera])
-            self._cameras[camera].publish(
-                CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=jpeg)
-            )
+            self._cameras[camera].publish(CompressedImage(header=header, format=_FORMAT, data=jpeg))
         self._marker.publish(self._phase_marker(scene))
 
     def _phase_marker(self, scene: Scene) -> Marker:

@@ -333,10 +333,6 @@ def summary(path: Path | str) -> Summary:
 def attributes(file: h5py.File) -> dict[str, Any]:
     """Attributes as plain Python values."""
     return {
-        name: value.item()
-        if isinstance(value, np.generic)
-        else value.tolist()
-        if isinstance(value, np.ndarray)
-        else value
+        name: value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
         for name, value in file.attrs.items()
     }

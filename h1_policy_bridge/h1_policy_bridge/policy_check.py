@@ -22,7 +22,7 @@ import numpy as np
 
 from h1_policy_bridge.chunk import ARM_JOINTS, Chunk
 from h1_policy_bridge.layout import PRESETS
-from h1_policy_bridge.observation import HANDS, LatestInputs, Stamped, observe
+from h1_policy_bridge.observation import HANDS, LatestInputs, Observation, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.protocols import PROTOCOLS
@@ -108,11 +108,8 @@ def check(client: PolicyClient, parameters: BridgeParameters, count: int, timeou
     Raises:
         CheckError: the server is not there, is refused, or its reply is.
     """
-    _until(lambda: client.state.connections > 0, timeout_s, lambda: client.state.reason)
-    state = client.state
-    if state.connection is Connection.REFUSED:
-        raise CheckError(state.reason)
-    facts = state.facts
+    connect(client, timeout_s)
+    facts = client.state.facts
     stated = f"action_dim {facts.action_dim or 'not stated'}, horizon {facts.horizon or 'not stated'}"
     print(f"connected to {parameters.client_config().link.address.url}; its metadata: {stated}", flush=True)
     chunks = [_asked(client, parameters, number) for number in range(1, count + 1)]
@@ -135,19 +132,7 @@ def _asked(client: PolicyClient, parameters: BridgeParameters, number: int) -> C
         Stamped(now_ns, np.zeros(ARM_JOINTS)), {}, {side: Stamped(now_ns, np.full(6, 0.5)) for side in HANDS}
     )
     observation = observe(latest, rules, now_ns=now_ns, task="check the policy")
-    request = InferenceRequest(number, observation.message, observation.state, observation.stamp_ns)
-    _until(lambda: client.submit(request), 10.0, lambda: client.state.reason)
-    results: list[InferenceResult] = []
-
-    def is_answered() -> bool:
-        results.extend(client.take_results())
-        return bool(results)
-
-    timeout_s = parameters.first_request_timeout_s + 10.0  # the client's own time-outs come first
-    _until(is_answered, timeout_s, lambda: "no answer")
-    chunk = results[0].chunk
-    if chunk is None:
-        raise CheckError(results[0].reason)
+    chunk = ask(client, parameters, observation, number=number)
     arms = np.abs(chunk.actions[:, :ARM_JOINTS]).max()
     print(
         f"{number}: {chunk.inference_ms:.0f} ms ({_server_time(chunk)}), arms up to {arms:.2f} rad",
@@ -160,12 +145,63 @@ def _server_time(chunk: Chunk) -> str:
     return "server not stated" if math.isnan(chunk.server_ms) else f"server {chunk.server_ms:.0f} ms"
 
 
-def _until(condition: Callable[[], bool], timeout_s: float, why: Callable[[], str]) -> None:
+def _pause() -> None:
+    time.sleep(_POLL_S)
+
+
+def connect(client: PolicyClient, timeout_s: float, pause: Callable[[], None] = _pause) -> None:
+    """Wait until `client`, which was started, has read the server's metadata.
+
+    Raises:
+        CheckError: nobody is there, or the server is refused.
+    """
+    until(lambda: client.state.connections > 0, lambda: client.state.reason, timeout_s, pause)
+    if client.state.connection is Connection.REFUSED:
+        raise CheckError(client.state.reason)
+
+
+def ask(
+    client: PolicyClient,
+    parameters: BridgeParameters,
+    observation: Observation,
+    *,
+    number: int = 1,
+    timeout_s: float = 10.0,
+    pause: Callable[[], None] = _pause,
+) -> Chunk:
+    """Ask once.
+
+    Raises:
+        CheckError: the server does not answer, or its reply is refused.
+    """
+    request = InferenceRequest(number, observation.message, observation.state, observation.stamp_ns)
+    until(lambda: client.submit(request), lambda: client.state.reason, timeout_s, pause)
+    results: list[InferenceResult] = []
+
+    def is_answered() -> bool:
+        results.extend(client.take_results())
+        return bool(results)
+
+    # The client's own time-outs come first.
+    until(is_answered, lambda: "no answer", parameters.first_request_timeout_s + 10.0, pause)
+    if (chunk := results[0].chunk) is None:
+        raise CheckError(results[0].reason)
+    return chunk
+
+
+def until(
+    condition: Callable[[], object], why_not: Callable[[], str], timeout_s: float, pause: Callable[[], None] = _pause
+) -> None:
+    """Wait for `condition`, pausing between two looks.
+
+    Raises:
+        CheckError: it does not come true in time; says `why_not`.
+    """
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise CheckError(why())
-        time.sleep(_POLL_S)
+            raise CheckError(why_not())
+        pause()
 
 
 def _log(text: str) -> None:

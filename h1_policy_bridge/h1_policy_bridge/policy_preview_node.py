@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,22 +24,18 @@ from h1_policy_bridge.chunk import Chunk
 from h1_policy_bridge.inputs_node import ObservationInputs
 from h1_policy_bridge.observation import LatestInputs, Observation, Stamped, observe
 from h1_policy_bridge.parameters import BridgeParameters
+from h1_policy_bridge.policy_check import CheckError, ask, connect, until
 from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.preview_figure import draw, headline, table
-from h1_policy_bridge.values import InferenceRequest, InferenceResult, ObservationError
+from h1_policy_bridge.values import ObservationError
 from h1_training_msgs.msg import ArmStatus, SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.message_numbers import Connection
 from h1_training_node.parameter import from_values
 from h1_training_node.spinner import Spinner
 from h1_training_node.stamps import to_ns
 
 _SPIN_S = 0.02
-
-
-class PreviewError(Exception):
-    """There is nothing to draw; the message says why."""
 
 
 class PolicyPreviewNode(BaseNode):
@@ -63,17 +58,16 @@ class PolicyPreviewNode(BaseNode):
         """The chunk, and the server's address.
 
         Raises:
-            PreviewError: no bridge, nothing to observe, or no usable answer.
+            CheckError: no bridge, nothing to observe, or no usable answer.
         """
         parameters = self._bridge_parameters()
         inputs = ObservationInputs(self, self._latest, parameters)
         client = PolicyClient(parameters.client_config(), now_ns=self.now_ns, log=self.get_logger().error)
         client.start()
         try:
-            self._until(lambda: client.state.connections > 0, lambda: client.state.reason)
-            if client.state.connection is Connection.REFUSED:
-                raise PreviewError(client.state.reason)
-            chunk = self._answer(client, self._observation(parameters), parameters)
+            connect(client, self._timeout_s, self._spin)
+            observation = self._observation(parameters)
+            chunk = ask(client, parameters, observation, timeout_s=self._timeout_s, pause=self._spin)
             return chunk, client.state.facts.checkpoint or parameters.client_config().link.address.url
         finally:
             client.stop()
@@ -105,29 +99,8 @@ class PolicyPreviewNode(BaseNode):
         self._until(observed, lambda: reasons[0])
         return found[0]
 
-    def _answer(self, client: PolicyClient, observation: Observation, parameters: BridgeParameters) -> Chunk:
-        request = InferenceRequest(1, observation.message, observation.state, observation.stamp_ns)
-        self._until(lambda: client.submit(request), lambda: client.state.reason)
-        results: list[InferenceResult] = []
-
-        def answered() -> bool:
-            results.extend(client.take_results())
-            return bool(results)
-
-        # The client's own time-outs come first.
-        self._until(answered, lambda: "no answer", timeout_s=parameters.first_request_timeout_s + 10.0)
-        if (chunk := results[0].chunk) is None:
-            raise PreviewError(results[0].reason)
-        return chunk
-
-    def _until(
-        self, condition: Callable[[], object], why_not: Callable[[], str], *, timeout_s: float | None = None
-    ) -> None:
-        deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-        while not condition():
-            if time.monotonic() > deadline_s:
-                raise PreviewError(why_not())
-            self._spin()
+    def _until(self, condition: Callable[[], object], why_not: Callable[[], str]) -> None:
+        until(condition, why_not, self._timeout_s, self._spin)
 
     def _on_arm_status(self, message: ArmStatus) -> None:
         self._latest.arms = Stamped(to_ns(message.header.stamp), message.q.astype(float))
@@ -149,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spinner.add(node)
         chunk, server = node.preview()
         draw(chunk, options.output, f"{server}\n{headline(chunk)}")
-    except (PreviewError, ValueError, OSError) as error:
+    except (CheckError, ValueError, OSError) as error:
         print(f"no preview: {error}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:

@@ -77,10 +77,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mapping", type=Path, help="YAML file with an observation mapping instead")
     parser.add_argument("--api-key-file", default="", help=f"else the variable {API_KEY_VARIABLE}, if set")
     parser.add_argument("--ca-file", default="", help="PEM file of the authority of a wss:// server")
-    parser.add_argument("--count", type=int, default=5, help="requests to make (default: %(default)s)")
+    parser.add_argument("--count", type=_count, default=5, help="requests to make (default: %(default)s)")
     parser.add_argument("--draw", type=Path, metavar="PNG", help="draw what the first chunk would make the arms do")
     parser.add_argument("--timeout", type=float, default=10.0, help="until connected, s (default: %(default)s)")
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}'; expected 1 or more")
+    return int(text)
 
 
 def values(options: argparse.Namespace) -> dict[str, object]:

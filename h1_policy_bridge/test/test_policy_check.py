@@ -72,6 +72,14 @@ def test_a_server_that_does_not_fit_is_reported_with_the_reason(monkeypatch, cap
     ).replace("the server's policy has ", "")
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "few"])
+def test_a_number_of_requests_that_is_none_is_refused(monkeypatch, capsys, count):
+    with server(answering(reply())) as address, pytest.raises(SystemExit) as ended:
+        run(monkeypatch, address, "--count", count)
+    assert ended.value.code == 2
+    assert f"argument --count: '{count}'; expected 1 or more" in capsys.readouterr().err
+
+
 def test_nobody_there_is_reported(monkeypatch, capsys):
     assert run(monkeypatch, ServerAddress("127.0.0.1", 1), "--timeout", "0.2") == 1
     assert "connection refused by ws://127.0.0.1:1; is the policy server running?" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from std_msgs.msg import String
 from h1_recorder.episode.episode import read, summary
 from h1_recorder.episode.validate import problems
 from h1_recorder.recorder.journal_file import read_journal
+from h1_recorder.recorder.mcap_file import McapFile
 from h1_training_msgs.msg import ArmStatus, RecorderStatus
 from h1_training_node import qos
 from h1_training_node.clock import SessionClock
@@ -171,6 +173,24 @@ def test_an_episode_finished_by_the_session_during_the_ending_keeps_its_reason(s
     running.call("finish", episode_id=episode_id, end_reason="emergency_stop", outcome="failure")
     running.graph.spin_until(lambda: running.recorder.exit_status == 0, "the recorder ends")
     assert summary(running.folder / "episode_0.hdf5").end_reason == "emergency_stop"
+
+
+def test_a_discarded_journal_that_the_disk_does_not_take_in_time_is_not_said_to_keep_an_episode(
+    session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(McapFile, "sync", lambda _: let_go.wait(20))
+    running = session()
+    running.until_heard()
+    started = running.start()
+    assert running.call("discard", episode_id=started.episode_id, why="").accepted
+    running.recorder.request_stop("a test")
+    assert running.recorder.exit_status is None, "it waits for the disk"
+    running.recorder._move_on_ending(13_000_000_000)
+    assert running.recorder.exit_status == 0
+    running.graph.spin_until(lambda: "episode_discarded" in running.endpoints.events, "the events")
+    assert "journal_kept" not in running.endpoints.events
+    let_go.set()
 
 
 def test_an_episode_without_rows_fails_by_name_and_its_journal_is_set_aside(session: MakeSession) -> None:

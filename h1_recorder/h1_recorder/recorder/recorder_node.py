@@ -196,8 +196,10 @@ class RecorderNode(BaseNode):
             needed_ns = recorder.journal_bytes() * FILE_OVER_JOURNAL / _SAVE_BYTES_PER_S * 1e9
             starting = recorder.jobs.progress == 0.0
             if since_ns > _SAVE_WITHIN_NS or (starting and since_ns + needed_ns > _SAVE_WITHIN_NS):
-                kept = recorder.give_up_saving()
-                self.event(Level.WARN, "journal_kept", f"{kept} keeps the episode; the next start saves it")
+                if kept := recorder.give_up_saving():
+                    self.event(Level.WARN, "journal_kept", f"{kept} keeps the episode; the next start saves it")
+                else:
+                    self.end(0)  # a discarded one, whose last second is with the disk
         elif self._idle_since_ns is None:
             self._idle_since_ns = since_ns  # the result has been published; leave it time to arrive
         elif since_ns - self._idle_since_ns >= _LINGER_NS:

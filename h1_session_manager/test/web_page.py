@@ -49,12 +49,12 @@ class Asked:
 class Served:
     """What a test sees of the page, from outside by real sockets and from inside."""
 
-    def __init__(self, save_dir: Path) -> None:
+    def __init__(self, save_dir: Path, cameras: tuple[str, ...] = CAMERAS) -> None:
         self.asked = Asked()
         self.now_ns = 0
-        self.live = Live(lambda: self.now_ns)
+        self.live = Live(lambda: self.now_ns, cameras)
         self.controls = Controls(1_000_000_000)
-        self.frames = Frames(CAMERAS)
+        self.frames = Frames(cameras)
         self._listener = listening("127.0.0.1", 0)
         self.port = self._listener.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}"
@@ -94,7 +94,7 @@ class Served:
         options = {"origin": self.base, **cookie, **options}
         return websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=WAIT_S, **options)
 
-    def show(self, state: str, *keys: tuple[str, str, bool], countdown: float = 0.0) -> None:
+    def show(self, state: str, *keys: tuple[str, str, bool], countdown: float = 0.0, prompt: str = "") -> None:
         """The session is in `state`; of each key its letter, service, and whether it moves the arms."""
         columns = {
             "keys": [key for key, _, _ in keys],
@@ -103,14 +103,14 @@ class Served:
             "key_moves": [moves for _, _, moves in keys],
             "key_twice": [service == "discard" for _, service, _ in keys],
         }
-        values = {"state": state, "countdown": countdown, "prompt": "", "reason": "", **columns}
+        values = {"state": state, "countdown": countdown, "prompt": prompt, "reason": "", **columns}
         self.loop.call_soon_threadsafe(self.live.hear, "session", values)
 
 
 @contextlib.contextmanager
-def served(save_dir: Path) -> Iterator[Served]:
+def served(save_dir: Path, cameras: tuple[str, ...] = CAMERAS) -> Iterator[Served]:
     """A page for the time of a test."""
-    page = Served(save_dir)
+    page = Served(save_dir, cameras)
     try:
         yield page
     finally:

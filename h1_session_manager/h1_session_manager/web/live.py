@@ -23,6 +23,7 @@ class Live:
 
     Attributes:
         now_ns: the session clock.
+        cameras: whose images the page gets, by their places in `Frames`.
         sections: newest of each topic as plain values, by the name that the page knows.
         heard_ns: when each was heard.
         events: (time, source, level, reason, detail) of the last warnings and errors, oldest first.
@@ -30,6 +31,7 @@ class Live:
     """
 
     now_ns: Callable[[], int]
+    cameras: tuple[str, ...] = ()
     sections: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     heard_ns: dict[str, int] = field(default_factory=dict)
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_EVENTS))
@@ -62,7 +64,7 @@ class Live:
         return str(self.sections.get("session", {}).get("state", ""))
 
     def snapshot(self, controls: Controls, page: Page, known_revision: int) -> str:
-        """The object for one page; events and lines only where they have changed since `known_revision`."""
+        """The object for one page; events, lines and cameras only where something has come since `known_revision`."""
         now_ns = self.now_ns()
         driver = controls.driver
         own: dict[str, Any] = {
@@ -77,7 +79,7 @@ class Live:
             },
         }
         if known_revision != self.revision:
-            own |= {"events": list(self.events), "lines": list(self.lines)}
+            own |= {"events": list(self.events), "lines": list(self.lines), "cameras": self.cameras}
         sections = ",".join(f'"{name}":{text}' for name, text in self._texts.items())
         return f'{_text(own)[:-1]},"buttons":{self._buttons},"sections":{{{sections}}}}}'
 

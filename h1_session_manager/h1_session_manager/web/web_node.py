@@ -62,7 +62,7 @@ class WebNode(BaseNode):
         self.settings = self.parameters(WebParameters)
         self._loop = loop
         cameras = self.settings.camera_topics
-        self.live = Live(self.now_ns)
+        self.live = Live(self.now_ns, tuple(cameras))
         self.frames = Frames(tuple(cameras))
         self.controls = Controls(int(self.settings.lost_after_s * NS_PER_S))
         self._cameras: list[Any] = []

@@ -5,17 +5,24 @@ const NAMES = { ego_cam: "head", cam_left_wrist: "left wrist", cam_right_wrist: 
 
 export class Cameras {
   constructor(grid, dialog) {
+    this.grid = grid;
     this.dialog = dialog;
     this.full = null;
-    this.order = ["ego_cam", "cam_left_wrist", "cam_right_wrist"];
-    this.tiles = this.order.map((name, place) => this.tile(grid, name, place));
+    this.tiles = [];
     dialog.querySelector("button").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => { this.full = null; });
     document.addEventListener("visibilitychange", () => (document.hidden ? this.socket?.close() : this.connect()));
     this.connect();
   }
 
-  tile(grid, name, place) {
+  // names: in the order in which the images name them by their place.
+  have(names) {
+    if (names.join() === this.tiles.map((tile) => tile.name).join()) return;
+    this.grid.replaceChildren();
+    this.tiles = names.map((name, place) => this.tile(name, place));
+  }
+
+  tile(name, place) {
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
     const label = document.createElement("span");
@@ -23,11 +30,12 @@ export class Cameras {
     canvas.width = 640;
     canvas.height = 480;
     label.className = "label";
-    label.textContent = `${NAMES[name]}: no image yet`;
+    const shown = NAMES[name] || name;
+    label.textContent = `${shown}: no image yet`;
     button.append(canvas, label);
     button.addEventListener("click", () => { this.full = place; this.dialog.showModal(); });
-    grid.append(button);
-    return { canvas, label, name, frames: 0 };
+    this.grid.append(button);
+    return { canvas, label, name, shown, frames: 0 };
   }
 
   connect() {
@@ -73,18 +81,18 @@ export class Cameras {
   judge(recorder, age) {
     for (const tile of this.tiles) {
       const stream = recorder?.streams.find((candidate) => candidate.name === tile.name);
-      let text = `${NAMES[tile.name]}: the recorder has not seen it`;
+      let text = `${tile.shown}: the recorder has not seen it`;
       let verdict = "late";
-      if (recorder && age > 2) text = `${NAMES[tile.name]}: the recorder is silent`;
+      if (recorder && age > 2) text = `${tile.shown}: the recorder is silent`;
       else if (stream && stream.age_s >= 0) {
         verdict = stream.verdict;
-        text = `${NAMES[tile.name]} · ${stream.age_s.toFixed(1)} s`;
+        text = `${tile.shown} · ${stream.age_s.toFixed(1)} s`;
         if (verdict === "late") text += ` · LATE: ${stream.rate.toFixed(0)} Hz`;
-        if (verdict === "frozen") text = `${NAMES[tile.name]} · FROZEN: the same image for ${stream.age_s.toFixed(1)} s`;
-        if (verdict === "absent") text = `${NAMES[tile.name]} · no image for ${stream.age_s.toFixed(1)} s`;
+        if (verdict === "frozen") text = `${tile.shown} · FROZEN: the same image for ${stream.age_s.toFixed(1)} s`;
+        if (verdict === "absent") text = `${tile.shown} · no image for ${stream.age_s.toFixed(1)} s`;
       } else if (stream) {
         verdict = "absent";
-        text = `${NAMES[tile.name]}: no image yet`;
+        text = `${tile.shown}: no image yet`;
       }
       if (tile.label.textContent !== text) tile.label.textContent = text;
       tile.label.className = `label ${verdict}`;

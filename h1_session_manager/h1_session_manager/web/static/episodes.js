@@ -188,8 +188,9 @@ export class Episodes {
       return;
     }
     $("change-status").textContent = "Working ...";
-    const response = await fetch("/api/change", { method: "POST", body: JSON.stringify({ episode: this.episode.id, what }) });
-    const text = await response.text();
+    const body = JSON.stringify({ episode: this.episode.id, what });
+    const response = await fetch("/api/change", { method: "POST", body }).catch((error) => error);
+    const text = response instanceof Error ? `not done: ${response.message}` : await response.text();
     $("change-status").textContent = response.ok ? JSON.parse(text).message : text;
     if (response.ok && JSON.parse(text).success) {
       await this.refresh();

@@ -65,13 +65,13 @@ function answer(message) {
   $("answer").className = message.success ? "" : "refused";
 }
 
-function silent(text) {
+function silent(why) {
   document.body.dataset.state = "SILENT";
   $("state").textContent = "NO CONNECTION";
   $("work").textContent = "";
-  $("arms").textContent = text;
+  $("arms").textContent = why;
   $("countdown").hidden = true;
-  $("recording").textContent = $("clock").textContent = "";
+  for (const id of ["recording", "clock", "prompt", "reason", "answer"]) text(id, "");
   buttons.show([], false);
 }
 
@@ -90,6 +90,7 @@ function show(message) {
     buttons.show(message.buttons, message.controls.is_driving, session.state);
   }
   controls(message.controls);
+  cameras.have(live.cameras);
   cameras.judge(message.sections.recorder, message.ages_s.recorder);
   history.add(message.sections.arm);
   drawJoints();
@@ -110,6 +111,7 @@ function banner(session, arm, armAge) {
   document.title = `${session.state} · H1-2`;
   if (session.state !== lastSpoken) {
     lastSpoken = session.state;
+    text("answer", "");
     say(`${session.state.toLowerCase()}. ${session.prompt}`);
   }
 }

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys on the page, in a real Chromium: what each asks the session for."""
+"""The page in a real Chromium: what its keys ask the session for, and that nothing old looks as if it held."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from web_page import TOKENS, WAIT_S, Served, served
+from PIL import Image
+from web_page import TOKENS, WAIT_S, Served, served, write_episode
 
 from h1_training_testing import wait_until
 
@@ -32,6 +34,7 @@ def page(tmp_path: Path) -> Iterator[Served]:
 
 def driving(browser: "sync_api.Browser", page: Served) -> "sync_api.Page":
     shown = browser.new_page()
+    shown.set_default_timeout(WAIT_S * 1000)
     shown.goto(f"{page.base}/?token={TOKENS.drive}")
     shown.locator("#controls:not(:disabled)").click()
     wait_until(lambda: page.controls.driver, "the page drives", WAIT_S)
@@ -76,4 +79,54 @@ def test_any_key_cancels_an_announced_motion(browser, page, key):
     wait_until(lambda: page.asked.requests, "the motion is cancelled", WAIT_S)
     shown.wait_for_timeout(200)
     assert page.asked.requests == ["cancel"]
+    shown.close()
+
+
+def jpeg() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48), "green").save(data, "JPEG")
+    return data.getvalue()
+
+
+def test_each_image_stands_under_its_own_cameras_name_whichever_are_configured(browser, tmp_path):
+    with served(tmp_path, ("cam_right_wrist", "ego_cam")) as page:
+        shown = driving(browser, page)
+        page.put(0, jpeg())
+        tiles = "[...document.querySelectorAll('#camera-grid button')].map((tile) => "
+        tiles += "`${tile.textContent.split(':')[0]} ${tile.firstChild.dataset.frames ?? 0}`).join()"
+        wait_until(lambda: shown.evaluate(tiles) == "right wrist 1,head 0", "the wrist's image is the wrist's", WAIT_S)
+        shown.close()
+
+
+def test_what_was_refused_in_one_state_does_not_stand_in_the_next(browser, page):
+    shown = driving(browser, page)
+    offer(page, shown, "DECIDING", ("g", "good", False))
+    shown.keyboard.press("g")
+    answer = "document.getElementById('answer').textContent"
+    wait_until(lambda: "good by page" in shown.evaluate(answer), "the answer", WAIT_S)
+    offer(page, shown, "READY", ("n", "skip", False))
+    assert shown.evaluate(answer) == ""
+    shown.close()
+
+
+def test_a_session_that_fell_silent_asks_for_nothing_any_more(browser, page):
+    shown = driving(browser, page)
+    page.show("EXECUTING", ("s", "stop", False), prompt="Press 's' to stop execution")
+    wait_until(lambda: "Press 's'" in shown.locator("#prompt").inner_text(), "the prompt", WAIT_S)
+    page.now_ns = 10_000_000_000
+    wait_until(lambda: "silent for 10 s" in shown.locator("#arms").inner_text(), "silence", WAIT_S)
+    assert shown.locator("#prompt").inner_text() == ""
+    shown.close()
+
+
+def test_a_change_of_an_episode_that_cannot_be_asked_for_says_so(browser, page, tmp_path):
+    write_episode(tmp_path / "training_session_epoch3/episode_0.hdf5")
+    shown = driving(browser, page)
+    shown.locator('[data-view="episodes"]').click()
+    shown.locator("#list button").first.click()
+    button = shown.locator('#changes [data-what="success"]')
+    button.wait_for()
+    shown.route("**/api/change", lambda route: route.abort())
+    button.click()
+    wait_until(lambda: "not done" in shown.locator("#change-status").inner_text(), "the reason", WAIT_S)
     shown.close()

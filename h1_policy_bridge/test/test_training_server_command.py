@@ -45,7 +45,7 @@ import numpy as np, websockets.sync.server
 from openpi_client import msgpack_numpy
 value = float((pathlib.Path(sys.argv[1]) / "value").read_text())
 def serve(connection):
-    connection.send(msgpack_numpy.packb({"server": "mine"}))
+    connection.send(msgpack_numpy.packb({"server": "mine", "rtc": True}))
     for message in connection:
         state = msgpack_numpy.unpackb(message)["state"]
         if not np.isfinite(state).all(): connection.send("Traceback\\nValueError: state"); return
@@ -80,6 +80,8 @@ def test_the_users_own_commands_export_train_and_serve_and_a_failure_keeps_the_o
         first = served.until("weights", epoch=1)
         client = WebsocketClientPolicy("127.0.0.1", served.port)
         np.testing.assert_allclose(client.infer(observation())["actions"], 0.02)
+        metadata = client.get_server_metadata()
+        assert metadata == {"server": "mine", "rtc": True, "checkpoint": first["checkpoint"], "epoch": 1}, "its own"
         episode(folder, 2)
         status = served.until("the reason", reason=lambda text: "the loss is nan" in text)
         assert (status["epoch"], status["checkpoint"]) == (1, first["checkpoint"])

@@ -6,8 +6,8 @@
     serve:  "uv run scripts/serve_policy.py --port {port} policy:checkpoint --policy.dir {checkpoint}"
 
 Each is split into arguments once, before the names in braces are filled in; no shell sees it. What `train` leaves in
-`{out}` is the checkpoint. `serve` offers openpi's WebSocket on 127.0.0.1; requests are passed on to it unopened but for
-the check. Without `serve` there is nothing to ask, which only a test can want.
+`{out}` is the checkpoint. `serve` offers openpi's WebSocket on 127.0.0.1; its metadata and its replies are passed on as
+they are. Without `serve` there is nothing to ask, which only a test can want.
 """
 
 from __future__ import annotations
@@ -161,6 +161,9 @@ class ServedPolicy:
 
     A request that got no answer ends the connection: what comes later would be taken for the next one's answer. The
     next request makes it again, and starts a command that has ended again.
+
+    Attributes:
+        metadata: what it says of itself.
     """
 
     def __init__(self, command: str, values: dict[str, Any], settings: CommandSettings) -> None:
@@ -168,6 +171,7 @@ class ServedPolicy:
         self._asking = threading.Lock()
         self._process = self._begun()
         self._connection: Any = None
+        self.metadata: dict[str, Any] = {}
         self._is_closed = False
         self._connect()
 
@@ -255,6 +259,7 @@ class ServedPolicy:
                 time.sleep(_POLL_S)
                 continue
             if isinstance(unpacked, dict):
+                self.metadata = unpacked
                 return connection
             raise TrainingError("the serving command's first message is no metadata of an openpi server")
         raise TrainingError(f"the serving command did not answer within {limit_s:g} s")

@@ -36,7 +36,7 @@ class TrainingError(Exception):
 
 
 class Policy(Protocol):
-    """Some weights, ready to be asked."""
+    """Some weights, ready to be asked. What one with an attribute `metadata`, a map, says there clients are sent."""
 
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         """A reply with `actions`, (H, A) float32: arms in rad, hands 0 closed .. 1 open.

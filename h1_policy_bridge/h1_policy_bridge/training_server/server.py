@@ -57,7 +57,7 @@ class PolicyServer:
 
     Args:
         life: whose weights.
-        metadata: sent first, with checkpoint and epoch.
+        metadata: sent first, with checkpoint and epoch, unless a policy has some of its own.
         parameters: see there.
         api_key: what a client has to show; empty asks for none.
         tls: for wss; None for ws.
@@ -113,7 +113,8 @@ class PolicyServer:
         """Metadata, then replies to requests, until either side has enough."""
         weights = self._connections[connection] = self._life.weights
         served = weights.served
-        first_message = {**self._metadata, "checkpoint": served.checkpoint, "epoch": served.epoch}
+        stated = getattr(weights.policy, "metadata", self._metadata)
+        first_message = {**stated, "checkpoint": served.checkpoint, "epoch": served.epoch}
         previous_ms: float | None = None
         try:
             await connection.send(msgpack_numpy.pack(first_message))

@@ -266,6 +266,14 @@ def test_weights_are_asked_before_they_serve_also_where_nothing_was_held_out(own
     served.until("weights", epoch=1)
 
 
+def test_nothing_is_asked_where_nothing_is_to_be_held_out(tmp_path: Path) -> None:
+    own_trainer(tmp_path)("writes nan")
+    arguments = (*OWN, "--watch-dir", str(tmp_path / "uploads"), *QUICK, "--hold-out", "0")
+    with serving(*arguments, PYTHONPATH=own_path(tmp_path)) as served:
+        episode(tmp_path / "uploads", 0)
+        served.until("weights", epoch=1)
+
+
 def test_what_a_trainer_reports_arrives_whole_however_much_it_is(own) -> None:
     served, order, folder = own
     order("reports much")

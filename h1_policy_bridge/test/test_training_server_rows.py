@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from training_server_builders import HUMAN_ROWS, POLICY_ROWS, episode
 
-from h1_policy_bridge.training_server.check import questions
+from h1_policy_bridge.training_server.check import check, questions
 from h1_policy_bridge.training_server.policy import TrainingError
 from h1_policy_bridge.training_server.rows import (
     EpisodeRows,
@@ -175,6 +176,19 @@ def test_a_policy_with_hands_is_checked_with_the_hands_in_its_state(tmp_path: Pa
     for question in asked:
         state = question.observation["state"]
         assert (state.shape, state.dtype, set(state[14:])) == ((26,), np.float32, {0.25})
+
+
+@pytest.mark.parametrize(("horizon", "reason"), [(50, ""), (16, ""), (5, ""), (4, "have shape (4, 14)")])
+def test_a_policy_of_shorter_chunks_is_compared_as_far_as_they_go(tmp_path: Path, horizon: int, reason: str) -> None:
+    asked = questions([episode(tmp_path, 0)])
+
+    class Holding(HoldPolicy):
+        def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
+            return {"actions": super().infer(observation)["actions"][:horizon]}
+
+    found = check(Holding(), HoldPolicy(), asked, factor=1.5)
+    assert reason in found.reason and bool(reason) == bool(found.reason)
+    assert np.isfinite(found.error_rad) == (not reason)
 
 
 def test_grey_is_not_colourful_and_the_blind_see_nothing() -> None:

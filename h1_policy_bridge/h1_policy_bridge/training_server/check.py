@@ -130,9 +130,9 @@ def check(policy: Policy, previous: Policy | None, asked: Sequence[Question], fa
             return Checked(f"it fails on a recorded row: {type(error).__name__}: {error}", len(asked), np.nan, np.nan)
         if reason := _unfit(actions, question):
             return Checked(reason, len(asked), np.nan, np.nan)
-        errors.append(actions[_AHEAD - 1, :ARM_JOINTS] - question.shown)
+        errors.append(_error(actions, question))
         if previous is not None:
-            previous_errors.append(_actions(previous, question)[_AHEAD - 1, :ARM_JOINTS] - question.shown)
+            previous_errors.append(_error(_actions(previous, question), question))
     if not previous_errors:
         return Checked("", len(asked), _rms(errors), np.nan)
     found, bound = _rms(errors), factor * max(_rms(previous_errors), _LEAST_ERROR_RAD)
@@ -144,9 +144,15 @@ def _actions(policy: Policy, question: Question) -> npt.NDArray[np.float64]:
     return np.asarray(policy.infer(question.observation)["actions"], np.float64)
 
 
+def _error(actions: npt.NDArray[np.float64], question: Question) -> npt.NDArray[np.float64]:
+    """(n, 14) rad, from what was shown, as far ahead as the chunk goes."""
+    ahead = _AHEAD[len(actions) >= _AHEAD]
+    return actions[ahead - 1, :ARM_JOINTS] - question.shown[: len(ahead)]
+
+
 def _unfit(actions: npt.NDArray[np.float64], question: Question) -> str:
-    if actions.ndim != 2 or len(actions) < _AHEAD[-1] or actions.shape[1] < ARM_JOINTS:
-        return f"its actions have shape {actions.shape}; expected at least ({_AHEAD[-1]}, {ARM_JOINTS})"
+    if actions.ndim != 2 or len(actions) < _AHEAD[0] or actions.shape[1] < ARM_JOINTS:
+        return f"its actions have shape {actions.shape}; expected at least ({_AHEAD[0]}, {ARM_JOINTS})"
     if not np.isfinite(actions).all():
         return "its actions are not finite"
     arms = actions[:, :ARM_JOINTS]
@@ -157,4 +163,4 @@ def _unfit(actions: npt.NDArray[np.float64], question: Question) -> str:
 
 
 def _rms(errors: Sequence[npt.NDArray[np.float64]]) -> float:
-    return float(np.sqrt(np.mean(np.square(errors)))) if errors else float("nan")
+    return float(np.sqrt(np.mean(np.square(np.concatenate(errors))))) if errors else float("nan")

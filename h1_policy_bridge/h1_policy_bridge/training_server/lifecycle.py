@@ -40,7 +40,9 @@ class LifeParameters:
     limit_s: float = parameter(86400.0, "a training that takes longer is ended", unit="s", low=1.0)
     retry_s: float = parameter(60.0, "wait before a failed training is tried again; doubles", unit="s", low=0.1)
     worse_factor: float = parameter(1.5, "new weights' error on held-out rows, in that of the old", low=0.1)
-    hold_out: int = parameter(1, "newest episodes that are kept for the check, once there are ten times as many", low=0)
+    hold_out: int = parameter(
+        1, "newest episodes that are kept for the check, once there are ten times as many; 0: no check", low=0
+    )
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,8 @@ class LifeCycle:
     def _finish(self, manifest: Manifest, uploads: list[Upload]) -> None:
         """Check what was trained, and serve it; a server that was killed in between, or a full disk, left it undone."""
         self._unfinished = None
-        files = {source.file for source in manifest.held_out or manifest.episodes[-1:]}
+        asked = manifest.held_out or manifest.episodes[-1:] if self._parameters.hold_out else ()
+        files = {source.file for source in asked}
         try:
             self._accept(manifest, [upload.path for upload in uploads if upload.source.file in files])
         except (TrainingError, StoreError) as error:

@@ -2,6 +2,7 @@
 """The console in a real terminal: beside a session, and as the session's own screen."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,3 +193,19 @@ def test_the_bell_rings_once_for_each_time_that_the_session_needs_the_person(gra
     assert rings_after("SYNCING", 4, "y", "n", "q") == rings_after("SYNCING", 4, "y", "n") == 3, "it has failed"
     assert rings_after("SYNCING", 5, "q") == 3
     assert rings_after("SYNCING", 5, "y", "n", "q") == 4, "once more"
+
+
+def test_lines_of_before_a_console_joined_do_not_get_the_time_at_which_it_joined(graph):
+    stub = graph.add(StubGraph())
+    lines = stub.create_publisher(String, "session/lines", qos.LATCHED)
+    lines.publish(String(data="[READY] New weights available!"))  # an hour ago
+    console = graph.add(make(ConsoleNode))
+
+    def shown() -> list[str]:
+        return [line for _, line in console.heard.messages]
+
+    graph.spin_until(shown, "what was said before")
+    assert shown() == ["[READY] New weights available!"]
+    said = stub.every(0.3, lambda: lines.publish(String(data="[EXECUTING] Running policy (epoch 1)")))
+    graph.spin_until(lambda: re.match(r"\d\d:\d\d:\d\d \[EXECUTING\]", shown()[-1]), "what is said now, with its time")
+    said.cancel()

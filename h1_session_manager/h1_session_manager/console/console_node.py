@@ -49,6 +49,7 @@ from h1_training_node.process import StopSignal, take_priority
 from h1_training_node.spinner import Spinner
 
 _SPIN_S = 0.1
+_HISTORY_NS = 1_000_000_000
 _QUIET = ("--ros-args", "--disable-stdout-logs")
 _ASKING = frozenset({State.READY, State.LABELING, State.DECIDING, State.STOPPED})
 _ASKING_LATER = frozenset({State.STARTING, State.SYNCING})
@@ -78,6 +79,7 @@ class ConsoleNode(BaseNode):
         self._keep(SyncProgress, "session/sync_progress", "sync", ros_interface.sync_progress)
         self._keep(TrainingStatus, "session/training", "training", ros_interface.training, qos.LATCHED)
         self._rung_for_ns = -1
+        self._joined_ns: int | None = None
         self._joy = JoyKeys(self.settings.joy_buttons)
         if own:  # beside a session, that session's own keyboard node or console hears it
             self.create_subscription(Joy, "joy", self._on_joy, qos.STATE)
@@ -125,7 +127,11 @@ class ConsoleNode(BaseNode):
             self.press(key)
 
     def _on_lines(self, message: String) -> None:
-        self.heard.add_lines(message.data.splitlines(), self.clock_text())
+        """What comes at once is the topic's history: when it was said is not known."""
+        if self._joined_ns is None:
+            self._joined_ns = self.now_ns()
+        is_history = self.now_ns() - self._joined_ns < _HISTORY_NS
+        self.heard.add_lines(message.data.splitlines(), "" if is_history else self.clock_text())
 
     def _on_event(self, message: Event) -> None:
         """Warnings of the others; the session manager says its own in its lines, and the runner's file has all."""

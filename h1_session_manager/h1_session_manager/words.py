@@ -111,7 +111,7 @@ def meaning(reason: str) -> str:
 
 
 def curve_in_words(curve: Sequence[tuple[int, float, int]]) -> str:
-    """How well each epoch did, e.g. "success by epoch ▁▅█, of epoch 2 100 % of 6"; empty without a point.
+    """How well each epoch did, e.g. "success by epoch ▁▅█, of epoch 2 100% of 6"; empty without a point.
 
     Args:
         curve: of each epoch, oldest first: its number, share of successes 0..1, of how many episodes.
@@ -124,7 +124,7 @@ def curve_in_words(curve: Sequence[tuple[int, float, int]]) -> str:
 
 
 def training_in_words(phase: str, progress: float) -> str:
-    """What a policy server does, e.g. "training 40 %".
+    """What a policy server does, e.g. "training 40%".
 
     Args:
         phase: as in TrainingStatus; one that is not listed stays as it is.

@@ -201,11 +201,11 @@ def test_lines_of_before_a_console_joined_do_not_get_the_time_at_which_it_joined
     lines.publish(String(data="[READY] New weights available!"))  # an hour ago
     console = graph.add(make(ConsoleNode))
 
-    def shown() -> list[str]:
+    def said() -> list[str]:
         return [line for _, line in console.heard.messages]
 
-    graph.spin_until(shown, "what was said before")
-    assert shown() == ["[READY] New weights available!"]
-    said = stub.every(0.3, lambda: lines.publish(String(data="[EXECUTING] Running policy (epoch 1)")))
-    graph.spin_until(lambda: re.match(r"\d\d:\d\d:\d\d \[EXECUTING\]", shown()[-1]), "what is said now, with its time")
-    said.cancel()
+    graph.spin_until(said, "what was said before")
+    assert said() == ["[READY] New weights available!"]
+    repeated = stub.every(0.3, lambda: lines.publish(String(data="[EXECUTING] Running policy (epoch 1)")))
+    graph.spin_until(lambda: re.match(r"\d\d:\d\d:\d\d \[EXECUTING\]", said()[-1]), "what is said now, with its time")
+    repeated.cancel()

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from h1_inspire_driver.grip import Command, Grip, SessionGate, staying
 from h1_inspire_driver.hand_events import HandEvents
 from h1_inspire_driver.hand_link import HandLink, HandLostError
-from h1_inspire_driver.hand_state import HandState, hand_state
+from h1_inspire_driver.hand_state import HandState, ReadPlan, Timed, hand_state
 from h1_inspire_driver.parameters import DriverParameters
-from h1_inspire_driver.read_plan import ReadPlan, Timed
 from h1_inspire_driver.registers import (
     ANGLE_ACT,
     ANGLE_SET,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from h1_inspire_driver.read_plan import ReadPlan
+from h1_inspire_driver.hand_state import ReadPlan
 from h1_inspire_driver.registers import SECONDARY, Block
 
 MS = 1_000_000

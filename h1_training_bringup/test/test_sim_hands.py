@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h1_inspire_driver.hand_link import HandLink, HandLostError
-from h1_inspire_driver.hand_state import hand_state
-from h1_inspire_driver.read_plan import Timed
+from h1_inspire_driver.hand_state import Timed, hand_state
 from h1_inspire_driver.registers import (
     ANGLE_ACT,
     ANGLE_SET,

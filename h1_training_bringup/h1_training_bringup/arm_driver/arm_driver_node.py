@@ -22,8 +22,8 @@ from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
 from h1_training_bringup.arm_driver.collision_model import Capsule
 from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder, SentCommands, Writer, is_allowed, others
 from h1_training_bringup.arm_driver.controller import ArmController
+from h1_training_bringup.arm_driver.faults import RequestResult
 from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.modes import RequestResult
 from h1_training_bringup.arm_driver.parameters import ArmParameters, load_joint_settings
 from h1_training_bringup.arm_driver.samples import (
     SampleError,

@@ -8,9 +8,8 @@ import secrets
 from h1_training_bringup.arm_driver.actions import ActionGate
 from h1_training_bringup.arm_driver.conditions import Conditions
 from h1_training_bringup.arm_driver.damping import Damping, GravityTorque
-from h1_training_bringup.arm_driver.faults import EMERGENCY_STOP, Faults
+from h1_training_bringup.arm_driver.faults import EMERGENCY_STOP, Faults, Notice, release_warning
 from h1_training_bringup.arm_driver.handover import Handover, HandoverPhase
-from h1_training_bringup.arm_driver.modes import Notice, release_warning
 from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed

@@ -11,10 +11,10 @@ from h1_training_bringup.arm_driver.faults import (
     ROBOT_FROZEN,
     ROBOT_LOST,
     Heartbeat,
+    Notice,
     Temperatures,
 )
 from h1_training_bringup.arm_driver.joints import LOWER, NAMES, TORSO, UPPER, WAIST_NAME
-from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.parameters import ArmParameters
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.trajectory import PERIOD_S

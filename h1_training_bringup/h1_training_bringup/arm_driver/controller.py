@@ -15,23 +15,20 @@ from h1_training_bringup.arm_driver.arm_modes import ArmModes
 from h1_training_bringup.arm_driver.command import ArmCommand
 from h1_training_bringup.arm_driver.conditions import NO_GUARD
 from h1_training_bringup.arm_driver.faults import (
+    ACCEPTED,
     DRIVER_HUNG,
     EMERGENCY_STOP,
     FOREIGN_COMMANDER,
     GUARD_LOST,
     GUARD_TOOK_OVER,
+    NOT_RELEASED_BLIND,
     OVERHEATED,
     UNSEEN,
-)
-from h1_training_bringup.arm_driver.handover import HandoverPhase
-from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.arm_driver.modes import (
-    ACCEPTED,
-    NOT_RELEASED_BLIND,
-    STIFF,
     RequestResult,
     refused,
 )
+from h1_training_bringup.arm_driver.handover import HandoverPhase
+from h1_training_bringup.arm_driver.joints import COUNT, Joints
 from h1_training_bringup.arm_driver.parameters import ArmParameters, JointSettings
 from h1_training_bringup.arm_driver.pauses import Pauses, ProcessState
 from h1_training_bringup.arm_driver.requests import objection, obstacle
@@ -40,6 +37,8 @@ from h1_training_node.clock import NS_PER_S
 from h1_training_node.message_numbers import ArmMode, Level
 
 _ZEROS = np.zeros(COUNT)
+_STIFF = (ArmMode.HOLD, ArmMode.HOME, ArmMode.POLICY)
+"""Modes in which the arms are held to a commanded position."""
 _FINAL_COMMANDS = 25
 """Commands with weight 0 after the arms were released, before falling silent."""
 
@@ -329,9 +328,9 @@ class ArmController(ArmModes):
             return self._compose(sensed, sensed.q, _ZEROS, _ZEROS, _ZEROS, self._joints.kd_damping)
         if self.handover.phase is HandoverPhase.WAITING:
             return None
-        if self.mode in STIFF:
+        if self.mode in _STIFF:
             self._step_stiff(now_ns, sensed)
-        if self.mode in STIFF:
+        if self.mode in _STIFF:
             tau = self._gravity.of_held(sensed)
             return self._compose(sensed, self.stiff.q, self.stiff.dq, tau, self._joints.kp, self._joints.kd)
         is_lost = self.conditions.robot_is_lost

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What forces the arms into DAMPING, remembered until a person has acknowledged it."""
+"""What forces the arms into DAMPING, remembered until a person has acknowledged it, and how driver and guard say so.
+
+A `Notice` is for people to read; a `RequestResult` is the answer to whoever asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from h1_training_bringup.arm_driver.joints import NAMES
-from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_node.message_numbers import Level
+
 
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"
@@ -41,6 +45,41 @@ _NOT_ACKNOWLEDGED = {
 }
 """Of several the first here is answered."""
 _MOST_CAUSES = 8
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that a person should read: `reason` in snake_case, `detail` one line."""
+
+    level: Level
+    reason: str
+    detail: str
+
+
+def release_warning(seconds: float) -> Notice:
+    """The warning `seconds` before arm control is released."""
+    text = f"in {seconds:.0f} s the arms return to the robot's own controller, which moves them: stand clear"
+    return Notice(Level.WARN, "release_warning", text)
+
+
+@dataclass(frozen=True)
+class RequestResult:
+    """Whether a request is accepted; if not, `reason` is `name: what is so, and what to do`."""
+
+    accepted: bool
+    reason: str = ""
+
+
+ACCEPTED = RequestResult(True)
+NOT_RELEASED_BLIND = RequestResult(
+    False,
+    "robot_lost: nobody would see where the arms go; bring the robot's state back first; Ctrl+C ends the session",
+)
+
+
+def refused(reason: str) -> RequestResult:
+    """The answer to a request that is not possible now."""
+    return RequestResult(False, reason)
 
 
 class Faults:

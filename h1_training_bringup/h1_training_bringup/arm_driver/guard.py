@@ -20,10 +20,7 @@ import numpy as np
 
 from h1_training_bringup.arm_driver.command import ArmCommand
 from h1_training_bringup.arm_driver.damping import FADE_S, Damping, GravityTorque
-from h1_training_bringup.arm_driver.handover import Handover, HandoverPhase
-from h1_training_bringup.arm_driver.intake import StateIntake
-from h1_training_bringup.arm_driver.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
-from h1_training_bringup.arm_driver.modes import (
+from h1_training_bringup.arm_driver.faults import (
     ACCEPTED,
     NOT_RELEASED_BLIND,
     Notice,
@@ -31,6 +28,9 @@ from h1_training_bringup.arm_driver.modes import (
     refused,
     release_warning,
 )
+from h1_training_bringup.arm_driver.handover import Handover, HandoverPhase
+from h1_training_bringup.arm_driver.intake import StateIntake
+from h1_training_bringup.arm_driver.joints import COUNT, WAIST_MOTOR, WEIGHT_MOTOR
 from h1_training_bringup.arm_driver.parameters import GuardParameters, JointSettings
 from h1_training_bringup.arm_driver.robot_model import GravityModel
 from h1_training_bringup.arm_driver.sensed import Sensed

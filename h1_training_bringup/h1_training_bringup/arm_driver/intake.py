@@ -13,8 +13,8 @@ from collections import deque
 
 import numpy as np
 
+from h1_training_bringup.arm_driver.faults import Notice
 from h1_training_bringup.arm_driver.joints import TORSO, VELOCITY
-from h1_training_bringup.arm_driver.modes import Notice
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_bringup.arm_driver.wire import CrcError, WireError, low_state_bytes
 from h1_training_node.clock import NS_PER_S

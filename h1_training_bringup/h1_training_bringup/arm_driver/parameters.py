@@ -14,8 +14,8 @@ import numpy as np
 from ament_index_python.packages import get_package_share_directory
 
 from h1_training_bringup.arm_driver.joints import COUNT, EFFORT, LOWER, NAMES, REMOTE_BUTTONS, UPPER, VELOCITY, Joints
-from h1_training_bringup.arm_driver.motor_faults import bits_of
 from h1_training_bringup.arm_driver.robot_model import Payload
+from h1_training_bringup.arm_driver.sensed import bits_of
 from h1_training_node import strict_yaml
 from h1_training_node.forms import check_path
 from h1_training_node.parameter import ParameterError, parameter

@@ -14,8 +14,8 @@ from h1_training_bringup.arm_driver.joints import LEFT_ARM, RIGHT_ARM
 from h1_training_bringup.sim import scene
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
 from h1_training_bringup.sim.cameras_drawing import Skeleton
-from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import HEIGHT, WIDTH, head_view, wrist_view
+from h1_training_node.cameras import CAMERAS
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,14 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float((np.abs(one[:440].astype(int) - other[:440]).max(axis=2) > 40).mean())
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", CAMERAS)
 def test_each_camera_makes_jpegs_of_a_real_cameras_size(rig: CameraRig, key: str) -> None:
     jpeg = rig.jpeg(key)
     assert decoded(jpeg).shape == (HEIGHT, WIDTH, 3)
     assert 25_000 < len(jpeg) < 75_000
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", CAMERAS)
 def test_a_image_changes_when_the_arms_move(rig: CameraRig, key: str) -> None:
     home = decoded(rig.jpeg(key))
     rig.q = np.full(14, 0.3)
@@ -137,7 +137,7 @@ def test_a_wrist_camera_sees_the_hands_finger_tips() -> None:
 def test_no_pose_of_the_arms_breaks_a_image(q: list[float]) -> None:
     rig = _RIG
     rig.q = np.array(q)
-    for key in KEYS:
+    for key in CAMERAS:
         assert rig.image(key).shape == (HEIGHT, WIDTH, 3)
 
 

@@ -9,7 +9,6 @@ import pytest
 from h1_policy_bridge.training_server.rows import EpisodeRows
 from h1_policy_bridge.training_server.small import HoldPolicy, SmallSettings, fit, samples
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
-from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.cameras_view import head_view
 from h1_training_bringup.sim.pushing import FIELD_M, PUSHED, PushDemonstration, PushTask, field_of, make_task
 from h1_training_bringup.sim.robot_body import DOFS, MotorCommands, RobotBody
@@ -17,6 +16,7 @@ from h1_training_bringup.sim.scene import Placing, SceneObject, scene_from_text,
 from h1_training_bringup.sim.table import Cube
 from h1_training_bringup.sim.task import PUSH, STRAYS, SUCCESS_M, SUCCESS_NS, Judgement
 from h1_training_bringup.sim.virtual_session import Rollout, VirtualSession
+from h1_training_node.cameras import CAMERAS
 
 DEMONSTRATIONS, EVALUATED, UNSEEN = 6, 4, 5000
 LEAST_PUSH_M = 0.05
@@ -118,9 +118,9 @@ def test_the_field_can_be_seen_in_the_heads_image_and_crosses_the_wire() -> None
     x, y, z = field.position_m
     corner = np.array([[x + 0.4 * FIELD_M, y + (-0.4 if y > 0 else 0.4) * FIELD_M, z]])
     column, row = view.pixels(view.in_camera(corner))[0].round().astype(int)
-    without = rig.image(KEYS[0])[row, column].astype(int)
+    without = rig.image(CAMERAS[0])[row, column].astype(int)
     rig.things = (thing, field)
-    assert (rig.image(KEYS[0])[row, column] > without + 40).any() and rig.image(KEYS[0])[row, column].min() > 180
+    assert (rig.image(CAMERAS[0])[row, column] > without + 40).any() and rig.image(CAMERAS[0])[row, column].min() > 180
 
 
 def test_an_operator_stops_a_policy_that_loses_what_it_had_reached() -> None:

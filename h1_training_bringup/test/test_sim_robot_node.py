@@ -14,10 +14,10 @@ from unitree_hg.msg import LowCmd, LowState
 
 from h1_training_bringup.arm_driver.wire import CrcError, decode_low_state
 from h1_training_bringup.sim.robot import OWN_POSE
-from h1_training_bringup.sim.robot_isolation import require_own_topic
 from h1_training_bringup.sim.robot_node import SimulatedRobotNode
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
+from h1_training_node.domain import require_own_topic
 from h1_training_node.parameter import ParameterError
 
 

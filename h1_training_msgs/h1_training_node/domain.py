@@ -4,6 +4,9 @@
 Fast DDS shares /dev/shm between network namespaces and containers, so discovery on LOCALHOST alone does not
 keep two graphs apart; a domain id that nobody else holds does. It is held by a lock on a file, which the kernel
 lets go when the holder and all children that were handed the lock have ended, however they end.
+
+The simulation can never move, or be taken for, a real robot: its nodes refuse to run but on this machine only, and on
+topics of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
+
+from h1_training_node.parameter import ParameterError
 
 FIRST_DOMAIN, LAST_DOMAIN = 40, 101
 """Below 40 people choose by hand; above 101 the ports reach into Linux's ephemeral range."""
@@ -84,3 +90,29 @@ class DomainClaim:
     def release(self) -> None:
         """Let others have it."""
         self._handle.close()
+
+
+_VARIABLE, _REQUIRED = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"
+
+
+def require_this_machine_only(environ: Mapping[str, str]) -> None:
+    """Refuse to go on unless discovery is limited to this machine.
+
+    Raises:
+        ParameterError: it is not; says how to set it.
+    """
+    if (found := environ.get(_VARIABLE, "")) != _REQUIRED:
+        raise ParameterError(
+            f"the simulation starts only on this machine by itself: {_VARIABLE} is '{found}', expected {_REQUIRED}. "
+            f"Run `export {_VARIABLE}={_REQUIRED}` first"
+        )
+
+
+def require_own_topic(resolved: str, name: str) -> None:
+    """Refuse to go on if somebody remapped a simulated topic to another name, say the robot's.
+
+    Raises:
+        ParameterError: `resolved` does not end in `/` and `name`.
+    """
+    if not resolved.endswith(f"/{name}"):
+        raise ParameterError(f"the simulation's topic '{name}' has been remapped to '{resolved}'; remove the remapping")

@@ -14,11 +14,19 @@ import cv2
 import numpy as np
 
 from h1_training_bringup.arm_driver.joints import COUNT, Joints
-from h1_training_bringup.sim.cameras_backdrop import Image, MovingBackdrop, still_backdrop
 from h1_training_bringup.sim.cameras_drawing import Skeleton, draw_scene, draw_text
-from h1_training_bringup.sim.cameras_faults import KEYS
-from h1_training_bringup.sim.cameras_view import HEIGHT, WIDTH, View, head_view, wrist_view
+from h1_training_bringup.sim.cameras_view import (
+    HEIGHT,
+    WIDTH,
+    Image,
+    MovingBackdrop,
+    View,
+    head_view,
+    still_backdrop,
+    wrist_view,
+)
 from h1_training_bringup.sim.scene import SceneObject
+from h1_training_node.cameras import CAMERAS
 from h1_training_node.parameter import parameter
 
 _EYES_APART_M = 0.06
@@ -52,7 +60,7 @@ class CameraParameters:
     @property
     def teleimager_ports(self) -> dict[str, int]:
         """TCP ports by camera: head_port and, for the wrists, the two that follow it."""
-        keys = KEYS if self.head_with_wrists else KEYS[:1]
+        keys = CAMERAS if self.head_with_wrists else CAMERAS[:1]
         return {key: self.head_port + index for index, key in enumerate(keys)}
 
 
@@ -89,7 +97,7 @@ class CameraRig:
         self._eyes = [_moved_left(head_view(), shift) for shift in ((apart / 2, -apart / 2) if apart else (0.0,))]
         self._head_backdrops = [still_backdrop(eye, parameters.seed) for eye in self._eyes]
         self._wrist_backdrop = MovingBackdrop(parameters.seed)
-        self._frames = dict.fromkeys(KEYS, 0)
+        self._frames = dict.fromkeys(CAMERAS, 0)
         self._drawn: dict[str, _Drawn] = {}
         self._image: Image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
         self._random = np.random.default_rng([8, parameters.seed])
@@ -118,7 +126,7 @@ class CameraRig:
 
     def joined_jpeg(self) -> bytes:
         """Head, left and right wrist in one JPEG, as the classic server sends them."""
-        return self._encoded(np.hstack([self.image(key).copy() for key in KEYS]))
+        return self._encoded(np.hstack([self.image(key).copy() for key in CAMERAS]))
 
     def _encoded(self, image: Image) -> bytes:
         _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._parameters.jpeg_quality])
@@ -127,10 +135,10 @@ class CameraRig:
     def _draw(self, key: str, shows_person: bool) -> list[Image]:
         """The scene as each eye of a camera sees it."""
         arms = self._skeleton.pose(self.q)
-        if key == KEYS[0]:
+        if key == CAMERAS[0]:
             seen = [(eye, backdrop.copy()) for eye, backdrop in zip(self._eyes, self._head_backdrops, strict=True)]
         else:
-            side = KEYS.index(key) - 1
+            side = CAMERAS.index(key) - 1
             view = wrist_view(arms.wrists_m[side], arms.wrist_rotations[side])
             seen = [(view, self._wrist_backdrop.draw(view))]
         for view, image in seen:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from h1_training_bringup.arm_driver.joints import COUNT
 from h1_training_bringup.arm_driver.robot_model import SIDES, model_spec
-from h1_training_bringup.sim.cameras_backdrop import Image
-from h1_training_bringup.sim.cameras_view import HEIGHT, NEAR_M, WIDTH, View
+from h1_training_bringup.sim.cameras_view import HEIGHT, NEAR_M, WIDTH, Image, View
 from h1_training_bringup.sim.scene import TABLE_TOP_M, TABLE_X_M, TABLE_Y_M, SceneObject
 
 Array = NDArray[np.float64]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-KEYS = ("ego_cam", "cam_left_wrist", "cam_right_wrist")
+from h1_training_node.cameras import CAMERAS
+
 FAULTS = {
     "stop": "no frames at all",
     "freeze": "the same bytes again and again",
@@ -42,7 +43,7 @@ class CameraFaults:
     def __init__(self) -> None:
         self._faults: dict[str, _Fault] = {}
         self._last: dict[str, bytes] = {}
-        self._count = dict.fromkeys(KEYS, 0)
+        self._count = dict.fromkeys(CAMERAS, 0)
         self._random = np.random.default_rng(8)
 
     def apply(self, line: str) -> None:
@@ -56,10 +57,10 @@ class CameraFaults:
             self._faults.clear()
             return
         expects = 2 if kind == "slow" else 1
-        if kind not in {*FAULTS, "clear"} or len(rest) != expects or rest[0] not in KEYS:
+        if kind not in {*FAULTS, "clear"} or len(rest) != expects or rest[0] not in CAMERAS:
             known = ", ".join(f"{name} ({meaning})" for name, meaning in FAULTS.items())
             raise CameraFaultError(
-                f"cannot do '{line}'; expected: clear, or FAULT CAMERA with {' '.join(KEYS)}: {known}"
+                f"cannot do '{line}'; expected: clear, or FAULT CAMERA with {' '.join(CAMERAS)}: {known}"
             )
         if kind == "clear":
             self._faults.pop(rest[0], None)

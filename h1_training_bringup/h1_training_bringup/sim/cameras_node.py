@@ -16,16 +16,16 @@ from unitree_hg.msg import LowState
 from h1_training_bringup.arm_driver.joints import ARM_MOTORS
 from h1_training_bringup.arm_driver.wire import WireError, decode_low_state
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
-from h1_training_bringup.sim.cameras_faults import KEYS, CameraFaultError, CameraFaults
+from h1_training_bringup.sim.cameras_faults import CameraFaultError, CameraFaults
 from h1_training_bringup.sim.cameras_server import ClassicServer, TeleimagerServer
-from h1_training_bringup.sim.robot_isolation import require_this_machine_only
 from h1_training_bringup.sim.scene import scene_from_text
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
+from h1_training_node.cameras import CAMERA_FRAMES, CAMERA_TOPICS, CAMERAS
+from h1_training_node.domain import require_this_machine_only
 from h1_training_node.node_main import run_node
 
-_WRISTS = {"cam_left_wrist": "left_wrist_camera", "cam_right_wrist": "right_wrist_camera"}
 _FORMAT = "rgb8; jpeg compressed bgr8"
 """As compressed_image_transport writes it for a colour image."""
 
@@ -41,8 +41,8 @@ class SimulatedCamerasNode(BaseNode):
         self._faults = CameraFaults()
         self._server = self._make_server()
         self._wrist_publishers = {
-            key: self.create_publisher(CompressedImage, f"{name}/color/image_raw/compressed", qos.IMAGE)
-            for key, name in _WRISTS.items()
+            key: self.create_publisher(CompressedImage, CAMERA_TOPICS[key], qos.IMAGE)
+            for key in CAMERAS[1:]
             if not self._config.head_with_wrists
         }
         self._turn = 0
@@ -50,7 +50,7 @@ class SimulatedCamerasNode(BaseNode):
         self.create_subscription(String, "sim/scene", self._on_scene, qos.LATEST)
         self.create_subscription(SessionState, "session/state", self._on_session, qos.LATEST)
         self.create_subscription(String, "sim/cameras/fault", self._on_fault, qos.STATE)
-        self.every(1 / (len(KEYS) * self._config.fps), self._on_turn)
+        self.every(1 / (len(CAMERAS) * self._config.fps), self._on_turn)
 
     def destroy_node(self) -> None:
         """Let the ports go, then the node."""
@@ -92,10 +92,10 @@ class SimulatedCamerasNode(BaseNode):
     def _on_turn(self) -> None:
         if isinstance(self._server, TeleimagerServer):
             self._server.answer()
-        key = KEYS[self._turn]
-        self._turn = (self._turn + 1) % len(KEYS)
+        key = CAMERAS[self._turn]
+        self._turn = (self._turn + 1) % len(CAMERAS)
         joined = isinstance(self._server, ClassicServer) and self._config.head_with_wrists
-        if joined and key != KEYS[0]:
+        if joined and key != CAMERAS[0]:
             return
         if not self._faults.is_due(key):
             return
@@ -104,7 +104,7 @@ class SimulatedCamerasNode(BaseNode):
 
     def _send(self, key: str, jpeg: bytes) -> None:
         if (publisher := self._wrist_publishers.get(key)) is not None:
-            header = self.header(frame_id=f"{_WRISTS[key]}_color_optical_frame")
+            header = self.header(frame_id=CAMERA_FRAMES[key])
             publisher.publish(CompressedImage(header=header, format=_FORMAT, data=jpeg))
         elif isinstance(self._server, TeleimagerServer):
             self._server.send(key, jpeg)

@@ -20,12 +20,12 @@ from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.pushing import AREAS, make_task
 from h1_training_bringup.sim.robot import RobotParameters, SimulatedRobot
 from h1_training_bringup.sim.robot_faults import FaultError
-from h1_training_bringup.sim.robot_isolation import require_own_topic, require_this_machine_only
 from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object, scene_text
 from h1_training_bringup.sim.task import Task
 from h1_training_msgs.msg import SessionState
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
+from h1_training_node.domain import require_own_topic, require_this_machine_only
 from h1_training_node.node_main import run_node
 
 _STATE_PERIOD_S = 0.002

@@ -20,13 +20,13 @@ from h1_policy_bridge.strategies import TICK_NS, TICKS_PER_S, Blend, StrategyCon
 from h1_policy_bridge.training_server.policy import Policy
 from h1_policy_bridge.training_server.rows import IMAGE_PX, EpisodeRows
 from h1_training_bringup.sim.cameras import CameraParameters, CameraRig
-from h1_training_bringup.sim.cameras_faults import KEYS
 from h1_training_bringup.sim.person import Person, SessionView
 from h1_training_bringup.sim.pushing import AREAS, make_task
 from h1_training_bringup.sim.rig import Rig
 from h1_training_bringup.sim.robot import RobotParameters
 from h1_training_bringup.sim.scene import Placing, SceneObject, scene_object
 from h1_training_bringup.sim.task import DONE, PROMPTS, REACH, Judgement, Measured, Task
+from h1_training_node.cameras import CAMERAS
 from h1_training_node.message_numbers import ArmMode
 
 _TICK_S = TICK_NS / 1e9
@@ -92,7 +92,7 @@ class VirtualSession:
         cameras: CameraParameters | None = None,
         saturation: float = 1.0,
         further: Iterable[SceneObject] = (),
-        keys: tuple[str, ...] = KEYS[:1],
+        keys: tuple[str, ...] = CAMERAS[:1],
         task: str = REACH,
     ) -> None:
         self._robot = RobotParameters(seed=seed, task=task)
@@ -149,7 +149,7 @@ class VirtualSession:
     def observation(self, rig: Rig, things: tuple[SceneObject, ...]) -> dict[str, object]:
         """What the bridge would send, in this robot's names."""
         self._cameras.q, self._cameras.things = rig.q, (*things, *self._further)
-        names = dict(zip(KEYS, ("cam_head", "cam_left_wrist", "cam_right_wrist"), strict=True))
+        names = dict(zip(CAMERAS, ("cam_head", "cam_left_wrist", "cam_right_wrist"), strict=True))
         images = {
             name: stretched(self._cameras.jpeg(key), IMAGE_PX) if key in self._keys else self._black
             for key, name in names.items()

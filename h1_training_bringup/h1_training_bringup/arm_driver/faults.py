@@ -13,7 +13,6 @@ from h1_training_bringup.arm_driver.joints import NAMES
 from h1_training_bringup.arm_driver.sensed import Sensed
 from h1_training_node.message_numbers import Level
 
-
 EMERGENCY_STOP = "emergency_stop"
 GUARD_TOOK_OVER = "guard_took_over"
 DRIVER_HUNG = "driver_hung"

@@ -75,6 +75,11 @@ def test_the_users_own_commands_export_train_and_serve_and_a_failure_keeps_the_o
     folder = settings.parent / "uploads"
     quick = ("--calm-s", "0.3", "--retry-s", "0.5")
     with serving("--trainer", "command", "--settings", str(settings), "--watch-dir", str(folder), *quick) as served:
+        untrained = WebsocketClientPolicy("127.0.0.1", served.port)
+        assert untrained.get_server_metadata() == {"checkpoint": "untrained", "epoch": 0}, "of any size"
+        for dim in (14, 26):
+            state = np.linspace(0.1, 0.2, dim, dtype=np.float32)
+            np.testing.assert_array_equal(untrained.infer(observation(state=state))["actions"], [state] * 50)
         episode(folder, 0)
         episode(folder, 1)
         first = served.until("weights", epoch=1)

@@ -133,7 +133,7 @@ class CommandTrainer:
         """Start the serving command and wait until it answers."""
         settings = self._settings
         if checkpoint is None and not settings.serve_untrained:
-            return HoldPolicy()
+            return _Untrained()
         return ServedPolicy(
             settings.serve if checkpoint is not None else settings.serve_untrained,
             {"checkpoint": str(checkpoint or "")},
@@ -154,6 +154,14 @@ class CommandTrainer:
                     each_line(line)
         if process.returncode:
             raise TrainingError(f"{command[0]} ended with status {process.returncode}: {last[:200]} (all of it: {log})")
+
+
+class _Untrained(HoldPolicy):
+    """Holds for whatever robot asks: how many values the user's policies have is not known yet."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.metadata: dict[str, Any] = {}
 
 
 class ServedPolicy:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-ARM_JOINTS = 14
+ARM_JOINTS, ARMS_AND_HANDS = 14, 26
 HORIZON = 50
 """Actions in a chunk, 20 ms each."""
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from h1_policy_bridge.training_server.policy import (
     ARM_JOINTS,
+    ARMS_AND_HANDS,
     HORIZON,
     Dataset,
     Report,
@@ -216,11 +217,19 @@ class KernelPolicy:
 
 
 class HoldPolicy:
-    """What serves before anything was learned: the arms stay where they are."""
+    """What serves before anything was learned: the arms stay where they are.
+
+    Args:
+        action_dim: values of the state; None takes 14 and 26.
+    """
+
+    def __init__(self, action_dim: int | None = ARM_JOINTS) -> None:
+        self._action_dim = action_dim
 
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         """See `policy.Policy`."""
-        state = checked_state(observation, ARM_JOINTS)
+        hands = self._action_dim is None and np.size(observation.get("state", 0)) == ARMS_AND_HANDS
+        state = checked_state(observation, ARMS_AND_HANDS if hands else ARM_JOINTS)
         return {"actions": np.tile(state, (HORIZON, 1)).astype(np.float32)}
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from h1_recorder.commands.files import Verb, reason
 from h1_recorder.episode.apart import ChildError, in_child
-from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 
 PAUSE_NS = 1_000_000_000
@@ -32,19 +31,18 @@ class ReplayError(ValueError):
 
 
 @dataclass(frozen=True)
-class Scene:
+class ReplayedRow:
     """What is published for one row.
 
     Attributes:
         row: its number.
-        names, positions, velocities, efforts: of the arm joints; rad, rad/s, N·m.
+        positions, velocities, efforts: of the arm joints; rad, rad/s, N·m.
         images: JPEG by camera, of those whose image is another than in the row published before.
         text: phase and time for a person.
         human: a person guides the arms.
     """
 
     row: int
-    names: tuple[str, ...]
     positions: list[float]
     velocities: list[float]
     efforts: list[float]
@@ -82,7 +80,7 @@ class Replay:
         self._last_row = -1
         self._images = lru_cache(maxsize=8)(self._block)
 
-    def due(self, now_ns: int) -> Scene | None:
+    def due(self, now_ns: int) -> ReplayedRow | None:
         """The newest row that is due, or None if there is none since the last call. A late caller skips rows.
 
         Args:
@@ -97,19 +95,18 @@ class Replay:
                 self._begun_ns, self._last_row = None, -1
             return None
         self._last_row = row
-        return self._scene(row)
+        return self._replayed(row)
 
     @property
     def finished(self) -> bool:
         """The last row was given out, and it is not to begin again."""
         return not self._loop and self._last_row == len(self._since_ns) - 1
 
-    def _scene(self, row: int) -> Scene:
+    def _replayed(self, row: int) -> ReplayedRow:
         found = self.episode
         phase, seconds = str(found.phase[row]), self._since_ns[row] / 1e9
-        return Scene(
+        return ReplayedRow(
             row=row,
-            names=JOINT_NAMES,
             positions=found.qpos[row].astype(float).tolist(),
             velocities=found.qvel[row].astype(float).tolist(),
             efforts=found.effort[row].astype(float).tolist(),

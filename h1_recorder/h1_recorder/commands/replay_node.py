@@ -10,7 +10,8 @@ from __future__ import annotations
 from sensor_msgs.msg import CompressedImage, JointState
 from visualization_msgs.msg import Marker
 
-from h1_recorder.commands.replay import Replay, ReplayError, Scene
+from h1_recorder.commands.replay import Replay, ReplayedRow, ReplayError
+from h1_recorder.episode.content import JOINT_NAMES
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.cameras import CAMERA_FRAMES, CAMERA_TOPICS, CAMERAS
@@ -55,9 +56,9 @@ class ReplayNode(BaseNode):
             self._check_for_a_session()
         if self.exit_status is not None or self.now_ns() < self._first_ns:
             return
-        scene = self._plan.due(self.now_ns())
-        if scene is not None:
-            self._publish(scene)
+        row = self._plan.due(self.now_ns())
+        if row is not None:
+            self._publish(row)
         if self._plan.finished:
             self.end(0)
 
@@ -77,26 +78,26 @@ class ReplayNode(BaseNode):
                 self.end(1)
                 return
 
-    def _publish(self, scene: Scene) -> None:
+    def _publish(self, row: ReplayedRow) -> None:
         self._joints.publish(
             JointState(
                 header=self.header(),
-                name=list(scene.names),
-                position=scene.positions,
-                velocity=scene.velocities,
-                effort=scene.efforts,
+                name=list(JOINT_NAMES),
+                position=row.positions,
+                velocity=row.velocities,
+                effort=row.efforts,
             )
         )
-        for camera, jpeg in scene.images.items():
+        for camera, jpeg in row.images.items():
             header = self.header(frame_id=CAMERA_FRAMES[camera])
             self._cameras[camera].publish(CompressedImage(header=header, format=_FORMAT, data=jpeg))
-        self._marker.publish(self._phase_marker(scene))
+        self._marker.publish(self._phase_marker(row))
 
-    def _phase_marker(self, scene: Scene) -> Marker:
+    def _phase_marker(self, row: ReplayedRow) -> Marker:
         marker = Marker(header=self.header(frame_id="pelvis"), ns="replay", type=Marker.TEXT_VIEW_FACING)
-        marker.text = scene.text
+        marker.text = row.text
         marker.scale.z, marker.pose.position.z, marker.pose.orientation.w = 0.1, 1.0, 1.0
-        marker.color.r, marker.color.g, marker.color.b = _ORANGE if scene.human else _BLUE
+        marker.color.r, marker.color.g, marker.color.b = _ORANGE if row.human else _BLUE
         marker.color.a = 1.0
         return marker
 

@@ -34,7 +34,7 @@ class LabelError(ValueError):
 
 
 @dataclass(frozen=True)
-class Response:
+class ArmResponse:
     """How the arms followed the policy, as sums that add up over episodes; each in the order of `JOINT_NAMES`.
 
     Attributes:
@@ -51,17 +51,17 @@ class Response:
     right: Array
 
     @classmethod
-    def none(cls) -> Response:
+    def none(cls) -> ArmResponse:
         """Of no rows."""
         lags = LONGEST_LAG_ROWS + 1
         shapes = ((lags, JOINTS), (lags,), (JOINTS,), (JOINTS, 3, 3), (JOINTS, 3))
         return cls(*(np.zeros(shape) for shape in shapes))
 
-    def __add__(self, other: Response) -> Response:
-        return Response(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
+    def __add__(self, other: ArmResponse) -> ArmResponse:
+        return ArmResponse(*(one + two for one, two in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON can have it; `Response(**{name: np.array(value)})` is the way back."""
+        """As JSON can have it; `ArmResponse(**{name: np.array(value)})` is the way back."""
         return {name: value.tolist() for name, value in vars(self).items()}
 
 
@@ -128,9 +128,9 @@ def is_commanded(episode: Episode) -> Array:
     return np.asarray((episode.phase == "policy") & fresh)
 
 
-def response(episode: Episode) -> Response:
+def response(episode: Episode) -> ArmResponse:
     """How the arms followed the policy in `episode`; friction only if its gains are known."""
-    total, commanded = Response.none(), is_commanded(episode)
+    total, commanded = ArmResponse.none(), is_commanded(episode)
     try:
         kp = stiffness(episode)
     except LabelError:
@@ -150,13 +150,13 @@ def response(episode: Episode) -> Response:
         known = np.stack([np.tanh(v / STICTION_RAD_S), v, np.ones_like(v)], axis=2)[valid]
         normal = np.einsum("tji,tjk->jik", known, known)
         right = np.einsum("tji,tj->ji", known, stretch[valid])
-        total += Response(error, count, (v[valid] ** 2).sum(0), normal, right)
+        total += ArmResponse(error, count, (v[valid] ** 2).sum(0), normal, right)
     return total
 
 
-def fitted(responses: Iterable[Response]) -> ArmModel:
+def fitted(responses: Iterable[ArmResponse]) -> ArmModel:
     """The model of the robot whose `responses` these are."""
-    total = Response.none()
+    total = ArmResponse.none()
     for found in responses:
         total += found
     lag, dry, viscous = np.full(JOINTS, np.nan), np.zeros(JOINTS), np.zeros(JOINTS)

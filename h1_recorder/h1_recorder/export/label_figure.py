@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from h1_recorder.episode.content import JOINT_NAMES
 from h1_recorder.episode.episode import Episode
-from h1_recorder.export.arm_response import JOINTS, ArmModel, LabelError, Response, fitted, is_commanded, response
+from h1_recorder.export.arm_response import JOINTS, ArmModel, ArmResponse, LabelError, fitted, is_commanded, response
 from h1_recorder.export.labels import Labelling, labelled
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ class LabelDistances:
     """
 
     model: ArmModel
-    response: Response
+    response: ArmResponse
     leads: dict[str, list[Array]]
 
     def rms(self, name: str) -> float:
@@ -64,7 +64,7 @@ def distances(episodes: Sequence[Episode]) -> LabelDistances:
     Raises:
         LabelError: gains or limits were not recorded.
     """
-    total = Response.none()
+    total = ArmResponse.none()
     for episode in episodes:
         total += response(episode)
     model = fitted([total])

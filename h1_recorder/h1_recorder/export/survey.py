@@ -22,7 +22,7 @@ from h1_recorder.episode.apart import ChildError, in_child
 from h1_recorder.episode.content import stretches
 from h1_recorder.episode.episode import Episode, EpisodeError, read
 from h1_recorder.episode.validate import problems
-from h1_recorder.export.arm_response import Response, is_commanded, response
+from h1_recorder.export.arm_response import ArmResponse, is_commanded, response
 from h1_recorder.export.rows import HAND_ACTION, HAND_STATE, NO_HANDS, OUTCOME_VALUES, Kind, has_hand_state
 from h1_recorder.export.selection import ROW_KINDS, row_kinds
 from h1_recorder.export.video_store import fingerprint
@@ -90,7 +90,7 @@ class Survey:
     problems: tuple[str, ...]
     attributes: Mapping[str, Any]
     kind: Kind
-    response: Response
+    response: ArmResponse
     rows: tuple[int, ...]
     outline: Outline
     contents: Mapping[str, str]
@@ -146,7 +146,7 @@ def _kept(path: Path, kept: Path, seen: dict[str, Any]) -> Survey | None:
 
 def _unreadable(path: Path, *why: str) -> Survey:
     nothing = Outline(*(np.empty(0) for _ in range(4)))
-    return Survey(path, why, {}, Kind(0, {}, NO_HANDS), Response.none(), (0,) * len(ROW_KINDS), nothing, {}, 0)
+    return Survey(path, why, {}, Kind(0, {}, NO_HANDS), ArmResponse.none(), (0,) * len(ROW_KINDS), nothing, {}, 0)
 
 
 def survey_of(path: Path) -> Survey:
@@ -218,7 +218,7 @@ def _from_json(path: Path, record: dict[str, Any]) -> Survey:
         "path": path,
         "problems": tuple(record["problems"]),
         "kind": Kind(**{**kind, "cameras": cameras}),
-        "response": Response(**{name: np.array(values) for name, values in record["response"].items()}),
+        "response": ArmResponse(**{name: np.array(values) for name, values in record["response"].items()}),
         "rows": tuple(record["rows"]),
         "outline": Outline.from_json(record["outline"]),
     }

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -373,6 +374,37 @@ def test_an_upload_can_be_ended(source, tmp_path, monkeypatch):
     wait_until(lambda: any(isinstance(item, Synced) for item in heard), "the result")
     assert "owed" in heard[-1].reason
     assert "training_session_epoch1/episode_0.hdf5" not in files(tmp_path / "target")
+
+
+UPLOADS = """
+import sys, time
+from pathlib import Path
+from h1_session_manager.upload.programs import validate
+from h1_session_manager.upload.rsync import RsyncJob
+from h1_session_manager.upload.uploader import Uploader
+Uploader(RsyncJob(*sys.argv[1:3]), print, validate=validate if "check" in sys.argv else None).start()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("what", ["send", "check"])
+def test_what_an_upload_runs_ends_with_the_session_however_that_ends(source, tmp_path, what, monkeypatch):
+    """Beside the next session's upload an rsync of the last one would write to the same files."""
+    running = tmp_path / "pid"
+    fake = tmp_path / "bin" / ("rsync" if what == "send" else "h1_recorder/lib/h1_recorder/episodes")
+    fake.parent.mkdir(parents=True)
+    fake.write_text(f"#!/bin/sh\necho $$ > {running}\nexec sleep 60\n")
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    index = tmp_path / "bin/h1_recorder/share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / "h1_recorder").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path / 'bin/h1_recorder'}:{os.environ['AMENT_PREFIX_PATH']}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with subprocess.Popen([sys.executable, "-c", UPLOADS, str(source), str(tmp_path / "target"), what]) as session:
+        wait_until(lambda: running.exists() and running.read_text().strip(), f"it begins to {what}", 30)
+        session.kill()
+    program = Path("/proc") / running.read_text().strip() / "cmdline"
+    wait_until(lambda: not program.exists() or b"sleep" not in program.read_bytes(), "its end", 10)
 
 
 def test_progress_lines_are_read():

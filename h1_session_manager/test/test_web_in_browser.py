@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from web_page import TOKENS, WAIT_S, Served, served, write_episode
 
 from h1_training_testing import wait_until
 
+Image = pytest.importorskip("PIL.Image", reason="needs Pillow")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

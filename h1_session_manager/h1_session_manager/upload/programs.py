@@ -26,6 +26,8 @@ from h1_session_manager.values import SyncProgress
 _MOST_ERRORS = 8192
 _VALIDATION_S = 600.0
 _LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Beside the next session's upload an rsync of this one would write to the same files."""
 
 
 Validator = Callable[[Path, bool], str]
@@ -64,8 +66,7 @@ class RsyncRun:
         """
         if shutil.which(command[0]) is None:
             raise UploadError(f"{command[0]} is not installed here; install it (apt install {command[0]})")
-        if low_priority:
-            command = [word for prefix in _LOW_PRIORITY if shutil.which(prefix[0]) for word in prefix] + command
+        command = _behind((*(_LOW_PRIORITY if low_priority else ()), _ENDS_WITH_US), command)
         with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as errors:
             listed.write(b"".join(name.encode() + b"\0" for name in names))
             listed.seek(0)
@@ -84,6 +85,11 @@ class RsyncRun:
                 raise UploadError(f"rsync stood still for {silence_s:g} s; check the network", is_passing=True)
             if process.returncode != 0:
                 raise failure(process.returncode, _tail(errors))
+
+
+def _behind(prefixes: Iterable[tuple[str, ...]], command: list[str]) -> list[str]:
+    """`command` behind those of `prefixes` that are installed."""
+    return [word for prefix in prefixes if shutil.which(prefix[0]) for word in prefix] + command
 
 
 def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None], silence_s: float) -> bool:
@@ -174,12 +180,12 @@ def validate(path: Path, low_priority: bool) -> str:
     Raises:
         ValidatorError: it cannot be run.
     """
-    nice = _LOW_PRIORITY[0] if low_priority else ()
-    command = [*nice, str(episodes_program()), "validate", "--fast", str(path)]
+    prefixes = (*(_LOW_PRIORITY[:1] if low_priority else ()), _ENDS_WITH_US)
+    command = _behind(prefixes, [str(episodes_program()), "validate", "--fast", str(path)])
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_VALIDATION_S, check=False)
-    except FileNotFoundError:
-        raise ValidatorError("'nice' is not installed; install it (apt install coreutils)") from None
+    except OSError as error:
+        raise ValidatorError(f"episodes validate cannot be run: {error}") from None
     except subprocess.TimeoutExpired:
         return f"could not be checked within {_VALIDATION_S:g} s"
     if done.returncode == 0:

@@ -19,7 +19,6 @@ from h1_session_manager.observed import Observation, Observed
 from h1_session_manager.parameters import SessionParameters
 from h1_session_manager.preflight import Preflight
 from h1_session_manager.requests import Requests
-from h1_session_manager.service_calls import LateCall
 from h1_session_manager.states import ROWS, STATES
 from h1_session_manager.states.stopped import end_interrupted
 from h1_session_manager.states.syncing import Syncing
@@ -28,6 +27,7 @@ from h1_session_manager.table import CANCEL_ROW, EMERGENCY, STOP_ROW, Row, State
 from h1_session_manager.values import (
     Answer,
     Bell,
+    Call,
     Command,
     Exit,
     Hand,
@@ -337,16 +337,16 @@ class Engine:
         context.calls.post("arm_driver/emergency_stop", {}, answered, self.observed.now_ns)
         context.emit(PublishStop(why))
 
-    def _on_late(self, late: LateCall, reply: Reply) -> None:
+    def _on_late(self, call: Call, reply: Reply, is_overdue: bool) -> None:
         """What was done after all, though it was cancelled or taken for lost: undone, or said to the person."""
         context = self.context
         if not reply.accepted:
             return
-        if late.service == "recorder/start" and (episode_id := str(reply.fields.get("episode_id", ""))):
+        if call.service == "recorder/start" and (episode_id := str(reply.fields.get("episode_id", ""))):
             fields = {"episode_id": episode_id, "why": "the start was cancelled"}
             context.calls.post("recorder/discard", fields, lambda _reply: None, self.observed.now_ns)
-        elif late.service == "arm_driver/set_mode" and late.is_overdue and late.fields["mode"] != ArmMode.DAMPING:
-            mode = ArmMode(late.fields["mode"]).name
+        elif call.service == "arm_driver/set_mode" and is_overdue and call.fields["mode"] != ArmMode.DAMPING:
+            mode = ArmMode(call.fields["mode"]).name
             text = f"arm_driver has answered after all: it brought the arms into {mode}; look at them before you go on"
             context.say(f"  {text}")
             context.emit(Bell())

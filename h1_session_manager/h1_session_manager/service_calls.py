@@ -4,27 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from h1_session_manager.steps import Steps, Wait
 from h1_session_manager.values import Call, Command, Reply
 from h1_training_node.clock import NS_PER_S
-
-
-@dataclass(frozen=True)
-class LateCall:
-    """A call whose reply nobody waits for any more.
-
-    Attributes:
-        service: that was called.
-        fields: of the request.
-        is_overdue: it was taken for lost; else whoever waited had gone elsewhere.
-    """
-
-    service: str
-    fields: Mapping[str, Any]
-    is_overdue: bool = False
 
 
 class ServiceCalls:
@@ -34,17 +18,19 @@ class ServiceCalls:
         timeout_s: how long a reply may take; a node that is not there is noticed by the same.
 
     Attributes:
-        on_late: gets a reply that nobody waits for, with its call.
+        on_late: gets a call whose reply nobody waits for, the reply, and whether the call was taken for lost; if not,
+            whoever waited had gone elsewhere.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.on_late: Callable[[LateCall, Reply], None] = lambda _late, _reply: None
+        self.on_late: Callable[[Call, Reply, bool], None] = lambda _call, _reply, _is_overdue: None
         self._commands: list[Command] = []
         self._next_id = 1
         self._awaited: dict[int, Reply | None] = {}
         self._posted: dict[int, tuple[int, str, Callable[[Reply], None]]] = {}
-        self._sent: dict[int, LateCall] = {}
+        self._sent: dict[int, Call] = {}
+        self._overdue: set[int] = set()
 
     def emit(self, command: Command) -> None:
         """Ask the node for `command`."""
@@ -62,8 +48,8 @@ class ServiceCalls:
         self._awaited[call_id] = None
         try:
             reply = yield Wait(lambda: self._awaited[call_id], timeout)
-            if reply is None and call_id in self._sent:
-                self._sent[call_id] = replace(self._sent[call_id], is_overdue=True)
+            if reply is None:
+                self._overdue.add(call_id)
         finally:
             self._awaited.pop(call_id, None)
         return reply if reply is not None else _no_answer(service, timeout)
@@ -75,13 +61,13 @@ class ServiceCalls:
 
     def reply(self, call_id: int, reply: Reply) -> None:
         """The node brings the reply to the call of that id."""
-        late = self._sent.pop(call_id, None)
+        call = self._sent.pop(call_id, None)
         if call_id in self._awaited:
             self._awaited[call_id] = reply
         elif call_id in self._posted:
             self._posted.pop(call_id)[2](reply)
-        elif late is not None:
-            self.on_late(late, reply)
+        elif call is not None:
+            self.on_late(call, reply, call_id in self._overdue)
 
     def expire(self, now_ns: int) -> None:
         """Refuse what was posted and has not been answered in time."""
@@ -92,8 +78,8 @@ class ServiceCalls:
 
     def _send(self, service: str, fields: Mapping[str, Any], timeout_s: float) -> int:
         call_id, self._next_id = self._next_id, self._next_id + 1
-        self._sent[call_id] = LateCall(service, dict(fields))
-        self.emit(Call(call_id, service, dict(fields), int(timeout_s * NS_PER_S)))
+        self._sent[call_id] = Call(call_id, service, dict(fields), int(timeout_s * NS_PER_S))
+        self.emit(self._sent[call_id])
         return call_id
 
 

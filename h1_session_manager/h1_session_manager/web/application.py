@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -211,10 +210,10 @@ class _EpisodePages:
             return PlainTextResponse(str(error), 500)
 
     async def detail(self, request: Request) -> Response:
-        return await _found(self._episodes.detail(_episode(request)), "application/json")
+        return await self._read(request, "detail", "application/json")
 
     async def thumbnail(self, request: Request) -> Response:
-        return await _found(self._episodes.thumbnail(_episode(request)), "image/jpeg")
+        return await self._read(request, "thumbnail", "image/jpeg")
 
     async def images(self, request: Request) -> Response:
         query = request.query_params
@@ -222,8 +221,14 @@ class _EpisodePages:
             first, count = int(query.get("first", "0")), int(query.get("count", "50"))
         except ValueError as error:
             return PlainTextResponse(str(error), 404)
-        reading = self._episodes.images(_episode(request), query.get("camera", ""), first, count)
-        return await _found(reading, "application/octet-stream")
+        return await self._read(request, "images", "application/octet-stream", query.get("camera", ""), first, count)
+
+    async def _read(self, request: Request, what: str, media_type: str, *arguments: Any) -> Response:
+        try:
+            found = await self._episodes.read(what, request.query_params.get("episode", ""), *arguments)
+        except (EpisodesError, ValueError) as error:
+            return PlainTextResponse(str(error), 404)
+        return Response(found, media_type=media_type)
 
     async def change(self, request: Request) -> Response:
         if _role(request.scope, self._access) is not Role.DRIVE:
@@ -236,17 +241,6 @@ class _EpisodePages:
         except EpisodesError as error:
             return JSONResponse({"success": False, "message": str(error)})
         return JSONResponse({"success": True, "message": text})
-
-
-def _episode(request: Request) -> str:
-    return request.query_params.get("episode", "")
-
-
-async def _found(reading: Awaitable[bytes], media_type: str) -> Response:
-    try:
-        return Response(await reading, media_type=media_type)
-    except (EpisodesError, ValueError) as error:
-        return PlainTextResponse(str(error), 404)
 
 
 # --- sockets ---

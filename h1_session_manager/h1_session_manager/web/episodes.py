@@ -39,17 +39,9 @@ class Episodes:
         """All episodes, JSON; see `episode_reader.listing`."""
         return await self._ask("listing", str(self._save_dir), self._target)
 
-    async def detail(self, episode: str) -> bytes:
-        """One episode, JSON; see `episode_reader.detail`."""
-        return await self._ask("detail", self._path(episode))
-
-    async def images(self, episode: str, camera: str, first: int, count: int) -> bytes:
-        """Images of some rows; see `episode_reader.images`."""
-        return await self._ask("images", self._path(episode), camera, first, count)
-
-    async def thumbnail(self, episode: str) -> bytes:
-        """One JPEG."""
-        return await self._ask("thumbnail", self._path(episode))
+    async def read(self, what: str, episode: str, *arguments: Any) -> bytes:
+        """Of one episode `detail`, `images` or `thumbnail`: see the functions of that name in `episode_reader`."""
+        return await self._ask(what, self._path(episode), *arguments)
 
     async def change(self, episode: str, what: str) -> str:
         """Label (`success`, `failure`, `unlabeled`), `discard`, `restore` or `validate`; returns what came of it."""

@@ -91,7 +91,7 @@ class Episode:
             self.state = EpisodeState.CLOSING
             fields = {"episode_id": self.id, "end_reason": self.end_reason, "outcome": self.outcome}
             reply = yield from self._calls.call("recorder/finish", fields)
-            if not reply.accepted and self._result() is None and not self._is_saving():
+            if not reply.accepted and self._result() is None and not self.is_saving():
                 self.state = EpisodeState.FAILED
                 return reply.reason or "the recorder refused"
         if self.state is not EpisodeState.CLOSING:
@@ -127,9 +127,14 @@ class Episode:
     def closed_by_recorder(self) -> str:
         """The reason if the recorder closed the open episode by itself (disk full, it was asked to end)."""
         result = self._result()
-        if self.state is not EpisodeState.OPEN or (result is None and not self._is_saving()):
+        if self.state is not EpisodeState.OPEN or (result is None and not self.is_saving()):
             return ""
         return (result.last_error if result is not None else "") or "the recorder closed the episode"
+
+    def is_saving(self) -> bool:
+        """Whether the recorder still makes the episode."""
+        status = self._own_status()
+        return status is not None and status.state is RecorderState.SAVING
 
     def _own_status(self) -> Recorder | None:
         """The recorder's status if it is about this episode. Ids are used again, hence the stamp."""
@@ -141,10 +146,6 @@ class Episode:
     def _result(self) -> Recorder | None:
         status = self._own_status()
         return status if status is not None and status.state in (RecorderState.SAVED, RecorderState.FAILED) else None
-
-    def _is_saving(self) -> bool:
-        status = self._own_status()
-        return status is not None and status.state is RecorderState.SAVING
 
     def _recorder_is_gone(self) -> bool:
         return self._observed.age_s("recorder") > max(_SILENT_S, self._config.status_timeout_s)

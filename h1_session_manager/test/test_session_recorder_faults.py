@@ -2,10 +2,12 @@
 """Nodes that do not answer, episodes that end in another way than by a key, labels that come too late."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from session_builders import Harness
 
+from h1_session_manager.values import Reply
 from h1_training_node.message_numbers import ArmMode, RecorderState
 
 
@@ -31,6 +33,24 @@ def test_guidance_that_is_not_recorded_any_more_is_not_asked_for():
     harness.run_to("DECIDING")
     assert harness.arm.mode is ArmMode.DAMPING
     assert harness.lines("  NOT RECORDING: disk_low")
+
+
+def test_a_save_that_outlasts_the_ending_is_called_no_failure():
+    """The recorder has some seconds more; the table at the end shows the file if it was in time."""
+    harness = Harness()
+    harness.to("DAMPING")
+    harness.run(1)
+
+    def begin_saving(_fields: dict[str, Any]) -> Reply:
+        harness.recorder = replace(harness.recorder, state=RecorderState.SAVING, save_progress=0.4)
+        return Reply(True)
+
+    harness.handlers["recorder/finish"] = begin_saving
+    harness.engine.interrupt("interrupted by Ctrl+C", harness.now_ns)
+    harness.run(14.0, lambda: harness.status is not None)
+    assert harness.status == 130
+    assert harness.lines("  Still being saved (40%)") and not harness.lines("  Save failed")
+    assert "save_unfinished" in harness.events and "save_failed" not in harness.events
 
 
 def test_a_lost_recorder_is_not_waited_for_at_the_end():

@@ -47,6 +47,10 @@ def close_episode(context: Context, within_s: float | None = None) -> Steps[str]
     if problem.startswith(NOTHING_TO_SAVE):
         context.say(f"  {problem[0].upper()}{problem[1:]}")
         context.event(Level.WARN, "nothing_to_save", f"{episode.id}: {problem}")
+    elif problem and within_s is not None and recorder is not None and episode.is_saving():
+        done = f"{recorder.save_progress:.0%}"
+        context.say(f"  Still being saved ({done}); if that is not done in time, the next start makes the episode")
+        context.event(Level.WARN, "save_unfinished", f"{episode.id}: {done}")
     elif problem:
         context.say(f"  Save failed: {problem} (the journal is kept and tried again at the next start)")
         context.event(Level.ERROR, "save_failed", f"{episode.id}: {problem}")

@@ -70,6 +70,23 @@ def test_an_action_beyond_the_joints_range_never_enters_a_file(tmp_path: Path) -
     assert "_joint is 3." in event["detail"]
 
 
+@pytest.mark.parametrize(("most", "other"), [(14, 26), (26, 14)])
+def test_an_action_of_another_length_than_most_is_left_out_and_stands_in_no_row(
+    tmp_path: Path, most: int, other: int
+) -> None:
+    builder = without(ordinary(), "policy/action")
+    builder.actions(500, 1500, size=most)
+    builder.action(803.0, of_ms=5000.0, size=other)
+    found = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
+    assert (found.hand_action is None) == (most == 14)
+    assert np.abs(found.action).max() < 0.3, "of 5000 ms it would be 0.35"
+    if found.hand_action is not None:
+        policy = found.phase == "policy"
+        assert (found.hand_action[policy & (found.stamps["action"] >= 0)] > 0.2).all(), "no hand is closed by it"
+    (event,) = [event for event in found.events if event["reason"] == "messages_unusable"]
+    assert event["detail"] == f"policy/action: 1 left out; the first: an action of {other} values; most have {most}"
+
+
 def test_messages_that_came_and_were_left_out_are_not_counted_as_lost_too(tmp_path: Path) -> None:
     builder = ordinary()
     builder.action(1500.0, of_ms=3e5)

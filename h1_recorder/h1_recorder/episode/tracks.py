@@ -161,7 +161,7 @@ class _Decoding:
         try:
             found = decoder(recorded.schema, recorded.type)
         except DefinitionError as error:
-            self._leave_out(name, str(error), len(recorded.data))
+            self.leave_out(name, str(error), len(recorded.data))
             return _Messages(np.empty(0, np.int64), [])
         return self._decode(recorded, found.decode, stamp_ns, check)
 
@@ -187,7 +187,7 @@ class _Decoding:
                 time = stamp(value) if by_stamp else log_ns
                 reason = check(value) if check else ""
             except (MessageError, AttributeError) as error:
-                self._leave_out(recorded.name, str(error))
+                self.leave_out(recorded.name, str(error))
                 undecodable += 1
                 continue
             if hasattr(value, "seq"):
@@ -197,7 +197,7 @@ class _Decoding:
             elif abs(log_ns - self._journal.info.started_ns) > LONGEST_NS:
                 reason = f"received {(log_ns - self._journal.info.started_ns) / 3.6e12:+.0f} h off its episode's start"
             if reason:
-                self._leave_out(recorded.name, reason)
+                self.leave_out(recorded.name, reason)
                 continue
             times.append(time)
             values.append(value)
@@ -205,7 +205,8 @@ class _Decoding:
         order = np.argsort(np.array(times, np.int64), kind="stable")
         return _Messages(np.array(times, np.int64)[order], [values[i] for i in order])
 
-    def _leave_out(self, name: str, reason: str, count: int = 1) -> None:
+    def leave_out(self, name: str, reason: str, count: int = 1) -> None:
+        """Count messages of a stream that are not used."""
         self.bad[name] += count
         self.bad_reasons.setdefault(name, reason)
 
@@ -290,11 +291,13 @@ def _action_track(decoding: _Decoding) -> ActionTrack:
         return f"an action beyond the joints' range: {beyond}" if beyond else ""
 
     messages = decoding.messages(POLICY_ACTION, check=check)
-    width = max((len(value.positions) for value in messages.values), default=ARM_JOINTS)
-    positions = np.zeros((len(messages.values), width), np.float32)
-    for row, value in zip(positions, messages.values, strict=True):
-        row[: len(value.positions)] = value.positions
-    return ActionTrack(messages.time, positions)
+    width = max(lengths, key=[len(value.positions) for value in messages.values].count)
+    is_kept = np.array([len(value.positions) == width for value in messages.values], np.bool_)
+    kept = [value.positions for value, its in zip(messages.values, is_kept, strict=True) if its]
+    if others := len(is_kept) - len(kept):
+        other = next(length for length in lengths if length != width)
+        decoding.leave_out(POLICY_ACTION, f"an action of {other} values; most have {width}", others)
+    return ActionTrack(messages.time[is_kept], np.array(kept, np.float32).reshape(len(kept), width))
 
 
 def _hand_track(messages: _Messages) -> HandTrack:

@@ -22,9 +22,11 @@ import yaml
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from training_server_builders import episode, observation, serving
 
+from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.training_server.command import CommandSettings, CommandTrainer, ServedPolicy, arguments
 from h1_policy_bridge.training_server.policy import Dataset, TrainingError
 from h1_training_node.parameter import ParameterError, from_values
+from h1_training_testing import wait_until
 
 EXPORT = """
 import pathlib, sys
@@ -179,6 +181,21 @@ def test_a_serving_command_that_died_is_named_and_started_again(echo: Callable[[
     with pytest.raises(TrainingError, match="the serving command"):
         echo(0.25)
     assert echo(0.25) == 0.25
+
+
+def test_the_server_ends_at_once_while_a_serving_command_hangs_in_an_inference(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(textwrap.dedent(ECHO).replace("time.sleep(1.0)", "time.sleep(60.0)"))
+    serve = f"{sys.executable} {tmp_path}/echo.py {{port}}"
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump({"train": "t", "serve": "s", "serve_untrained": serve}))
+    with serving("--trainer", "command", "--settings", str(tmp_path / "training.yaml")) as served:
+        (child,) = psutil.Process(served.process.pid).children()
+        client = WebsocketClientPolicy("127.0.0.1", served.port)
+        client._ws.send(msgpack_numpy.pack(observation(state=np.full(14, 0.5, np.float32))))
+        wait_until(lambda: child.cpu_times().user > 0 and bool(child.net_connections()), "it is asked")
+        time.sleep(0.5)
+        served.process.terminate()
+        assert served.process.wait(20) == 0
+        assert not child.is_running()
 
 
 def test_a_command_is_split_before_anything_is_filled_in_and_no_shell_sees_it() -> None:

@@ -186,6 +186,8 @@ class ServedPolicy:
     def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
         """Pass it on. See `policy.Policy`."""
         with self._asking:  # clients, and the check of newer weights
+            if self._is_closed:
+                raise TrainingError("these weights serve no more")
             if self._connection is None:
                 self._connect()
             try:
@@ -235,7 +237,7 @@ class ServedPolicy:
                 self._process = self._begun()
             self._connection = self._connected()
             if self._is_closed:
-                raise TrainingError("other weights serve by now")
+                raise TrainingError("these weights serve no more")
         except TrainingError:
             self._end()
             raise

@@ -93,6 +93,7 @@ class LifeCycle:
         self._store, self._uploads, self._trainer, self._parameters = store, uploads, trainer, parameters
         self._trainer_name, self._settings = job
         self._retired: list[Policy] = []
+        self._closed: Policy | None = None
         self._known: set[str] = set()
         self._waiting: set[str] = set()
         self._changed_s = self._not_before_s = 0.0
@@ -145,9 +146,11 @@ class LifeCycle:
             policy.close()
 
     def close(self) -> None:
-        """Close all policies; nothing is served any more."""
+        """Close all policies, each once; nothing is served any more."""
         self.close_retired(set())
-        self.weights.policy.close()
+        if self._closed is not self.weights.policy:
+            self._closed = self.weights.policy
+            self._closed.close()
 
     def end(self) -> None:
         """Come to an end; a training under way is ended and begun again at the next start."""

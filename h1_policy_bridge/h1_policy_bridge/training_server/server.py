@@ -82,7 +82,7 @@ class PolicyServer:
         self.port = 0
 
     async def serve(self, stop: StopSignal) -> None:
-        """Serve until `stop` is set.
+        """Serve until `stop` is set; then nothing can be served any more.
 
         Raises:
             OSError: the port is taken.
@@ -107,6 +107,7 @@ class PolicyServer:
             while stop.received is None:
                 await asyncio.sleep(_LOOK_S)
                 await self._send_away()
+            await asyncio.to_thread(self._life.close)  # ends inferences that hang; connections wait for theirs
         _log.info("%d inferences, largest step inside their chunks %.6f", self._inferences, self._largest_step)
 
     async def _converse(self, connection: ServerConnection) -> None:

@@ -177,6 +177,16 @@ def test_aloha_with_validation_has_a_folder_for_each_split(tmp_path: Path) -> No
         assert len(list((folder / split).glob("episode_?.hdf5"))) == 2
 
 
+def test_a_dataset_below_its_episodes_is_no_source_of_its_own(
+    tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", "aloha", str(tmp_path), str(tmp_path / "datasets/aloha"), "--lookahead", "1", "--jobs", "1"]
+    assert [main(arguments), main(arguments)] == [0, 0]
+    assert capsys.readouterr().out.count("1 files, 2 episodes") == 2
+    assert main(["validate", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{path}: good\n"
+
+
 def garbage(jpeg: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"\xff\xd8\xffgarbage", np.uint8)
 

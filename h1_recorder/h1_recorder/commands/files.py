@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from h1_recorder.episode.apart import ChildError, in_child
-from h1_recorder.episode.folder import episodes
+from h1_recorder.episode.folder import DATASET_MEMORY, episodes
 
 
 def add_paths(parser: argparse.ArgumentParser, metavar: str = "EPISODE|FOLDER", help: str | None = None) -> None:
@@ -53,13 +53,14 @@ def whole(least: int) -> Callable[[str], int]:
 
 
 def folders(path: Path) -> list[Path]:
-    """The folder `path` and all in it, hidden ones left out; none if it is a file."""
+    """The folder `path` and all in it, hidden ones and datasets that were exported left out; none if it is a file."""
     if not path.is_dir():
         return []
     found = []
     for name, inside, _ in os.walk(path):
-        inside[:] = sorted(folder for folder in inside if not folder.startswith("."))
-        found.append(Path(name))
+        is_dataset = DATASET_MEMORY in inside
+        inside[:] = [] if is_dataset else sorted(folder for folder in inside if not folder.startswith("."))
+        found += [] if is_dataset else [Path(name)]
     return found
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from h1_recorder.recorder.filesystem import rename_new
 
 DISCARDED = ".discarded"
+DATASET_MEMORY = ".export"
+"""In the folder of a dataset that was exported: what an export remembers of it."""
 _EPISODE_NAME = re.compile(r"^\.?episode_(\d+)\.(hdf5|mcap|hdf5\.part|uploaded)$")
 _DAY_S = 86_400.0
 

@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from h1_recorder.episode.folder import DATASET_MEMORY
 from h1_recorder.export.rows import ExportError
 
-MEMORY = ".export"
+MEMORY = DATASET_MEMORY
 """What an export remembers beside a dataset: surveys, videos, what each part was made of. A copy does not need it."""
 
 Progress = Callable[[str, int, int], None]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,18 @@ def test_by_itself_it_ends_on_ctrl_c() -> None:
     finally:
         served.process.kill()
         served.process.communicate()
+
+
+def test_clients_that_hang_do_not_keep_it_from_ending() -> None:
+    upgrade = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    upgrade += "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    with serving("--trainer", "scripted") as served, ExitStack() as stack:
+        for _ in range(3):  # connected, and then not heard of again
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            client.sendall(upgrade.encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 101 ")
+        served.process.terminate()
+        assert served.process.wait(6) == 0
 
 
 def test_checkpoints_that_cannot_be_used_are_named_and_not_the_port(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from h1_policy_bridge.training_server.lifecycle import LifeCycle, Status, Weight
 from h1_training_node.parameter import parameter
 from h1_training_node.process import StopSignal
 
-_LOOK_S = 0.1
+_LOOK_S, _CLOSE_S = 0.1, 1.0
 _MOST_BYTES = 1 << 26
 _CLOSE_REASON = "Internal server error. Traceback included in previous frame."
 _log = logging.getLogger("policy_server")
@@ -95,6 +95,7 @@ class PolicyServer:
             compression=None,
             max_size=_MOST_BYTES,
             process_request=self._answer_http,
+            close_timeout=_CLOSE_S,
             ssl=self._tls,
         ) as server:
             self.port = server.sockets[0].getsockname()[1]
@@ -156,9 +157,9 @@ class PolicyServer:
     async def _send_away(self) -> None:
         """Let go of weights that are neither the newest nor in use, and close connections that keep very old ones."""
         newest = self._life.weights
-        for connection, weights in list(self._connections.items()):
-            if weights.served.epoch < newest.served.epoch - 1:
-                await connection.close(code=CloseCode.SERVICE_RESTART, reason="new weights serve; connect again")
+        old = [one for one, weights in self._connections.items() if weights.served.epoch < newest.served.epoch - 1]
+        reason = "new weights serve; connect again"
+        await asyncio.gather(*(one.close(code=CloseCode.SERVICE_RESTART, reason=reason) for one in old))
         in_use = {id(weights.policy) for weights in self._connections.values()}
         await asyncio.to_thread(self._life.close_retired, in_use)
 

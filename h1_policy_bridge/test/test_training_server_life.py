@@ -395,6 +395,18 @@ def test_an_episode_that_lies_there_twice_counts_once(tmp_path: Path) -> None:
     assert [upload.path for upload in uploads.look()] == [again]
 
 
+def test_an_episode_of_no_epoch_is_named_and_the_others_count(tmp_path: Path) -> None:
+    import h5py
+
+    good, odd = episode(tmp_path, 0), episode(tmp_path, 1)
+    with h5py.File(odd, "r+") as file:
+        file.attrs["epoch"] = "the first"
+    uploads = Uploads(tmp_path)
+    assert [upload.path for upload in uploads.look()] == [good]
+    name = odd.relative_to(tmp_path).as_posix()
+    assert uploads.refused == {name: "attribute 'epoch' is 'the first'; expected a whole number"}
+
+
 def test_what_was_discarded_and_what_a_training_made_of_episodes_is_no_upload(tmp_path: Path) -> None:
     path, uploads = episode(tmp_path, 0), Uploads(tmp_path)
     for place in (path.parent / ".discarded", tmp_path / "checkpoints/dataset/episodes"):

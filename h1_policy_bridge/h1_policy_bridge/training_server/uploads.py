@@ -114,6 +114,7 @@ class Uploads:
             with episode_file.opened(path) as file:
                 names = ("episode_uuid", "checkpoint", "outcome", "epoch")
                 attributes = {name: str(file.attrs.get(name, "")) for name in names}
+            epoch = _epoch(attributes["epoch"] or "-1")
             rows = read_rows(path, images=False)
             digest = sha256(path)
         except (ChildError, episode_file.EpisodeError, TrainingError, OSError) as error:
@@ -127,7 +128,14 @@ class Uploads:
         )
         alone = rows.succeeded and not any(is_correction(rows, run) for run in runs(rows))
         is_labelled = source.outcome in ("success", "failure")
-        return Upload(path, source, int(attributes["epoch"] or -1), alone if is_labelled else None)
+        return Upload(path, source, epoch, alone if is_labelled else None)
+
+
+def _epoch(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise TrainingError(f"attribute 'epoch' is '{text}'; expected a whole number") from None
 
 
 def uuids(uploads: Iterable[Upload]) -> set[str]:

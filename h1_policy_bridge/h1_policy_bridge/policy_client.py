@@ -248,5 +248,6 @@ class PolicyClient:
     def _lost(self, error: LinkError) -> None:
         if isinstance(error, ServerError):
             self._log(f"the policy server failed; its own words follow in this log:\n{error.traceback}")
-        state = self._state
-        self._state = ClientState(epoch=state.epoch, reason=str(error), connections=state.connections)
+        with self._lock:  # a request handed in before this gets its result; after it, none is taken
+            state = self._state
+            self._state = ClientState(epoch=state.epoch, reason=str(error), connections=state.connections)

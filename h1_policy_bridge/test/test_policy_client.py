@@ -7,6 +7,7 @@ import contextlib
 import math
 import socket
 import threading
+import time
 
 import numpy as np
 from policy_builders import METADATA, answering, reply, request, server, unanswering
@@ -16,6 +17,7 @@ from websockets.sync.server import serve
 
 from h1_policy_bridge import msgpack_numpy
 from h1_policy_bridge.connection import ServerAddress
+from h1_policy_bridge.policy_client import PolicyClient
 from h1_policy_bridge.values import InferenceRequest, ObservationError
 from h1_training_node.message_numbers import Connection
 from h1_training_testing import wait_until
@@ -79,6 +81,34 @@ def test_nobody_there_is_said_and_tried_for_ever():
             thread.start()
             it.until_connected()
             late.shutdown()
+
+
+def test_a_request_handed_in_as_the_connection_is_lost_gets_its_result(monkeypatch):
+    leave, is_idle = threading.Event(), PolicyClient.is_idle
+
+    def handler(connection):
+        if leave.is_set():  # for ever unreachable from then on
+            return
+        connection.send(METADATA)
+        leave.wait(10)
+
+    def slowly(client):
+        idle = is_idle.fget(client)
+        if idle and not leave.is_set():
+            leave.set()  # the connection is lost after it was found idle, and before the request is there
+            deadline = time.monotonic() + 0.5
+            while client.state.connection is Connection.CONNECTED and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.1)
+        return idle
+
+    with server(handler) as address, running(address) as it:
+        it.until_connected()
+        monkeypatch.setattr(PolicyClient, "is_idle", property(slowly))
+        assert it.client.submit(request())
+        results = []
+        wait_until(lambda: results.extend(it.client.take_results()) or results, "the result")
+        assert results[0].chunk is None and "closed the connection" in results[0].reason
 
 
 def test_the_api_key_is_sent_and_never_shown():

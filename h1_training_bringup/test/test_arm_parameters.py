@@ -17,6 +17,7 @@ from h1_training_bringup.arm_driver.parameters import (
     JointSettingsError,
     load_joint_settings,
 )
+from h1_training_bringup.arm_driver.stiff import StiffArms
 from h1_training_node.parameter import ParameterError, from_values
 
 
@@ -115,3 +116,10 @@ def test_an_entry_that_names_no_bit_of_motorstate_is_refused_with_the_names_that
 def test_names_and_bits_of_motorstate_are_put_together_and_none_is_ignored_by_itself() -> None:
     named = from_values(ArmParameters, {"motorstate_ignored": ["abnormal reset", "0x80000", "over-current"]})
     assert named.harmless_bits == 0x84001 and ArmParameters().harmless_bits == 0
+
+
+def test_a_home_that_no_command_would_reach_is_refused_and_not_another_one_gone_to() -> None:
+    home = [0.0] * COUNT
+    home[5] = 0.45  # within the joint's range, beyond its margin
+    with pytest.raises(ParameterError, match=r"home_pose_rad' has 0.45 rad for left_wrist_pitch_joint; .* 0.4325 rad"):
+        StiffArms(joint_settings(), from_values(ArmParameters, {"home_pose_rad": home}))

@@ -44,7 +44,7 @@ class StiffArms:
     asks for more than `spring_nm`, whatever holds the arm.
 
     Raises:
-        ParameterError: the arms would be too near to the robot's body at home.
+        ParameterError: home is beyond what is commanded, or too near to the robot's body.
 
     Attributes:
         limited: a limit has changed the command; whoever reports it resets it.
@@ -60,7 +60,13 @@ class StiffArms:
         self._lead = joints.spring_nm / joints.kp
         self._tracker = Tracker(self._speed, self._acceleration)
         self._interpolator = Interpolator(self._tracker.q)
-        self._home = np.clip(np.array(parameters.home_pose_rad), self._lower, self._upper)
+        self._home = np.array(parameters.home_pose_rad)
+        if (beyond := (self._home < self._lower) | (self._home > self._upper)).any():
+            joint = int(beyond.argmax())
+            raise ParameterError(
+                f"parameter 'home_pose_rad' has {self._home[joint]:g} rad for {NAMES[joint]}; "
+                f"with its margin it is commanded {self._lower[joint]:g} to {self._upper[joint]:g} rad"
+            )
         self._home_speed = parameters.home_speed_rad_s * parameters.speed_scale
         self._home_tolerance = parameters.home_tolerance_rad
         self.collisions = collision_model(parameters)

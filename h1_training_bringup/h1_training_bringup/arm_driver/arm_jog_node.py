@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from rclpy.client import Client
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
@@ -41,7 +42,6 @@ class ArmJogNode(BaseNode):
         self._heartbeats = self._ticks = self._actions = 0
         self._measured: list[np.ndarray] = []  # type: ignore[type-arg]
         self._waits_until = 0.0
-        self._answer: tuple[bool, str] | None = None
         self._failed = self._has_asked = False
         # Made once nobody else has the arms: a second publisher of either stops a session that runs.
         self._session: Any = None
@@ -144,23 +144,13 @@ class ArmJogNode(BaseNode):
 
     def _enter(self, mode: int) -> Iterator[Condition]:
         request = SetArmMode.Request(who="arm_jog", why="jog", mode=mode, expected_mode=self._now().mode)
-        self._answer = None
-        self._set_mode.call_async(request).add_done_callback(
-            lambda future: self._keep_answer(future.result().accepted, future.result().reason)
-        )
-        yield self._wait(lambda: self._answer is not None)
-        self._check_answer()
+        yield from self._ask(self._set_mode, request, lambda answer: (answer.accepted, answer.reason))
         yield self._wait(lambda: self._now().mode == mode)
 
     def _releasing(self, mode: int) -> Iterator[Condition]:
         if self._now().mode != mode:
             yield from self._enter(mode)
-        self._answer = None
-        self._release.call_async(Trigger.Request()).add_done_callback(
-            lambda future: self._keep_answer(future.result().success, future.result().message)
-        )
-        yield self._wait(lambda: self._answer is not None)
-        self._check_answer()
+        yield from self._ask(self._release, Trigger.Request(), lambda answer: (answer.success, answer.message))
         print("the arms return to the robot's own controller: stand clear", flush=True)
         yield self._wait(lambda: not self._has_arms())
 
@@ -168,13 +158,13 @@ class ArmJogNode(BaseNode):
         self._waits_until = time.monotonic() + _PATIENCE_S + self._jog.duration_s
         return condition
 
-    def _keep_answer(self, accepted: bool, reason: str) -> None:
-        self._answer = accepted, reason
-
-    def _check_answer(self) -> None:
-        assert self._answer is not None
-        if not self._answer[0]:
-            raise JogError(f"the arm driver refuses: {self._answer[1]}")
+    def _ask(self, service: Client, request: Any, read: Callable[[Any], tuple[bool, str]]) -> Iterator[Condition]:
+        """Call `service`; `read` takes from its answer whether it was granted, and if not, why."""
+        future = service.call_async(request)
+        yield self._wait(future.done)
+        granted, reason = read(future.result())
+        if not granted:
+            raise JogError(f"the arm driver refuses: {reason}")
 
     def _now(self) -> ArmStatus:
         assert self._status is not None, "waited for at the start"

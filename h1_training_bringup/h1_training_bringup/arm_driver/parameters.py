@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -22,11 +22,6 @@ from h1_training_node.parameter import ParameterError, parameter
 from h1_training_node.strict_yaml import StrictYamlError
 
 _KINDS = tuple(name.removeprefix("left_").removesuffix("_joint") for name in NAMES[: COUNT // 2])
-_KEYS = (
-    *("kp", "kd", "kd_damping", "kd_brake", "friction_nm", "friction_share"),
-    *("speed", "acceleration", "margin", "spring_nm", "feedforward_nm"),
-)
-
 _GREATEST = (
     ("speed", VELOCITY, "its motor's greatest speed is, in rad/s,"),
     ("spring_nm", EFFORT, "its motor's greatest torque is, in N·m,"),
@@ -99,6 +94,10 @@ class JointSettings:
         waist = content["waist"]
         _expect(waist, "waist", {"kp", "kd"})
         return cls(**columns, waist_kp=_positive(waist["kp"], "waist.kp"), waist_kd=_positive(waist["kd"], "waist.kd"))
+
+
+_KEYS = tuple(field.name for field in fields(JointSettings) if not field.name.startswith("waist"))
+"""Of each joint in the file."""
 
 
 def _kinds_and_names() -> list[tuple[str, str]]:

@@ -68,18 +68,6 @@ def apply_fault(faults: InjectedFaults, line: str) -> InjectedFaults:
     return faults
 
 
-def _stop_state(faults: InjectedFaults) -> None:
-    faults.silent = True
-
-
-def _repeat_state(faults: InjectedFaults) -> None:
-    faults.repeats = True
-
-
-def _freeze_arms(faults: InjectedFaults) -> None:
-    faults.anomalies.is_frozen = True
-
-
 def _tick_offset(faults: InjectedFaults, ticks: str) -> None:
     faults.anomalies.tick_offset = int(_within(ticks, -(2**31), 2**31, "ticks"))
 
@@ -98,10 +86,6 @@ def _encoder_offset(faults: InjectedFaults, motor: str, radians: str) -> None:
 
 def _slow_state(faults: InjectedFaults, divisor: str) -> None:
     faults.state_divisor = int(_within(divisor, 1, 500, "n"))
-
-
-def _bad_crc(faults: InjectedFaults) -> None:
-    faults.anomalies.wrong_crc = True
 
 
 def _motor_disabled(faults: InjectedFaults, motor: str) -> None:
@@ -153,15 +137,15 @@ def _dof(motor: str) -> int:
 
 
 _TABLE: tuple[tuple[str, Callable[..., None]], ...] = (
-    ("stop_state", _stop_state),
-    ("repeat_state", _repeat_state),
-    ("freeze_arms", _freeze_arms),
+    ("stop_state", lambda faults: setattr(faults, "silent", True)),
+    ("repeat_state", lambda faults: setattr(faults, "repeats", True)),
+    ("freeze_arms", lambda faults: setattr(faults.anomalies, "is_frozen", True)),
     ("tick_offset N", _tick_offset),
     ("motor_mode MOTOR MODE", _motor_mode),
     ("motorstate MOTOR CODE", _motorstate),
     ("encoder_offset MOTOR RADIANS", _encoder_offset),
     ("slow_state N (publish every N-th)", _slow_state),
-    ("bad_crc", _bad_crc),
+    ("bad_crc", lambda faults: setattr(faults.anomalies, "wrong_crc", True)),
     ("motor_disabled MOTOR (12..26)", _motor_disabled),
     ("temperature MOTOR CELSIUS", _temperature),
     ("tilt RADIANS", _tilt),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from arm_builders import MODES, Rig, taken_in
 
-from h1_training_bringup.arm_driver.command import SentCommands, Writer, others
+from h1_training_bringup.arm_driver.command import NamedWriters, SentCommands, Writer, others
 from h1_training_node.message_numbers import ArmMode
 
 OURS = [Writer("arm_driver", "01aa"), Writer("arm_guard", "01bb")]
@@ -29,6 +29,16 @@ def test_a_writer_of_the_robots_own_may_be_allowed_by_name_or_gid(allowed: str) 
 
 def test_an_empty_entry_allows_nobody() -> None:
     assert others([*OURS, Writer("teleop", "0200")], EXPECTED, ("",)) == ["teleop (GID 0200)"]
+
+
+def test_a_writer_whose_name_has_not_come_yet_is_nobodys_until_it_has_been_so_twice() -> None:
+    unnamed = Writer("_NODE_NAME_UNKNOWN_", "010f")
+    named = NamedWriters()
+    assert named.of([OURS[0], unnamed]) == [OURS[0]], "the graph learns of a writer before it learns of its node"
+    assert named.of(OURS) == OURS
+    assert named.of([*OURS, unnamed]) == OURS
+    assert named.of([*OURS, unnamed]) == [*OURS, unnamed], "a writer that is no ROS node never gets a name"
+    assert others(named.of([*OURS, unnamed]), EXPECTED, ()) == ["_NODE_NAME_UNKNOWN_ (GID 010f)"]
 
 
 def test_a_command_of_ones_own_that_comes_back_is_no_foreign_one() -> None:

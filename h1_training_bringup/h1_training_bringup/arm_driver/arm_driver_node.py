@@ -20,7 +20,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from h1_training_bringup.arm_driver import arm_jog_node, arm_weigh_node
 from h1_training_bringup.arm_driver.collision_model import Capsule
-from h1_training_bringup.arm_driver.command import ArmCommand, CommandEncoder, SentCommands, Writer, is_allowed, others
+from h1_training_bringup.arm_driver.command import (
+    ArmCommand,
+    CommandEncoder,
+    NamedWriters,
+    SentCommands,
+    Writer,
+    is_allowed,
+    others,
+)
 from h1_training_bringup.arm_driver.controller import ArmController
 from h1_training_bringup.arm_driver.faults import RequestResult
 from h1_training_bringup.arm_driver.intake import StateIntake
@@ -79,6 +87,7 @@ class ArmDriverNode(BaseNode):
         self._asked = 0
         self._suspension = SuspensionWatch(NS_PER_S)
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
+        self._named = NamedWriters()
         self._content_identifies = True
         self._joint_states_reported = self._allowed_reported = False
         self._unreadable = ReportOnce()
@@ -278,7 +287,7 @@ class ArmDriverNode(BaseNode):
         ]
         # Where a writer is allowed besides, its commands are none of ours, and yet no intruder's.
         self._content_identifies = not any(is_allowed(writer, self._allowed) for writer in writers)
-        found = others(writers, (self.get_name(), self._guard_name), self._allowed)
+        found = others(self._named.of(writers), (self.get_name(), self._guard_name), self._allowed)
         if found:
             conditions.foreign = f"{', '.join(found)} also publishes on {self._arm_sdk.topic_name}; {_END_IT}"
         else:

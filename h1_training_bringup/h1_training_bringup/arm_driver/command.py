@@ -69,6 +69,7 @@ class CommandEncoder:
         return encode_low_cmd(self._record)
 
 
+_NO_NAME = "_NODE_NAME_UNKNOWN_"
 _KEPT = 250
 """Commands, a second's worth: none takes longer to come back to its own sender."""
 
@@ -100,6 +101,21 @@ class SentCommands:
     def count_foreign(self, samples: Iterable[bytes]) -> int:
         """How many of the received `samples` it did not send."""
         return sum(sample not in self._known for sample in samples)
+
+
+class NamedWriters:
+    """Leaves out writers that the graph has no name for yet: a name comes after its writer, by a second at most.
+
+    One that had none at the look before has none at all: it is no ROS node, and may be anybody.
+    """
+
+    def __init__(self) -> None:
+        self._unnamed: set[str] = set()
+
+    def of(self, writers: Sequence[Writer]) -> list[Writer]:
+        """Those of `writers` that have a name, or had none the last time either."""
+        before, self._unnamed = self._unnamed, {writer.gid for writer in writers if writer.node == _NO_NAME}
+        return [writer for writer in writers if writer.node != _NO_NAME or writer.gid in before]
 
 
 def is_allowed(writer: Writer, allowed: Sequence[str]) -> bool:

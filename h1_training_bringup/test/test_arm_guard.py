@@ -151,3 +151,15 @@ def test_at_the_end_of_the_graph_it_releases_what_a_dead_driver_left(has_taken_o
         scene.step(0.02)
         assert scene.now_ns - begin_ns < 8 * S
     assert [command.weight for command in scene.guard_sent if command is not None][-1] == 0.0
+
+
+def test_a_share_of_the_arms_is_released_as_slowly_as_all_of_them() -> None:
+    scene = Scene()
+    scene.drive(0.5, weight=0.2)
+    scene.step(0.5)
+    begin = len(scene.guard_sent)
+    assert scene.guard.release(scene.now_ns).accepted
+    scene.step(7.0)
+    weights = [command.weight for command in scene.guard_sent[begin:] if command is not None]
+    falling = [weight for weight in weights if 0.0 < weight < weights[0]]
+    assert 745 <= len(falling) <= 751 and weights[-1] == 0.0

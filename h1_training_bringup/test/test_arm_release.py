@@ -27,6 +27,19 @@ def test_releasing_warns_waits_three_seconds_and_ramps_for_three() -> None:
     assert rig.sent[-1][1].weight == 0.0
 
 
+def test_a_share_of_the_arms_is_acquired_and_released_as_slowly_as_all_of_them() -> None:
+    rig = taken(weight_limit=0.2)
+    rising = [at for at, command in rig.sent if command.weight < 0.2]
+    assert rising[-1] - rising[0] >= 1.98 * S
+    assert rig.ask(ArmMode.DAMPING) == "" and rig.controller.release(rig.now_ns).accepted
+    rig.run_until(lambda: rig.mode is ArmMode.RELEASED, "released")
+    begin = len(rising) + 1
+    falling = [at for at, command in rig.sent[begin:] if 0.0 < command.weight < 0.2]
+    assert falling[-1] - falling[0] >= 2.98 * S
+    rig.run(0.2)
+    assert rig.sent[-1][1].weight == 0.0
+
+
 def test_after_releasing_it_says_weight_zero_for_a_while_and_is_silent() -> None:
     rig = taken(release_warning_s=0.5, release_ramp_s=0.5)
     rig.controller.release(rig.now_ns)

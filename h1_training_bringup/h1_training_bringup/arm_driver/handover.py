@@ -26,13 +26,15 @@ class Handover:
 
     Args:
         limit: the weight to take.
-        rise_s, fall_s: for a whole 0 to 1 and back.
+        rise_s: from 0 to `limit`.
+        fall_s: to 0, from whatever weight there is.
         warning_s: from the warning to the fall.
     """
 
     def __init__(self, limit: float, rise_s: float, warning_s: float, fall_s: float) -> None:
         self._limit = limit
-        self._rise, self._fall = PERIOD_S / rise_s, PERIOD_S / fall_s
+        self._rise, self._fall_periods = limit * PERIOD_S / rise_s, fall_s / PERIOD_S
+        self._fall = 0.0
         self._warning_ns = round(warning_s * NS_PER_S)
         self._since_ns = 0
         self.weight = 0.0
@@ -68,6 +70,7 @@ class Handover:
                 self.phase = HandoverPhase.IDLE
                 return True
         elif self.phase is HandoverPhase.WARNING and self.waited_ns(now_ns) >= self._warning_ns:
+            self._fall = self.weight / self._fall_periods
             self.begin(HandoverPhase.FALLING, now_ns)
         elif self.phase is HandoverPhase.FALLING:
             self.weight = max(self.weight - self._fall, 0.0)

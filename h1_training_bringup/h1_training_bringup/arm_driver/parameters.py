@@ -142,7 +142,7 @@ class BodyParameters:
     )
     robot_timeout_s: float = parameter(0.05, "without robot state, DAMPING that fades", unit="s", low=0.02, high=0.2)
     release_warning_s: float = parameter(3.0, "from warning to ramp when releasing", unit="s", low=3.0, high=5.0)
-    release_ramp_s: float = parameter(3.0, "weight 1 to 0", unit="s", low=3.0, high=5.0)
+    release_ramp_s: float = parameter(3.0, "weight to 0, from whatever it is", unit="s", low=3.0, high=5.0)
     imu_frame: str = parameter("torso", "where the robot's IMU sits", choices=("torso", "pelvis"))
     payload_left_kg: float = parameter(0.0, "what the left wrist carries (hand, tool)", unit="kg", low=0.0, high=3.0)
     payload_right_kg: float = parameter(0.0, "what the right wrist carries", unit="kg", low=0.0, high=3.0)
@@ -198,7 +198,7 @@ class ArmParameters(BodyParameters):
     acquire_timeout_s: float = parameter(
         3.0, "longest wait for good robot state when acquiring", unit="s", low=0.5, high=60.0
     )
-    acquire_ramp_s: float = parameter(2.0, "weight 0 to 1", unit="s", low=1.0, high=20.0)
+    acquire_ramp_s: float = parameter(2.0, "weight 0 to weight_limit", unit="s", low=1.0, high=20.0)
     acquire_motion_limit_rad: float = parameter(
         0.05, "motion of a joint that aborts it", unit="rad", low=0.01, high=0.2
     )

@@ -22,7 +22,7 @@ from training_server_builders import OWN, QUICK, Life, Served, episode, observat
 from h1_policy_bridge.training_server.lifecycle import Status
 from h1_policy_bridge.training_server.policy import TrainingError
 from h1_policy_bridge.training_server.server import document
-from h1_policy_bridge.training_server.store import UNTRAINED, Source, Store, StoreError
+from h1_policy_bridge.training_server.store import UNTRAINED, EpisodeRef, Store, StoreError
 from h1_policy_bridge.training_server.uploads import LIST, Upload, Uploads, curve
 from h1_recorder.episode import apart, validate
 from h1_training_testing import wait_until
@@ -364,7 +364,7 @@ def test_the_status_has_a_curve_of_what_each_epochs_weights_did_alone(tmp_path: 
 
 
 def test_a_status_stays_short_however_long_a_server_has_run() -> None:
-    source = Source("f", "u", "s")
+    source = EpisodeRef("f", "u", "s")
     points = curve(Upload(Path("f"), source, epoch, epoch % 3 == 0) for epoch in range(5000, 6000) for _ in range(3))
     assert (len(points), points[-1]) == (24, (5999, 0.0, 3))
     worst = Status(True, 6000, "COLLECTING", 0.333, "\u00e4" * 500, "6000-5b1f09aa", points)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from h1_policy_bridge.training_server.check import Checked, check, questions
 from h1_policy_bridge.training_server.policy import Policy, Trainer, TrainingError
 from h1_policy_bridge.training_server.store import UNTRAINED, Manifest, Served, Store, StoreError
-from h1_policy_bridge.training_server.training import Job, Training
+from h1_policy_bridge.training_server.training import Training, TrainingJob
 from h1_policy_bridge.training_server.uploads import Upload, Uploads, curve, uuids
 from h1_training_node.parameter import parameter
 
@@ -240,7 +240,7 @@ class LifeCycle:
         dataset.mkdir(exist_ok=True)
         weights = made / "weights"
         weights.mkdir()
-        job = Job(
+        job = TrainingJob(
             trainer=self._trainer_name,
             settings=self._settings,
             episodes=[str(upload.path) for upload in used],

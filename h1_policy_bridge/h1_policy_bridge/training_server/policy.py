@@ -27,7 +27,7 @@ _HEAD_NAMES = ("cam_head", "cam_high")
 _SIZE = 224
 
 
-class ObservationError(ValueError):
+class UnfitObservationError(ValueError):
     """An observation that no policy of this robot takes."""
 
 
@@ -87,21 +87,23 @@ def checked_state(observation: Any, action_dim: int) -> npt.NDArray[np.float64]:
     """The state of an observation that is one; this robot's names or openpi's aloha names, either order of axes.
 
     Raises:
-        ObservationError: what the real transforms stumble over (`h1_policy.py` of the fork, `aloha_policy.py`).
+        UnfitObservationError: what the real transforms stumble over (`h1_policy.py` of the fork, `aloha_policy.py`).
     """
     if not isinstance(observation, dict) or not {"state", "images", "prompt"} <= set(observation):
-        raise ObservationError("observation needs state, images and prompt")
+        raise UnfitObservationError("observation needs state, images and prompt")
     state = np.asarray(observation["state"], np.float64)
     if state.shape != (action_dim,) or not np.isfinite(state).all():
-        raise ObservationError(f"state has shape {state.shape}; expected ({action_dim},), finite")
+        raise UnfitObservationError(f"state has shape {state.shape}; expected ({action_dim},), finite")
     images = observation["images"]
     if not any(name in images for name in _HEAD_NAMES) or set(images) - _CAMERAS:
-        raise ObservationError(f"images are {sorted(images)}; expected cam_head or cam_high and the wrists")
+        raise UnfitObservationError(f"images are {sorted(images)}; expected cam_head or cam_high and the wrists")
     for name, image in images.items():
         if image.dtype != np.uint8 or image.shape not in ((_SIZE, _SIZE, 3), (3, _SIZE, _SIZE)):
-            raise ObservationError(f"image {name} is {image.dtype} {image.shape}; expected uint8 {_SIZE} x {_SIZE} RGB")
+            raise UnfitObservationError(
+                f"image {name} is {image.dtype} {image.shape}; expected uint8 {_SIZE} x {_SIZE} RGB"
+            )
     if not isinstance(observation["prompt"], str):
-        raise ObservationError("prompt is no text")
+        raise UnfitObservationError("prompt is no text")
     return state
 
 

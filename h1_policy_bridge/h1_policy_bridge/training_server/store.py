@@ -54,7 +54,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Source:
+class EpisodeRef:
     """One episode that a checkpoint was made of.
 
     Attributes:
@@ -91,8 +91,8 @@ class Manifest:
     parent: str
     trainer: str
     settings: dict[str, Any]
-    episodes: tuple[Source, ...]
-    held_out: tuple[Source, ...]
+    episodes: tuple[EpisodeRef, ...]
+    held_out: tuple[EpisodeRef, ...]
     metrics: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
     created: str = ""
@@ -314,9 +314,9 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _source(entry: dict[str, str] | str) -> Source:
+def _source(entry: dict[str, str] | str) -> EpisodeRef:
     """As a manifest has it; one of before 2026-11-28 names only the file of what was held out."""
-    return Source(entry, "", "") if isinstance(entry, str) else Source(**entry)
+    return EpisodeRef(entry, "", "") if isinstance(entry, str) else EpisodeRef(**entry)
 
 
 def _now() -> str:

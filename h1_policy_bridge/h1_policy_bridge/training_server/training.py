@@ -55,7 +55,7 @@ def make_trainer(name: str, settings: Mapping[str, Any]) -> Trainer:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What a child is to do; all that it needs to know."""
 
     trainer: str
@@ -78,7 +78,7 @@ class Training:
         OSError: it cannot be started.
     """
 
-    def __init__(self, job: Job, workplace: Path, limit_s: float) -> None:
+    def __init__(self, job: TrainingJob, workplace: Path, limit_s: float) -> None:
         self._limit_s = limit_s
         self._began_s = time.monotonic()
         self._workplace = workplace
@@ -163,7 +163,7 @@ def main() -> int:
     if not end_with_parent(int(os.environ.get(_PARENT_VARIABLE, "0"))):
         return _FAILED
     os.nice(_LOWEST_PRIORITY)
-    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    job = TrainingJob(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
 
     def say(**fields: Any) -> None:
         print(json.dumps(fields), flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from h1_policy_bridge.training_server.policy import TrainingError
 from h1_policy_bridge.training_server.rows import is_correction, read_rows, runs
-from h1_policy_bridge.training_server.store import Source, sha256
+from h1_policy_bridge.training_server.store import EpisodeRef, sha256
 from h1_recorder.episode import episode as episode_file
 from h1_recorder.episode import validate
 from h1_recorder.episode.apart import ChildError, in_child
@@ -44,7 +44,7 @@ class Upload:
     """
 
     path: Path
-    source: Source
+    source: EpisodeRef
     epoch: int
     succeeded_alone: bool | None
 
@@ -119,7 +119,7 @@ class Uploads:
             digest = sha256(path)
         except (ChildError, episode_file.EpisodeError, TrainingError, OSError) as error:
             return str(error)
-        source = Source(
+        source = EpisodeRef(
             file=path.relative_to(self._folder).as_posix(),
             uuid=attributes["episode_uuid"] or digest,
             sha256=digest,

@@ -19,7 +19,7 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rclpy.context import Context
 from rclpy.experimental.events_executor import EventsExecutor
@@ -30,6 +30,7 @@ from h1_training_node.loop import Loop
 
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 _FAR_S = 1 << 40
+_SPIN_S = 0.1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -83,6 +84,28 @@ class Spinner:
         self._nodes.clear()
         self._loops.clear()
         self._executor.shutdown()
+
+
+@contextlib.contextmanager
+def spun(node: Node) -> Iterator[threading.Thread]:
+    """Spin `node` in a thread of its own for the time of the block, then destroy it: for a main with another loop."""
+    leaving = threading.Event()
+
+    def spin() -> None:
+        spinner = Spinner()
+        spinner.add(node)
+        while not leaving.is_set():
+            spinner.spin_once(_SPIN_S)
+        spinner.close()
+
+    thread = threading.Thread(target=spin, name="graph", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        leaving.set()
+        thread.join(5 * _SPIN_S)
+        node.destroy_node()
 
 
 class ClockWatch:

@@ -12,9 +12,7 @@ import itertools
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -46,7 +44,7 @@ from h1_training_msgs.msg import (
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
 from h1_training_node.process import StopSignal, take_priority
-from h1_training_node.spinner import Spinner
+from h1_training_node.spinner import spun
 
 _SPIN_S = 0.1
 _HISTORY_NS = 1_000_000_000
@@ -169,15 +167,10 @@ def main() -> int:
     # Log lines on standard error would tear the screen; what matters comes by session/event.
     rclpy.init(args=[*sys.argv, *_QUIET], signal_handler_options=SignalHandlerOptions.NO)
     node = ConsoleNode()
-    leaving = threading.Event()
-    thread = threading.Thread(target=_spin, args=(node, leaving.is_set), name="graph", daemon=True)
-    thread.start()
     try:
-        return _show(node, terminal, stop, path) if own else _show_beside(node, terminal, stop)
+        with spun(node):
+            return _show(node, terminal, stop, path) if own else _show_beside(node, terminal, stop)
     finally:
-        leaving.set()
-        thread.join(5 * _SPIN_S)
-        node.destroy_node()
         rclpy.try_shutdown()
 
 
@@ -233,10 +226,3 @@ def _app(node: ConsoleNode, stop: StopSignal, hint: str) -> ConsoleApp:
         driver=SignallingDriver,
         hint=hint,
     )
-
-
-def _spin(node: BaseNode, is_over: Callable[[], bool]) -> None:
-    spinner = Spinner()
-    spinner.add(node)
-    while not is_over():
-        spinner.spin_once(_SPIN_S)

@@ -11,7 +11,6 @@ import asyncio
 import socket
 import ssl
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -42,7 +41,7 @@ from h1_training_node.clock import NS_PER_S
 from h1_training_node.page_tokens import Tokens, page_link
 from h1_training_node.parameter import ParameterError
 from h1_training_node.process import StopSignal, take_priority
-from h1_training_node.spinner import Spinner
+from h1_training_node.spinner import spun
 
 _SPIN_S = 0.1
 _ASK_S = 5.0
@@ -251,22 +250,6 @@ async def _run(stop: StopSignal) -> int:
         return _EXIT_USAGE
     if sys.stdout.isatty():
         print(f"Page: {page.link()}\nOnly to look: {page.link(looking=True)}", flush=True)
-    leaving = threading.Event()
-    thread = threading.Thread(target=_spin, args=(page.node, leaving.is_set), name="graph", daemon=True)
-    thread.start()
-    try:
+    with spun(page.node) as thread:
         await page.serve(lambda: stop.received is not None or not thread.is_alive())
-    finally:
-        is_deaf = not thread.is_alive()  # it is started again, with what went wrong in its log
-        leaving.set()
-        await asyncio.to_thread(thread.join, 5 * _SPIN_S)
-        page.node.destroy_node()
-    return int(is_deaf)
-
-
-def _spin(node: BaseNode, is_over: Callable[[], bool]) -> None:
-    spinner = Spinner()
-    spinner.add(node)
-    while not is_over():
-        spinner.spin_once(_SPIN_S)
-    spinner.close()
+        return int(not thread.is_alive())  # it is started again, with what went wrong in its log

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the simulated cameras are, what falls where in their images, and what is behind the arms there.
 
-The head camera sits where the robot has it (`camera_joint`, unitree_ros h1_2_handless.urdf); the wrist cameras sit
-above the wrists and look along the hands. Optical frames as in REP-103: z ahead, x right, y down. Points are in the
-pelvis frame.
+The cameras sit where our URDF has them: the head's where the robot has it, the wrists' above the wrists, looking along
+the hands. Optical frames as in REP-103: z ahead, x right, y down. Points are in the pelvis frame.
 
 Behind the arms are a wooden table, a tiled floor, a wall; drawn once, then only seen from elsewhere. The head camera
 stands still, so its backdrop is one image, traced ray by ray at start. The wrist cameras move: theirs is the table's
@@ -14,11 +13,13 @@ JPEG has the size that a real camera's has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from h1_training_bringup.arm_driver.joints import URDF
 from h1_training_bringup.sim.scene import FLOOR_M, TABLE_TOP_M, TABLE_X_M, TABLE_Y_M
 
 Array = NDArray[np.float64]
@@ -26,10 +27,18 @@ Array = NDArray[np.float64]
 WIDTH, HEIGHT = 640, 480
 NEAR_M = 0.02
 
-_HEAD_POSITION_M, _HEAD_PITCH_RAD = np.array([0.11109, 0.0175, 0.68789]), 0.8859
-_WRIST_POSITION_M, _WRIST_PITCH_RAD = np.array([-0.03, 0.0, 0.095]), 0.6
 _HEAD_FOCAL_PX, _WRIST_FOCAL_PX = 430.0, 400.0
 """Horizontal fields of view of 73 and 77 degrees."""
+
+
+def _mounted(joint: str) -> tuple[Array, float]:
+    """Where the URDF has a camera on its body: position, (3,), m, and pitch, rad."""
+    (origin,) = ElementTree.parse(URDF).getroot().findall(f"joint[@name='{joint}']/origin")
+    return np.array(origin.attrib["xyz"].split(), float), float(origin.attrib["rpy"].split()[1])
+
+
+_HEAD_POSITION_M, _HEAD_PITCH_RAD = _mounted("camera_joint")
+_WRIST_POSITION_M, _WRIST_PITCH_RAD = _mounted("left_wrist_camera_joint")
 
 
 def _looking_down(pitch_rad: float) -> Array:

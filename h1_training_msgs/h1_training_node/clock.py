@@ -66,7 +66,7 @@ class SessionClock:
         return _measured_offset_ns() - self.offset_ns
 
 
-class SuspensionWatch:
+class SuspensionDetector:
     """Notices that the whole computer slept (a lid that was closed): CLOCK_MONOTONIC, and so the session, stood still.
 
     Args:

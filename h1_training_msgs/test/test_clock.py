@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from h1_training_node.clock import NS_PER_S, OFFSET_VARIABLE, SessionClock, SuspensionWatch
+from h1_training_node.clock import NS_PER_S, OFFSET_VARIABLE, SessionClock, SuspensionDetector
 
 
 def test_a_child_reads_the_very_clock_of_its_parent() -> None:
@@ -37,14 +37,14 @@ def test_a_broken_offset_is_named() -> None:
 def test_only_a_computer_that_slept_has_slept(monkeypatch: pytest.MonkeyPatch) -> None:
     slept, real = 0, time.clock_gettime_ns
     monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + slept)
-    watch = SuspensionWatch(NS_PER_S)
-    assert watch.slept_ns() == 0
+    detector = SuspensionDetector(NS_PER_S)
+    assert detector.slept_ns() == 0
     time.sleep(0.05)
-    assert watch.slept_ns() == 0, "time that passes is none"
+    assert detector.slept_ns() == 0, "time that passes is none"
     slept = 60 * NS_PER_S
-    assert watch.slept_ns() == pytest.approx(60 * NS_PER_S, rel=0.01)
-    assert watch.slept_ns() == 0, "once"
+    assert detector.slept_ns() == pytest.approx(60 * NS_PER_S, rel=0.01)
+    assert detector.slept_ns() == 0, "once"
     slept -= NS_PER_S // 2  # the second reading came late
-    assert watch.slept_ns() == 0
+    assert detector.slept_ns() == 0
     slept += NS_PER_S // 2
-    assert watch.slept_ns() == 0
+    assert detector.slept_ns() == 0

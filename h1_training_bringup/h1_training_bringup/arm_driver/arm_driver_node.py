@@ -46,7 +46,7 @@ from h1_training_msgs.msg import ArmStatus, Event, GuardStatus, PolicyAction, Se
 from h1_training_msgs.srv import SetArmMode
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.clock import NS_PER_S, SuspensionWatch
+from h1_training_node.clock import NS_PER_S, SuspensionDetector
 from h1_training_node.node_main import EXIT_USAGE, run_node
 from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.report_once import ReportOnce
@@ -85,7 +85,7 @@ class ArmDriverNode(BaseNode):
         self._started_ns = self.now_ns()
         self._no_robot_reported = False
         self._asked = 0
-        self._suspension = SuspensionWatch(NS_PER_S)
+        self._suspension = SuspensionDetector(NS_PER_S)
         self._sent, self._sent_ns, self._ticks = SentCommands(), 0, 0
         self._named = NamedWriters()
         self._content_identifies = True

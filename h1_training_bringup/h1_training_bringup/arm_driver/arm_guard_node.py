@@ -15,7 +15,7 @@ from h1_training_bringup.arm_driver.trajectory import PERIOD_S
 from h1_training_msgs.msg import GuardStatus
 from h1_training_node import qos
 from h1_training_node.base_node import BaseNode
-from h1_training_node.clock import NS_PER_S, SuspensionWatch
+from h1_training_node.clock import NS_PER_S, SuspensionDetector
 from h1_training_node.node_main import run_node
 from h1_training_node.polled_subscription import PolledSubscription
 from h1_training_node.stamps import to_stamp
@@ -40,7 +40,7 @@ class ArmGuardNode(BaseNode):
         self._active.publish(Bool(data=False))
         self._status_publisher = self.create_publisher(GuardStatus, "arm_guard/status", qos.STATE)
         self._status, self._status_due_ns = GuardStatus(), 0
-        self._suspension = SuspensionWatch(NS_PER_S)
+        self._suspension = SuspensionDetector(NS_PER_S)
         self._states = PolledSubscription(self, LowState, "/lowstate", depth=1, suffix="lowstate")
         self._commands = PolledSubscription(self, LowCmd, "/arm_sdk", depth=1, suffix="arm_sdk")
         self.create_service(Trigger, "arm_guard/release", self._on_release)

@@ -20,6 +20,8 @@ REALTIME, REALTIME_IF_ALLOWED = "realtime", "realtime_if_allowed"
 """Where realtime is not allowed, the first is worth a warning (a robot is at stake), the second is not."""
 EXIT_EXPLAINED = 3
 """Of a node that ends the session in trouble and has shown the person why: its loss needs no further word."""
+ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+"""Before a command that does not see to it by itself: it ends with the thread that started it, however that ends."""
 _PR_SET_PDEATHSIG = 1
 _LATE_S = 11.0
 _HIGH_NICENESS = -10

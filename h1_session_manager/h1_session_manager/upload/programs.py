@@ -22,12 +22,11 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from h1_session_manager.upload.ledger import FileState
 from h1_session_manager.upload.rsync import UploadError, failure, parse_progress
 from h1_session_manager.values import SyncProgress
+from h1_training_node.process import ENDS_WITH_PARENT
 
 _MOST_ERRORS = 8192
 _VALIDATION_S = 600.0
 _LOW_PRIORITY = (("nice", "-n", "19"), ("ionice", "-c", "3"))
-_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
-"""Beside the next session's upload an rsync of this one would write to the same files."""
 
 
 Validator = Callable[[Path, bool], str]
@@ -66,7 +65,7 @@ class RsyncRun:
         """
         if shutil.which(command[0]) is None:
             raise UploadError(f"{command[0]} is not installed here; install it (apt install {command[0]})")
-        command = _behind((*(_LOW_PRIORITY if low_priority else ()), _ENDS_WITH_US), command)
+        command = _behind((*(_LOW_PRIORITY if low_priority else ()), ENDS_WITH_PARENT), command)
         with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as errors:
             listed.write(b"".join(name.encode() + b"\0" for name in names))
             listed.seek(0)
@@ -180,7 +179,7 @@ def validate(path: Path, low_priority: bool) -> str:
     Raises:
         ValidatorError: it cannot be run.
     """
-    prefixes = (*(_LOW_PRIORITY[:1] if low_priority else ()), _ENDS_WITH_US)
+    prefixes = (*(_LOW_PRIORITY[:1] if low_priority else ()), ENDS_WITH_PARENT)
     command = _behind(prefixes, [str(episodes_program()), "validate", "--fast", str(path)])
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_VALIDATION_S, check=False)

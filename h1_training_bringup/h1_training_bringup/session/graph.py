@@ -21,7 +21,7 @@ from h1_training_bringup.session.node_parameters import CLASSES, parameter_class
 from h1_training_bringup.session.process import Process, SessionOptions
 from h1_training_bringup.session.wrist_cameras import wrist_processes
 from h1_training_node.parameter import ParameterError, from_values
-from h1_training_node.process import REALTIME, REALTIME_IF_ALLOWED
+from h1_training_node.process import ENDS_WITH_PARENT, REALTIME, REALTIME_IF_ALLOWED
 from h1_training_node.upload_target import parse_upload_target
 
 _LOW_PRIORITY = "10"
@@ -87,7 +87,7 @@ def wrapper(process: Process) -> tuple[str, ...]:
     """The command before a process' own: gives a foreign one its priority, and an end when its parent dies."""
     if not process.foreign:
         return ()
-    return ("nice", "-n", process.priority, "setpriv", "--pdeathsig", "TERM", "--")
+    return ("nice", "-n", process.priority, *ENDS_WITH_PARENT)
 
 
 def _drivers(configuration: Configuration, session: SessionOptions) -> tuple[Process, ...]:

@@ -32,6 +32,7 @@ from h1_training_bringup.sim.learning_curve import SEALED, CurveRow
 from h1_training_bringup.sim.task import PROMPTS, PUSH, REACH
 from h1_training_node import strict_yaml
 from h1_training_node.parameter import ParameterError
+from h1_training_node.process import ENDS_WITH_PARENT
 
 _CALM_S = 4.0
 _LOOK_S = 0.5
@@ -39,8 +40,6 @@ _TRAINING_LIMIT_S = 300.0
 _ENDING_LIMIT_S = 120.0
 _IMAGE_QUALITY = 50
 """46 episodes then stay below a gigabyte."""
-_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
-"""Before a command: it ends even if this process is killed."""
 _LEARNT_BY_GRAPH = {name for name in ABLATIONS if name != "demonstrations"}
 
 
@@ -180,7 +179,7 @@ def _server(folder: Path, trainer: str, settings: dict[str, Any]) -> Iterator[in
         "--calm-s": _CALM_S,
         "--port": 0,
     }
-    command = [*_ENDS_WITH_US, sys.executable, "-m", "h1_policy_bridge.training_server.main"]
+    command = [*ENDS_WITH_PARENT, sys.executable, "-m", "h1_policy_bridge.training_server.main"]
     command += [str(part) for option in options.items() for part in option]
     log = folder / "policy_server.txt"
     with log.open("wb") as output:
@@ -222,7 +221,7 @@ def _session(plan: Plan, folder: Path, port: int) -> Iterator[subprocess.Popen[b
         "--rsync-target": folder / "uploaded",
         "--log-dir": folder / "log",
     }
-    command = [*_ENDS_WITH_US, str(runner), "--sim", *(str(part) for option in options.items() for part in option)]
+    command = [*ENDS_WITH_PARENT, str(runner), "--sim", *(str(part) for option in options.items() for part in option)]
     with (folder / "session.txt").open("wb") as output:
         session = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -15,7 +15,7 @@ from functools import cache
 
 from h1_recorder.recorder.jobs import CHILD_OPTION, arguments_for_child
 
-MODULES = ("looking", "repairing", "drawing", "replay", "diff", "export", "lineage")
+MODULES = ("inspection", "repair", "drawing", "replay", "diff", "export", "lineage")
 """Of `commands`, with the verbs in the order in which they are listed."""
 
 

@@ -76,10 +76,10 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "where"),
     [
-        (["list", "{}"], "commands.looking.summary"),
-        (["info", "{}"], "commands.looking.summary"),
-        (["validate", "{}"], "commands.looking.check"),
-        (["label", "--outcome", "failure", "{}"], "commands.repairing.label_episode"),
+        (["list", "{}"], "commands.inspection.summary"),
+        (["info", "{}"], "commands.inspection.summary"),
+        (["validate", "{}"], "commands.inspection.check"),
+        (["label", "--outcome", "failure", "{}"], "commands.repair.label_episode"),
         (["export", "lerobot", "{}", "{}/dataset", "--jobs", "1", "--lookahead", "1"], "export.survey.survey_of"),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_journal_that_nobody_foresaw_does_not_keep_others_from_being_saved(
             raise KeyError("nobody thought of it")
         return save_journal(journal, **options)
 
-    monkeypatch.setattr("h1_recorder.commands.repairing.save_journal", surprising)
+    monkeypatch.setattr("h1_recorder.commands.repair.save_journal", surprising)
     assert main(["recover", "--json", str(tmp_path)]) == 1
     reports = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (failed,) = [report for report in reports if "failed" in report]

@@ -115,9 +115,9 @@ class SessionParameters:
     )
     rsync_timeout_s: float = parameter(300.0, "an upload that stands still this long has failed", unit="s", low=1.0)
     rsync_bwlimit: str = parameter("", "rsync's --bwlimit, e.g. '5m'; empty: no limit")
-    rsync_retries: int = parameter(3, "a connection that breaks is tried again this often", low=0, high=100)
+    rsync_retries: int = parameter(3, "number of retries after a broken connection", low=0, high=100)
     rsync_retry_wait_s: float = parameter(
-        2.0, "wait before the first of these; doubles each time, up to 60 s", unit="s", low=0.0, high=60.0
+        2.0, "wait before the first retry; doubles each time, up to 60 s", unit="s", low=0.0, high=60.0
     )
     rsync_validate: bool = parameter(True, "a file that fails `episodes validate` is named and not sent")
     background_upload: bool = parameter(True, "upload at low priority once DECIDING is left for another episode")

@@ -102,7 +102,7 @@ KEYS: tuple[Key, ...] = (
     _own(
         "robot.network_interface",
         "eno1",
-        "interface that the robot is on, for CycloneDDS alone; CYCLONEDDS_URI, if set, goes before it",
+        "network interface to the robot, for CycloneDDS only; CYCLONEDDS_URI, if set, takes precedence",
     ),
     _sets("robot.left_hand_ip", "inspire_driver.left_host"),
     _sets("robot.left_hand_port", "inspire_driver.left_port"),
@@ -166,7 +166,7 @@ KEYS: tuple[Key, ...] = (
     _own(
         "simulation.first_inference_ms",
         0.0,
-        "of its very first one, in which a real server compiles (40000); 0: like any other",
+        "time of its first inference, in which a real server compiles (40000); 0: like any other",
         "ms",
         0.0,
         120000.0,
@@ -174,12 +174,10 @@ KEYS: tuple[Key, ...] = (
     _own("simulation.inference_jitter", 0.3, "its jitter, as a share", "", 0.0, 1.0),
     _own("simulation.training_s", 2.0, "how long the simulated training takes", "s", 0.0, 3600.0),
     _own("simulation.epochs", 2, "epochs that the scripted operator runs", "", 1, 1000),
-    _own("simulation.episodes", 2, "episodes that it runs in each", "", 1, 1000),
-    _own("simulation.first_episodes", 0, "episodes that it runs in the first epoch; 0: as in each", "", 0, 1000),
-    _own(
-        "simulation.resume_in_episode", 2, "episode of the first epoch in which it lets the policy go on", "", 0, 1000
-    ),
-    _own("simulation.seed", 1, "of masses, scenes and chance", "", 0, 2**31 - 1),
+    _own("simulation.episodes", 2, "episodes that the scripted operator runs in each epoch", "", 1, 1000),
+    _own("simulation.first_episodes", 0, "episodes that it runs in the first epoch; 0: as in the others", "", 0, 1000),
+    _own("simulation.resume_in_episode", 2, "episode of the first epoch in which it resumes the policy", "", 0, 1000),
+    _own("simulation.seed", 1, "seed of masses, scenes and noise", "", 0, 2**31 - 1),
     _own(
         "simulation.policy_server_port",
         0,
@@ -190,7 +188,7 @@ KEYS: tuple[Key, ...] = (
     _own(
         "simulation.pushes",
         False,
-        "the cube must be pushed into a field, and not only reached; hands, cube and table then meet",
+        "push the cube into a field instead of only reaching it; simulates contact of hands, cube and table",
     ),
     _own("simulation.camera_fps", 30.0, "frames per second of each simulated camera", "Hz", 1.0, 60.0),
     _own("simulation.show_person", False, "draw the hands that guide the arms into the images, for people to look at"),

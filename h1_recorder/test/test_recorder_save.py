@@ -106,6 +106,23 @@ def test_hands_are_in_the_file_only_if_there_are_any(tmp_path: Path) -> None:
     assert (episode.hand_command[-1, :6] == 0.75).all()
 
 
+def test_a_hand_that_falls_silent_keeps_no_values_and_has_them_again_when_it_is_back(tmp_path: Path) -> None:
+    builder = ordinary()
+    for ms in (*range(300, 1000, 50), *range(2000, 2600, 50)):
+        builder.hand("left", ms, angle=0.25, command=0.75)
+    for ms in range(300, 2600, 50):
+        builder.hand("right", ms, angle=0.5, command=0.5)
+    episode = read(save_journal(builder.write(tmp_path / ".episode_0.mcap")).path)
+    assert problems(episode.path) == []
+    assert episode.hand_qpos is not None
+    since_ms = (episode.stamps["tick"] - START_NS) / MS
+    silent = (since_ms > 950 + 500) & (since_ms < 2000)
+    assert silent.sum() > 10
+    np.testing.assert_array_equal(np.isnan(episode.hand_qpos[:, :6]).all(axis=1), silent)
+    assert (episode.hand_qpos[~silent, :6] == 0.25).all()
+    assert (episode.hand_qpos[:, 6:] == 0.5).all(), "the other hand goes on"
+
+
 def test_events_are_merged_with_a_count_and_gaps_have_their_reason(tmp_path: Path) -> None:
     builder = ordinary()
     builder.messages = [message for message in builder.messages if not 1_000 <= (message[3] - START_NS) / MS < 1_060

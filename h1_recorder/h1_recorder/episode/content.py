@@ -142,7 +142,7 @@ def _stamps(stamps: Int64, index: Int64) -> Int64:
 
 
 def _hands(tracks: Tracks, rows: Rows, column: str) -> Array:
-    """(T, 12) float32, left 6 then right 6; NaN before a hand's first message, or if it has none."""
+    """(T, 12) float32, left 6 then right 6; NaN where a hand has said nothing, or nothing any more."""
     halves = []
     for side in HANDS:
         values, index = getattr(tracks.hands[side], column), rows.hands[side]

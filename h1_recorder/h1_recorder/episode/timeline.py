@@ -9,6 +9,8 @@ a row is the state of everything at its tick: of every stream the newest message
 Besides:
 - The arms' mode "at that instant" is known while arm_status is alive. 100 ms after the last one (five periods: the
   arm driver's own limit for a stale action) there are no rows but a gap, `arm_status_silent`.
+- A hand's state is known for 500 ms (the preflight's limit for a hand that does not answer): no stamp in the file
+  could say how old it is.
 - An action belongs to an unbroken run of policy rows if it was stamped after the arm state with which that run
   begins. Before the first such, `action` is what the arms were commanded.
 """
@@ -29,6 +31,7 @@ T0_AFTER_ARM_NS = 10_000_000
 ARM_PERIOD_NS = 20_000_000
 _PHASE_SAMPLE, _IN_PHASE_NS = 50, 2_000_000
 ARM_SILENT_NS = 100_000_000
+HAND_SILENT_NS = 500_000_000
 SILENT = "arm_status_silent"
 _NEVER = np.iinfo(np.int64).min
 
@@ -122,7 +125,7 @@ def make_rows(tracks: Tracks, *, fps: int, dummies: tuple[str, ...] = ()) -> Row
         holding=holding[number],
         segment=np.cumsum(breaks),
         action=_actions(tracks, rows_tick, rows_arm, rows_human, breaks),
-        hands={side: newest(track.stamp, rows_tick) for side, track in tracks.hands.items()},
+        hands={side: _while_alive(track.stamp, rows_tick) for side, track in tracks.hands.items()},
         cameras=cameras,
         gaps=_gaps(tracks, ticks, arm, wanted & ~is_row),
     )
@@ -149,6 +152,13 @@ def _ticks(tracks: Tracks, fps: int, dummies: tuple[str, ...]) -> Int64:
         raise NoRowsError(f"no rows: the arms' stamps span {(last - t0) / 3.6e12:.0f} h; one of the clocks is wrong")
     count = max(0, (last - t0) * fps // NS_PER_S + 1)
     return t0 + np.arange(count, dtype=np.int64) * NS_PER_S // fps
+
+
+def _while_alive(stamps: Int64, ticks: Int64) -> Int64:
+    """At each tick the newest of a hand's states; -1 before the first, and where it has been silent for too long."""
+    index = newest(stamps, ticks)
+    age_ns = ticks - np.append(stamps, _NEVER // 2)[index]  # -1: the one appended
+    return np.where(age_ns <= HAND_SILENT_NS, index, -1)
 
 
 def first_in_phase(stamps: Int64) -> int:

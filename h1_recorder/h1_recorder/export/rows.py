@@ -127,7 +127,7 @@ def columns(
 
 
 def has_hand_state(episode: Episode) -> Array:
-    """(T,) bool: both hands had reported by then; true where there are none."""
+    """(T,) bool: where both hands are is known; true where there are none."""
     known = np.full(len(episode), True)
     for values in (episode.hand_qpos, episode.hand_command, episode.hand_action):
         if values is not None:

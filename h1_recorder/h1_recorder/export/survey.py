@@ -44,7 +44,7 @@ class Outline:
     Attributes:
         phase, segment: (T,) as in the episode.
         commanded: (T,) bool, see `arm_response.is_commanded`.
-        has_hands: (T,) bool, both hands had reported by then; true where there are none.
+        has_hands: (T,) bool, where both hands are is known; true where there are none.
     """
 
     phase: Array

@@ -347,7 +347,7 @@ class Engine:
             context.calls.post("recorder/discard", fields, lambda _reply: None, self.observed.now_ns)
         elif call.service == "arm_driver/set_mode" and is_overdue and call.fields["mode"] != ArmMode.DAMPING:
             mode = ArmMode(call.fields["mode"]).name
-            text = f"arm_driver has answered after all: it brought the arms into {mode}; look at them before you go on"
+            text = f"arm_driver answered late: it brought the arms into {mode}; look at them before you go on"
             context.say(f"  {text}")
             context.emit(Bell())
             context.event(Level.WARN, "late_answer", text)

@@ -58,7 +58,7 @@ MEANINGS = {
     "foreign_commander": "another program commands the arms, or plays a part of this session; end that program",
     "guard_lost": "the arm guard does not answer; release the arms, then start the session again",
     "guard_took_over": "the arm driver hangs or died; the arm guard holds the arms and releases them",
-    "home_missed": "the arms stopped short of home; look what holds them",
+    "home_missed": "the arms stopped short of home; check what holds them back",
     "home_no_way": "there is no way home around the robot's own body; guide the arms to an open pose",
     "joint_out_of_range": (
         "a joint is measured where it cannot be: its encoder or the joint is broken. Support that arm, "

@@ -211,7 +211,7 @@ def test_a_motion_that_is_granted_after_it_was_taken_for_lost_is_reported(accept
     assert harness.state == "READY"
     deliver(harness.calls[0].id, Reply(accepted, "", {"mode": int(ArmMode.HOLD)}), harness.now_ns)
     harness.step()
-    assert len(harness.lines("  arm_driver has answered after all: it brought the arms into HOLD")) == reports
+    assert len(harness.lines("  arm_driver answered late: it brought the arms into HOLD")) == reports
     assert harness.events.count("late_answer") == reports
 
 

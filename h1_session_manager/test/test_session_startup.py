@@ -65,10 +65,10 @@ def test_a_camera_that_never_comes_holds_the_start_up_only_for_a_while():
     harness.run(5)
     assert not harness.called("arm_driver/set_mode")
     harness.run_to("READY")
-    assert harness.lines("  No sign yet of ego_cam: going on")
+    assert harness.lines("  Nothing from ego_cam yet: continuing")
 
 
 def test_hands_are_waited_for_where_they_are_included():
     harness = Harness(ask_before_taking=False, include_hands=True)
     harness.run_to("READY")
-    assert harness.lines("  No sign yet of left hand, right hand: going on")
+    assert harness.lines("  Nothing from left hand, right hand yet: continuing")

@@ -72,7 +72,7 @@ class Starting(BaseState):
             context.reason = ""
         if not (yield Wait(lambda: not self._without_a_sign(), context.config.first_sign_timeout_s)):
             absent = ", ".join(self._without_a_sign())
-            context.say(f"  No sign yet of {absent}: going on; READY shows whether it is there")
+            context.say(f"  Nothing from {absent} yet: continuing; READY shows whether it is there")
         context.doing = ""
         context.revision += 1
 

@@ -370,7 +370,7 @@ class ArmController(ArmModes):
             self._to_damping(now_ns, result)
             return
         if result == "home_missed":
-            self._notice(Level.WARN, result, "the arms stopped short of home; look what holds them")
+            self._notice(Level.WARN, result, "the arms stopped short of home; check what holds them back")
         self._enter(now_ns, ArmMode.HOLD, result)
 
     def _compose(self, sensed: Sensed, q: Joints, dq: Joints, tau: Joints, kp: Joints, kd: Joints) -> ArmCommand:

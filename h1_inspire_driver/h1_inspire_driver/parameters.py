@@ -39,7 +39,7 @@ class DriverParameters:
         high=1000,
     )
     answer_timeout_s: float = parameter(
-        2.0, "longest wait for a hand's answer; hands pause for up to 1.5 s", unit="s", low=0.05, high=10.0
+        2.0, "longest wait for a hand's answer; hands pause for up to 1.5 s", unit="s", low=0.05, high=5.0
     )
     reconnect_pause_s: float = parameter(
         0.35,

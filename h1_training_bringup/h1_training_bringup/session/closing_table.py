@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -43,8 +44,10 @@ def unreported_saves(save_dir: Path, since_s: float, said: str) -> list[str]:
 
 def _finished(save_dir: Path, since_s: float) -> list[Path]:
     """The oldest first."""
-    found = save_dir.glob("training_session_epoch*/episode_*.hdf5")
-    times = {path: path.stat().st_mtime for path in found}
+    times = {}
+    for path in save_dir.glob("training_session_epoch*/episode_*.hdf5"):
+        with contextlib.suppress(FileNotFoundError):  # discarded in this moment
+            times[path] = path.stat().st_mtime
     return sorted((path for path, time_s in times.items() if time_s >= since_s), key=lambda path: times[path])
 
 

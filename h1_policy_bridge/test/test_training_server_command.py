@@ -175,8 +175,10 @@ def test_a_serving_command_that_closes_after_an_error_as_openpis_does_is_asked_a
     assert echo(0.25) == 0.25
 
 
-def test_a_serving_command_that_died_is_named_and_started_again(echo: Callable[[float], float]) -> None:
-    (child,) = psutil.Process().children()
+def test_a_serving_command_that_died_is_named_and_started_again(
+    echo: Callable[[float], float], tmp_path: Path
+) -> None:
+    (child,) = (process for process in psutil.Process().children() if f"{tmp_path}/echo.py" in process.cmdline())
     child.kill()
     with pytest.raises(TrainingError, match="the serving command"):
         echo(0.25)

@@ -108,7 +108,7 @@ def test_an_image_that_does_not_decode_is_named_with_its_row_and_the_old_weights
 def own(tmp_path: Path) -> Iterator[tuple[Served, Callable[[str], None], Path]]:
     """A server with a trainer of one's own, which does what a file says."""
     order, folder = own_trainer(tmp_path), tmp_path / "uploads"
-    arguments = (*OWN, "--watch-dir", str(folder), *QUICK, "--limit-s", "4")
+    arguments = (*OWN, "--watch-dir", str(folder), *QUICK, "--limit-s", "10")
     with serving(*arguments, PYTHONPATH=own_path(tmp_path)) as served:
         yield served, order, folder
 
@@ -119,7 +119,7 @@ def own(tmp_path: Path) -> Iterator[tuple[Served, Callable[[str], None], Path]]:
         ("fails", "the loss is not finite"),
         ("dies", "killed by SIGKILL"),
         ("raises", "CUDA out of memory"),
-        ("hangs", "not done within 4 s"),
+        ("hangs", "not done within 10 s"),
         ("writes nothing", "wrote no weights"),
         ("writes nonsense", "could not convert"),
         ("writes nan", "not finite"),
